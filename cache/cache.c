@@ -1,0 +1,374 @@
+/* cache.c: look-up, joining, invalidation: what is known of a key before and besides the store. See cache.h.
+ *
+ * A look-up asks the table of entries first, then the store: an entry leaves the table only after the store has
+ * committed what it said, so between the two nothing can be missed. */
+#include <string.h>
+
+#include "cache/cache_internal.h"
+#include "cache/vary.h"
+
+static bool fill_serves(const struct fill *fill, const struct join_request *join);
+
+enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note)
+{
+    struct cache *cache = calloc(1, sizeof(*cache));
+    pthread_condattr_t attributes;
+
+    if (cache == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    cache->batch = calloc(1, sizeof(*cache->batch));
+    if (cache->batch == NULL) {
+        free(cache);
+        return ERR_NO_MEMORY;
+    }
+    enum err error = store_open(&options->store, &cache->store, out_note);
+    if (error != ERR_OK) {
+        free(cache->batch);
+        free(cache);
+        return error;
+    }
+    cache->pass_window_bytes = options->window_bytes;
+    cache->fill_window_bytes = options->write_queue_bytes / 4;
+    cache->hit_for_miss_ms = options->hit_for_miss_ms;
+    cache->queue.limit_bytes = options->write_queue_bytes;
+    REQUIRE(pthread_mutex_init(&cache->queue.mutex, NULL) == 0);
+    REQUIRE(pthread_condattr_init(&attributes) == 0);
+    REQUIRE(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    REQUIRE(pthread_cond_init(&cache->queue.changed, &attributes) == 0);
+    pthread_condattr_destroy(&attributes);
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        REQUIRE(pthread_mutex_init(&cache->shards[i].mutex, NULL) == 0);
+    }
+    *out_cache = cache;
+    return ERR_OK;
+}
+
+static void shard_finish(struct shard *shard)
+{
+    for (size_t i = 0; i < SHARD_BUCKETS; i++) {
+        while (shard->buckets[i] != NULL) {
+            struct entry *entry = shard->buckets[i];
+            REQUIRE(entry->fills == NULL);
+            REQUIRE(entry->settled == NULL);
+            shard->buckets[i] = entry->next;
+            free(entry);
+        }
+    }
+    pthread_mutex_destroy(&shard->mutex);
+}
+
+void cache_close(struct cache *cache)
+{
+    if (cache == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        shard_finish(&cache->shards[i]);
+    }
+    REQUIRE(cache->queue.first == NULL);
+    pthread_cond_destroy(&cache->queue.changed);
+    pthread_mutex_destroy(&cache->queue.mutex);
+    store_close(cache->store);
+    free(cache->batch);
+    free(cache);
+}
+
+struct cache_reader *cache_reader_create(struct cache *cache)
+{
+    struct cache_reader *reader = calloc(1, sizeof(*reader));
+
+    if (reader == NULL) {
+        return NULL;
+    }
+    reader->cache = cache;
+    reader->store_reader = store_reader_create(cache->store);
+    if (reader->store_reader == NULL) {
+        free(reader);
+        return NULL;
+    }
+    return reader;
+}
+
+void cache_reader_destroy(struct cache_reader *reader)
+{
+    if (reader != NULL) {
+        store_reader_destroy(reader->store_reader);
+        free(reader);
+    }
+}
+
+struct store_reader *cache_reader_store(struct cache_reader *reader)
+{
+    return reader->store_reader;
+}
+
+uint64_t cache_secret(const struct cache *cache)
+{
+    return store_secret(cache->store);
+}
+
+struct store *cache_store(struct cache *cache)
+{
+    return cache->store;
+}
+
+/* ---- entries ---- */
+
+struct shard *cache_shard(struct cache *cache, struct key_hash hash)
+{
+    return &cache->shards[hash.high % SHARD_COUNT];
+}
+
+struct entry *entry_find(struct shard *shard, struct key_hash hash, struct span text, bool create)
+{
+    struct entry **bucket = &shard->buckets[hash.low % SHARD_BUCKETS];
+
+    for (struct entry *entry = *bucket; entry != NULL; entry = entry->next) {
+        if (key_hash_equal(entry->hash, hash) && span_equal(entry->text, text)) {
+            return entry;
+        }
+    }
+    if (!create) {
+        return NULL;
+    }
+    struct entry *entry = calloc(1, sizeof(*entry) + text.len);
+    if (entry != NULL) {
+        char *copy = (char *)(entry + 1);
+        memcpy(copy, text.data, text.len);
+        entry->text = (struct span){copy, text.len};
+        entry->hash = hash;
+        entry->shard = shard;
+        entry->next = *bucket;
+        *bucket = entry;
+    }
+    return entry;
+}
+
+void entry_release(struct entry *entry)
+{
+    if (entry->fills != NULL || entry->settled != NULL || entry->removals > 0 || entry->noted) {
+        return;
+    }
+    struct entry **link = &entry->shard->buckets[entry->hash.low % SHARD_BUCKETS];
+    while (*link != entry) {
+        link = &(*link)->next;
+    }
+    *link = entry->next;
+    free(entry);
+}
+
+void settled_unlink(struct settled *settled)
+{
+    struct settled **link = &settled->entry->settled;
+
+    while (*link != settled) {
+        REQUIRE(*link != NULL);
+        link = &(*link)->next;
+    }
+    *link = settled->next;
+    settled->next = NULL;
+}
+
+void settled_destroy(struct settled *settled)
+{
+    if (settled == NULL) {
+        return;
+    }
+    if (settled->pinned != NULL) {
+        store_unpin(settled->pinned, settled->record.body_id);
+    }
+    flight_unref(settled->flight);
+    free(settled->memory);
+    free(settled);
+}
+
+/* ---- look-up ---- */
+
+/* Fills `cached` from a settled response. False at the arena's limit. */
+static bool cached_from_settled(struct cache *cache, const struct settled *settled, struct arena *arena,
+                                struct cached *cached)
+{
+    struct stored *stored = &cached->stored;
+
+    *cached = (struct cached){.stored.record = settled->record};
+    if (!arena_copy(arena, settled->head, &stored->head) ||
+        !arena_copy(arena, settled->selection, &stored->selection) ||
+        !arena_copy(arena, settled->body_start, &stored->body_start)) {
+        return false;
+    }
+    if (settled->flight != NULL) {
+        cached->flight = flight_ref(settled->flight);
+    } else if (settled->pinned != NULL) {
+        stored->pinned = store_pin(cache->store, settled->record.body_id);
+        return stored->pinned;
+    }
+    return true;
+}
+
+enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
+                            struct arena *arena, struct cached *out_cached, uint64_t *out_generation)
+{
+    struct shard *shard = cache_shard(reader->cache, key->hash);
+    enum store_found found = STORE_ABSENT;
+    bool ask_store = true;
+
+    *out_cached = (struct cached){0};
+    pthread_mutex_lock(&shard->mutex);
+    *out_generation = shard->generation;
+    struct entry *entry = entry_find(shard, key->hash, key->text, false);
+    for (struct settled *settled = entry == NULL ? NULL : entry->settled; settled != NULL; settled = settled->next) {
+        found = STORE_OTHER_VARIANTS;
+        if (vary_matches(settled->selection, request, arena)) {
+            found = cached_from_settled(reader->cache, settled, arena, out_cached) ? STORE_FOUND : STORE_ABSENT;
+            ask_store = false;
+            break;
+        }
+    }
+    if (entry != NULL && entry->removals > 0) {
+        ask_store = false;
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    if (ask_store) {
+        enum store_found in_store = store_find(reader->store_reader, key, request, arena, &out_cached->stored);
+        found = in_store == STORE_ABSENT ? found : in_store;
+    }
+    return found;
+}
+
+bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena, struct cached *out_copy)
+{
+    struct cached copy = *cached;
+
+    copy.stored.pinned = false;
+    copy.stored.record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
+    if (!arena_copy(arena, cached->stored.head, &copy.stored.head) ||
+        !arena_copy(arena, cached->stored.selection, &copy.stored.selection) ||
+        !arena_copy(arena, cached->stored.body_start, &copy.stored.body_start)) {
+        return false;
+    }
+    if (cached->flight != NULL) {
+        (void)flight_ref(copy.flight);
+    } else if (cached->stored.pinned) {
+        copy.stored.pinned = store_pin(cache->store, copy.stored.record.body_id);
+        if (!copy.stored.pinned) {
+            return false;
+        }
+    }
+    *out_copy = copy;
+    return true;
+}
+
+void cached_finish(struct cache *cache, struct cached *cached)
+{
+    flight_unref(cached->flight);
+    cached->flight = NULL;
+    if (cached->stored.pinned) {
+        cached->stored.pinned = false;
+        store_unpin(cache->store, cached->stored.record.body_id);
+    }
+}
+
+/* ---- joining ---- */
+
+bool cache_flight_serves(const struct flight *flight, const struct http_request *request, const struct policy *policy,
+                         int64_t now_ms, struct arena *arena)
+{
+    const struct flight_head *head = flight_head(flight);
+
+    return head->shared && vary_matches(head->selection, &request->headers, arena) &&
+           policy_may_reuse(request, &head->record, policy, now_ms).reuse == REUSE_SERVE;
+}
+
+static bool fill_serves(const struct fill *fill, const struct join_request *join)
+{
+    enum flight_phase phase = flight_phase(fill->flight);
+
+    if (!fill->joinable || fill->invalidated) {
+        return false;
+    }
+    if (phase == FLIGHT_PENDING) {
+        return true;
+    }
+    return (phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE) && flight_is_storing(fill->flight) &&
+           cache_flight_serves(fill->flight, join->request, join->policy, join->now_ms, join->arena);
+}
+
+static enum join join_locked(struct cache *cache, struct entry *entry, const struct join_request *join,
+                             struct party *party, struct flight **out_flight, struct fill **out_fill)
+{
+    bool alone = join->wish == JOIN_WITHOUT_OTHERS || join->monotonic_ms < entry->alone_until_ms;
+
+    if (entry->shard->generation != join->generation && !alone) {
+        return JOIN_LOOK_AGAIN;
+    }
+    for (struct fill *fill = entry->fills; fill != NULL && !alone; fill = fill->next) {
+        if (fill_serves(fill, join)) {
+            if (join->wish == JOIN_WITH_OTHERS) {
+                flight_follow(fill->flight, party);
+            }
+            *out_flight = flight_ref(fill->flight);
+            return JOIN_FOLLOW;
+        }
+    }
+    struct fill *fill = fill_create(cache, entry, !alone);
+    if (fill == NULL) {
+        return JOIN_FAILED;
+    }
+    *out_fill = fill;
+    *out_flight = flight_ref(fill->flight);
+    return alone ? JOIN_ALONE : JOIN_LEAD;
+}
+
+enum join cache_join(struct cache *cache, const struct join_request *join, struct party *party,
+                     struct flight **out_flight, struct fill **out_fill)
+{
+    struct shard *shard = cache_shard(cache, join->key->hash);
+    enum join result = JOIN_FAILED;
+
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = entry_find(shard, join->key->hash, join->key->text, true);
+    if (entry != NULL) {
+        result = join_locked(cache, entry, join, party, out_flight, out_fill);
+        entry_release(entry);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return result;
+}
+
+bool cache_pass(struct cache *cache, struct flight **out_flight, struct fill **out_fill)
+{
+    *out_fill = fill_create(cache, NULL, false);
+    if (*out_fill == NULL) {
+        return false;
+    }
+    *out_flight = flight_ref((*out_fill)->flight);
+    return true;
+}
+
+/* ---- invalidation ---- */
+
+void cache_invalidate(struct cache *cache, const struct key *key)
+{
+    struct shard *shard = cache_shard(cache, key->hash);
+
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = entry_find(shard, key->hash, key->text, true);
+    if (entry != NULL) {
+        for (struct fill *fill = entry->fills; fill != NULL; fill = fill->next) {
+            fill->invalidated = true;
+        }
+        while (entry->settled != NULL) {
+            struct settled *settled = entry->settled;
+            settled->dead = true; /* the disk thread finds it so, and frees it */
+            settled_unlink(settled);
+        }
+        struct job job = {.kind = JOB_REMOVE, .entry = entry};
+        entry->removals++;
+        if (!queue_push(&cache->queue, &job)) {
+            entry->removals--;
+        }
+        entry_release(entry);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+}

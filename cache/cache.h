@@ -1,0 +1,153 @@
+/* cache.h: the face of the cache towards proxy/: look up, join or lead a fetch, store, freshen, invalidate; and the
+ * disk thread's work.
+ *
+ * What was decided but is not committed yet is seen by every look-up at once: the cache keeps, per key, the running
+ * fetches, the responses complete or freshened but not yet on the disk, and removals under way. The store is asked only
+ * behind these.
+ *
+ * Threads: every function from any thread, except cache_write (the disk thread) and a cache_reader (its owner). Errors:
+ * the store's failures are never a client's: they show as ABSENT and as not stored, with a reason. */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <time.h>
+
+#include "cache/flight.h"
+#include "cache/key.h"
+#include "cache/policy.h"
+#include "cache/store.h"
+
+struct cache;
+struct cache_reader;
+
+struct cache_options {
+    struct store_options store;
+    size_t write_queue_bytes; /* waiting for the disk */
+    size_t window_bytes;      /* of one flight */
+    uint64_t hit_for_miss_ms;
+};
+
+MUST_CHECK enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note);
+void cache_close(struct cache *cache); /* after cache_stop_writes and all readers' end; accepts NULL */
+
+MUST_CHECK struct cache_reader *cache_reader_create(struct cache *cache);
+void cache_reader_destroy(struct cache_reader *reader);
+
+struct store_reader *cache_reader_store(struct cache_reader *reader); /* for store_read */
+struct store *cache_store(struct cache *cache);                       /* for store_pin, store_unpin, store_stats_of */
+
+uint64_t cache_secret(const struct cache *cache);
+
+/* ---- look-up ---- */
+
+/* A stored response that a request selected. Memory is the arena's; give `flight` and the pin back with cached_finish.
+ */
+struct cached {
+    struct stored stored;
+    struct flight *flight; /* its body is (also) in this flight's memory; NULL: in the store only */
+};
+
+/* `*out_generation` goes to cache_join: it tells whether something was stored in between. */
+enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
+                            struct arena *arena, struct cached *out_cached, uint64_t *out_generation);
+/* A second holder of the same: texts are copied to `arena`, the body is kept for it too. False: a limit, or no memory.
+ */
+MUST_CHECK bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena,
+                            struct cached *out_copy);
+
+void cached_finish(struct cache *cache, struct cached *cached); /* accepts a zeroed one; twice is once */
+
+/* ---- one fetch a key ---- */
+
+enum join {
+    JOIN_LEAD,       /* fetch it: `*out_fill` is yours to fill, others may follow its flight */
+    JOIN_ALONE,      /* fetch it for yourself: `*out_fill`, nobody follows; it may still be stored */
+    JOIN_FOLLOW,     /* another fetches it: `party` follows `*out_flight` */
+    JOIN_LOOK_AGAIN, /* something was stored since the look-up: look up again */
+    JOIN_FAILED,     /* no memory */
+};
+
+enum join_wish {
+    JOIN_WITH_OTHERS,
+    JOIN_WITHOUT_OTHERS, /* do not wait for anyone */
+    JOIN_ONLY_LEAD,      /* a revalidation behind: JOIN_FOLLOW tells that it is under way (nothing is followed) */
+};
+
+/* What a request brings to cache_join. */
+struct join_request {
+    const struct key *key;
+    const struct http_request *request;
+    const struct policy *policy;
+    enum join_wish wish;
+    uint64_t generation; /* of the look-up before */
+    int64_t now_ms;      /* wall clock */
+    uint64_t monotonic_ms;
+    struct arena *arena; /* for comparing only */
+};
+
+struct fill;
+
+/* Joins the fetch for this key, if there is one that may serve this request (its head is not there yet, or is shared,
+ * selected by `request`, and usable under `policy`), else begins one. Keys whose last answer could not be shared are
+ * fetched alone for a while (hit_for_miss). A reference to `*out_flight` is the caller's in every case but LOOK_AGAIN
+ * and FAILED. */
+enum join cache_join(struct cache *cache, const struct join_request *join, struct party *party,
+                     struct flight **out_flight, struct fill **out_fill);
+
+/* A fetch that has nothing to do with the cache (a pass): only its own client follows. False: no memory. */
+MUST_CHECK bool cache_pass(struct cache *cache, struct flight **out_flight, struct fill **out_fill);
+
+/* May this request use what the flight's head says (it must be there)? */
+bool cache_flight_serves(const struct flight *flight, const struct http_request *request, const struct policy *policy,
+                         int64_t now_ms, struct arena *arena);
+
+/* ---- filling: one thread at a time; each fill is ended by exactly one of refuse, validated, complete, fail ---- */
+
+/* The head has come. With `store` storing begins; without, waiting followers are sent away, and the next requests for
+ * the key do not wait for each other for a while. ERR_NO_MEMORY: the fill must be failed. */
+MUST_CHECK enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store,
+                                    uint64_t max_object_bytes, uint64_t monotonic_ms);
+
+/* Appends to the body and hands full segments to the disk. Storing ends by itself when the body outgrows
+ * max_object_bytes. */
+MUST_CHECK enum err cache_fill_append(struct fill *fill, struct span bytes);
+
+/* The producer has waited too long for the disk: goes on without storing. */
+void cache_fill_stop_storing(struct fill *fill, enum reason reason);
+
+/* The end was verified: publishes if it is being stored. `trailers` are field lines for those who follow now. */
+void cache_fill_complete(struct fill *fill, struct span trailers);
+
+/* Broke off, or was given up. Nothing of it is ever served as whole. */
+void cache_fill_fail(struct fill *fill, enum err error);
+
+/* The leader goes another way before a head came: followers join again. */
+void cache_fill_refuse(struct fill *fill);
+
+/* The origin answered 304: `cached` has now `record` (times, inputs) and `head`; followers look up again. */
+void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record,
+                          struct span head);
+
+/* ---- invalidation ---- */
+
+/* Everything under the key is gone for look-ups that start after the return; running fetches of it are not stored. */
+void cache_invalidate(struct cache *cache, const struct key *key);
+
+/* ---- the disk thread ---- */
+
+enum cache_wait {
+    WAIT_FOR_WORK,  /* until there is something to write */
+    WAIT_FOR_BATCH, /* until there is enough for a batch, or someone waits for room */
+};
+
+/* Waits until the time `until` (CLOCK_MONOTONIC) at the latest. False: writes were stopped and nothing is left to do.
+ */
+bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec *until);
+
+/* Collects a batch of what is queued (at most 8 MiB), applies it in one commit, tells whom it concerns. */
+void cache_write(struct cache *cache);
+
+/* From now on cache_wait does not wait, and is false once the queue is empty. */
+void cache_stop_writes(struct cache *cache);
+
+#endif

@@ -1,0 +1,163 @@
+/* cache_internal.h: what cache.c (look-up, joining), fill.c (the producer's side) and writer.c (the disk thread's)
+ * share.
+ *
+ * Locks, in the order they may be taken: a shard's mutex, a flight's (flight.c), the queue's. */
+#ifndef CACHE_CACHE_INTERNAL_H
+#define CACHE_CACHE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cache/cache.h"
+
+enum {
+    SHARD_COUNT = 64,
+    SHARD_BUCKETS = 256,
+    SHARD_NOTES = 256, /* hit-for-miss notes kept per shard */
+    BATCH_BYTES = 8 * 1024 * 1024,
+    BATCH_JOBS = 1024,
+    BATCH_SMALL_BYTES = 256 * 1024, /* a smaller one waits a little for more */
+};
+
+struct entry;
+
+/* A response that is complete or freshened and not on the disk yet: look-ups find it before the store. */
+struct settled {
+    struct settled *next; /* of the entry, newest first */
+    struct shard *shard;
+    struct entry *entry; /* while it is linked */
+    struct record record;
+    struct span head; /* these three lie in `memory` */
+    struct span selection;
+    struct span body_start; /* freshened ones with a small body: all of it */
+    char *memory;
+    struct flight *flight; /* holds the body; NULL: it is in the store */
+    struct store *pinned;  /* not NULL: record.body_id is pinned there */
+    bool dead;             /* invalidated: it must not be published */
+};
+
+/* A fetch under way as the cache sees it. */
+struct fill {
+    struct fill *next; /* of the entry */
+    struct cache *cache;
+    struct shard *shard; /* NULL: a pass */
+    struct entry
+        *entry; /* NULL once it has left the table; this, `next` and `invalidated` are guarded by the shard's mutex */
+    bool invalidated; /* what it brings must not be stored */
+    struct flight *flight;
+    bool joinable; /* others may follow */
+    uint64_t max_object_bytes;
+    void *digest; /* XXH3 state of the body so far; NULL when not storing */
+    bool dropped; /* what was written of the body has been given up */
+
+    pthread_mutex_t submit_mutex; /* one thread at a time hands pieces over; guards the three below */
+    bool ended;                   /* by the producer */
+    bool in_backlog;              /* pieces wait for room in the queue */
+    struct settled *to_publish;   /* complete: publish when all pieces are handed over */
+    struct fill *backlog_next;    /* guarded by the queue's mutex */
+};
+
+/* What the cache knows of one key besides the store. Lives while there is something to know. */
+struct entry {
+    struct entry *next; /* of the bucket */
+    struct shard *shard;
+    struct key_hash hash;
+    struct span text; /* behind the struct */
+    struct fill *fills;
+    struct settled *settled;
+    unsigned removals;       /* queued and not committed: the store's answer does not count */
+    uint64_t alone_until_ms; /* hit-for-miss note, monotonic */
+    bool noted;              /* in the shard's list of notes */
+    struct entry *note_next;
+};
+
+struct shard {
+    pthread_mutex_t
+        mutex; /* guards everything below, and the entries, their fills' and settled ones' links and flags */
+    struct entry *buckets[SHARD_BUCKETS];
+    uint64_t generation; /* of settled responses that became the store's */
+    struct entry *notes_first;
+    struct entry *notes_last;
+    unsigned note_count;
+};
+
+enum job_kind { JOB_PIECES, JOB_PUBLISH, JOB_FRESHEN, JOB_DROP, JOB_REMOVE };
+
+/* A message to the disk thread. */
+struct job {
+    struct job *next;
+    enum job_kind kind;
+    size_t bytes;            /* what it counts in the queue */
+    struct flight *flight;   /* PIECES: a reference */
+    struct segment *segment; /* PIECES: a reference */
+    struct span data;
+    uint64_t offset;
+    uint64_t body_id;        /* PIECES, DROP */
+    struct settled *settled; /* PUBLISH, FRESHEN: its owner */
+    struct entry *entry;     /* REMOVE */
+};
+
+struct queue {
+    pthread_mutex_t mutex; /* guards everything below */
+    pthread_cond_t changed;
+    struct job *first;
+    struct job *last;
+    size_t bytes;
+    size_t limit_bytes;
+    struct fill *backlog;
+    struct fill *backlog_last;
+    bool stopped;
+};
+
+/* What one transaction takes up; the disk thread's. */
+struct batch {
+    struct job *jobs[BATCH_JOBS];
+    struct store_op ops[BATCH_JOBS];
+    size_t count;
+    size_t bytes;
+};
+
+struct cache {
+    struct store *store;
+    struct batch *batch;
+    size_t pass_window_bytes;
+    size_t fill_window_bytes;
+    uint64_t hit_for_miss_ms;
+    struct queue queue;
+    struct shard shards[SHARD_COUNT];
+};
+
+struct cache_reader {
+    struct cache *cache;
+    struct store_reader *store_reader;
+};
+
+struct shard *cache_shard(struct cache *cache, struct key_hash hash);
+
+/* The entry for a key, made if `create`; NULL: absent, or no memory. The shard's mutex is held. */
+struct entry *entry_find(struct shard *shard, struct key_hash hash, struct span text, bool create);
+
+/* Frees it if nothing is known any more. The shard's mutex is held. */
+void entry_release(struct entry *entry);
+
+void settled_destroy(struct settled *settled);
+
+/* Takes `settled` off its entry's list. The shard's mutex is held. */
+void settled_unlink(struct settled *settled);
+
+/* Queues a job. PIECES are refused (false) while the queue is full; everything else fits, unless there is no memory
+ * (false). */
+bool queue_push(struct queue *queue, const struct job *job);
+
+bool queue_full(struct queue *queue);
+
+/* Has the disk thread call fill_resume when there is room again. */
+void queue_add_backlog(struct queue *queue, struct fill *fill);
+
+/* NULL: no memory. The shard's mutex is held; `entry` NULL for a pass. */
+struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable);
+
+/* The disk thread: the fill has left the backlog and goes on handing pieces over. */
+void fill_resume(struct fill *fill);
+
+#endif

@@ -1,0 +1,399 @@
+/* fill.c: the producer's side of the cache: a fetch becomes a stored response, or not. See cache.h.
+ *
+ * Happy path: head → body id, key and head open the stream; full segments go to the disk thread's queue as they come;
+ * the verified end makes the response settled (every look-up finds it now) and queues its publication. The queue is
+ * full: what has begun waits in the backlog (its memory is bounded by the flight's window); what has not is not stored.
+ * Broken off, too large, invalidated, no memory: what was written is dropped; clients that follow go on from memory. */
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+#include <string.h>
+
+#include "cache/cache_internal.h"
+
+static void leave_table(struct fill *fill, uint64_t alone_until_ms);
+static void note_alone(struct entry *entry, uint64_t alone_until_ms);
+static void stop_storing(struct fill *fill, enum reason reason);
+static void end_fill(struct fill *fill, struct settled *to_publish);
+static struct settled *settle(struct fill *fill);
+
+struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable)
+{
+    struct fill *fill = calloc(1, sizeof(*fill));
+    struct flight *flight = flight_create(entry == NULL ? (struct span){"", 0} : entry->text, cache->pass_window_bytes);
+
+    if (fill == NULL || flight == NULL) {
+        free(fill);
+        flight_unref(flight);
+        return NULL;
+    }
+    *fill = (struct fill){.cache = cache, .flight = flight, .joinable = joinable};
+    REQUIRE(pthread_mutex_init(&fill->submit_mutex, NULL) == 0);
+    if (entry != NULL) {
+        fill->shard = entry->shard;
+        fill->entry = entry;
+        fill->next = entry->fills;
+        entry->fills = fill;
+    }
+    return fill;
+}
+
+static void fill_destroy(struct fill *fill)
+{
+    REQUIRE(fill->entry == NULL);
+    REQUIRE(fill->to_publish == NULL);
+    XXH3_freeState(fill->digest);
+    pthread_mutex_destroy(&fill->submit_mutex);
+    flight_unref(fill->flight);
+    free(fill);
+}
+
+/* Makes what is needed to store; false: no memory. */
+static bool prepare_storing(struct fill *fill, struct flight_head *head)
+{
+    fill->digest = XXH3_createState();
+    if (fill->digest == NULL) {
+        return false;
+    }
+    (void)XXH3_128bits_reset(fill->digest); /* fails only for NULL */
+    head->shared = fill->joinable;
+    head->record.body_id = store_new_body_id(fill->cache->store);
+    return true;
+}
+
+enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store, uint64_t max_object_bytes,
+                         uint64_t monotonic_ms)
+{
+    struct flight_head own = *head;
+
+    own.shared = false;
+    fill->max_object_bytes = max_object_bytes;
+    if (store && head->length_known && head->body_len > max_object_bytes) {
+        flight_set_store_reason(fill->flight, REASON_TOO_LARGE);
+        store = false;
+    }
+    if (store && store_failed(fill->cache->store)) {
+        flight_set_store_reason(fill->flight, REASON_STORE_FAILED);
+        store = false;
+    }
+    if (store && prepare_storing(fill, &own)) {
+        return flight_set_head(fill->flight, &own, fill->cache->store, fill->cache->fill_window_bytes);
+    }
+    if (store) {
+        flight_set_store_reason(fill->flight, REASON_STORE_FAILED);
+    }
+    leave_table(fill, fill->joinable ? monotonic_ms + fill->cache->hit_for_miss_ms : 0);
+    return flight_set_head(fill->flight, &own, NULL, 0);
+}
+
+/* Hands pieces, then the publication, to the disk. The submit mutex is held. */
+static void submit(struct fill *fill)
+{
+    struct queue *queue = &fill->cache->queue;
+    struct job job = {.kind = JOB_PIECES, .body_id = flight_head(fill->flight)->record.body_id};
+
+    if (fill->in_backlog) {
+        return;
+    }
+    for (;;) {
+        if (queue_full(queue)) {
+            fill->in_backlog = true;
+            queue_add_backlog(queue, fill);
+            return;
+        }
+        if (!flight_next_write(fill->flight, &job.offset, &job.segment, &job.data)) {
+            break;
+        }
+        job.bytes = job.data.len;
+        job.flight = flight_ref(fill->flight);
+        if (!queue_push(queue, &job)) { /* no memory: the pieces are lost, so the body is */
+            flight_unref(job.flight);
+            segment_unref(job.segment);
+            flight_stop_storing(fill->flight);
+        }
+    }
+    if (fill->to_publish != NULL) {
+        struct job publish = {.kind = JOB_PUBLISH, .settled = fill->to_publish, .body_id = job.body_id};
+        if (queue_push(queue, &publish)) {
+            fill->to_publish = NULL;
+        }
+    }
+}
+
+enum err cache_fill_append(struct fill *fill, struct span bytes)
+{
+    if (fill->digest != NULL) {
+        (void)XXH3_128bits_update(fill->digest, bytes.data, bytes.len); /* fails only for NULL */
+    }
+    enum err error = flight_append(fill->flight, bytes);
+    if (error != ERR_OK || fill->digest == NULL) {
+        return error;
+    }
+    if (flight_length(fill->flight) - flight_body_offset(fill->flight) > fill->max_object_bytes) {
+        stop_storing(fill, REASON_TOO_LARGE);
+        return ERR_OK;
+    }
+    pthread_mutex_lock(&fill->submit_mutex);
+    submit(fill);
+    pthread_mutex_unlock(&fill->submit_mutex);
+    return ERR_OK;
+}
+
+void cache_fill_stop_storing(struct fill *fill, enum reason reason)
+{
+    if (fill->digest != NULL) {
+        stop_storing(fill, reason);
+    }
+}
+
+void cache_fill_complete(struct fill *fill, struct span trailers)
+{
+    struct settled *settled = NULL;
+    bool storing = fill->digest != NULL && flight_is_storing(fill->flight);
+
+    if (storing && flight_written(fill->flight) == 0 && queue_full(&fill->cache->queue)) {
+        stop_storing(fill, REASON_DISK_BEHIND);
+        storing = false;
+    }
+    flight_complete(fill->flight, trailers);
+    if (storing) {
+        settled = settle(fill);
+    }
+    if (settled == NULL) {
+        stop_storing(fill, storing ? REASON_RACED : flight_store_reason(fill->flight));
+    }
+    end_fill(fill, settled);
+}
+
+void cache_fill_fail(struct fill *fill, enum err error)
+{
+    if (fill->digest != NULL) {
+        stop_storing(fill, REASON_TRUNCATED);
+    }
+    leave_table(fill, 0);
+    flight_fail(fill->flight, error);
+    end_fill(fill, NULL);
+}
+
+void cache_fill_refuse(struct fill *fill)
+{
+    leave_table(fill, 0);
+    flight_set_refused(fill->flight);
+    end_fill(fill, NULL);
+}
+
+/* ---- settled responses ---- */
+
+/* One block for what a settled response keeps; NULL: no memory. */
+static struct settled *settled_create(const struct record *record, struct span head, struct span selection,
+                                      struct span body_start)
+{
+    struct settled *settled = calloc(1, sizeof(*settled));
+    char *memory = malloc(head.len + selection.len + body_start.len + 1);
+
+    if (settled == NULL || memory == NULL) {
+        free(settled);
+        free(memory);
+        return NULL;
+    }
+    struct span *copies[] = {&settled->head, &settled->selection, &settled->body_start};
+    struct span sources[] = {head, selection, body_start};
+    settled->memory = memory;
+    settled->record = *record;
+    settled->record.head_override = (struct span){NULL, 0};
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        if (sources[i].len > 0) {
+            memcpy(memory, sources[i].data, sources[i].len);
+        }
+        *copies[i] = (struct span){memory, sources[i].len};
+        memory += sources[i].len;
+    }
+    return settled;
+}
+
+/* Links `settled` where the fill was, unless the key was invalidated meanwhile. */
+static bool settled_link(struct fill *fill, struct settled *settled)
+{
+    pthread_mutex_lock(&fill->shard->mutex);
+    struct entry *entry = fill->entry;
+    bool valid = entry != NULL && !fill->invalidated;
+    if (valid) {
+        settled->shard = fill->shard;
+        settled->entry = entry;
+        settled->next = entry->settled;
+        entry->settled = settled;
+        entry->alone_until_ms = 0;
+        entry->shard->generation++;
+    }
+    pthread_mutex_unlock(&fill->shard->mutex);
+    return valid;
+}
+
+/* The complete response becomes what look-ups find. NULL: invalidated meanwhile, or no memory. */
+static struct settled *settle(struct fill *fill)
+{
+    const struct flight_head *head = flight_head(fill->flight);
+    struct record record = head->record;
+
+    record.body_len = flight_length(fill->flight) - flight_body_offset(fill->flight);
+    XXH128_canonicalFromHash((XXH128_canonical_t *)(void *)record.digest, XXH3_128bits_digest(fill->digest));
+    struct settled *settled = settled_create(&record, head->fields, head->selection, (struct span){NULL, 0});
+    if (settled == NULL) {
+        return NULL;
+    }
+    settled->flight = flight_ref(fill->flight);
+    if (!settled_link(fill, settled)) {
+        settled_destroy(settled);
+        return NULL;
+    }
+    leave_table(fill, 0);
+    return settled;
+}
+
+/* Keeps the body of what was validated readable: in the flight, pinned in the store, or copied whole. False: no memory.
+ */
+static bool settled_keep_body(struct settled *settled, struct cache *cache, const struct cached *cached)
+{
+    if (cached->flight != NULL) {
+        settled->flight = flight_ref(cached->flight);
+    } else if (cached->stored.pinned) {
+        settled->pinned = store_pin(cache->store, cached->stored.record.body_id) ? cache->store : NULL;
+        return settled->pinned != NULL;
+    }
+    return true;
+}
+
+/* Queues the freshening of a linked response; without memory it is as if the 304 had not been kept. */
+static void freshen(struct fill *fill, struct settled *settled)
+{
+    struct job job = {.kind = JOB_FRESHEN, .settled = settled};
+
+    if (queue_push(&fill->cache->queue, &job)) {
+        return;
+    }
+    pthread_mutex_lock(&fill->shard->mutex);
+    if (!settled->dead) {
+        settled_unlink(settled);
+    }
+    pthread_mutex_unlock(&fill->shard->mutex);
+    settled_destroy(settled);
+}
+
+void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+{
+    const struct stored *stored = &cached->stored;
+    bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
+    struct settled *settled =
+        settled_create(record, head, stored->selection, whole ? stored->body_start : (struct span){NULL, 0});
+
+    if (settled != NULL) {
+        if (settled_keep_body(settled, fill->cache, cached) && settled_link(fill, settled)) {
+            freshen(fill, settled);
+        } else {
+            settled_destroy(settled);
+        }
+    }
+    leave_table(fill, 0);
+    flight_set_validated(fill->flight);
+    end_fill(fill, NULL);
+}
+
+/* ---- ends ---- */
+
+/* Nobody new can join. With `alone_until_ms` the key's next requests do not wait for each other until then. */
+static void leave_table(struct fill *fill, uint64_t alone_until_ms)
+{
+    if (fill->shard == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&fill->shard->mutex);
+    struct entry *entry = fill->entry;
+    if (entry != NULL) {
+        struct fill **link = &entry->fills;
+        while (*link != fill) {
+            link = &(*link)->next;
+        }
+        *link = fill->next;
+        fill->entry = NULL;
+        if (alone_until_ms > 0) {
+            note_alone(entry, alone_until_ms);
+        }
+        entry_release(entry);
+    }
+    pthread_mutex_unlock(&fill->shard->mutex);
+}
+
+/* Keeps the note in a list of at most SHARD_NOTES, oldest first. The shard's mutex is held. */
+static void note_alone(struct entry *entry, uint64_t alone_until_ms)
+{
+    struct shard *shard = entry->shard;
+
+    entry->alone_until_ms = alone_until_ms;
+    if (entry->noted) {
+        return;
+    }
+    entry->noted = true;
+    entry->note_next = NULL;
+    if (shard->notes_last != NULL) {
+        shard->notes_last->note_next = entry;
+    } else {
+        shard->notes_first = entry;
+    }
+    shard->notes_last = entry;
+    shard->note_count++;
+    if (shard->note_count > SHARD_NOTES) {
+        struct entry *oldest = shard->notes_first;
+        shard->notes_first = oldest->note_next;
+        shard->note_count--;
+        oldest->noted = false;
+        oldest->alone_until_ms = 0;
+        entry_release(oldest);
+    }
+}
+
+/* The body will not be an object; what was written of it goes. */
+static void stop_storing(struct fill *fill, enum reason reason)
+{
+    flight_set_store_reason(fill->flight, reason);
+    leave_table(fill, 0);
+    flight_stop_storing(fill->flight);
+    if (fill->digest == NULL) {
+        return;
+    }
+    XXH3_freeState(fill->digest);
+    fill->digest = NULL;
+    if (!fill->dropped && flight_written(fill->flight) > 0) {
+        struct job job = {.kind = JOB_DROP, .body_id = flight_head(fill->flight)->record.body_id};
+        fill->dropped = true;
+        (void)queue_push(&fill->cache->queue, &job); /* no memory: it is swept at the next start */
+    }
+}
+
+static void end_fill(struct fill *fill, struct settled *to_publish)
+{
+    pthread_mutex_lock(&fill->submit_mutex);
+    fill->ended = true;
+    fill->to_publish = to_publish;
+    if (to_publish != NULL) {
+        submit(fill);
+    }
+    bool waits = fill->in_backlog;
+    pthread_mutex_unlock(&fill->submit_mutex);
+    if (!waits) {
+        fill_destroy(fill);
+    }
+}
+
+void fill_resume(struct fill *fill)
+{
+    pthread_mutex_lock(&fill->submit_mutex);
+    fill->in_backlog = false;
+    if (flight_is_storing(fill->flight)) {
+        submit(fill);
+    }
+    bool destroy = fill->ended && !fill->in_backlog;
+    pthread_mutex_unlock(&fill->submit_mutex);
+    if (destroy) {
+        fill_destroy(fill);
+    }
+}

@@ -1,0 +1,624 @@
+/* flight.c: see flight.h.
+ *
+ * The stream is cut into slots of SEGMENT_BYTES at fixed offsets, so that a slot is a whole number of the store's
+ * pieces. A slot's memory is a refcounted segment: bytes once appended never change or move. A short slot that grows
+ * gets a larger segment and a copy; who still reads the old one holds a reference to it. */
+#include "cache/flight.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum {
+    SEGMENT_PIECES = 16,
+    SEGMENT_BYTES = SEGMENT_PIECES * STORE_PIECE_BYTES,
+    FIRST_SEGMENT_BYTES = 4096, /* where the length is not known */
+};
+
+struct segment {
+    atomic_uint references;
+    size_t capacity;
+    char data[];
+};
+
+struct slot {
+    struct segment *segment;
+    size_t len;
+};
+
+struct flight {
+    atomic_uint references;
+    struct span key;
+    atomic_int store_reason; /* enum reason */
+    atomic_uint_least64_t object_id;
+    struct store *store;     /* set with the head of a stored flight; the body stays pinned there until destruction */
+    struct flight_head head; /* written once, before `phase` leaves FLIGHT_PENDING */
+    char *head_memory;       /* its texts */
+    uint64_t body_offset;    /* written with the head */
+
+    pthread_mutex_t mutex; /* guards everything below */
+    enum flight_phase phase;
+    enum err error;
+    bool storing;
+    bool starved; /* the producer was told that there is no room */
+    size_t window_bytes;
+    struct party *producer;
+    struct party *followers;
+    struct slot *slots; /* a run of slots: slots[first_slot] starts at stream offset `base` */
+    size_t first_slot, slot_count, slot_capacity;
+    uint64_t base;
+    uint64_t length;
+    uint64_t written;
+    uint64_t committed;
+    char *trailers;
+    size_t trailers_len;
+};
+
+static struct segment *segment_create(size_t capacity);
+static void release_slots(struct flight *flight);
+static void wake(struct party *party);
+static void wake_all(struct flight *flight);
+static void set_phase(struct flight *flight, enum flight_phase phase, enum err error);
+static enum err append_locked(struct flight *flight, struct span bytes);
+
+struct flight *flight_create(struct span key, size_t window_bytes)
+{
+    struct flight *flight = calloc(1, sizeof(*flight));
+    char *copy = malloc(key.len + 1);
+
+    if (flight == NULL || copy == NULL) {
+        free(flight);
+        free(copy);
+        return NULL;
+    }
+    memcpy(copy, key.data, key.len);
+    flight->key = (struct span){copy, key.len};
+    flight->window_bytes = window_bytes;
+    atomic_init(&flight->references, 1);
+    REQUIRE(pthread_mutex_init(&flight->mutex, NULL) == 0);
+    return flight;
+}
+
+struct flight *flight_ref(struct flight *flight)
+{
+    atomic_fetch_add_explicit(&flight->references, 1, memory_order_relaxed);
+    return flight;
+}
+
+void flight_unref(struct flight *flight)
+{
+    if (flight == NULL || atomic_fetch_sub_explicit(&flight->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    REQUIRE(flight->followers == NULL);
+    for (size_t i = 0; i < flight->slot_count; i++) {
+        segment_unref(flight->slots[flight->first_slot + i].segment);
+    }
+    if (flight->store != NULL) {
+        store_unpin(flight->store, flight->head.record.body_id);
+    }
+    REQUIRE(pthread_mutex_destroy(&flight->mutex) == 0);
+    free(flight->slots);
+    free(flight->trailers);
+    free(flight->head_memory);
+    free((char *)(uintptr_t)flight->key.data);
+    free(flight);
+}
+
+struct span flight_key(const struct flight *flight)
+{
+    return flight->key;
+}
+
+/* ---- the producer ---- */
+
+void flight_set_producer(struct flight *flight, struct party *producer)
+{
+    pthread_mutex_lock(&flight->mutex);
+    flight->producer = producer;
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+/* Copies the head's texts, which the caller's arena will take away. */
+static bool keep_head(struct flight *flight, const struct flight_head *head)
+{
+    char *memory = malloc(head->fields.len + head->passed.len + head->selection.len + 1);
+
+    if (memory == NULL) {
+        return false;
+    }
+    flight->head = *head;
+    flight->head_memory = memory;
+    struct span *texts[] = {&flight->head.fields, &flight->head.passed, &flight->head.selection};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (texts[i]->len > 0) {
+            memcpy(memory, texts[i]->data, texts[i]->len);
+        }
+        texts[i]->data = memory;
+        memory += texts[i]->len;
+    }
+    flight->head.record.head_override = (struct span){NULL, 0};
+    return true;
+}
+
+enum err flight_set_head(struct flight *flight, const struct flight_head *head, struct store *store,
+                         size_t window_bytes)
+{
+    enum err error = ERR_OK;
+
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(flight->phase == FLIGHT_PENDING);
+    if (!keep_head(flight, head)) {
+        error = ERR_NO_MEMORY;
+    } else if (store != NULL) {
+        flight->head.record.key_len = (uint32_t)flight->key.len;
+        flight->head.record.head_len = (uint32_t)flight->head.fields.len;
+        flight->body_offset = flight->key.len + flight->head.fields.len;
+        flight->window_bytes = window_bytes;
+        error = append_locked(flight, flight->key);
+        if (error == ERR_OK) {
+            error = append_locked(flight, flight->head.fields);
+        }
+        if (error == ERR_OK && !store_pin(store, flight->head.record.body_id)) {
+            error = ERR_NO_MEMORY;
+        }
+        if (error == ERR_OK) {
+            flight->storing = true;
+            flight->store = store;
+        }
+    }
+    if (error == ERR_OK) {
+        set_phase(flight, FLIGHT_STREAMING, ERR_OK);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return error;
+}
+
+size_t flight_room(struct flight *flight)
+{
+    size_t room = 0;
+
+    pthread_mutex_lock(&flight->mutex);
+    uint64_t held = flight->length - flight->base;
+    if (held < flight->window_bytes) {
+        room = flight->window_bytes - (size_t)held;
+    } else {
+        flight->starved = true;
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return room;
+}
+
+enum err flight_append(struct flight *flight, struct span bytes)
+{
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(flight->phase == FLIGHT_STREAMING);
+    enum err error = append_locked(flight, bytes);
+    if (error == ERR_OK) {
+        wake_all(flight);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return error;
+}
+
+void flight_complete(struct flight *flight, struct span trailers)
+{
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(flight->phase == FLIGHT_STREAMING);
+    if (trailers.len > 0) {
+        flight->trailers = malloc(trailers.len);
+        if (flight->trailers != NULL) { /* without memory they are dropped, as any recipient may (RFC 9110 §6.5.1) */
+            memcpy(flight->trailers, trailers.data, trailers.len);
+            flight->trailers_len = trailers.len;
+        }
+    }
+    set_phase(flight, FLIGHT_COMPLETE, ERR_OK);
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+void flight_fail(struct flight *flight, enum err error)
+{
+    pthread_mutex_lock(&flight->mutex);
+    set_phase(flight, FLIGHT_FAILED, error);
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+void flight_set_validated(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(flight->phase == FLIGHT_PENDING);
+    set_phase(flight, FLIGHT_VALIDATED, ERR_OK);
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+void flight_set_refused(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(flight->phase == FLIGHT_PENDING);
+    set_phase(flight, FLIGHT_REFUSED, ERR_OK);
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+void flight_set_store_reason(struct flight *flight, enum reason reason)
+{
+    atomic_store_explicit(&flight->store_reason, (int)reason, memory_order_relaxed);
+}
+
+enum reason flight_store_reason(const struct flight *flight)
+{
+    return (enum reason)atomic_load_explicit(&flight->store_reason, memory_order_relaxed);
+}
+
+bool flight_wanted(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    bool wanted = flight->storing || flight->followers != NULL;
+    pthread_mutex_unlock(&flight->mutex);
+    return wanted;
+}
+
+/* ---- followers ---- */
+
+void flight_follow(struct flight *flight, struct party *party)
+{
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(!party->linked);
+    party->previous = NULL;
+    party->next = flight->followers;
+    if (party->next != NULL) {
+        party->next->previous = party;
+    }
+    flight->followers = party;
+    party->linked = true;
+    party->consumed = 0;
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+void flight_unfollow(struct flight *flight, struct party *party)
+{
+    pthread_mutex_lock(&flight->mutex);
+    if (party->linked) {
+        if (party->previous != NULL) {
+            party->previous->next = party->next;
+        } else {
+            flight->followers = party->next;
+        }
+        if (party->next != NULL) {
+            party->next->previous = party->previous;
+        }
+        party->linked = false;
+        party->next = NULL;
+        party->previous = NULL;
+        release_slots(flight);
+        wake(flight->producer); /* it may not be wanted any more */
+    }
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+bool flight_has_followers(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    bool has = flight->followers != NULL;
+    pthread_mutex_unlock(&flight->mutex);
+    return has;
+}
+
+enum flight_phase flight_phase(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    enum flight_phase phase = flight->phase;
+    pthread_mutex_unlock(&flight->mutex);
+    return phase;
+}
+
+enum err flight_error(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    enum err error = flight->error;
+    pthread_mutex_unlock(&flight->mutex);
+    return error;
+}
+
+const struct flight_head *flight_head(const struct flight *flight)
+{
+    return &flight->head;
+}
+
+struct span flight_trailers(const struct flight *flight)
+{
+    return (struct span){flight->trailers, flight->trailers_len};
+}
+
+uint64_t flight_body_offset(const struct flight *flight)
+{
+    return flight->body_offset;
+}
+
+uint64_t flight_length(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    uint64_t length = flight->length;
+    pthread_mutex_unlock(&flight->mutex);
+    return length;
+}
+
+enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segment **out_segment, struct span *out_run)
+{
+    enum flight_read result = FLIGHT_READ_WAIT;
+
+    pthread_mutex_lock(&flight->mutex);
+    if (offset < flight->base) {
+        result = FLIGHT_READ_IN_STORE;
+    } else if (offset < flight->length) {
+        size_t index = flight->first_slot + (size_t)(offset / SEGMENT_BYTES - flight->base / SEGMENT_BYTES);
+        struct slot *slot = &flight->slots[index];
+        size_t skip = (size_t)(offset % SEGMENT_BYTES);
+        atomic_fetch_add_explicit(&slot->segment->references, 1, memory_order_relaxed);
+        *out_segment = slot->segment;
+        *out_run = (struct span){slot->segment->data + skip, slot->len - skip};
+        result = FLIGHT_READ_DATA;
+    } else if (flight->phase == FLIGHT_COMPLETE) {
+        result = FLIGHT_READ_END;
+    } else if (flight->phase == FLIGHT_FAILED) {
+        result = FLIGHT_READ_FAILED;
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return result;
+}
+
+void segment_unref(struct segment *segment)
+{
+    if (segment != NULL && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1) {
+        free(segment);
+    }
+}
+
+void flight_consumed(struct flight *flight, struct party *party, uint64_t offset)
+{
+    pthread_mutex_lock(&flight->mutex);
+    party->consumed = offset;
+    if (!flight->storing) {
+        release_slots(flight);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+/* ---- the store's side ---- */
+
+bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segment **out_segment,
+                       struct span *out_bytes)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&flight->mutex);
+    uint64_t end = flight->written + SEGMENT_BYTES;
+    if (end > flight->length && flight->phase == FLIGHT_COMPLETE) {
+        end = flight->length;
+    }
+    if (flight->storing && flight->written < end && end <= flight->length) {
+        size_t index = flight->first_slot + (size_t)(flight->written / SEGMENT_BYTES - flight->base / SEGMENT_BYTES);
+        struct segment *segment = flight->slots[index].segment;
+        atomic_fetch_add_explicit(&segment->references, 1, memory_order_relaxed);
+        *out_segment = segment;
+        *out_offset = flight->written;
+        *out_bytes = (struct span){segment->data, (size_t)(end - flight->written)};
+        flight->written = end;
+        found = true;
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return found;
+}
+
+void flight_set_object_id(struct flight *flight, uint64_t object_id)
+{
+    atomic_store_explicit(&flight->object_id, object_id, memory_order_release);
+}
+
+uint64_t flight_object_id(const struct flight *flight)
+{
+    return atomic_load_explicit(&flight->object_id, memory_order_acquire);
+}
+
+void flight_committed(struct flight *flight, uint64_t offset)
+{
+    pthread_mutex_lock(&flight->mutex);
+    if (offset > flight->committed) {
+        flight->committed = offset;
+        release_slots(flight);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+uint64_t flight_written(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    uint64_t written = flight->written;
+    pthread_mutex_unlock(&flight->mutex);
+    return written;
+}
+
+void flight_stop_storing(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    if (flight->storing) {
+        flight->storing = false;
+        release_slots(flight);
+        wake_all(flight);
+        wake(flight->producer);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+bool flight_is_storing(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    bool storing = flight->storing;
+    pthread_mutex_unlock(&flight->mutex);
+    return storing;
+}
+
+void flight_wake_all(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    wake_all(flight);
+    wake(flight->producer);
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+/* ---- helpers; the mutex is held ---- */
+
+static struct segment *segment_create(size_t capacity)
+{
+    struct segment *segment = malloc(sizeof(*segment) + capacity);
+
+    if (segment != NULL) {
+        atomic_init(&segment->references, 1);
+        segment->capacity = capacity;
+    }
+    return segment;
+}
+
+static void wake(struct party *party)
+{
+    if (party != NULL) {
+        party->wake(party);
+    }
+}
+
+static void wake_all(struct flight *flight)
+{
+    for (struct party *party = flight->followers; party != NULL; party = party->next) {
+        wake(party);
+    }
+}
+
+static void set_phase(struct flight *flight, enum flight_phase phase, enum err error)
+{
+    flight->phase = phase;
+    flight->error = error;
+    wake_all(flight);
+}
+
+/* What may leave memory: when stored, what is committed; else what every follower has consumed (and what was committed
+ * before). */
+static uint64_t releasable_offset(const struct flight *flight)
+{
+    uint64_t consumed = flight->length;
+
+    if (flight->storing) {
+        return flight->committed;
+    }
+    if (flight->followers == NULL) {
+        return flight->committed;
+    }
+    for (const struct party *party = flight->followers; party != NULL; party = party->next) {
+        consumed = party->consumed < consumed ? party->consumed : consumed;
+    }
+    return consumed > flight->committed ? consumed : flight->committed;
+}
+
+static void release_slots(struct flight *flight)
+{
+    uint64_t until = releasable_offset(flight);
+
+    while (flight->slot_count > 0) {
+        struct slot *slot = &flight->slots[flight->first_slot];
+        bool growing = slot->len < SEGMENT_BYTES && flight->phase == FLIGHT_STREAMING;
+        if (growing || flight->base + slot->len > until) {
+            break;
+        }
+        segment_unref(slot->segment);
+        flight->base += slot->len;
+        flight->first_slot++;
+        flight->slot_count--;
+    }
+    if (flight->starved && flight->length - flight->base < flight->window_bytes) {
+        flight->starved = false;
+        wake(flight->producer);
+    }
+}
+
+/* Room for one more slot at the end of the run. */
+static bool slots_reserve(struct flight *flight)
+{
+    if (flight->first_slot + flight->slot_count < flight->slot_capacity) {
+        return true;
+    }
+    if (flight->first_slot > 0) {
+        memmove(flight->slots, flight->slots + flight->first_slot, flight->slot_count * sizeof(*flight->slots));
+        flight->first_slot = 0;
+        return true;
+    }
+    size_t capacity = flight->slot_capacity == 0 ? 4 : flight->slot_capacity * 2;
+    struct slot *slots = realloc(flight->slots, capacity * sizeof(*slots));
+    if (slots == NULL) {
+        return false;
+    }
+    flight->slots = slots;
+    flight->slot_capacity = capacity;
+    return true;
+}
+
+/* How large the segment of a slot that holds `len` bytes and gets `more` should be. */
+static size_t segment_size(const struct flight *flight, size_t len, size_t more)
+{
+    size_t wanted = FIRST_SEGMENT_BYTES;
+
+    if (flight->head.length_known) {
+        uint64_t slot_start = flight->length - len;
+        uint64_t left = flight->body_offset + flight->head.body_len - slot_start;
+        wanted = left < SEGMENT_BYTES ? (size_t)left : SEGMENT_BYTES;
+    }
+    while (wanted < len + more && wanted < SEGMENT_BYTES) {
+        wanted = wanted == 0 ? FIRST_SEGMENT_BYTES : wanted * 4;
+    }
+    return wanted < SEGMENT_BYTES ? wanted : SEGMENT_BYTES;
+}
+
+/* The last slot with room for at least one byte; NULL without memory. */
+static struct slot *slot_to_fill(struct flight *flight, size_t more)
+{
+    struct slot *last = flight->slot_count == 0 ? NULL : &flight->slots[flight->first_slot + flight->slot_count - 1];
+
+    if (last != NULL && last->len < last->segment->capacity) {
+        return last;
+    }
+    if (last != NULL && last->len < SEGMENT_BYTES) {
+        struct segment *larger = segment_create(segment_size(flight, last->len, more));
+        if (larger == NULL) {
+            return NULL;
+        }
+        memcpy(larger->data, last->segment->data, last->len);
+        segment_unref(last->segment);
+        last->segment = larger;
+        return last;
+    }
+    if (!slots_reserve(flight)) {
+        return NULL;
+    }
+    struct segment *segment = segment_create(segment_size(flight, 0, more));
+    if (segment == NULL) {
+        return NULL;
+    }
+    last = &flight->slots[flight->first_slot + flight->slot_count];
+    *last = (struct slot){.segment = segment, .len = 0};
+    flight->slot_count++;
+    return last;
+}
+
+static enum err append_locked(struct flight *flight, struct span bytes)
+{
+    while (bytes.len > 0) {
+        struct slot *slot = slot_to_fill(flight, bytes.len);
+        if (slot == NULL) {
+            return ERR_NO_MEMORY;
+        }
+        size_t room = slot->segment->capacity - slot->len;
+        size_t count = bytes.len < room ? bytes.len : room;
+        memcpy(slot->segment->data + slot->len, bytes.data, count);
+        slot->len += count;
+        flight->length += count;
+        bytes = span_skip(bytes, count);
+    }
+    return ERR_OK;
+}

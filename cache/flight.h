@@ -1,0 +1,153 @@
+/* flight.h: one running fetch and its bytes, which any number of clients on any worker may follow.
+ *
+ * The producer (the fetch) sets the head and appends body bytes; followers read them by offset at their own pace, as
+ * immutable runs. Bytes lie in refcounted segments until they are no longer needed here: when the response is being
+ * stored, until they are committed (followers then read them from the store); else until every follower has consumed
+ * them. Memory is bounded by the window whatever the body's size: flight_room tells the producer when to pause, its
+ * party is woken when there is room again.
+ *
+ * Offsets count bytes of the stream [key][head][body] as the store keeps it; body byte b is at flight_body_offset() +
+ * b.
+ *
+ * Ownership: counted references. Threads: any (one mutex inside); `wake` of a party is called with that mutex held,
+ * from any thread, and may only post a message. */
+#ifndef CACHE_FLIGHT_H
+#define CACHE_FLIGHT_H
+
+#include "cache/reason.h"
+#include "cache/record.h"
+#include "cache/store.h"
+#include "http/error.h"
+
+struct flight;
+struct segment;
+
+/* Someone who waits for a flight: a follower or the producer. Embed it; zero it first. */
+struct party {
+    void (*wake)(struct party *party); /* something changed: look again; posted at most once until party_rearm */
+    struct party *next;                /* the flight's list */
+    struct party *previous;
+    uint64_t consumed; /* followers: everything before this offset is not needed any more */
+    bool linked;
+};
+
+enum flight_phase {
+    FLIGHT_PENDING,   /* no head yet */
+    FLIGHT_STREAMING, /* head there, body coming */
+    FLIGHT_COMPLETE,  /* the whole body is there */
+    FLIGHT_VALIDATED, /* the origin confirmed the stored response: look it up again */
+    FLIGHT_REFUSED,   /* the leader gave up its lead before a head came (it went another way): join again */
+    FLIGHT_FAILED,    /* no usable answer: before the head, or the body broke off */
+};
+
+/* What a flight's head says: everything in it belongs to the flight and lives as long as it. */
+struct flight_head {
+    unsigned status;
+    struct span fields;    /* field lines as stored (head.h) */
+    struct span passed;    /* field lines that only the leader's client gets: the origin's Age, Cache-Status, … */
+    struct span selection; /* encoded Vary selection (stored flights) */
+    const char *rule;      /* that decided on storing, or NULL; the configuration's */
+    struct record record;  /* freshness inputs always; ids and lengths where stored */
+    bool shared;           /* others may follow: it is being stored */
+    bool length_known;
+    uint64_t body_len; /* if length_known */
+};
+
+/* ---- life ---- */
+
+/* `window_bytes` bounds what it holds in memory. NULL: no memory. One reference for the caller. */
+MUST_CHECK struct flight *flight_create(struct span key, size_t window_bytes);
+struct flight *flight_ref(struct flight *flight);
+void flight_unref(struct flight *flight); /* accepts NULL */
+
+struct span flight_key(const struct flight *flight); /* lives as long as the flight */
+
+/* ---- the producer ---- */
+
+void flight_set_producer(struct flight *flight,
+                         struct party *producer); /* NULL: it has gone; no wake after the return */
+
+/* Sets the head; everything is copied. With a `store` it is being stored: the stream starts with key and head, is the
+ * body `head->record.body_id` there, and that body is pinned as long as the flight lives; `window_bytes` replaces the
+ * window. */
+MUST_CHECK enum err flight_set_head(struct flight *flight, const struct flight_head *head, struct store *store,
+                                    size_t window_bytes);
+
+/* How many body bytes may be appended now; 0: wait for the wake. */
+size_t flight_room(struct flight *flight);
+
+/* Appends body bytes (beyond flight_room too, where bytes are at hand and cannot be put back). ERR_NO_MEMORY. */
+MUST_CHECK enum err flight_append(struct flight *flight, struct span bytes);
+
+/* The whole body is there. `trailers` (field lines, may be empty) are copied; kept for followers, never stored. */
+void flight_complete(struct flight *flight, struct span trailers);
+
+void flight_fail(struct flight *flight, enum err error);
+void flight_set_validated(struct flight *flight);
+void flight_set_refused(struct flight *flight);
+
+/* Why it is stored (REASON_STORED…) or not; may change while it runs. Any thread. */
+void flight_set_store_reason(struct flight *flight, enum reason reason);
+enum reason flight_store_reason(const struct flight *flight);
+
+/* Does anyone still want it: a follower, or the store? */
+bool flight_wanted(struct flight *flight);
+
+/* ---- followers ---- */
+
+void flight_follow(struct flight *flight, struct party *party);
+void flight_unfollow(struct flight *flight,
+                     struct party *party); /* no wake after the return; accepts an unlinked party */
+bool flight_has_followers(struct flight *flight);
+
+enum flight_phase flight_phase(struct flight *flight);
+enum err flight_error(struct flight *flight); /* FLIGHT_FAILED */
+
+/* From FLIGHT_STREAMING on; does not change. */
+const struct flight_head *flight_head(const struct flight *flight);
+struct span flight_trailers(const struct flight *flight); /* FLIGHT_COMPLETE */
+uint64_t flight_body_offset(const struct flight *flight);
+uint64_t flight_length(struct flight *flight); /* stream bytes so far */
+
+enum flight_read {
+    FLIGHT_READ_DATA,     /* `*out_run` holds bytes; give `*out_segment` back with segment_unref */
+    FLIGHT_READ_IN_STORE, /* committed and gone from here: store_read(head->record.body_id, offset) */
+    FLIGHT_READ_WAIT,     /* nothing more yet: wait for the wake */
+    FLIGHT_READ_END,      /* that was all of it */
+    FLIGHT_READ_FAILED,   /* the body broke off */
+};
+
+/* Bytes from `offset` on. */
+enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segment **out_segment,
+                             struct span *out_run);
+void segment_unref(struct segment *segment);
+
+/* The follower needs nothing before `offset` any more. */
+void flight_consumed(struct flight *flight, struct party *party, uint64_t offset);
+
+/* ---- the store's side, used by cache.c ---- */
+
+/* The object id it got when it was published, 0 before. Any thread. */
+void flight_set_object_id(struct flight *flight, uint64_t object_id);
+uint64_t flight_object_id(const struct flight *flight);
+
+/* The next full segment (or with a complete body the last one) that was not handed out for writing yet. False: none.
+ * The caller owns a reference to the segment. */
+bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segment **out_segment,
+                       struct span *out_bytes);
+
+/* Everything before `offset` is committed. */
+void flight_committed(struct flight *flight, uint64_t offset);
+
+/* How far the stream was handed out by flight_next_write. */
+uint64_t flight_written(struct flight *flight);
+
+/* It will not be stored (any more): bytes stay until followers consumed them; committed ones stay readable while the
+ * body is pinned. */
+void flight_stop_storing(struct flight *flight);
+bool flight_is_storing(struct flight *flight);
+
+/* Wakes the producer and all followers. */
+void flight_wake_all(struct flight *flight);
+
+#endif

@@ -1,0 +1,232 @@
+/* head.c: the head of a stored response.
+ *
+ * Stored are the field lines as larder would send them, so that writing them back is a copy. What is left out is either
+ * rebuilt for each exchange (framing, Age, Cache-Status), or must not be kept at all (RFC 9111 §3.1).
+ *
+ * The names in no-cache="…" and private="…" are read here line by line, without an arena: a limit must not be able to
+ * make a field stay that has to go. */
+#include "cache/head.h"
+
+#include "http/serialize.h"
+#include "http/token.h"
+#include "http/validators.h"
+
+/* Never stored, and never taken from a 304. */
+static const struct span not_stored[] = {
+    SPAN_INIT("Age"),                /* kept as a number: RFC 9111 §4 replaces it on every reuse */
+    SPAN_INIT("Cache-Status"),       /* speaks of another exchange */
+    SPAN_INIT("Connection"),         /* RFC 9110 §7.6.1 */
+    SPAN_INIT("Content-Length"),     /* rebuilt from the stored body */
+    SPAN_INIT("Proxy-Authenticate"), /* RFC 9111 §3.1, this one and the next two */
+    SPAN_INIT("Proxy-Authentication-Info"),
+    SPAN_INIT("Proxy-Authorization"),
+    SPAN_INIT("Transfer-Encoding"),
+};
+
+static bool is_stored(struct span name);
+static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name);
+static bool line_qualifies(struct span line, struct span directive, struct span name);
+static bool equal_unescaped(struct span escaped, struct span name);
+static bool read_line(struct span *rest, struct span *out_name, struct span *out_value);
+static bool is_updated(const struct headers *not_modified, struct span name);
+static void remove_at(struct headers *headers, size_t index);
+
+void head_write(const struct headers *headers, struct buf *out)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *field = &headers->items[i];
+        /* RFC 9111 §5.2.2.7: a shared cache must not store the fields that private="…" names. */
+        if (is_stored(field->name) && !is_qualified_by(headers, SPAN("private"), field->name)) {
+            write_field(out, field->name, field->value);
+        }
+    }
+}
+
+static bool is_stored(struct span name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(not_stored); i++) {
+        if (span_equal_nocase(not_stored[i], name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does a Cache-Control line hold `directive` with `name` in its argument? */
+static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name)
+{
+    for (const struct header *line = headers_find(headers, SPAN("Cache-Control")); line != NULL;
+         line = headers_find_next(headers, line)) {
+        if (line_qualifies(line->value, directive, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Unlike other directives, a repeated one counts each time: dropping a field too many harms nobody. */
+static bool line_qualifies(struct span line, struct span directive, struct span name)
+{
+    struct span member;
+
+    while (list_next(&line, &member)) {
+        struct span key;
+        struct span value;
+        bool has_value;
+        parameter_split(member, &key, &value, &has_value);
+        if (!has_value || !span_equal_nocase(span_trim(key), directive)) {
+            continue;
+        }
+        value = span_trim(value);
+        /* RFC 9111 §5.2: token and quoted form. */
+        if (span_starts_with(value, SPAN("\""))) {
+            value = span_skip(value, 1);
+        }
+        if (span_ends_with(value, SPAN("\""))) {
+            value = span_take(value, value.len - 1);
+        }
+        while (span_split(&value, ',', &member)) {
+            if (equal_unescaped(span_trim(member), name)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* A field name holds no backslash: each one in `escaped` is part of an escape. */
+static bool equal_unescaped(struct span escaped, struct span name)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < escaped.len; i++) {
+        if (escaped.data[i] == '\\') {
+            continue;
+        }
+        if (at == name.len || ascii_lower(escaped.data[i]) != ascii_lower(name.data[at])) {
+            return false;
+        }
+        at++;
+    }
+    return at == name.len;
+}
+
+enum err head_read(struct span bytes, struct arena *arena, struct headers *out_headers)
+{
+    struct headers headers;
+    struct span name;
+    struct span value;
+
+    headers_init(&headers, arena);
+    while (bytes.len > 0) {
+        if (!read_line(&bytes, &name, &value)) {
+            return ERR_DAMAGED;
+        }
+        if (!headers_add(&headers, name, value)) {
+            return ERR_ARENA_FULL;
+        }
+    }
+    *out_headers = headers;
+    return ERR_OK;
+}
+
+/* One line exactly as write_field writes it. */
+static bool read_line(struct span *rest, struct span *out_name, struct span *out_value)
+{
+    size_t colon = span_find(*rest, ':');
+    size_t end = span_find(*rest, '\r');
+
+    if (colon == SIZE_MAX || end == SIZE_MAX || end < colon + 2) {
+        return false;
+    }
+    struct span name = span_take(*rest, colon);
+    struct span separator = span_take(span_skip(*rest, colon), 2);
+    struct span value = span_take(span_skip(*rest, colon + 2), end - colon - 2);
+    if (!is_token(name) || !span_equal(separator, SPAN(": ")) || !is_field_value(value) ||
+        span_trim(value).len != value.len || !span_starts_with(span_skip(*rest, end), SPAN("\r\n"))) {
+        return false;
+    }
+    *out_name = name;
+    *out_value = value;
+    *rest = span_skip(*rest, end + 2);
+    return true;
+}
+
+bool head_freshen(const struct headers *stored, const struct headers *not_modified, struct arena *arena,
+                  struct headers *out_headers)
+{
+    struct headers headers;
+
+    headers_init(&headers, arena);
+    for (size_t i = 0; i < stored->count; i++) {
+        const struct header *field = &stored->items[i];
+        bool replaced = is_updated(not_modified, field->name) && headers_has(not_modified, field->name);
+        if (!replaced && !headers_add(&headers, field->name, field->value)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < not_modified->count; i++) {
+        const struct header *field = &not_modified->items[i];
+        if (is_updated(not_modified, field->name) && !headers_add(&headers, field->name, field->value)) {
+            return false;
+        }
+    }
+    *out_headers = headers;
+    return true;
+}
+
+/* RFC 9111 §3.2: every field but those that are not stored (Content-Length is one of them), and Content-Range, which
+ * would describe a part of what is stored whole. Content-Encoding and its kin are taken: the body is kept as it came,
+ * not as it was processed. */
+static bool is_updated(const struct headers *not_modified, struct span name)
+{
+    return is_stored(name) && !span_equal_nocase(name, SPAN("Content-Range")) &&
+           !is_qualified_by(not_modified, SPAN("private"), name);
+}
+
+/* An entity tag in the 304 decides alone: with the same tag, a newer Last-Modified is news and not a contradiction. */
+bool head_not_modified_selects(const struct headers *stored, const struct headers *not_modified)
+{
+    struct span new_tag = headers_value(not_modified, SPAN("ETag"));
+    struct span new_date = headers_value(not_modified, SPAN("Last-Modified"));
+    struct span stored_tag = headers_value(stored, SPAN("ETag"));
+    struct span stored_date = headers_value(stored, SPAN("Last-Modified"));
+
+    if (new_tag.len > 0) {
+        /* RFC 9111 §4.3.4: a strong tag must be the stored one, or nothing is updated. */
+        return etag_is_weak(new_tag) ? etag_equal_weak(new_tag, stored_tag) : etag_equal_strong(new_tag, stored_tag);
+    }
+    if (new_date.len > 0 && stored_date.len > 0) {
+        return span_equal(new_date, stored_date);
+    }
+    return true;
+}
+
+/* RFC 9111 §5.2.2.4, §5.2.2.7. Cache-Control itself goes last: until then it is what says which. */
+void head_drop_qualified(struct headers *headers)
+{
+    const struct span cache_control = SPAN_INIT("Cache-Control");
+    const struct span no_cache = SPAN_INIT("no-cache");
+    const struct span private_to_one = SPAN_INIT("private");
+    bool drop_itself =
+        is_qualified_by(headers, no_cache, cache_control) || is_qualified_by(headers, private_to_one, cache_control);
+
+    for (size_t i = headers->count; i > 0; i--) {
+        struct span name = headers->items[i - 1].name;
+        if (!span_equal_nocase(name, cache_control) &&
+            (is_qualified_by(headers, no_cache, name) || is_qualified_by(headers, private_to_one, name))) {
+            remove_at(headers, i - 1);
+        }
+    }
+    if (drop_itself) {
+        (void)headers_remove(headers, cache_control); /* how many lines there were is of no interest */
+    }
+}
+
+static void remove_at(struct headers *headers, size_t index)
+{
+    for (size_t i = index + 1; i < headers->count; i++) {
+        headers->items[i - 1] = headers->items[i];
+    }
+    headers->count--;
+}

@@ -1,0 +1,37 @@
+/* head.h: the head of a stored response: which fields are kept, how they are written, read back, and freshened by a
+ * 304.
+ *
+ * Stored form: field lines "Name: value\r\n" in the order received, nothing else; the status is in the record. Threads:
+ * any. */
+#ifndef CACHE_HEAD_H
+#define CACHE_HEAD_H
+
+#include "http/buf.h"
+#include "http/error.h"
+#include "http/message.h"
+
+/* Writes the fields that are stored: hop-by-hop fields are gone already (forward_remove_hop_by_hop); Age (kept as a
+ * number), Content-Length and Transfer-Encoding (framing is rebuilt), Cache-Status (it speaks of another exchange),
+ * Proxy-Authenticate and its kin (RFC 9111 §3.1) and the fields named by private="…" (§5.2.2.7) are left out. */
+void head_write(const struct headers *headers, struct buf *out);
+
+/* Reads a stored head; spans borrow from `bytes`. ERR_DAMAGED, ERR_ARENA_FULL. */
+MUST_CHECK enum err head_read(struct span bytes, struct arena *arena, struct headers *out_headers);
+
+/* The stored head after a 304 (RFC 9111 §3.2, §4.3.4): each field that the 304 has replaces all lines of that name,
+ * except Content-Range and what head_write leaves out; fields it omits stay. New lines stand behind those that stayed.
+ * False at the arena's limit. */
+MUST_CHECK bool head_freshen(const struct headers *stored, const struct headers *not_modified, struct arena *arena,
+                             struct headers *out_headers);
+
+/* Does the 304 speak of this stored response (RFC 9111 §4.3.4)? A strong ETag in it must equal the stored one strongly;
+ * a weak one weakly. Without an ETag, Last-Modified must not contradict: where both have one, they are the same bytes.
+ * Without any validator it does, because the stored response was the only one asked about. */
+bool head_not_modified_selects(const struct headers *stored, const struct headers *not_modified);
+
+/* Drops from a response that is reused without validation the fields named by no-cache="…" and private="…" (RFC 9111
+ * §5.2.2.4, §5.2.2.7). Needs no memory: it cannot fail. Call it where record.qualified_no_cache or qualified_private is
+ * set. */
+void head_drop_qualified(struct headers *headers);
+
+#endif

@@ -1,0 +1,36 @@
+/* key.c: the primary key of a stored response, as text and as hash.
+ *
+ * The text is readable on purpose: it lies in front of every stored head, and `larder why` shows it. Two URIs have the
+ * same key exactly if http/uri gave them the same normal form: "/a" and "/a?" differ, host names in capitals do not. */
+#include "cache/key.h"
+
+#include <xxhash.h>
+
+bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key)
+{
+    /* RFC 9111 §2: the method and the target URI, at least. */
+    const struct span parts[] = {
+        SPAN_INIT("GET "), uri->scheme, SPAN_INIT("://"), uri->authority, uri->path, SPAN_INIT("?"), uri->query,
+    };
+    size_t count = uri->has_query ? ARRAY_LEN(parts) : ARRAY_LEN(parts) - 2;
+    struct span text;
+
+    if (!arena_join(arena, parts, count, &text)) {
+        return false;
+    }
+    *out_key = (struct key){.text = text, .hash = key_hash_of(text, secret)};
+    return true;
+}
+
+/* Seeded, so that nobody outside can choose URLs that collide in the index. */
+struct key_hash key_hash_of(struct span text, uint64_t secret)
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(text.data, text.len, secret);
+
+    return (struct key_hash){.high = hash.high64, .low = hash.low64};
+}
+
+bool key_hash_equal(struct key_hash a, struct key_hash b)
+{
+    return a.high == b.high && a.low == b.low;
+}

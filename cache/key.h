@@ -1,0 +1,28 @@
+/* key.h: the primary key of a stored response and its hash (RFC 9111 §2).
+ *
+ * The key is text: "GET " scheme "://" authority path ["?" query], all normalised by http/uri. The method is always
+ * GET: only its responses are stored. The hash is XXH3-128 seeded with the store's secret; it only indexes: the whole
+ * key is compared on every hit. Threads: any. */
+#ifndef CACHE_KEY_H
+#define CACHE_KEY_H
+
+#include "http/arena.h"
+#include "http/uri.h"
+
+struct key_hash {
+    uint64_t high;
+    uint64_t low;
+};
+
+struct key {
+    struct span text; /* in the arena it was made in */
+    struct key_hash hash;
+};
+
+/* False at the arena's limit. */
+MUST_CHECK bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key);
+
+struct key_hash key_hash_of(struct span text, uint64_t secret);
+bool key_hash_equal(struct key_hash a, struct key_hash b);
+
+#endif

@@ -1,0 +1,108 @@
+/* policy.h: what a shared cache may store, reuse and serve stale (RFC 9111), decided as functions of their arguments.
+ *
+ * Every verdict carries its reason. Nothing here knows a store, a clock or a connection. Threads: any. Errors: none;
+ * whatever cannot be read in a message has a defined, cautious meaning. */
+#ifndef CACHE_POLICY_H
+#define CACHE_POLICY_H
+
+#include "cache/freshness.h"
+#include "cache/reason.h"
+#include "cache/record.h"
+#include "http/message.h"
+
+enum profile {
+    PROFILE_SAFE, /* the default: RFC 9111, but cautious where its letter hurts people; the README lists where */
+    PROFILE_RFC,  /* the letter of RFC 9111 */
+};
+
+/* A setting that a rule may give. Of each the first rule that matches and gives it counts. */
+enum setting {
+    SETTING_TTL,         /* lifetime that replaces what the origin says */
+    SETTING_DEFAULT_TTL, /* lifetime where the origin says nothing */
+    SETTING_STALE_WHILE_REVALIDATE,
+    SETTING_STALE_IF_ERROR,
+    SETTING_BYPASS,
+    SETTING_IGNORE_COOKIES,     /* Cookie does not make `safe` cautious */
+    SETTING_STORE_SET_COOKIE,   /* store responses with Set-Cookie, and replay it */
+    SETTING_REQUEST_DIRECTIVES, /* clients' Cache-Control reaches through */
+    SETTING_COUNT
+};
+
+/* What the configuration says for one exchange: the site's rules that matched, put together. Built by proxy/route.c.
+ * `rule[s]` is the name of the rule that gave setting `s`, NULL where none did (then the profile's default holds).
+ * Names belong to the configuration.
+ * A negative number of seconds means that nothing is said. A window (stale_while_revalidate_s, stale_if_error_s) that a
+ * rule gave replaces the origin's, a window without a rule is for origins that give none. */
+struct policy {
+    enum profile profile;
+    const char *rule[SETTING_COUNT];
+    int64_t ttl_s;
+    int64_t default_ttl_s;
+    int64_t stale_while_revalidate_s;
+    int64_t stale_if_error_s;
+    bool bypass;
+    bool ignore_cookies;
+    bool store_set_cookie;
+    bool request_directives;
+    int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
+    uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */
+};
+
+/* May a stored response be looked for at all? `false` with the reason where the request goes past the cache;
+ * REASON_NONE with `true`. Ask before hop-by-hop fields are removed: Upgrade is one. Conditions that the client put on
+ * its own copy and Range do not matter here. */
+bool policy_may_lookup(const struct http_request *request, const struct policy *policy, enum reason *out_reason);
+
+/* What to do with a stored response that was selected (key and Vary match). */
+enum reuse {
+    REUSE_SERVE,            /* serve it: fresh, or stale and accepted */
+    REUSE_SERVE_REVALIDATE, /* serve it now, revalidate behind (stale-while-revalidate) */
+    REUSE_VALIDATE,         /* only after the origin confirmed it */
+    REUSE_FETCH,            /* not usable for this request: fetch as if nothing were stored */
+};
+
+struct reuse_verdict {
+    enum reuse reuse;
+    enum reason reason;
+    const char *rule;           /* the rule that decided, or NULL */
+    struct freshness freshness; /* at now_ms */
+};
+
+struct reuse_verdict policy_may_reuse(const struct http_request *request, const struct record *record,
+                                      const struct policy *policy, int64_t now_ms);
+
+/* Does only-if-cached apply to this request under this policy (RFC 9111 §5.2.1.7)? Honoured always: a 504 costs
+ * nothing. */
+bool policy_only_if_cached(const struct http_request *request, const struct policy *policy);
+
+/* The origin failed while a stored response was to be validated or refetched. */
+enum origin_failure {
+    FAILURE_STATUS,       /* it answered 500, 502, 503 or 504 */
+    FAILURE_DISCONNECTED, /* no connection, no answer, broken answer, name not resolved */
+    FAILURE_TIMEOUT,
+};
+
+/* May the stale response be served instead? `*out_reason` is set either way: STALE_IF_ERROR or STALE_DISCONNECTED; else
+ * NO_CACHE, MUST_REVALIDATE, COOKIE, or STALE where nothing permits it (any more). `*out_rule` is the rule that
+ * permitted it, or NULL. */
+bool policy_may_serve_stale(const struct http_request *request, const struct record *record,
+                            const struct policy *policy, enum origin_failure failure, int64_t now_ms,
+                            enum reason *out_reason, const char **out_rule);
+
+struct store_verdict {
+    bool store;
+    enum reason reason;
+    const char *rule;
+};
+
+/* May this response to this request be stored (RFC 9111 §3)? `inputs` were read from the response by
+ * freshness_inputs_of; `request` is as the client sent it (Cookie, Authorization). A verdict on the head alone: the
+ * bytes of a selection (VARY_TOO_MUCH) and the end of the body (TRUNCATED, TOO_LARGE) are the caller's to watch. The
+ * rule is the one that decided, or NULL. */
+struct store_verdict policy_may_store(const struct http_request *request, const struct http_response *response,
+                                      const struct freshness_inputs *inputs, const struct policy *policy);
+
+/* Does this exchange invalidate what is stored for its target (RFC 9111 §4.4)? */
+bool policy_invalidates(enum method method, unsigned status);
+
+#endif

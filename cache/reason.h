@@ -1,0 +1,85 @@
+/* reason.h: the one list of reasons for every verdict of the cache.
+ *
+ * What decides returns a reason from here; Cache-Status, the access log, metrics and `larder why` show it. A reason
+ * that follows from a rule of the configuration travels with that rule's name beside it. Threads: any. */
+#ifndef CACHE_REASON_H
+#define CACHE_REASON_H
+
+/* name, token shown everywhere, RFC section or "config", sentence */
+#define REASONS(X)                                                                                                     \
+    X(NONE, "none", "", "no decision was needed")                                                                      \
+    /* served from the cache */                                                                                        \
+    X(FRESH, "fresh", "RFC 9111 4.2", "the stored response is fresh")                                                  \
+    X(FRESH_HEURISTIC, "fresh-heuristic", "RFC 9111 4.2.2", "fresh by a tenth of the time since Last-Modified")        \
+    X(FRESH_BY_RULE, "fresh-by-rule", "config", "fresh by a rule's lifetime")                                          \
+    X(STALE_WHILE_REVALIDATE, "stale-while-revalidate", "RFC 5861 3", "stale, served while it is revalidated behind")  \
+    X(STALE_IF_ERROR, "stale-if-error", "RFC 5861 4", "stale, served because the origin failed and this is allowed")   \
+    X(STALE_DISCONNECTED, "stale-disconnected", "RFC 9111 4.2.4",                                                      \
+      "stale, served because the origin cannot be reached")                                                            \
+    X(MAX_STALE, "max-stale", "RFC 9111 5.2.1.2", "stale, and the client accepts that")                                \
+    X(REVALIDATED, "revalidated", "RFC 9111 4.3.3", "the origin confirmed the stored response")                        \
+    X(FOLLOWED, "followed", "RFC 9111 4", "answered from a fetch that was already running for another client")         \
+    /* not served from the cache: what was asked */                                                                    \
+    X(METHOD, "method", "RFC 9111 4", "this method is not answered from a cache")                                      \
+    X(HEAD_MISS, "head", "RFC 9111 4", "HEAD without a stored response goes to the origin as it is")                   \
+    X(RANGE, "range", "RFC 9110 14.2", "a range of something that is not stored")                                      \
+    X(ORIGIN_CONDITION, "origin-condition", "RFC 9110 13.1", "If-Match and If-Unmodified-Since are for the origin")    \
+    X(UPGRADE, "upgrade", "RFC 9110 7.8", "the client asks for another protocol")                                      \
+    X(BODY_ON_GET, "body-on-get", "RFC 9110 9.3.1", "a GET with content is not answered from a cache")                 \
+    X(BYPASS_RULE, "bypass-rule", "config", "a rule bypasses the cache")                                               \
+    X(REQUEST_NO_CACHE, "request-no-cache", "RFC 9111 5.2.1.4", "the client wants an answer validated now")            \
+    X(REQUEST_MAX_AGE, "request-max-age", "RFC 9111 5.2.1.1", "older than the client accepts")                         \
+    X(REQUEST_MIN_FRESH, "request-min-fresh", "RFC 9111 5.2.1.3", "not fresh for as long as the client wants")         \
+    X(ONLY_IF_CACHED, "only-if-cached", "RFC 9111 5.2.1.7", "the client wants a stored response and there is none")    \
+    X(COOKIE, "cookie", "config", "a request with Cookie gets only what was declared fresh explicitly")                \
+    /* not served from the cache: what is stored */                                                                    \
+    X(URI_MISS, "uri-miss", "RFC 9111 4", "nothing is stored for this URI")                                            \
+    X(VARY_MISS, "vary-miss", "RFC 9111 4.1", "no stored variant was selected by such a request")                      \
+    X(STALE, "stale", "RFC 9111 4.2", "the stored response is stale")                                                  \
+    X(NO_CACHE, "no-cache", "RFC 9111 5.2.2.4", "the stored response must be validated each time")                     \
+    X(MUST_REVALIDATE, "must-revalidate", "RFC 9111 5.2.2.2", "stale, and the origin forbids to use it so")            \
+    X(INVALIDATED, "invalidated", "RFC 9111 4.4", "an unsafe request or a purge invalidated what was stored")          \
+    X(STORE_FAILED, "store-failed", "config", "the store is out of order; larder goes on as a proxy")                  \
+    /* stored */                                                                                                       \
+    X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \
+    X(STORED_BY_RULE, "stored-by-rule", "config", "stored by a rule")                                                  \
+    X(UPDATED, "updated", "RFC 9111 4.3.4", "the stored head was freshened")                                           \
+    /* not stored: what was asked and answered */                                                                      \
+    X(NOT_STORED_METHOD, "not-stored-method", "RFC 9111 3", "answers to this method are not stored")                   \
+    X(NOT_STORED_STATUS, "not-stored-status", "RFC 9111 3", "this status is not stored without explicit freshness")    \
+    X(NOT_STORED_PARTIAL, "not-stored-partial", "RFC 9111 3.3", "a partial response is not stored")                    \
+    X(REQUEST_NO_STORE, "request-no-store", "RFC 9111 5.2.1.5", "the client forbids storing")                          \
+    X(NO_STORE, "no-store", "RFC 9111 5.2.2.5", "the origin forbids storing")                                          \
+    X(PRIVATE, "private", "RFC 9111 5.2.2.7", "private to one user")                                                   \
+    X(AUTHORIZATION, "authorization", "RFC 9111 3.5", "answers to Authorization need an explicit permission")          \
+    X(SET_COOKIE, "set-cookie", "config", "it sets a cookie, and no rule allows storing that")                         \
+    X(COOKIE_HEURISTIC, "cookie-not-explicit", "config", "an answer to a Cookie without explicit freshness")           \
+    X(VARY_STAR, "vary-star", "RFC 9111 4.1", "Vary: * never matches again")                                           \
+    X(VARY_TOO_MUCH, "vary-limit", "config", "Vary names more than the limits allow")                                  \
+    X(NO_FRESHNESS, "no-freshness", "RFC 9111 3", "no freshness, no validator: it could never be reused")              \
+    X(MUST_UNDERSTAND, "must-understand", "RFC 9111 5.2.2.3", "the status is not one larder understands")              \
+    X(UNKNOWN_CODING, "unknown-coding", "RFC 9112 6.1", "a transfer coding larder cannot take off")                    \
+    X(TOO_LARGE, "too-large", "config", "larger than max_object_size")                                                 \
+    X(TRUNCATED, "truncated", "RFC 9111 3.3", "the origin ended before the end of the body")                           \
+    X(ERROR_KEEPS_STORED, "error-keeps-stored", "RFC 9111 4.3.3", "a server error never replaces what is stored")      \
+    X(DISK_BEHIND, "disk-behind", "config", "the disk's queue is full")                                                \
+    X(RACED, "raced", "RFC 9111 4.4", "invalidated while it was being fetched")                                        \
+    /* answered by larder itself */                                                                                    \
+    X(BAD_REQUEST, "bad-request", "RFC 9112 2", "the request is malformed or beyond a limit")                          \
+    X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
+    X(ORIGIN_FAILED, "origin-failed", "RFC 9110 15.6.3", "the origin did not answer, and nothing stored may be used")  \
+    X(ORIGIN_TIMEOUT, "origin-timeout", "RFC 9110 15.6.5",                                                             \
+      "the origin did not answer in time, and nothing stored may be used")
+
+enum reason {
+#define REASON_ENUM(name, token, source, text) REASON_##name,
+    REASONS(REASON_ENUM)
+#undef REASON_ENUM
+        REASON_COUNT
+};
+
+const char *reason_token(enum reason reason);  /* "uri-miss" */
+const char *reason_source(enum reason reason); /* "RFC 9111 4", "config" or "" */
+const char *reason_text(enum reason reason);   /* one sentence without a full stop */
+
+#endif

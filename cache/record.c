@@ -1,0 +1,261 @@
+/* record.c: the encoded record.
+ *
+ * Little-endian, every field at a fixed place:
+ *
+ *     0  u16 version            2  u16 status           4  u32 length of the whole record
+ *     8  u64 object_id         16  u64 body_id
+ *    24  u64 body_len          32  u64 purge_sequence
+ *    40  u8  digest[16]
+ *    56  i64 request_ms        64  i64 response_ms
+ *    72  i64 date_s            80  i64 expires_s       88  i64 last_modified_s
+ *    96  u32 age_s            100  u32 flags
+ *   104  u32 max-age          108  u32 s-maxage       112  u32 stale-while-revalidate   116  u32 stale-if-error
+ *   120  u32 key_len          124  u32 head_len       128  u32 bytes of the override    132  u32 zero
+ *   136  the head override
+ *   136+n u64 XXH3-64 of all bytes before it
+ *
+ * flags: one bit for each entry of `flags` below, in its order; from bit 16 on two bits for the state of each of the
+ * four directives with a number; the rest zero.
+ *
+ * There is exactly one encoding of a record: what means nothing (the number of an absent directive, the time of an
+ * absent Expires) is written as zero, and decoding refuses anything else. Times outside the years 0 to 9999 are refused
+ * too, so that arithmetic on a decoded record cannot overflow. */
+#include "cache/record.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+enum {
+    RECORD_VERSION = 1,
+    AT_OVERRIDE = 136,
+    CHECKSUM_BYTES = 8,
+    FIXED_BYTES = AT_OVERRIDE + CHECKSUM_BYTES,
+    STATE_SHIFT = 16,
+    STATE_BITS = 2,
+    STATE_MASK = 3,
+};
+
+_Static_assert(FIXED_BYTES <= 200, "a record without an override must stay small: STORE.md, lesson 8");
+
+static const int64_t oldest_s = INT64_C(-62167219200); /* the first second of year 0 */
+static const int64_t newest_s = INT64_C(253402300799); /* the last second of year 9999 */
+
+/* Bit n of the flags, as a place in struct record. */
+static const size_t flags[] = {
+    offsetof(struct record, inputs.has_expires),
+    offsetof(struct record, inputs.expires_invalid),
+    offsetof(struct record, inputs.has_last_modified),
+    offsetof(struct record, inputs.has_etag),
+    offsetof(struct record, qualified_no_cache),
+    offsetof(struct record, qualified_private),
+    offsetof(struct record, inputs.directives.present),
+    offsetof(struct record, inputs.directives.no_store),
+    offsetof(struct record, inputs.directives.no_cache),
+    offsetof(struct record, inputs.directives.is_private),
+    offsetof(struct record, inputs.directives.is_public),
+    offsetof(struct record, inputs.directives.must_revalidate),
+    offsetof(struct record, inputs.directives.proxy_revalidate),
+    offsetof(struct record, inputs.directives.no_transform),
+    offsetof(struct record, inputs.directives.must_understand),
+    offsetof(struct record, inputs.directives.immutable),
+};
+
+_Static_assert(ARRAY_LEN(flags) <= STATE_SHIFT, "the flags reach into the states");
+
+/* The directives with a number, as places in struct record. */
+static const size_t deltas[] = {
+    offsetof(struct record, inputs.directives.max_age),
+    offsetof(struct record, inputs.directives.s_maxage),
+    offsetof(struct record, inputs.directives.stale_while_revalidate),
+    offsetof(struct record, inputs.directives.stale_if_error),
+};
+
+enum { AT_DELTAS = 104, DELTA_BYTES = 4 };
+
+static void put(char *at, unsigned bytes, uint64_t value);
+static uint64_t get(const char *at, unsigned bytes);
+static uint32_t flags_of(const struct record *record);
+static void encode_fixed(const struct record *record, char *at);
+static bool decode_frame(struct span bytes);
+static bool decode_flags(const char *at, struct record *record);
+static bool decode_times(const char *at, struct freshness_inputs *inputs);
+static bool decode_numbers(struct span bytes, struct record *record);
+
+void record_encode(const struct record *record, struct buf *out)
+{
+    size_t override_len = record->head_override.len;
+    size_t total = FIXED_BYTES + override_len;
+
+    if (override_len > RECORD_MAX_HEAD_BYTES) {
+        out->failed = true;
+        return;
+    }
+    char *at = buf_reserve(out, total);
+    if (at == NULL) {
+        out->failed = true;
+        return;
+    }
+    encode_fixed(record, at);
+    if (override_len > 0) {
+        memcpy(at + AT_OVERRIDE, record->head_override.data, override_len);
+    }
+    put(at + total - CHECKSUM_BYTES, CHECKSUM_BYTES, XXH3_64bits(at, total - CHECKSUM_BYTES));
+    out->len += total;
+}
+
+static void encode_fixed(const struct record *record, char *at)
+{
+    const struct freshness_inputs *inputs = &record->inputs;
+    bool expires_known = inputs->has_expires && !inputs->expires_invalid;
+
+    put(at + 0, 2, RECORD_VERSION);
+    put(at + 2, 2, record->status);
+    put(at + 4, 4, FIXED_BYTES + record->head_override.len);
+    put(at + 8, 8, record->object_id);
+    put(at + 16, 8, record->body_id);
+    put(at + 24, 8, record->body_len);
+    put(at + 32, 8, record->purge_sequence);
+    memcpy(at + 40, record->digest, DIGEST_BYTES);
+    put(at + 56, 8, (uint64_t)inputs->request_ms);
+    put(at + 64, 8, (uint64_t)inputs->response_ms);
+    put(at + 72, 8, (uint64_t)inputs->date_s);
+    put(at + 80, 8, expires_known ? (uint64_t)inputs->expires_s : 0);
+    put(at + 88, 8, inputs->has_last_modified ? (uint64_t)inputs->last_modified_s : 0);
+    put(at + 96, 4, (uint64_t)inputs->age_s);
+    put(at + 100, 4, flags_of(record));
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
+        const struct delta *delta = (const void *)((const char *)record + deltas[i]);
+        put(at + AT_DELTAS + i * DELTA_BYTES, DELTA_BYTES,
+            delta->state == DIRECTIVE_VALID ? (uint64_t)delta->seconds : 0);
+    }
+    put(at + 120, 4, record->key_len);
+    put(at + 124, 4, record->head_len);
+    put(at + 128, 4, record->head_override.len);
+    put(at + 132, 4, 0);
+}
+
+static uint32_t flags_of(const struct record *record)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        const bool *flag = (const void *)((const char *)record + flags[i]);
+        bits |= (uint32_t)*flag << i;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
+        const struct delta *delta = (const void *)((const char *)record + deltas[i]);
+        bits |= (uint32_t)delta->state << (STATE_SHIFT + STATE_BITS * i);
+    }
+    return bits;
+}
+
+enum err record_decode(struct span bytes, struct record *out_record)
+{
+    struct record record = {0};
+
+    if (!decode_frame(bytes) || !decode_flags(bytes.data, &record) || !decode_times(bytes.data, &record.inputs) ||
+        !decode_numbers(bytes, &record)) {
+        return ERR_DAMAGED;
+    }
+    *out_record = record;
+    return ERR_OK;
+}
+
+/* Version, length and checksum; the lengths first, so that nothing is read outside. */
+static bool decode_frame(struct span bytes)
+{
+    if (bytes.len < FIXED_BYTES || bytes.len > FIXED_BYTES + RECORD_MAX_HEAD_BYTES) {
+        return false;
+    }
+    const char *at = bytes.data;
+    size_t hashed = bytes.len - CHECKSUM_BYTES;
+
+    return get(at, 2) == RECORD_VERSION && get(at + 4, 4) == bytes.len && get(at + 128, 4) == bytes.len - FIXED_BYTES &&
+           get(at + 132, 4) == 0 && get(at + hashed, CHECKSUM_BYTES) == XXH3_64bits(at, hashed);
+}
+
+static bool decode_flags(const char *at, struct record *record)
+{
+    uint32_t bits = (uint32_t)get(at + 100, 4);
+
+    if (bits >> (STATE_SHIFT + STATE_BITS * ARRAY_LEN(deltas)) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        bool *flag = (void *)((char *)record + flags[i]);
+        *flag = (bits >> i & 1) != 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
+        struct delta *delta = (void *)((char *)record + deltas[i]);
+        uint32_t state = bits >> (STATE_SHIFT + STATE_BITS * i) & STATE_MASK;
+        uint64_t seconds = get(at + AT_DELTAS + i * DELTA_BYTES, DELTA_BYTES);
+        if (state > DIRECTIVE_INVALID || seconds > INT32_MAX || (state != DIRECTIVE_VALID && seconds != 0)) {
+            return false;
+        }
+        *delta = (struct delta){.state = (enum directive_state)state, .seconds = (int32_t)seconds};
+    }
+    return true;
+}
+
+static bool in_years(int64_t time_s)
+{
+    return time_s >= oldest_s && time_s <= newest_s;
+}
+
+/* `inputs` has its flags already. */
+static bool decode_times(const char *at, struct freshness_inputs *inputs)
+{
+    inputs->request_ms = (int64_t)get(at + 56, 8);
+    inputs->response_ms = (int64_t)get(at + 64, 8);
+    inputs->date_s = (int64_t)get(at + 72, 8);
+    inputs->expires_s = (int64_t)get(at + 80, 8);
+    inputs->last_modified_s = (int64_t)get(at + 88, 8);
+    inputs->age_s = (int64_t)get(at + 96, 4);
+
+    bool expires_known = inputs->has_expires && !inputs->expires_invalid;
+    if (inputs->expires_invalid && !inputs->has_expires) {
+        return false;
+    }
+    if ((!expires_known && inputs->expires_s != 0) || (!inputs->has_last_modified && inputs->last_modified_s != 0)) {
+        return false;
+    }
+    return in_years(inputs->request_ms / 1000) && in_years(inputs->response_ms / 1000) && in_years(inputs->date_s) &&
+           in_years(inputs->expires_s) && in_years(inputs->last_modified_s) && inputs->age_s <= INT32_MAX;
+}
+
+static bool decode_numbers(struct span bytes, struct record *record)
+{
+    const char *at = bytes.data;
+    size_t override_len = bytes.len - FIXED_BYTES;
+
+    record->status = (unsigned)get(at + 2, 2);
+    record->inputs.status = record->status;
+    record->object_id = get(at + 8, 8);
+    record->body_id = get(at + 16, 8);
+    record->body_len = get(at + 24, 8);
+    record->purge_sequence = get(at + 32, 8);
+    memcpy(record->digest, at + 40, DIGEST_BYTES);
+    record->key_len = (uint32_t)get(at + 120, 4);
+    record->head_len = (uint32_t)get(at + 124, 4);
+    if (override_len > 0) {
+        record->head_override = (struct span){at + AT_OVERRIDE, override_len};
+    }
+    return record->status >= 200 && record->status <= 599 && record->body_len <= INT64_MAX;
+}
+
+static void put(char *at, unsigned bytes, uint64_t value)
+{
+    for (unsigned i = 0; i < bytes; i++) {
+        at[i] = (char)(unsigned char)(value >> (8 * i) & 0xff);
+    }
+}
+
+static uint64_t get(const char *at, unsigned bytes)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < bytes; i++) {
+        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    }
+    return value;
+}

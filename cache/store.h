@@ -1,0 +1,164 @@
+/* store.h: stored responses on the disk, in LMDB: index, records, heads, bodies. No LMDB type or code leaves the
+ * store's files.
+ *
+ * Tables (DESIGN in cache/README.md):
+ *   index    hash of the primary key  →  variants, newest first: (object id, encoded Vary selection)
+ *   objects  object id                →  struct record, encoded (record.h)
+ *   chunks   body id << 24 | n        →  piece n of a body's stream: [key][head as stored][body], each piece exactly
+ *                                        one LMDB page
+ *   pending  body id                  →  bodies begun and not finished, and removed ones whose pieces are still there;
+ *                                        swept after an open
+ *   purges   sequence                 →  what was purged (none yet; record.purge_sequence refers to it)
+ *   meta     name                     →  format version, secret, ids, eviction hand
+ *
+ * Every piece carries a checksum seeded with its own key: a damaged or misplaced piece is never handed out. Rows of the
+ * other tables carry one too.
+ *
+ * Threads: readers from any thread, each with a struct store_reader of its own, never across a return to a loop;
+ * store_apply from one thread (the disk thread). Everything else says so.
+ *
+ * Errors: where LMDB reports damage or cannot go on after a failed commit the store is marked failed and never touched
+ * again: finds are ABSENT, applies return ERR_IO. The caller goes on as a proxy that does not store. A disk that is
+ * full or answers with an error costs the batch only: what was committed is still served, and later applies try again.
+ */
+#ifndef CACHE_STORE_H
+#define CACHE_STORE_H
+
+#include "cache/key.h"
+#include "cache/record.h"
+#include "http/error.h"
+
+enum {
+    STORE_PIECE_BYTES = 4072,   /* payload of one piece; with its 8-byte checksum one LMDB page */
+    STORE_READ_MAX_PIECES = 64, /* pieces one store_read hands out */
+    STORE_WHOLE_PIECES = 4,     /* store_find returns the whole body of a stream of at most so many */
+};
+#define STORE_MAX_STREAM_BYTES ((uint64_t)STORE_PIECE_BYTES << 24) /* 68 GB: key, head and body together */
+#define STORE_MIN_SIZE_BYTES   ((uint64_t)16 << 20)
+
+struct store;
+struct store_reader;
+
+struct store_options {
+    const char *dir;       /* made if absent, mode 0700 */
+    uint64_t size_bytes;   /* the file never grows beyond this; at least STORE_MIN_SIZE_BYTES is used. A file that is
+                              larger already (the limit was lowered) keeps its size and is emptied down to it */
+    unsigned max_variants; /* of one key, at least 1; the oldest is dropped beyond (and where a row fills a page) */
+    unsigned max_readers;  /* store_reader objects at one time */
+};
+
+/* Opens or makes the store. ERR_OK with a text in `out_note` when an unreadable, foreign, truncated or unknown-format
+ * file was set aside (renamed) and an empty store made. ERR_IN_USE (another process), ERR_IO (directory not writable,
+ * …), ERR_NO_SPACE; `out_note` says more. */
+MUST_CHECK enum err store_open(const struct store_options *options, struct store **out_store, struct buf *out_note);
+
+/* All readers must have been destroyed, no pin matters any more. Accepts NULL. */
+void store_close(struct store *store);
+
+uint64_t store_secret(const struct store *store); /* seeds key hashes */
+bool store_failed(const struct store *store);     /* any thread */
+
+/* ---- reading ---- */
+
+MUST_CHECK struct store_reader *store_reader_create(struct store *store); /* NULL: no memory, no reader slot */
+void store_reader_destroy(struct store_reader *reader);
+
+/* A stored response as found. Everything is copied to the arena; nothing points into the map. */
+struct stored {
+    struct record record;
+    struct span head;       /* as it stands now (after 304s) */
+    struct span selection;  /* its encoded Vary selection */
+    struct span body_start; /* the first bytes of the body, often all of it; at least min(body_len, what the last piece
+                               of the head holds) */
+    bool pinned;            /* the body is longer than body_start and pinned: give it back with store_unpin */
+};
+
+enum store_found {
+    STORE_ABSENT,         /* nothing under this key */
+    STORE_OTHER_VARIANTS, /* only variants that this request does not select */
+    STORE_FOUND,
+};
+
+/* Looks for the newest variant under `key` that `request` selects; compares the whole key. Marks the object visited
+ * (SIEVE). Damaged records and pieces count as absent. The body, if it is longer than body_start, is pinned: it stays
+ * readable until store_unpin. */
+enum store_found store_find(struct store_reader *reader, const struct key *key, const struct headers *request,
+                            struct arena *arena, struct stored *out_stored);
+
+/* Any thread. */
+void store_unpin(struct store *store, uint64_t body_id);
+
+/* Another pin on a body that is pinned already, or that is still being written (no DROP_BODY of it is under way).
+ * False: no memory. Any thread. */
+MUST_CHECK bool store_pin(struct store *store, uint64_t body_id);
+
+/* Is given runs of stored bytes that lie in the map and are valid during the call only; returns how many bytes it used.
+ */
+typedef size_t (*store_read_fn)(void *arg, const struct span *runs, size_t count);
+
+/* Reads from byte `offset` of the stream (key, head, body) of a pinned body, at most `max_bytes` and
+ * STORE_READ_MAX_PIECES pieces, and calls `read` once. `*out_used` is what it returned. ERR_NOT_FOUND: a piece is
+ * absent (never for a pinned, committed range), or `offset` is the end; ERR_DAMAGED: its object is not found any more;
+ * ERR_IO. */
+MUST_CHECK enum err store_read(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
+                               store_read_fn read, void *arg, size_t *out_used);
+
+/* All variants under a key, newest first, without bodies and without marking or pinning: for `larder why` and
+ * invalidation tests. `visit` returns false to stop. Everything borrows until it returns. */
+typedef bool (*store_variant_fn)(void *arg, const struct stored *stored);
+enum store_found store_each_variant(struct store_reader *reader, const struct key *key, struct arena *arena,
+                                    store_variant_fn visit, void *arg);
+
+/* ---- writing: the disk thread ---- */
+
+/* A body id never used before. Any thread. */
+uint64_t store_new_body_id(struct store *store);
+
+enum store_op_kind {
+    STORE_OP_PIECES,     /* append pieces to a body; the first of a body also registers it as pending */
+    STORE_OP_PUBLISH,    /* all pieces are there: make it an object, in place of a variant with the same selection */
+    STORE_OP_FRESHEN,    /* a new record for an object that exists (same object and body id); nothing if it is gone */
+    STORE_OP_DROP_BODY,  /* a body that will not be finished */
+    STORE_OP_REMOVE_KEY, /* all variants under a key */
+};
+
+/* One change. Spans borrow from the caller until store_apply has returned. */
+struct store_op {
+    enum store_op_kind kind;
+    uint64_t body_id;            /* PIECES, PUBLISH, DROP_BODY */
+    uint32_t first_piece;        /* PIECES */
+    struct span bytes;           /* PIECES: whole pieces but for the last of the body; may be empty */
+    struct key key;              /* PUBLISH, REMOVE_KEY */
+    struct span selection;       /* PUBLISH */
+    const struct record *record; /* PUBLISH (object_id ignored), FRESHEN */
+    uint64_t object_id;          /* FRESHEN; PUBLISH: out, the id given */
+    bool done;                   /* out: it took effect (PUBLISH: all pieces were there; FRESHEN: the object, too) */
+};
+
+/* How many bytes of pieces one store_apply should get at most: 8 MiB, less in a small store. */
+uint64_t store_batch_bytes(const struct store *store);
+
+/* Applies the operations in their order in one durable transaction, and evicts (SIEVE) so that the file stays below its
+ * size. All or nothing: ERR_NO_SPACE (even after eviction and retries, or the disk is full), ERR_NO_MEMORY, ERR_LIMIT
+ * (a stream longer than STORE_MAX_STREAM_BYTES), ERR_IO (see store_failed). `done` and `object_id` count on ERR_OK
+ * only. Pinned bodies are unlinked but their pieces stay until the last pin is gone; large ones are deleted in slices:
+ * both by later calls of store_apply, also with no operations. */
+MUST_CHECK enum err store_apply(struct store *store, struct store_op *ops, size_t count);
+
+/* Is there work for a store_apply without operations (pieces to delete, damage to clean up)? Any thread. */
+bool store_wants_apply(struct store *store);
+
+/* ---- figures: any thread, as of the last commit ---- */
+struct store_stats {
+    uint64_t size_bytes; /* limit of the file */
+    uint64_t used_bytes; /* pages in use, exact */
+    uint64_t objects;
+    uint64_t reclaim_bodies; /* unlinked bodies whose pieces are still there: pinned, or too large for one batch */
+    uint64_t evictions;      /* since open */
+    uint64_t commits;
+    uint64_t commit_errors;
+    uint64_t bytes_written; /* payload of pieces since open */
+};
+void store_stats_of(struct store *store, struct store_stats *out_stats);
+
+#endif

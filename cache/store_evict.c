@@ -1,0 +1,396 @@
+/* store_evict.c: how full the store is, what is deleted, in what order.
+ *
+ * Accounting: the pages in use are the sum of what mdb_stat says of every table, inside the transaction too. Pages
+ * freed by batch N can be used again by batch N+2, so that a few batches' worth must stay free for the store to turn
+ * over without touching the end of the map: that is the headroom above the high-water mark.
+ *
+ * Deletion is in two steps, so that a batch stays small whatever is removed: unlinking (index, object) at once, the
+ * pieces as far as the batch's budget goes; the rest waits in `pending` and is deleted in slices by later batches, as
+ * are bodies that are being sent. Deleting a piece reads its page: LMDB wants the header.
+ *
+ * Eviction is SIEVE: the hand walks from old to new ids, takes the mark of a visited object and goes on, evicts the
+ * first without one, and wraps around. An object being sent counts as visited. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/store_internal.h"
+
+enum {
+    HIGH_WATER_PERCENT = 92,
+    HEADROOM_BATCHES = 3,
+    HEADROOM_PAGES = 64,      /* the pages a batch copies beside its own: the paths to what it changes */
+    SMALL_STORE_SHARE = 16,   /* a batch is at most this part of a small store */
+    RECLAIM_STEP_PIECES = 64, /* the least deleted at a time when space is wanted */
+    EVICT_MAX_OBJECTS = 4096, /* a batch: bounds the pages it changes */
+    EVICT_MAX_SCAN = 65536,   /* a batch: then marks are ignored; bounds its time */
+    FIRST_RECLAIM_COUNT = 64,
+    TINY_COMMITS = 2, /* after which pages freed before are usable */
+};
+
+enum hand {
+    HAND_EVICTED,
+    HAND_NOTHING, /* no object that could be evicted */
+};
+
+static uint64_t batch_pages(const struct store *store);
+static uint64_t high_water(const struct store *store);
+static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_pieces, bool *out_all);
+static int evict_one(struct batch *batch, uint64_t *scanned, enum hand *out_hand);
+static int wrap_hand(struct batch *batch);
+static int evict_at(struct batch *batch, uint64_t object_id, struct span value, bool respect_mark, bool *out_evicted);
+static int delete_row(struct batch *batch, enum table table, uint64_t name);
+
+/* ---- accounting ---- */
+
+int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_pages)
+{
+    enum { FREE_LIST = 0, MAIN = 1, META_PAGES = 2 };
+    MDB_dbi all[TABLE_COUNT + 2] = {FREE_LIST, MAIN};
+    uint64_t pages = META_PAGES;
+
+    memcpy(all + 2, store->tables, sizeof(store->tables));
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        MDB_stat stat;
+        int code = mdb_stat(txn, all[i], &stat);
+        if (code != 0) {
+            return code;
+        }
+        pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    }
+    *out_pages = pages;
+    return 0;
+}
+
+uint64_t store_batch_bytes(const struct store *store)
+{
+    uint64_t share = store->limit_pages * store->page_bytes / SMALL_STORE_SHARE;
+
+    return share < BATCH_MAX_BYTES ? share : BATCH_MAX_BYTES;
+}
+
+static uint64_t batch_pages(const struct store *store)
+{
+    return store_batch_bytes(store) / store->page_bytes;
+}
+
+static uint64_t high_water(const struct store *store)
+{
+    uint64_t share = store->limit_pages / 100 * HIGH_WATER_PERCENT;
+    uint64_t headroom = store->limit_pages - HEADROOM_BATCHES * batch_pages(store) - HEADROOM_PAGES;
+
+    return share < headroom ? share : headroom;
+}
+
+int batch_check_space(struct batch *batch, uint64_t pages)
+{
+    const struct store *store = batch->store;
+    uint64_t used;
+    int code = store_used_pages(store, batch->txn, &used);
+
+    /* One batch's worth stays free in any case: deletion needs pages too. */
+    return code == 0 && used + pages > store->limit_pages - batch_pages(store) ? NO_ROOM : code;
+}
+
+/* ---- deleting ---- */
+
+int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
+{
+    MDB_dbi table = batch->store->tables[TABLE_INDEX];
+    struct index_row row = {.len = 0};
+    struct variant variant;
+    struct span rest;
+    char bytes[INDEX_KEY_BYTES];
+    MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
+    MDB_val data;
+
+    index_key_write(hash, bytes);
+    int code = mdb_get(batch->txn, table, &key, &data);
+    if (code != 0) {
+        return code == MDB_NOTFOUND ? 0 : code;
+    }
+    bool found = false;
+    if (index_row_check(span_of_value(data), hash, &rest)) {
+        while (variant_next(&rest, &variant)) {
+            if (variant.object_id == object_id) {
+                found = true;
+            } else if (!index_row_add(&row, variant)) {
+                return MDB_CORRUPTED; /* it came out of a row of this size */
+            }
+        }
+        if (!found) {
+            return 0;
+        }
+    }
+    if (row.len == 0) {
+        return mdb_del(batch->txn, table, &key, NULL); /* a damaged row, too: nothing in it can be found any more */
+    }
+    struct span sealed = index_row_seal(&row, hash);
+    data = (MDB_val){.mv_size = sealed.len, .mv_data = row.bytes};
+    return mdb_put(batch->txn, table, &key, &data, 0);
+}
+
+int batch_drop_object(struct batch *batch, uint64_t object_id)
+{
+    struct object_row row;
+    struct record record;
+    MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
+    MDB_val data;
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+
+    if (code != 0) {
+        return code == MDB_NOTFOUND ? 0 : code;
+    }
+    uint64_t body_id = 0;
+    if (object_row_read(span_of_value(data), object_id, &row)) {
+        body_id = row.body_id;
+    } else if (record_decode(span_skip(span_of_value(data), OBJECT_PREFIX_BYTES + CHECK_BYTES), &record) == ERR_OK &&
+               record.object_id == object_id && body_id_valid(record.body_id)) {
+        body_id = record.body_id;
+    }
+    code = delete_row(batch, TABLE_OBJECTS, object_id);
+    /* With both copies of the body's id damaged its pieces are left to a check of the whole store. */
+    return code == 0 && body_id != 0 ? batch_drop_body(batch, body_id) : code;
+}
+
+int batch_drop_body(struct batch *batch, uint64_t body_id)
+{
+    struct store *store = batch->store;
+    bool pinned = !pins_begin_deletion(store->pins, body_id);
+    bool all = false;
+    int code = 0;
+
+    if (!pinned) {
+        code = delete_pieces(batch, body_id, batch->delete_budget, &all);
+    }
+    if (code != 0 || all) {
+        return code == 0 ? delete_row(batch, TABLE_PENDING, body_id) : code;
+    }
+    char kind = PENDING_RECLAIM;
+    MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
+    MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
+    code = mdb_put(batch->txn, store->tables[TABLE_PENDING], &key, &data, 0);
+    if (code == 0 && store_reclaim_later(store, body_id)) { /* else the row is there: the next open finds it */
+        store->reclaim[store->reclaim_count - 1].waiting = pinned;
+    }
+    return code;
+}
+
+/* Absent is fine. */
+static int delete_row(struct batch *batch, enum table table, uint64_t name)
+{
+    MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
+    int code = mdb_del(batch->txn, batch->store->tables[table], &key, NULL);
+
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_pieces, bool *out_all)
+{
+    *out_all = false;
+    for (size_t deleted = 0;; deleted++) {
+        uint64_t name = piece_key(body_id, 0);
+        uint64_t got;
+        MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
+        MDB_val data;
+        int code = mdb_cursor_get(batch->pieces, &key, &data, MDB_SET_RANGE);
+
+        if (code == 0) {
+            code = number_of_key(key, &got);
+        }
+        if (code == MDB_NOTFOUND || (code == 0 && got >> PIECE_NUMBER_BITS != body_id)) {
+            *out_all = true;
+            return 0;
+        }
+        if (code != 0 || deleted == max_pieces) {
+            return code;
+        }
+        code = mdb_cursor_del(batch->pieces, 0);
+        if (code != 0) {
+            return code;
+        }
+        batch->delete_budget -= batch->delete_budget > 0;
+    }
+}
+
+/* ---- bodies that wait ---- */
+
+bool store_reclaim_later(struct store *store, uint64_t body_id)
+{
+    if (store->reclaim_count == store->reclaim_capacity) {
+        size_t capacity = store->reclaim_capacity == 0 ? FIRST_RECLAIM_COUNT : store->reclaim_capacity * 2;
+        struct reclaim *grown = realloc(store->reclaim, capacity * sizeof(*grown));
+        if (grown == NULL) {
+            return false;
+        }
+        store->reclaim = grown;
+        store->reclaim_capacity = capacity;
+    }
+    store->reclaim[store->reclaim_count] = (struct reclaim){.body_id = body_id};
+    store->reclaim_count++;
+    return true;
+}
+
+int batch_reclaim(struct batch *batch, size_t max_pieces)
+{
+    struct store *store = batch->store;
+    size_t budget_before = batch->delete_budget;
+    int code = 0;
+
+    for (size_t i = 0; i < store->reclaim_count && code == 0; i++) {
+        struct reclaim *entry = &store->reclaim[i];
+        size_t deleted = budget_before - batch->delete_budget;
+        bool all = false;
+
+        if (batch->delete_budget == 0 || deleted >= max_pieces) {
+            break;
+        }
+        entry->waiting = !entry->done && !pins_begin_deletion(store->pins, entry->body_id);
+        if (entry->done || entry->waiting) {
+            continue;
+        }
+        size_t limit = max_pieces - deleted < batch->delete_budget ? max_pieces - deleted : batch->delete_budget;
+        code = delete_pieces(batch, entry->body_id, limit, &all);
+        if (code == 0 && all) {
+            code = delete_row(batch, TABLE_PENDING, entry->body_id);
+            entry->done = true;
+        }
+    }
+    return code;
+}
+
+/* ---- making room ---- */
+
+int batch_make_space(struct batch *batch, uint64_t pages)
+{
+    uint64_t high = high_water(batch->store);
+    uint64_t scanned = 0;
+
+    for (unsigned evicted = 0; evicted < EVICT_MAX_OBJECTS && batch->delete_budget > 0;) {
+        size_t budget_before = batch->delete_budget;
+        enum hand hand;
+        uint64_t used;
+        int code = store_used_pages(batch->store, batch->txn, &used);
+
+        if (code != 0 || used + pages <= high) {
+            return code;
+        }
+        /* What is unlinked already goes first: it is of no use to anyone. */
+        uint64_t wanted = used + pages - high;
+        code = batch_reclaim(batch, wanted < RECLAIM_STEP_PIECES ? RECLAIM_STEP_PIECES : (size_t)wanted);
+        if (code != 0) {
+            return code;
+        }
+        if (batch->delete_budget < budget_before) {
+            continue;
+        }
+        code = evict_one(batch, &scanned, &hand);
+        if (code != 0 || hand == HAND_NOTHING) {
+            return code;
+        }
+        evicted++;
+    }
+    return 0;
+}
+
+/* Moves the hand until one object is evicted, or it has passed all of them twice: the first time takes the marks. */
+static int evict_one(struct batch *batch, uint64_t *scanned, enum hand *out_hand)
+{
+    unsigned wraps = 0;
+
+    *out_hand = HAND_NOTHING;
+    while (wraps <= 2) {
+        uint64_t object_id = batch->hand;
+        MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
+        MDB_val data;
+        bool evicted;
+        int code = mdb_cursor_get(batch->objects, &key, &data, MDB_SET_RANGE);
+
+        if (code == MDB_NOTFOUND) {
+            batch->hand = 0;
+            wraps++;
+            continue;
+        }
+        if (code == 0) {
+            code = number_of_key(key, &object_id);
+        }
+        if (code != 0) {
+            return code;
+        }
+        batch->hand = object_id + 1;
+        *scanned += 1;
+        code = evict_at(batch, object_id, span_of_value(data), *scanned <= EVICT_MAX_SCAN, &evicted);
+        if (code != 0) {
+            return code;
+        }
+        if (evicted) {
+            *out_hand = HAND_EVICTED;
+            return wrap_hand(batch);
+        }
+    }
+    return 0;
+}
+
+/* A hand that has passed the newest object begins anew at once, not when it is needed next: until then a batch may have
+ * added objects behind it, and it would run after the newest ones for ever and never see the others again. */
+static int wrap_hand(struct batch *batch)
+{
+    MDB_val key = {.mv_size = sizeof(batch->hand), .mv_data = &batch->hand};
+    MDB_val data;
+    int code = mdb_cursor_get(batch->objects, &key, &data, MDB_SET_RANGE);
+
+    if (code == MDB_NOTFOUND) {
+        batch->hand = 0;
+        return 0;
+    }
+    return code;
+}
+
+static int evict_at(struct batch *batch, uint64_t object_id, struct span value, bool respect_mark, bool *out_evicted)
+{
+    struct object_row row;
+    int code = 0;
+
+    *out_evicted = false;
+    if (sieve_take_mark(batch->store->sieve, object_id) && respect_mark) {
+        return 0;
+    }
+    /* A damaged row goes at once; its entry in the index, which cannot be found from here, at its next look-up. */
+    if (object_row_read(value, object_id, &row)) {
+        if (!pins_begin_deletion(batch->store->pins, row.body_id)) {
+            return 0;
+        }
+        code = batch_unlink(batch, row.hash, object_id);
+    }
+    if (code == 0) {
+        code = batch_drop_object(batch, object_id);
+    }
+    if (code == 0) {
+        batch->evictions++;
+        *out_evicted = true;
+    }
+    return code;
+}
+
+int store_make_room(struct store *store, uint64_t pages)
+{
+    struct batch batch;
+    int code = batch_begin(store, &batch);
+
+    if (code != 0) {
+        return code;
+    }
+    code = batch_make_space(&batch, pages);
+    if (code != 0) {
+        batch_abort(&batch);
+        return code;
+    }
+    code = batch_commit(&batch);
+    /* Each writes the row `state`: a transaction that changes nothing would not count. */
+    for (unsigned i = 0; i < TINY_COMMITS && code == 0; i++) {
+        code = batch_begin(store, &batch);
+        if (code == 0) {
+            code = batch_commit(&batch);
+        }
+    }
+    return code;
+}

@@ -1,0 +1,252 @@
+/* store_internal.h: what the store's files share. LMDB's types end here.
+ *
+ * store_file.c   the directory, the lock, is the data file fit to be opened, setting it aside
+ * store.c        open, close, tables, meta
+ * store_rows.c   the bytes of a row: encoding, checks
+ * store_read.c   readers: find, read
+ * store_batch.c  a write transaction: begin, commit, abort
+ * store_write.c  the operations
+ * store_evict.c  accounting, deletion, SIEVE, making room
+ *
+ * Functions that return `int` return LMDB's codes, or an errno; err_from_mdb translates them at the face of the store.
+ */
+#ifndef CACHE_STORE_INTERNAL_H
+#define CACHE_STORE_INTERNAL_H
+
+#include <limits.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cache/pins.h"
+#include "cache/sieve.h"
+#include "cache/store.h"
+#include "http/buf.h"
+
+enum table {
+    TABLE_INDEX,
+    TABLE_OBJECTS,
+    TABLE_CHUNKS,
+    TABLE_PENDING,
+    TABLE_PURGES,
+    TABLE_META,
+    TABLE_COUNT,
+};
+
+enum {
+    CHECK_BYTES = 8,                                     /* XXH3-64 behind a piece and behind a row */
+    PIECE_VALUE_BYTES = STORE_PIECE_BYTES + CHECK_BYTES, /* exactly one page with LMDB's 16-byte header */
+    PIECE_NUMBER_BITS = 24,                              /* of a key in `chunks` */
+    INDEX_KEY_BYTES = 16,
+    INDEX_ROW_MAX_BYTES = STORE_PIECE_BYTES, /* without its check: a row never takes two pages */
+    VARIANT_HEADER_BYTES = 10,
+    OBJECT_PREFIX_BYTES = 24, /* key hash, body id; then its check, then the record */
+    BATCH_MAX_BYTES = 8 * 1024 * 1024,
+    DAMAGE_MAX = 16,             /* remembered until the next store_apply */
+    RECLAIM_SLICE_PIECES = 2048, /* deleted a batch when no space is wanted */
+    DELETE_MAX_PIECES = 8192,    /* deleted a batch at most: bounds its dirty and freed pages */
+};
+
+/* ---- rows (store_rows.c) ---- */
+
+/* A row of `index`: for each variant u64 object id, u16 length, encoded selection; newest first; then the check. */
+struct index_row {
+    size_t len; /* without the check */
+    char bytes[INDEX_ROW_MAX_BYTES + CHECK_BYTES];
+};
+
+struct variant {
+    uint64_t object_id;
+    struct span selection;
+};
+
+/* A row of `objects`: the key's hash and the body's id with a check of their own (so that an object whose record is
+ * damaged can still be unlinked and its body deleted), then the record. */
+struct object_row {
+    struct key_hash hash;
+    uint64_t body_id;
+    struct span record; /* encoded; borrows */
+};
+
+/* The row `state` of `meta`, written with every batch. */
+struct state_row {
+    uint64_t next_object_id;
+    uint64_t next_body_id;
+    uint64_t hand;     /* SIEVE's: the object id to look at next */
+    uint64_t sequence; /* grows with every batch */
+};
+
+/* The row `identity` of `meta`, written once. */
+struct identity_row {
+    uint64_t format;
+    uint64_t piece_bytes;
+    uint64_t secret;
+};
+
+/* Where and how a value of `kind` in `pending` came to be. One byte. */
+enum pending_kind {
+    PENDING_UNFINISHED = 1, /* being written */
+    PENDING_RECLAIM = 2,    /* unlinked; pieces to delete */
+};
+
+uint64_t piece_key(uint64_t body_id, uint64_t number);
+bool body_id_valid(uint64_t body_id); /* as it can stand in a piece's key */
+void index_key_write(struct key_hash hash, char out_key[INDEX_KEY_BYTES]);
+
+/* The check of `bytes` as a piece or row that lies under `seed`. */
+uint64_t check_of(struct span bytes, uint64_t seed);
+
+/* `value` without the check at its end, if that is right. */
+bool check_strip(struct span value, uint64_t seed, struct span *out_bytes);
+
+/* The next variant; false at the end or where the bytes are malformed. */
+bool variant_next(struct span *rest, struct variant *out_variant);
+
+/* The variants of a row as it lies in the table; false if it is damaged in any way. */
+bool index_row_check(struct span value, struct key_hash hash, struct span *out_variants);
+bool index_row_add(struct index_row *row, struct variant variant); /* false: full */
+struct span index_row_seal(struct index_row *row, struct key_hash hash);
+
+/* False: the prefix is damaged. The record is not looked at. */
+bool object_row_read(struct span value, uint64_t object_id, struct object_row *out_row);
+void object_row_write(struct buf *out, uint64_t object_id, struct key_hash hash, uint64_t body_id,
+                      const struct record *record);
+
+struct span span_of_value(MDB_val value);
+
+/* The number that a key of an INTEGERKEY table is. MDB_CORRUPTED: it has another length. */
+int number_of_key(MDB_val key, uint64_t *out_number);
+
+/* ---- the data file (store_file.c) ---- */
+
+/* Makes the directory if need be and takes its lock. ERR_IN_USE, ERR_IO, ERR_NO_SPACE; says why. */
+enum err store_file_lock(const char *dir, int *out_lock_fd, struct buf *note);
+
+/* May LMDB open the data file? ERR_NOT_FOUND: there is none. ERR_DAMAGED, ERR_FOREIGN, ERR_IO: says why.
+ * `*out_pages`: the pages of the file that were ever used. */
+enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note);
+
+/* Renames the data file to data.mdb.damaged-<n>; older such files are removed. */
+enum err store_file_set_aside(const char *dir, struct buf *note);
+
+/* ---- the store ---- */
+
+/* An unlinked body whose pieces are still there. */
+struct reclaim {
+    uint64_t body_id;
+    bool waiting; /* pinned when it was last looked at */
+    bool done;    /* all deleted in the running batch */
+};
+
+/* Something that failed its check when it was read. */
+struct damage {
+    struct key_hash hash;
+    uint64_t object_id; /* 0: the index row itself */
+};
+
+struct store {
+    MDB_env *env;
+    MDB_dbi tables[TABLE_COUNT];
+    int lock_fd;
+    uint64_t page_bytes;
+    uint64_t limit_pages; /* what the file may take */
+    uint64_t secret;
+    unsigned max_variants;
+    struct sieve *sieve;
+    struct pins *pins;
+    atomic_bool failed;
+    _Atomic uint64_t next_body_id;
+
+    /* the disk thread's */
+    uint64_t next_object_id;
+    uint64_t hand;
+    uint64_t sequence;
+    struct reclaim *reclaim;
+    size_t reclaim_count;
+    size_t reclaim_capacity;
+
+    pthread_mutex_t damage_mutex; /* guards the three below */
+    struct damage damage[DAMAGE_MAX];
+    size_t damage_count;
+    uint64_t damaged_bodies[DAMAGE_MAX]; /* a ring: a piece failed in store_read; their objects are unknown there */
+
+    /* read from any thread */
+    _Atomic uint64_t damaged_body_count; /* ever put into the ring */
+    atomic_bool damage_waiting;
+    atomic_bool reclaim_waiting; /* pieces could be deleted now */
+    _Atomic uint64_t freed_seen; /* pins_freed when the last batch ended */
+
+    /* figures */
+    _Atomic uint64_t used_bytes;
+    _Atomic uint64_t objects;
+    _Atomic uint64_t reclaim_bodies;
+    _Atomic uint64_t evictions;
+    _Atomic uint64_t commits;
+    _Atomic uint64_t commit_errors;
+    _Atomic uint64_t bytes_written;
+};
+
+#define NO_ROOM MDB_TXN_FULL /* a code of our own, beside LMDB's: one of its that says the same */
+
+enum err err_from_mdb(int code);
+
+/* Marks the store failed where the code says that LMDB cannot or should not go on. */
+void store_note_code(struct store *store, int code);
+
+/* Writes the row `state`. */
+int store_write_state(struct store *store, MDB_txn *txn, const struct state_row *state);
+
+/* Brings the figures up to date with the last commit (store_batch.c). */
+void store_count(struct store *store);
+
+/* Pages in use in the (read or write) transaction: exact, and independent of the size of the store. */
+int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_pages);
+
+/* ---- a batch: one write transaction (store_batch.c) ---- */
+
+struct batch {
+    struct store *store;
+    MDB_txn *txn;
+    MDB_cursor *pieces;  /* on `chunks` */
+    MDB_cursor *objects; /* on `objects`: the hand's */
+    uint64_t next_object_id;
+    uint64_t hand;
+    size_t reclaim_before; /* entries of store->reclaim when it began */
+    size_t delete_budget;  /* pieces that may still be deleted in it */
+    uint64_t freed_before; /* pins_freed when it began */
+    size_t damage_taken;
+    uint64_t evictions;
+    uint64_t bytes_written;
+};
+
+int batch_begin(struct store *store, struct batch *out_batch);
+int batch_commit(struct batch *batch); /* ends it in any case */
+void batch_abort(struct batch *batch);
+
+/* ---- deletion and space (store_evict.c) ---- */
+
+/* Takes the object out of the index row of `hash`; nothing where it is not in it. */
+int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id);
+
+/* Deletes the row of the object and its body; the index is the caller's. */
+int batch_drop_object(struct batch *batch, uint64_t object_id);
+
+/* Deletes the pieces now, or makes them wait for that in `pending`. */
+int batch_drop_body(struct batch *batch, uint64_t body_id);
+
+/* Deletes at most `max_pieces` of the bodies that wait. */
+int batch_reclaim(struct batch *batch, size_t max_pieces);
+
+/* Reclaims and evicts until `pages` more fit below the high-water mark; what it cannot do it leaves. */
+int batch_make_space(struct batch *batch, uint64_t pages);
+
+/* NO_ROOM: even after eviction `pages` more do not fit (bodies that are being written or sent fill the store). */
+int batch_check_space(struct batch *batch, uint64_t pages);
+
+/* After MAP_FULL: frees `pages` in transactions of their own and makes them usable. */
+int store_make_room(struct store *store, uint64_t pages);
+
+/* Remembers a body to be deleted later. False: no memory; then the next open finds it in `pending`. */
+bool store_reclaim_later(struct store *store, uint64_t body_id);
+
+#endif

@@ -1,0 +1,488 @@
+/* store_read.c: readers: finding a stored response, reading a body.
+ *
+ * A read transaction is renewed, used and reset within one call: it never outlives a return to a loop, where it would
+ * keep every page freed meanwhile from being used again.
+ *
+ * Nothing of the disk is believed: lengths are checked before they are used, every piece and row against its check.
+ * What fails counts as absent and is noted for the next store_apply, which removes it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/store_internal.h"
+#include "cache/vary.h"
+
+enum { FIND_TRIES = 8 }; /* each retry means that a batch was committed within the few microseconds of a find */
+
+struct store_reader {
+    struct store *store;
+    MDB_txn *txn;       /* reset between calls */
+    MDB_cursor *pieces; /* on `chunks` */
+};
+
+/* A stream being copied out of its pieces: [key][head][body]. */
+struct copy {
+    struct span key;   /* compared */
+    uint64_t head_len; /* of the stored head */
+    char *head;        /* NULL: an override is in force, skip it */
+    uint64_t body_len; /* bytes wanted */
+    char *body;
+};
+
+enum look {
+    LOOK_FOUND,
+    LOOK_NO,    /* this one not */
+    LOOK_RETRY, /* with a new snapshot */
+};
+
+static int reader_begin(struct store_reader *reader);
+static enum store_found find_once(struct store_reader *reader, const struct key *key, const struct headers *request,
+                                  struct arena *arena, struct stored *out_stored, bool *out_retry);
+static bool read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants);
+static enum look look_at(struct store_reader *reader, const struct key *key, const struct variant *variant,
+                         uint64_t generation, struct arena *arena, struct stored *out_stored);
+static bool read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
+                        struct record *out_record);
+static uint64_t pieces_wanted(const struct record *record);
+static enum err copy_stored(struct store_reader *reader, const struct key *key, struct arena *arena,
+                            struct stored *stored);
+static enum err copy_piece(struct copy *copy, uint64_t at, struct span piece);
+static int next_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first,
+                      struct span *out_payload);
+static void note_damage(struct store *store, struct key_hash hash, uint64_t object_id);
+static void note_damaged_body(struct store *store, uint64_t body_id);
+static bool is_damaged_body(struct store *store, uint64_t body_id);
+
+/* ---- readers ---- */
+
+struct store_reader *store_reader_create(struct store *store)
+{
+    struct store_reader *reader = calloc(1, sizeof(*reader));
+
+    if (reader == NULL) {
+        return NULL;
+    }
+    reader->store = store;
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader->txn) != 0) {
+        goto err_free_reader;
+    }
+    if (mdb_cursor_open(reader->txn, store->tables[TABLE_CHUNKS], &reader->pieces) != 0) {
+        goto err_abort_txn;
+    }
+    mdb_txn_reset(reader->txn);
+    return reader;
+
+err_abort_txn:
+    mdb_txn_abort(reader->txn);
+err_free_reader:
+    free(reader);
+    return NULL;
+}
+
+void store_reader_destroy(struct store_reader *reader)
+{
+    if (reader != NULL) {
+        mdb_cursor_close(reader->pieces);
+        mdb_txn_abort(reader->txn);
+        free(reader);
+    }
+}
+
+static int reader_begin(struct store_reader *reader)
+{
+    int code = mdb_txn_renew(reader->txn);
+
+    if (code == 0) {
+        code = mdb_cursor_renew(reader->txn, reader->pieces);
+        if (code != 0) {
+            mdb_txn_reset(reader->txn);
+        }
+    }
+    if (code != 0) {
+        store_note_code(reader->store, code);
+    }
+    return code;
+}
+
+/* ---- finding ---- */
+
+enum store_found store_find(struct store_reader *reader, const struct key *key, const struct headers *request,
+                            struct arena *arena, struct stored *out_stored)
+{
+    enum store_found found = STORE_ABSENT;
+    bool retry = true;
+
+    for (unsigned i = 0; i < FIND_TRIES && retry && !store_failed(reader->store); i++) {
+        found = find_once(reader, key, request, arena, out_stored, &retry);
+    }
+    return retry ? STORE_ABSENT : found;
+}
+
+static enum store_found find_once(struct store_reader *reader, const struct key *key, const struct headers *request,
+                                  struct arena *arena, struct stored *out_stored, bool *out_retry)
+{
+    /* Before the snapshot: a body deleted after this moment shows in the generation, or is in the snapshot. */
+    uint64_t generation = pins_generation(reader->store->pins);
+    enum store_found found = STORE_ABSENT;
+    enum look look = LOOK_NO;
+    struct variant variant;
+    struct span rest;
+
+    *out_retry = false;
+    if (reader_begin(reader) != 0) {
+        return STORE_ABSENT;
+    }
+    if (read_index(reader, key->hash, &rest)) {
+        while (look == LOOK_NO && variant_next(&rest, &variant)) {
+            if (vary_matches(variant.selection, request, arena)) {
+                look = look_at(reader, key, &variant, generation, arena, out_stored);
+            } else {
+                found = STORE_OTHER_VARIANTS;
+            }
+        }
+    }
+    mdb_txn_reset(reader->txn);
+    if (look == LOOK_FOUND) {
+        sieve_mark(reader->store->sieve, out_stored->record.object_id);
+        return STORE_FOUND;
+    }
+    *out_retry = look == LOOK_RETRY;
+    return found;
+}
+
+/* The variants under a hash; they lie in the map. */
+static bool read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants)
+{
+    char bytes[INDEX_KEY_BYTES];
+    MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
+    MDB_val data;
+
+    index_key_write(hash, bytes);
+    int code = mdb_get(reader->txn, reader->store->tables[TABLE_INDEX], &key, &data);
+    if (code != 0) {
+        store_note_code(reader->store, code);
+        return false;
+    }
+    if (!index_row_check(span_of_value(data), hash, out_variants)) {
+        note_damage(reader->store, hash, 0);
+        return false;
+    }
+    return true;
+}
+
+/* The object of one variant: its record, a pin where the body is long, and what is copied at once. */
+static enum look look_at(struct store_reader *reader, const struct key *key, const struct variant *variant,
+                         uint64_t generation, struct arena *arena, struct stored *out_stored)
+{
+    struct store *store = reader->store;
+    struct stored stored = {0};
+
+    if (!read_record(reader, key, variant->object_id, &stored.record) ||
+        !arena_copy(arena, variant->selection, &stored.selection)) {
+        return LOOK_NO;
+    }
+    const struct record *record = &stored.record;
+    uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
+    stored.pinned = record->body_len > pieces_wanted(record) * STORE_PIECE_BYTES - prefix_len;
+    if (stored.pinned) {
+        switch (pins_acquire(store->pins, record->body_id, generation)) {
+        case PIN_OK:
+            break;
+        case PIN_RETRY:
+            return LOOK_RETRY;
+        case PIN_DYING:
+        case PIN_FAILED:
+            return LOOK_NO;
+        }
+    }
+    enum err error = copy_stored(reader, key, arena, &stored);
+    if (error != ERR_OK) {
+        if (stored.pinned) {
+            pins_release(store->pins, record->body_id);
+        }
+        if (error == ERR_DAMAGED) {
+            note_damage(store, key->hash, variant->object_id);
+        }
+        return LOOK_NO;
+    }
+    *out_stored = stored;
+    return LOOK_FOUND;
+}
+
+/* The record of an object under this key, valid in every number. Its override still lies in the map. */
+static bool read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
+                        struct record *out_record)
+{
+    struct store *store = reader->store;
+    MDB_val name = {.mv_size = sizeof(object_id), .mv_data = &object_id};
+    MDB_val data;
+    struct object_row row;
+    int code = mdb_get(reader->txn, store->tables[TABLE_OBJECTS], &name, &data);
+
+    if (code != 0) {
+        store_note_code(store, code);
+        note_damage(store, key->hash, object_id); /* an index row that points nowhere */
+        return false;
+    }
+    if (!object_row_read(span_of_value(data), object_id, &row) || record_decode(row.record, out_record) != ERR_OK ||
+        out_record->object_id != object_id || out_record->body_id != row.body_id ||
+        out_record->body_len > STORE_MAX_STREAM_BYTES - out_record->key_len - out_record->head_len) {
+        note_damage(store, key->hash, object_id);
+        return false;
+    }
+    if (is_damaged_body(store, out_record->body_id)) {
+        note_damage(store, key->hash, object_id);
+        return false;
+    }
+    return out_record->key_len == key->text.len; /* else a collision of hashes, not damage */
+}
+
+/* How many pieces a find reads: all of a small stream, else those that key and head lie in. */
+static uint64_t pieces_wanted(const struct record *record)
+{
+    uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
+    uint64_t whole = (prefix_len + record->body_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
+    uint64_t prefix = (prefix_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
+
+    return whole <= STORE_WHOLE_PIECES ? whole : prefix;
+}
+
+static enum err copy_stored(struct store_reader *reader, const struct key *key, struct arena *arena,
+                            struct stored *stored)
+{
+    struct record *record = &stored->record;
+    uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
+    uint64_t total = prefix_len + record->body_len;
+    uint64_t wanted = pieces_wanted(record);
+    uint64_t body_len = wanted * STORE_PIECE_BYTES < total ? wanted * STORE_PIECE_BYTES - prefix_len : record->body_len;
+    struct copy copy = {.key = key->text, .head_len = record->head_len, .body_len = body_len};
+
+    if (record->head_override.len > 0) {
+        if (!arena_copy(arena, record->head_override, &record->head_override)) {
+            return ERR_ARENA_FULL;
+        }
+        stored->head = record->head_override;
+    } else {
+        record->head_override = (struct span){NULL, 0}; /* not even its address is kept: it is in the map */
+        copy.head = arena_alloc_text(arena, record->head_len);
+        if (copy.head == NULL) {
+            return ERR_ARENA_FULL;
+        }
+        stored->head = (struct span){copy.head, record->head_len};
+    }
+    copy.body = arena_alloc_text(arena, (size_t)body_len);
+    if (copy.body == NULL) {
+        return ERR_ARENA_FULL;
+    }
+    stored->body_start = (struct span){copy.body, (size_t)body_len};
+    for (uint64_t n = 0; n < wanted; n++) {
+        uint64_t at = n * STORE_PIECE_BYTES;
+        struct span piece;
+        if (next_piece(reader, record->body_id, n, n == 0, &piece) != 0 ||
+            piece.len != (total - at < STORE_PIECE_BYTES ? total - at : STORE_PIECE_BYTES)) {
+            return ERR_DAMAGED;
+        }
+        enum err error = copy_piece(&copy, at, piece);
+        if (error != ERR_OK) {
+            return error;
+        }
+    }
+    return ERR_OK;
+}
+
+/* The bytes of `piece` (which begins at `at` of the stream) that lie in [start, start + len). */
+static struct span overlap(struct span piece, uint64_t at, uint64_t start, uint64_t len, size_t *out_offset)
+{
+    uint64_t from = at > start ? at : start;
+    uint64_t to = at + piece.len < start + len ? at + piece.len : start + len;
+
+    if (from >= to) {
+        *out_offset = 0;
+        return (struct span){piece.data, 0};
+    }
+    *out_offset = (size_t)(from - start);
+    return (struct span){piece.data + (from - at), (size_t)(to - from)};
+}
+
+/* ERR_NOT_FOUND: another key (a collision of hashes). */
+static enum err copy_piece(struct copy *copy, uint64_t at, struct span piece)
+{
+    size_t offset;
+    struct span part = overlap(piece, at, 0, copy->key.len, &offset);
+
+    if (part.len > 0 && memcmp(part.data, copy->key.data + offset, part.len) != 0) {
+        return ERR_NOT_FOUND;
+    }
+    part = overlap(piece, at, copy->key.len, copy->head_len, &offset);
+    if (part.len > 0 && copy->head != NULL) {
+        memcpy(copy->head + offset, part.data, part.len);
+    }
+    part = overlap(piece, at, copy->key.len + copy->head_len, copy->body_len, &offset);
+    if (part.len > 0) {
+        memcpy(copy->body + offset, part.data, part.len);
+    }
+    return ERR_OK;
+}
+
+/* Piece `number` of a body: the one behind the last call's, but for the `first`. MDB_NOTFOUND; MDB_CORRUPTED: its check
+ * fails. (Neither means that LMDB's own pages are damaged.) */
+static int next_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first,
+                      struct span *out_payload)
+{
+    uint64_t name = piece_key(body_id, number);
+    uint64_t got;
+    MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
+    MDB_val data;
+    int code = mdb_cursor_get(reader->pieces, &key, &data, first ? MDB_SET_KEY : MDB_NEXT);
+
+    if (code != 0) {
+        store_note_code(reader->store, code);
+        return code;
+    }
+    code = number_of_key(key, &got);
+    if (code != 0 || got != name) {
+        return code == 0 ? MDB_NOTFOUND : code;
+    }
+    struct span value = span_of_value(data);
+    return value.len <= PIECE_VALUE_BYTES && check_strip(value, name, out_payload) ? 0 : MDB_CORRUPTED;
+}
+
+/* ---- the body ---- */
+
+enum err store_read(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
+                    store_read_fn read, void *arg, size_t *out_used)
+{
+    struct span runs[STORE_READ_MAX_PIECES];
+    size_t count = 0;
+    size_t bytes = 0;
+    uint64_t number = offset / STORE_PIECE_BYTES;
+    size_t skip = (size_t)(offset % STORE_PIECE_BYTES);
+    int code = 0;
+
+    if (!body_id_valid(body_id) || offset >= STORE_MAX_STREAM_BYTES) {
+        return ERR_NOT_FOUND;
+    }
+    if (store_failed(reader->store) || reader_begin(reader) != 0) {
+        return ERR_IO;
+    }
+    while (count < STORE_READ_MAX_PIECES && bytes < max_bytes) {
+        struct span piece;
+        code = next_piece(reader, body_id, number + count, count == 0, &piece);
+        if (code != 0) {
+            break;
+        }
+        bool last = piece.len < STORE_PIECE_BYTES;
+        piece = span_take(span_skip(piece, skip), max_bytes - bytes);
+        skip = 0;
+        if (piece.len == 0) {
+            break; /* the end */
+        }
+        runs[count] = piece;
+        count++;
+        bytes += piece.len;
+        if (last) {
+            break;
+        }
+    }
+    enum err error = ERR_OK;
+    if (count > 0) {
+        /* What comes before a piece that fails is good; the next call will begin at the failure. */
+        *out_used = read(arg, runs, count);
+    } else {
+        error = code == MDB_CORRUPTED ? ERR_DAMAGED : code == 0 || code == MDB_NOTFOUND ? ERR_NOT_FOUND : ERR_IO;
+    }
+    mdb_txn_reset(reader->txn);
+    if (error == ERR_DAMAGED) {
+        note_damaged_body(reader->store, body_id);
+    }
+    return error;
+}
+
+/* ---- all variants ---- */
+
+enum store_found store_each_variant(struct store_reader *reader, const struct key *key, struct arena *arena,
+                                    store_variant_fn visit, void *arg)
+{
+    enum store_found found = STORE_ABSENT;
+    struct variant variant;
+    struct span rest;
+
+    if (store_failed(reader->store) || reader_begin(reader) != 0) {
+        return STORE_ABSENT;
+    }
+    if (read_index(reader, key->hash, &rest)) {
+        while (variant_next(&rest, &variant)) {
+            struct stored stored = {.selection = variant.selection};
+
+            if (!read_record(reader, key, variant.object_id, &stored.record) ||
+                copy_stored(reader, key, arena, &stored) != ERR_OK) {
+                continue;
+            }
+            stored.body_start = (struct span){NULL, 0};
+            found = STORE_FOUND;
+            if (!visit(arg, &stored)) {
+                break;
+            }
+        }
+    }
+    mdb_txn_reset(reader->txn);
+    return found;
+}
+
+/* ---- pins ---- */
+
+void store_unpin(struct store *store, uint64_t body_id)
+{
+    pins_release(store->pins, body_id);
+}
+
+bool store_pin(struct store *store, uint64_t body_id)
+{
+    return pins_add(store->pins, body_id);
+}
+
+/* ---- damage ---- */
+
+/* Bounded: what does not fit is found again at its next look-up. */
+static void note_damage(struct store *store, struct key_hash hash, uint64_t object_id)
+{
+    bool known = false;
+
+    pthread_mutex_lock(&store->damage_mutex);
+    for (size_t i = 0; i < store->damage_count; i++) {
+        known = known || (store->damage[i].object_id == object_id && key_hash_equal(store->damage[i].hash, hash));
+    }
+    if (!known && store->damage_count < DAMAGE_MAX) {
+        store->damage[store->damage_count] = (struct damage){.hash = hash, .object_id = object_id};
+        store->damage_count++;
+    }
+    atomic_store_explicit(&store->damage_waiting, true, memory_order_relaxed);
+    pthread_mutex_unlock(&store->damage_mutex);
+}
+
+/* A read of a body does not know the object: the next find that comes to it reports it. */
+static void note_damaged_body(struct store *store, uint64_t body_id)
+{
+    if (is_damaged_body(store, body_id)) {
+        return;
+    }
+    pthread_mutex_lock(&store->damage_mutex);
+    uint64_t count = atomic_load_explicit(&store->damaged_body_count, memory_order_relaxed);
+    store->damaged_bodies[count % DAMAGE_MAX] = body_id;
+    atomic_store_explicit(&store->damaged_body_count, count + 1, memory_order_relaxed);
+    pthread_mutex_unlock(&store->damage_mutex);
+}
+
+static bool is_damaged_body(struct store *store, uint64_t body_id)
+{
+    bool damaged = false;
+
+    if (atomic_load_explicit(&store->damaged_body_count, memory_order_relaxed) == 0) {
+        return false; /* the usual case: no lock on the way of a hit */
+    }
+    pthread_mutex_lock(&store->damage_mutex);
+    for (size_t i = 0; i < DAMAGE_MAX; i++) {
+        damaged = damaged || store->damaged_bodies[i] == body_id;
+    }
+    pthread_mutex_unlock(&store->damage_mutex);
+    return damaged;
+}

@@ -1,0 +1,387 @@
+/* store_write.c: applying operations, on the disk thread.
+ *
+ * A batch: what failed its check is removed, a slice of what waits for deletion is deleted, room is made, the
+ * operations are applied in their order, ids and hand are written, commit. What the store keeps in memory changes only
+ * when the commit has succeeded.
+ *
+ * MAP_FULL (a reader that held its snapshot for long, or more copied pages than foreseen) ends a transaction for good:
+ * room is made by transactions of their own, then the batch is tried again. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "cache/store_internal.h"
+#include "cache/vary.h"
+
+enum {
+    PAGES_AN_OPERATION = 4, /* copied paths: leaves of index, objects, pending, chunks */
+    PAGES_A_BATCH = 64,     /* roots and branches, meta, free list */
+    RECORD_MAX_BYTES = RECORD_MAX_HEAD_BYTES + 4096,
+    ROOM_BATCHES = 2, /* made after MAP_FULL, in batches of the size that did not fit */
+    ROOM_TRIES = 6,
+};
+
+static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, uint64_t *out_pages);
+static void wait_for_readers(unsigned attempt);
+static int apply_once(struct store *store, struct store_op *ops, size_t count, uint64_t pages);
+static int apply_op(struct batch *batch, struct store_op *op);
+static int remove_damaged(struct batch *batch);
+
+/* ---- applying ---- */
+
+bool store_wants_apply(struct store *store)
+{
+    if (store_failed(store)) {
+        return false;
+    }
+    return atomic_load_explicit(&store->reclaim_waiting, memory_order_relaxed) ||
+           atomic_load_explicit(&store->damage_waiting, memory_order_relaxed) ||
+           atomic_load_explicit(&store->freed_seen, memory_order_relaxed) != pins_freed(store->pins);
+}
+
+enum err store_apply(struct store *store, struct store_op *ops, size_t count)
+{
+    uint64_t pages = 0;
+
+    if (store_failed(store)) {
+        return ERR_IO;
+    }
+    if (count == 0 && !store_wants_apply(store)) {
+        return ERR_OK;
+    }
+    enum err error = check_ops(store, ops, count, &pages);
+    if (error != ERR_OK) {
+        return error;
+    }
+    int code = apply_once(store, ops, count, pages);
+    for (unsigned i = 0; i < ROOM_TRIES && (code == MDB_MAP_FULL || (code == NO_ROOM && i == 0)); i++) {
+        code = store_make_room(store, ROOM_BATCHES * pages);
+        if (code == 0) {
+            code = apply_once(store, ops, count, pages);
+        }
+        if (code == MDB_MAP_FULL) {
+            wait_for_readers(i);
+        }
+    }
+    if (code == 0) {
+        return ERR_OK;
+    }
+    store_note_code(store, code);
+    atomic_fetch_add_explicit(&store->commit_errors, 1, memory_order_relaxed);
+    error = err_from_mdb(code);
+    return error == ERR_NO_SPACE || error == ERR_NO_MEMORY ? error : ERR_IO;
+}
+
+/* Freed pages cannot be used while a reader has a snapshot from before: usually one that the scheduler has set aside,
+ * for a few milliseconds. Longer each time, 63 ms in all: this is the disk thread, whose queue takes that. */
+static void wait_for_readers(unsigned attempt)
+{
+    struct timespec pause = {.tv_nsec = 1000000L << attempt};
+
+    (void)nanosleep(&pause, NULL); /* interrupted: then it was shorter */
+}
+
+/* What can be said without looking at the disk, and the pages the operations will take. */
+static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, uint64_t *out_pages)
+{
+    uint64_t pages = PAGES_A_BATCH;
+
+    for (size_t i = 0; i < count; i++) {
+        pages += PAGES_AN_OPERATION;
+        if (ops[i].kind == STORE_OP_PIECES) {
+            uint64_t pieces = (ops[i].bytes.len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
+            if (pieces + ops[i].first_piece > UINT64_C(1) << PIECE_NUMBER_BITS) {
+                return ERR_LIMIT;
+            }
+            pages += pieces;
+        }
+        if (ops[i].kind == STORE_OP_FRESHEN || ops[i].kind == STORE_OP_PUBLISH) {
+            pages += ops[i].record->head_override.len / STORE_PIECE_BYTES;
+        }
+    }
+    if (pages > store->limit_pages / 2) {
+        return ERR_NO_SPACE; /* not worth emptying the store for */
+    }
+    *out_pages = pages;
+    return ERR_OK;
+}
+
+static int apply_once(struct store *store, struct store_op *ops, size_t count, uint64_t pages)
+{
+    struct batch batch;
+    bool grows = false;
+    int code = batch_begin(store, &batch);
+
+    if (code != 0) {
+        return code;
+    }
+    for (size_t i = 0; i < count; i++) {
+        ops[i].done = false;
+        grows = grows || ops[i].kind == STORE_OP_PIECES;
+    }
+    code = remove_damaged(&batch);
+    if (code == 0) {
+        uint64_t slice = store->limit_pages / 16;
+        code = batch_reclaim(&batch, slice < RECLAIM_SLICE_PIECES ? (size_t)slice : RECLAIM_SLICE_PIECES);
+    }
+    if (code == 0) {
+        code = batch_make_space(&batch, pages);
+    }
+    if (code == 0 && grows) {
+        code = batch_check_space(&batch, pages);
+    }
+    for (size_t i = 0; i < count && code == 0; i++) {
+        code = apply_op(&batch, &ops[i]);
+    }
+    if (code != 0) {
+        batch_abort(&batch);
+        return code;
+    }
+    return batch_commit(&batch);
+}
+
+/* Things that failed their check while they were read. Copied out first: readers add to the list meanwhile. */
+static int remove_damaged(struct batch *batch)
+{
+    struct store *store = batch->store;
+    struct damage damage[DAMAGE_MAX];
+    int code = 0;
+
+    pthread_mutex_lock(&store->damage_mutex);
+    batch->damage_taken = store->damage_count;
+    memcpy(damage, store->damage, store->damage_count * sizeof(damage[0]));
+    pthread_mutex_unlock(&store->damage_mutex);
+    for (size_t i = 0; i < batch->damage_taken && code == 0; i++) {
+        code = batch_unlink(batch, damage[i].hash, damage[i].object_id);
+        if (code == 0 && damage[i].object_id != 0) {
+            code = batch_drop_object(batch, damage[i].object_id);
+        }
+    }
+    return code;
+}
+
+/* ---- the operations ---- */
+
+/* The kind of the body's row in `pending`, 0 without one. */
+static int pending_kind_of(struct batch *batch, uint64_t body_id, char *out_kind)
+{
+    MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
+    MDB_val data;
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_PENDING], &key, &data);
+
+    *out_kind = 0;
+    if (code == 0 && data.mv_size == 1) {
+        memcpy(out_kind, data.mv_data, 1);
+    }
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int apply_pieces(struct batch *batch, struct store_op *op)
+{
+    int code = 0;
+
+    if (op->first_piece == 0) {
+        char kind = PENDING_UNFINISHED;
+        MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
+        MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
+        code = mdb_put(batch->txn, batch->store->tables[TABLE_PENDING], &key, &data, 0);
+    }
+    struct span rest = op->bytes;
+    for (uint64_t number = op->first_piece; rest.len > 0 && code == 0; number++) {
+        struct span piece = span_take(rest, STORE_PIECE_BYTES);
+        uint64_t name = piece_key(op->body_id, number);
+        MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
+        MDB_val data = {.mv_size = piece.len + CHECK_BYTES};
+
+        code = mdb_cursor_put(batch->pieces, &key, &data, MDB_RESERVE);
+        if (code == 0) {
+            /* Every byte of the room is written: what it held before would go to the disk. */
+            uint64_t check = check_of(piece, name);
+            memcpy(data.mv_data, piece.data, piece.len);
+            memcpy((char *)data.mv_data + piece.len, &check, CHECK_BYTES);
+        }
+        rest = span_skip(rest, piece.len);
+    }
+    batch->bytes_written += op->bytes.len;
+    op->done = true;
+    return code;
+}
+
+/* Is the last piece of the stream there, and of the right length? */
+static int is_complete(struct batch *batch, const struct store_op *op, bool *out_complete)
+{
+    uint64_t total = (uint64_t)op->record->key_len + op->record->head_len + op->record->body_len;
+    uint64_t last = total == 0 ? 0 : (total - 1) / STORE_PIECE_BYTES;
+    uint64_t name = piece_key(op->body_id, last);
+    MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
+    MDB_val data;
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_CHUNKS], &key, &data);
+
+    *out_complete = code == 0 && data.mv_size == total - last * STORE_PIECE_BYTES + CHECK_BYTES;
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int put_object(struct batch *batch, uint64_t object_id, struct key_hash hash, const struct record *record)
+{
+    struct buf encoded;
+    MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
+
+    buf_init(&encoded, RECORD_MAX_BYTES);
+    object_row_write(&encoded, object_id, hash, record->body_id, record);
+    MDB_val data = {.mv_size = encoded.len, .mv_data = encoded.data};
+    int code = encoded.failed ? ENOMEM : mdb_put(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data, 0);
+    buf_finish(&encoded);
+    return code;
+}
+
+/* Puts the new variant in front; those it replaces, and those there is no room for, are dropped with their bodies. */
+static int add_to_index(struct batch *batch, const struct store_op *op)
+{
+    MDB_dbi table = batch->store->tables[TABLE_INDEX];
+    struct index_row old = {.len = 0};
+    struct index_row row = {.len = 0};
+    struct variant variant;
+    struct span rest;
+    char bytes[INDEX_KEY_BYTES];
+    MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
+    MDB_val data;
+
+    index_key_write(op->key.hash, bytes);
+    int code = mdb_get(batch->txn, table, &key, &data);
+    if (code != 0 && code != MDB_NOTFOUND) {
+        return code;
+    }
+    if (code == 0 && index_row_check(span_of_value(data), op->key.hash, &rest)) {
+        memcpy(old.bytes, rest.data, rest.len); /* the map's bytes move with the first change */
+        old.len = rest.len;
+    }
+    variant = (struct variant){.object_id = op->object_id, .selection = op->selection};
+    if (!index_row_add(&row, variant)) {
+        return EINVAL; /* the caller has looked at its length */
+    }
+    unsigned count = 1;
+    code = 0;
+    rest = (struct span){old.bytes, old.len};
+    while (code == 0 && variant_next(&rest, &variant)) {
+        bool keep = count < batch->store->max_variants && !span_equal(variant.selection, op->selection);
+        if (keep && index_row_add(&row, variant)) {
+            count++;
+        } else {
+            code = batch_drop_object(batch, variant.object_id);
+        }
+    }
+    if (code != 0) {
+        return code;
+    }
+    struct span sealed = index_row_seal(&row, op->key.hash);
+    data = (MDB_val){.mv_size = sealed.len, .mv_data = row.bytes};
+    return mdb_put(batch->txn, table, &key, &data, 0);
+}
+
+static int apply_publish(struct batch *batch, struct store_op *op)
+{
+    struct record record = *op->record;
+    bool complete = false;
+    char kind;
+    int code = pending_kind_of(batch, op->body_id, &kind);
+
+    if (code != 0 || kind != PENDING_UNFINISHED) {
+        return code; /* it was dropped, or its pieces never came */
+    }
+    if (op->selection.len <= VARY_MAX_BYTES && record.head_override.len <= RECORD_MAX_HEAD_BYTES) {
+        code = is_complete(batch, op, &complete);
+    }
+    if (code != 0 || !complete) {
+        return code == 0 ? batch_drop_body(batch, op->body_id) : code;
+    }
+    MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
+    code = mdb_del(batch->txn, batch->store->tables[TABLE_PENDING], &key, NULL);
+    op->object_id = batch->next_object_id;
+    record.object_id = op->object_id;
+    record.body_id = op->body_id;
+    if (code == 0) {
+        code = put_object(batch, op->object_id, op->key.hash, &record);
+    }
+    if (code == 0) {
+        code = add_to_index(batch, op);
+    }
+    batch->next_object_id++;
+    op->done = true;
+    return code;
+}
+
+static int apply_freshen(struct batch *batch, struct store_op *op)
+{
+    struct record record = *op->record;
+    struct object_row row;
+    MDB_val key = {.mv_size = sizeof(op->object_id), .mv_data = &op->object_id};
+    MDB_val data;
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+
+    if (code != 0) {
+        return code == MDB_NOTFOUND ? 0 : code;
+    }
+    if (!object_row_read(span_of_value(data), op->object_id, &row) || row.body_id != record.body_id ||
+        record.head_override.len > RECORD_MAX_HEAD_BYTES) {
+        return 0;
+    }
+    record.object_id = op->object_id;
+    op->done = true;
+    return put_object(batch, op->object_id, row.hash, &record);
+}
+
+static int apply_drop_body(struct batch *batch, struct store_op *op)
+{
+    char kind;
+    int code = pending_kind_of(batch, op->body_id, &kind);
+
+    if (code != 0 || kind != PENDING_UNFINISHED) {
+        return code; /* published meanwhile, or never begun */
+    }
+    op->done = true;
+    return batch_drop_body(batch, op->body_id);
+}
+
+static int apply_remove_key(struct batch *batch, struct store_op *op)
+{
+    MDB_dbi table = batch->store->tables[TABLE_INDEX];
+    struct index_row old = {.len = 0};
+    struct variant variant;
+    struct span rest;
+    char bytes[INDEX_KEY_BYTES];
+    MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
+    MDB_val data;
+
+    index_key_write(op->key.hash, bytes);
+    int code = mdb_get(batch->txn, table, &key, &data);
+    if (code != 0) {
+        return code == MDB_NOTFOUND ? 0 : code;
+    }
+    if (index_row_check(span_of_value(data), op->key.hash, &rest)) {
+        memcpy(old.bytes, rest.data, rest.len);
+        old.len = rest.len;
+    }
+    rest = (struct span){old.bytes, old.len};
+    while (code == 0 && variant_next(&rest, &variant)) {
+        code = batch_drop_object(batch, variant.object_id);
+    }
+    op->done = true;
+    return code == 0 ? mdb_del(batch->txn, table, &key, NULL) : code;
+}
+
+static int apply_op(struct batch *batch, struct store_op *op)
+{
+    switch (op->kind) {
+    case STORE_OP_PIECES:
+        return apply_pieces(batch, op);
+    case STORE_OP_PUBLISH:
+        return apply_publish(batch, op);
+    case STORE_OP_FRESHEN:
+        return apply_freshen(batch, op);
+    case STORE_OP_DROP_BODY:
+        return apply_drop_body(batch, op);
+    case STORE_OP_REMOVE_KEY:
+        return apply_remove_key(batch, op);
+    }
+    UNREACHABLE();
+}

@@ -1,0 +1,282 @@
+/* writer.c: the queue to the disk thread, and the disk thread's work: batches, commits, and telling who waits. See
+ * cache.h.
+ *
+ * Happy path: jobs are collected until there are enough bytes or they have waited long enough, applied in one
+ * transaction, and what they made true is taken off the table: the store says it now. A batch fails: its fills go on
+ * without being stored, its publications are forgotten, its removals are tried again. */
+#include <errno.h>
+
+#include "cache/cache_internal.h"
+
+static void collect(struct cache *cache, struct batch *batch);
+static void prepare(struct cache *cache, const struct job *job, struct store_op *op);
+static void finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error);
+
+/* ---- the queue ---- */
+
+bool queue_push(struct queue *queue, const struct job *job)
+{
+    struct job *copy = malloc(sizeof(*copy));
+
+    if (copy == NULL) {
+        return false;
+    }
+    *copy = *job;
+    copy->next = NULL;
+    pthread_mutex_lock(&queue->mutex);
+    if (queue->last != NULL) {
+        queue->last->next = copy;
+    } else {
+        queue->first = copy;
+    }
+    queue->last = copy;
+    queue->bytes += copy->bytes;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->mutex);
+    return true;
+}
+
+bool queue_full(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    bool full = queue->bytes >= queue->limit_bytes;
+    pthread_mutex_unlock(&queue->mutex);
+    return full;
+}
+
+void queue_add_backlog(struct queue *queue, struct fill *fill)
+{
+    pthread_mutex_lock(&queue->mutex);
+    fill->backlog_next = NULL;
+    if (queue->backlog_last != NULL) {
+        queue->backlog_last->backlog_next = fill;
+    } else {
+        queue->backlog = fill;
+    }
+    queue->backlog_last = fill;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+/* Everything in the backlog gets another try; what does not fit comes back. */
+static void resume_backlog(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    struct fill *fill = queue->backlog;
+    queue->backlog = NULL;
+    queue->backlog_last = NULL;
+    pthread_mutex_unlock(&queue->mutex);
+    while (fill != NULL) {
+        struct fill *next = fill->backlog_next;
+        fill_resume(fill);
+        fill = next;
+    }
+}
+
+/* ---- the disk thread ---- */
+
+bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec *until)
+{
+    struct queue *queue = &cache->queue;
+    bool idle_work = what == WAIT_FOR_WORK && store_wants_apply(cache->store);
+    int result = 0;
+
+    pthread_mutex_lock(&queue->mutex);
+    for (;;) {
+        bool any = queue->first != NULL && (what == WAIT_FOR_WORK || queue->bytes >= BATCH_SMALL_BYTES);
+        if (any || idle_work || queue->backlog != NULL || queue->stopped || result == ETIMEDOUT) {
+            break;
+        }
+        result = pthread_cond_timedwait(&queue->changed, &queue->mutex, until);
+    }
+    bool more = queue->first != NULL || queue->backlog != NULL || !queue->stopped;
+    pthread_mutex_unlock(&queue->mutex);
+    return more;
+}
+
+void cache_write(struct cache *cache)
+{
+    struct batch *batch = cache->batch;
+    enum err error = ERR_OK;
+
+    batch->count = 0;
+    batch->bytes = 0;
+    collect(cache, batch);
+    for (size_t i = 0; i < batch->count; i++) {
+        prepare(cache, batch->jobs[i], &batch->ops[i]);
+    }
+    if (batch->count > 0 || store_wants_apply(cache->store)) {
+        error = store_apply(cache->store, batch->ops, batch->count);
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        finish_job(cache, batch->jobs[i], &batch->ops[i], error);
+    }
+    resume_backlog(&cache->queue);
+}
+
+void cache_stop_writes(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->queue.mutex);
+    cache->queue.stopped = true;
+    pthread_cond_signal(&cache->queue.changed);
+    pthread_mutex_unlock(&cache->queue.mutex);
+}
+
+/* A freshening needs the object's id, which the publication of the same response in this very batch would only give. */
+static bool must_wait_for_id(const struct job *job, const struct batch *batch)
+{
+    const struct flight *flight = job->kind == JOB_FRESHEN ? job->settled->flight : NULL;
+
+    if (flight == NULL || flight_object_id(flight) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->jobs[i]->kind == JOB_PUBLISH && batch->jobs[i]->settled->flight == flight) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void collect(struct cache *cache, struct batch *batch)
+{
+    struct queue *queue = &cache->queue;
+
+    pthread_mutex_lock(&queue->mutex);
+    while (queue->first != NULL && batch->count < BATCH_JOBS && batch->bytes < BATCH_BYTES &&
+           !must_wait_for_id(queue->first, batch)) {
+        struct job *job = queue->first;
+        queue->first = job->next;
+        if (queue->first == NULL) {
+            queue->last = NULL;
+        }
+        batch->bytes += job->bytes;
+        batch->jobs[batch->count++] = job;
+    }
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+static bool settled_is_dead(struct settled *settled)
+{
+    pthread_mutex_lock(&settled->shard->mutex);
+    bool dead = settled->dead;
+    pthread_mutex_unlock(&settled->shard->mutex);
+    return dead;
+}
+
+static void prepare(struct cache *cache, const struct job *job, struct store_op *op)
+{
+    struct settled *settled = job->settled;
+
+    *op = (struct store_op){.body_id = job->body_id};
+    switch (job->kind) {
+    case JOB_PIECES:
+        op->kind = STORE_OP_PIECES;
+        op->first_piece = (uint32_t)(job->offset / STORE_PIECE_BYTES);
+        op->bytes = job->data;
+        break;
+    case JOB_PUBLISH:
+        if (settled_is_dead(settled)) {
+            op->kind = STORE_OP_DROP_BODY;
+            break;
+        }
+        op->kind = STORE_OP_PUBLISH;
+        op->key.text = flight_key(settled->flight);
+        op->key.hash = key_hash_of(op->key.text, cache_secret(cache));
+        op->selection = settled->selection;
+        op->record = &settled->record;
+        break;
+    case JOB_FRESHEN:
+        op->kind = STORE_OP_FRESHEN;
+        op->object_id = settled->record.object_id;
+        if (op->object_id == 0 && settled->flight != NULL) {
+            op->object_id = flight_object_id(settled->flight);
+        }
+        settled->record.object_id = op->object_id;
+        settled->record.head_override = settled->head;
+        op->record = &settled->record;
+        break;
+    case JOB_DROP:
+        op->kind = STORE_OP_DROP_BODY;
+        break;
+    case JOB_REMOVE:
+        op->kind = STORE_OP_REMOVE_KEY;
+        op->key = (struct key){.text = job->entry->text, .hash = job->entry->hash};
+        break;
+    }
+}
+
+/* The store says now what `settled` said (or never will). */
+static void retire(struct settled *settled, uint64_t object_id)
+{
+    struct shard *shard = settled->shard;
+
+    pthread_mutex_lock(&shard->mutex);
+    if (settled->flight != NULL && object_id != 0) {
+        flight_set_object_id(settled->flight, object_id);
+    }
+    if (!settled->dead) {
+        struct entry *entry = settled->entry;
+        settled_unlink(settled);
+        shard->generation++;
+        entry_release(entry);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    settled_destroy(settled);
+}
+
+static void removed(struct entry *entry)
+{
+    struct shard *shard = entry->shard;
+
+    pthread_mutex_lock(&shard->mutex);
+    entry->removals--;
+    shard->generation++;
+    entry_release(entry);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
+static void count_written(struct queue *queue, size_t bytes)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->bytes -= bytes;
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+static void finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error)
+{
+    struct job again = {.kind = JOB_DROP, .body_id = job->body_id};
+
+    switch (job->kind) {
+    case JOB_PIECES:
+        count_written(&cache->queue, job->bytes);
+        if (error == ERR_OK) {
+            flight_committed(job->flight, job->offset + job->data.len);
+        } else {
+            flight_set_store_reason(job->flight, REASON_STORE_FAILED);
+            flight_stop_storing(job->flight);
+        }
+        segment_unref(job->segment);
+        flight_unref(job->flight);
+        break;
+    case JOB_PUBLISH:
+        if (error != ERR_OK) {
+            flight_set_store_reason(job->settled->flight, REASON_STORE_FAILED);
+            (void)queue_push(&cache->queue, &again); /* no memory: it is swept at the next start */
+        }
+        retire(job->settled, error == ERR_OK && op->kind == STORE_OP_PUBLISH ? op->object_id : 0);
+        break;
+    case JOB_FRESHEN:
+        retire(job->settled, 0);
+        break;
+    case JOB_DROP:
+        break;
+    case JOB_REMOVE:
+        again = (struct job){.kind = JOB_REMOVE, .entry = job->entry};
+        if (error == ERR_OK || store_failed(cache->store) || !queue_push(&cache->queue, &again)) {
+            removed(job->entry);
+        }
+        break;
+    }
+    free(job);
+}

@@ -1,0 +1,167 @@
+/* arena.c: blocks of memory in a list, newest first; allocation moves a mark forward in the newest one.
+ *
+ * A request that does not fit what is left of the newest block gets a new block; what was left is not used any more.
+ * Blocks double in size, so that their number stays small whatever the limit is. */
+#include "http/arena.h"
+
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FIRST_BLOCK_BYTES = 16 * 1024, /* holds the whole of an ordinary exchange */
+    LARGEST_STEP_BYTES = 256 * 1024,
+};
+
+struct arena_block {
+    struct arena_block *older;
+    size_t capacity; /* bytes behind this struct */
+    size_t used;
+    alignas(max_align_t) char bytes[];
+};
+
+static char *take(struct arena *arena, size_t bytes, size_t alignment);
+static struct arena_block *add_block(struct arena *arena, size_t bytes);
+
+void arena_init(struct arena *arena, size_t limit_bytes)
+{
+    *arena = (struct arena){.limit_bytes = limit_bytes};
+}
+
+void arena_finish(struct arena *arena)
+{
+    if (arena == NULL) {
+        return;
+    }
+    while (arena->blocks != NULL) {
+        struct arena_block *older = arena->blocks->older;
+
+        free(arena->blocks);
+        arena->blocks = older;
+    }
+    arena->used_bytes = 0;
+}
+
+void arena_reset(struct arena *arena)
+{
+    while (arena->blocks != NULL && arena->blocks->older != NULL) {
+        struct arena_block *older = arena->blocks->older;
+
+        free(arena->blocks);
+        arena->blocks = older;
+    }
+    if (arena->blocks != NULL) {
+        arena->blocks->used = 0;
+    }
+    arena->used_bytes = 0;
+}
+
+void *arena_alloc(struct arena *arena, size_t bytes)
+{
+    char *memory = take(arena, bytes, alignof(max_align_t));
+
+    return memory == NULL ? NULL : memset(memory, 0, bytes);
+}
+
+char *arena_alloc_text(struct arena *arena, size_t bytes)
+{
+    return take(arena, bytes, 1);
+}
+
+bool arena_copy(struct arena *arena, struct span text, struct span *out_copy)
+{
+    return arena_join(arena, &text, 1, out_copy);
+}
+
+bool arena_join(struct arena *arena, const struct span *parts, size_t count, struct span *out_text)
+{
+    size_t len = 0;
+    char *text;
+
+    for (size_t i = 0; i < count; i++) {
+        len += parts[i].len;
+    }
+    text = arena_alloc_text(arena, len);
+    if (text == NULL) {
+        return false;
+    }
+    len = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].len > 0) {
+            memcpy(text + len, parts[i].data, parts[i].len);
+            len += parts[i].len;
+        }
+    }
+    *out_text = (struct span){text, len};
+    return true;
+}
+
+bool arena_format(struct arena *arena, struct span *out_text, const char *format, ...)
+{
+    va_list arguments;
+    int len;
+    char *text;
+
+    va_start(arguments, format);
+    len = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (len < 0) {
+        return false;
+    }
+    text = arena_alloc_text(arena, (size_t)len + 1);
+    if (text == NULL) {
+        return false;
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(text, (size_t)len + 1, format, arguments); /* fits: it was measured */
+    va_end(arguments);
+    *out_text = (struct span){text, (size_t)len};
+    return true;
+}
+
+static char *take(struct arena *arena, size_t bytes, size_t alignment)
+{
+    struct arena_block *block = arena->blocks;
+    size_t start = block == NULL ? 0 : (block->used + alignment - 1) & ~(alignment - 1);
+
+    if (arena->used_bytes > arena->limit_bytes || bytes > arena->limit_bytes - arena->used_bytes) {
+        return NULL;
+    }
+    if (block == NULL || start > block->capacity || bytes > block->capacity - start) {
+        block = add_block(arena, bytes);
+        start = 0;
+        if (block == NULL) {
+            return NULL;
+        }
+    }
+    block->used = start + bytes;
+    arena->used_bytes += bytes;
+    return block->bytes + start;
+}
+
+static struct arena_block *add_block(struct arena *arena, size_t bytes)
+{
+    size_t capacity = FIRST_BLOCK_BYTES - sizeof(struct arena_block);
+    struct arena_block *block;
+
+    if (arena->blocks != NULL) {
+        capacity = arena->blocks->capacity < LARGEST_STEP_BYTES / 2 ? arena->blocks->capacity * 2 : LARGEST_STEP_BYTES;
+    }
+    if (capacity < bytes) {
+        capacity = bytes;
+    }
+    if (capacity > SIZE_MAX - sizeof *block) {
+        return NULL;
+    }
+    block = malloc(sizeof *block + capacity);
+    if (block == NULL) {
+        return NULL;
+    }
+    block->older = arena->blocks;
+    block->capacity = capacity;
+    block->used = 0;
+    arena->blocks = block;
+    return block;
+}

@@ -1,0 +1,46 @@
+/* arena.h: a bump allocator with a hard limit, for everything that lives as long as one exchange.
+ *
+ * Nothing is freed one by one: arena_reset gives all of it back and keeps one block for the next exchange. Exhaustion is an
+ * ordinary result (NULL), never an abort. Threads: one at a time. */
+#ifndef HTTP_ARENA_H
+#define HTTP_ARENA_H
+
+#include <stddef.h>
+
+#include "http/check.h"
+#include "http/span.h"
+
+struct arena_block;
+
+struct arena {
+    struct arena_block *blocks; /* newest first; the memory itself */
+    size_t used_bytes;          /* handed out since the last reset */
+    size_t limit_bytes;         /* arena_alloc fails beyond this */
+};
+
+/* An arena that allocates nothing until it is used. */
+void arena_init(struct arena *arena, size_t limit_bytes);
+
+/* Frees all memory. Accepts a zeroed arena. */
+void arena_finish(struct arena *arena);
+
+/* Everything handed out is gone; the first block is kept for reuse unless `keep_nothing`-style idling calls arena_finish. */
+void arena_reset(struct arena *arena);
+
+/* Aligned for any type, zeroed. NULL at the limit or without memory. */
+MUST_CHECK void *arena_alloc(struct arena *arena, size_t bytes);
+
+/* As arena_alloc, unaligned and not zeroed, for text. */
+MUST_CHECK char *arena_alloc_text(struct arena *arena, size_t bytes);
+
+/* A copy of `text` in the arena. False at the limit. */
+MUST_CHECK bool arena_copy(struct arena *arena, struct span text, struct span *out_copy);
+
+/* The parts one after another. False at the limit. */
+MUST_CHECK bool arena_join(struct arena *arena, const struct span *parts, size_t count, struct span *out_text);
+
+/* printf into the arena. False at the limit. */
+MUST_CHECK bool arena_format(struct arena *arena, struct span *out_text, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

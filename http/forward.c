@@ -1,0 +1,196 @@
+/* forward.c: hop-by-hop fields out, Via and Forwarded in. */
+#include "http/forward.h"
+
+#include "http/token.h"
+
+/* RFC 9110 §7.6.1, and two that only intermediaries understand. Trailer stays: it speaks of fields that travel end to
+ * end. */
+static const struct span hop_by_hop[] = {
+    SPAN_INIT("Connection"),
+    SPAN_INIT("Keep-Alive"),
+    SPAN_INIT("Proxy-Connection"),
+    SPAN_INIT("Proxy-Authentication-Info"),
+    SPAN_INIT("Proxy-Authorization"),
+    SPAN_INIT("Proxy-Authenticate"),
+    SPAN_INIT("TE"),
+    SPAN_INIT("Transfer-Encoding"),
+    SPAN_INIT("Upgrade"),
+};
+
+/* Fields that Connection cannot name away: without them the message would mean something else to the next hop
+ * (CVE-2022-45059). */
+static const struct span kept[] = {
+    SPAN_INIT("Host"),          SPAN_INIT("Cookie"),
+    SPAN_INIT("Set-Cookie"),    SPAN_INIT("Authorization"),
+    SPAN_INIT("Cache-Control"), SPAN_INIT("Date"),
+    SPAN_INIT("ETag"),          SPAN_INIT("Vary"),
+    SPAN_INIT("Age"),           SPAN_INIT("Expires"),
+    SPAN_INIT("Last-Modified"), SPAN_INIT("Location"),
+    SPAN_INIT("Range"),         SPAN_INIT("Transfer-Encoding"),
+};
+
+static bool is_one_of(struct span name, const struct span *names, size_t count);
+static bool may_be_nominated(struct span name);
+static bool starts_with_nocase(struct span text, struct span prefix);
+static void remove_x_forwarded(struct headers *headers);
+static bool add_x_forwarded(struct headers *headers, const struct forwarded *forwarded);
+static bool add_rfc7239(struct headers *headers, const struct forwarded *forwarded);
+
+bool forward_remove_hop_by_hop(struct headers *headers)
+{
+    struct span nominated, name;
+    bool present;
+    size_t count = 0;
+
+    if (!headers_combine(headers, SPAN("Connection"), headers->arena, &nominated, &present)) {
+        return false;
+    }
+    while (list_next(&nominated, &name)) {
+        if (may_be_nominated(name)) {
+            (void)headers_remove(headers, name); /* it may well be absent */
+        }
+    }
+    for (size_t i = 0; i < headers->count; i++) {
+        if (!is_one_of(headers->items[i].name, hop_by_hop, ARRAY_LEN(hop_by_hop))) {
+            headers->items[count++] = headers->items[i];
+        }
+    }
+    headers->count = count;
+    return true;
+}
+
+/* RFC 9110 §7.6.3 */
+bool forward_add_via(struct headers *headers, unsigned minor, struct span pseudonym)
+{
+    struct span version = minor == 0 ? SPAN("1.0 ") : SPAN("1.1 ");
+    struct span before, value;
+    bool present;
+
+    if (!headers_combine(headers, SPAN("Via"), headers->arena, &before, &present)) {
+        return false;
+    }
+    struct span parts[] = {before, before.len > 0 ? SPAN(", ") : SPAN(""), version, pseudonym};
+
+    return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) && headers_set(headers, SPAN("Via"), value);
+}
+
+bool forward_add_forwarded(struct headers *headers, const struct forwarded *forwarded)
+{
+    if (!forwarded->trust || forwarded->style == FORWARDED_NONE) {
+        remove_x_forwarded(headers);
+        (void)headers_remove(headers, SPAN("Forwarded")); /* it may well be absent */
+    }
+    switch (forwarded->style) {
+    case FORWARDED_X:
+        return add_x_forwarded(headers, forwarded);
+    case FORWARDED_RFC:
+        return add_rfc7239(headers, forwarded);
+    case FORWARDED_NONE:
+        return true;
+    }
+    UNREACHABLE();
+}
+
+static bool is_one_of(struct span name, const struct span *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (names[i].len == name.len && span_equal_nocase(names[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_be_nominated(struct span name)
+{
+    /* `close` and `keep-alive` are options, not fields; most lists hold nothing else */
+    if (span_equal_nocase(name, SPAN("close")) || span_equal_nocase(name, SPAN("keep-alive"))) {
+        return false;
+    }
+    return !is_one_of(name, kept, ARRAY_LEN(kept)) && !starts_with_nocase(name, SPAN("Content-")) &&
+           !starts_with_nocase(name, SPAN("If-"));
+}
+
+static bool starts_with_nocase(struct span text, struct span prefix)
+{
+    return text.len >= prefix.len && span_equal_nocase(span_take(text, prefix.len), prefix);
+}
+
+static void remove_x_forwarded(struct headers *headers)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < headers->count; i++) {
+        if (!starts_with_nocase(headers->items[i].name, SPAN("X-Forwarded-"))) {
+            headers->items[count++] = headers->items[i];
+        }
+    }
+    headers->count = count;
+}
+
+/* What a trusted client said stays; otherwise, or where it said nothing, ours. */
+static bool set_unless_trusted(struct headers *headers, const struct forwarded *forwarded, struct span name,
+                               struct span value)
+{
+    if (value.len == 0 || (forwarded->trust && headers_has(headers, name))) {
+        return true;
+    }
+    return headers_set(headers, name, value);
+}
+
+static bool add_x_forwarded(struct headers *headers, const struct forwarded *forwarded)
+{
+    struct span client = forwarded->client.len > 0 ? forwarded->client : SPAN("unknown");
+    struct span before, value;
+    bool present;
+
+    if (!headers_combine(headers, SPAN("X-Forwarded-For"), headers->arena, &before, &present)) {
+        return false;
+    }
+    struct span parts[] = {before, before.len > 0 ? SPAN(", ") : SPAN(""), client};
+
+    return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) &&
+           headers_set(headers, SPAN("X-Forwarded-For"), value) &&
+           set_unless_trusted(headers, forwarded, SPAN("X-Forwarded-Proto"), forwarded->scheme) &&
+           set_unless_trusted(headers, forwarded, SPAN("X-Forwarded-Host"), forwarded->host);
+}
+
+/* RFC 7239 §4: a value that is not a token is quoted. Hosts hold neither quotes nor backslashes (uri_host_valid), so
+ * nothing is escaped. */
+static struct span quote_for(struct span value)
+{
+    return is_token(value) ? SPAN("") : SPAN("\"");
+}
+
+static bool add_rfc7239(struct headers *headers, const struct forwarded *forwarded)
+{
+    struct span client = forwarded->client.len > 0 ? forwarded->client : SPAN("unknown");
+    bool is_v6 = span_find(client, ':') != SIZE_MAX; /* RFC 7239 §6: in brackets, and therefore in quotes */
+    struct span host_quote = quote_for(forwarded->host);
+    bool has_host = forwarded->host.len > 0;
+    bool has_scheme = forwarded->scheme.len > 0;
+    struct span none = SPAN("");
+    struct span before, value;
+    bool present;
+
+    remove_x_forwarded(headers);
+    if (!headers_combine(headers, SPAN("Forwarded"), headers->arena, &before, &present)) {
+        return false;
+    }
+    struct span parts[] = {
+        before,
+        before.len > 0 ? SPAN(", ") : none,
+        is_v6 ? SPAN("for=\"[") : SPAN("for="),
+        client,
+        is_v6 ? SPAN("]\"") : none,
+        has_scheme ? SPAN(";proto=") : none,
+        forwarded->scheme,
+        has_host ? SPAN(";host=") : none,
+        has_host ? host_quote : none,
+        forwarded->host,
+        has_host ? host_quote : none,
+    };
+
+    return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) &&
+           headers_set(headers, SPAN("Forwarded"), value);
+}

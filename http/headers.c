@@ -1,0 +1,175 @@
+/* headers.c: the list of header fields. Lists are short (a few dozen), so a scan that compares lengths first beats any
+ * index. */
+#include "http/headers.h"
+
+#include <string.h>
+
+#include "http/token.h"
+
+enum { FIRST_CAPACITY = 32 };
+
+static const struct header *find_from(const struct headers *headers, size_t start, struct span name);
+static bool name_equal(struct span a, struct span b);
+
+void headers_init(struct headers *headers, struct arena *arena)
+{
+    *headers = (struct headers){.arena = arena};
+}
+
+bool headers_add(struct headers *headers, struct span name, struct span value)
+{
+    if (headers->count == headers->capacity) {
+        size_t capacity = headers->capacity == 0 ? FIRST_CAPACITY : headers->capacity * 2;
+        struct header *items = arena_alloc(headers->arena, capacity * sizeof *items);
+
+        if (items == NULL) {
+            return false;
+        }
+        if (headers->count > 0) {
+            memcpy(items, headers->items, headers->count * sizeof *items);
+        }
+        headers->items = items;
+        headers->capacity = capacity;
+    }
+    headers->items[headers->count++] = (struct header){.name = name, .value = value};
+    return true;
+}
+
+const struct header *headers_find(const struct headers *headers, struct span name)
+{
+    return find_from(headers, 0, name);
+}
+
+const struct header *headers_find_next(const struct headers *headers, const struct header *previous)
+{
+    REQUIRE(previous >= headers->items);
+    REQUIRE(previous < headers->items + headers->count);
+    return find_from(headers, (size_t)(previous - headers->items) + 1, previous->name);
+}
+
+bool headers_has(const struct headers *headers, struct span name)
+{
+    return headers_find(headers, name) != NULL;
+}
+
+struct span headers_value(const struct headers *headers, struct span name)
+{
+    const struct header *header = headers_find(headers, name);
+
+    return header == NULL ? (struct span){NULL, 0} : header->value;
+}
+
+size_t headers_count_of(const struct headers *headers, struct span name)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < headers->count; i++) {
+        count += name_equal(headers->items[i].name, name);
+    }
+    return count;
+}
+
+size_t headers_remove(struct headers *headers, struct span name)
+{
+    size_t kept = 0;
+    size_t removed;
+
+    for (size_t i = 0; i < headers->count; i++) {
+        if (name_equal(headers->items[i].name, name)) {
+            continue;
+        }
+        if (kept != i) {
+            headers->items[kept] = headers->items[i];
+        }
+        kept++;
+    }
+    removed = headers->count - kept;
+    headers->count = kept;
+    return removed;
+}
+
+bool headers_set(struct headers *headers, struct span name, struct span value)
+{
+    (void)headers_remove(headers, name); /* how many there were does not matter */
+    return headers_add(headers, name, value);
+}
+
+bool headers_combine(const struct headers *headers, struct span name, struct arena *arena, struct span *out_value,
+                     bool *out_present)
+{
+    const struct header *first = headers_find(headers, name);
+    const struct header *next = first == NULL ? NULL : headers_find_next(headers, first);
+    size_t len;
+    char *text;
+    size_t at;
+
+    if (next == NULL) {
+        *out_value = first == NULL ? (struct span){NULL, 0} : first->value;
+        *out_present = first != NULL;
+        return true;
+    }
+    len = first->value.len;
+    for (const struct header *line = next; line != NULL; line = headers_find_next(headers, line)) {
+        len += 2 + line->value.len;
+    }
+    text = arena_alloc_text(arena, len);
+    if (text == NULL) {
+        return false;
+    }
+    at = 0;
+    for (const struct header *line = first; line != NULL; line = headers_find_next(headers, line)) {
+        if (line != first) {
+            text[at++] = ',';
+            text[at++] = ' ';
+        }
+        if (line->value.len > 0) {
+            memcpy(text + at, line->value.data, line->value.len);
+            at += line->value.len;
+        }
+    }
+    *out_value = (struct span){text, len};
+    *out_present = true;
+    return true;
+}
+
+bool headers_list_has(const struct headers *headers, struct span name, struct span token)
+{
+    for (const struct header *line = headers_find(headers, name); line != NULL;
+         line = headers_find_next(headers, line)) {
+        if (list_has_token(line->value, token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool headers_copy(struct headers *out_headers, const struct headers *source, struct arena *arena)
+{
+    size_t capacity = source->count < FIRST_CAPACITY ? FIRST_CAPACITY : source->count;
+    struct header *items = arena_alloc(arena, capacity * sizeof *items);
+
+    if (items == NULL) {
+        return false;
+    }
+    if (source->count > 0) {
+        memcpy(items, source->items, source->count * sizeof *items);
+    }
+    *out_headers = (struct headers){.arena = arena, .items = items, .count = source->count, .capacity = capacity};
+    return true;
+}
+
+static const struct header *find_from(const struct headers *headers, size_t start, struct span name)
+{
+    for (size_t i = start; i < headers->count; i++) {
+        if (name_equal(headers->items[i].name, name)) {
+            return &headers->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* Most names differ in length: that is decided here, without a call. */
+static bool name_equal(struct span a, struct span b)
+{
+    return a.len == b.len && span_equal_nocase(a, b);
+}

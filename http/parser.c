@@ -1,0 +1,426 @@
+/* parser.c: finds heads and parses them.
+ *
+ * Two passes. head_find is ours: a scan of every byte, as it arrives, that knows lines, names and values, and refuses
+ * whatever different readers read differently. parse_*_head takes the start line apart itself, then has llhttp,
+ * compiled strict, read the fields: a head has to please both. llhttp sees heads only; where bodies end is framing.c's
+ * business.
+ *
+ * llhttp refuses methods it does not know, so it is told a known one in place of each. */
+#include "http/parser.h"
+
+#include <llhttp.h>
+
+#include "http/framing.h"
+#include "http/token.h"
+
+/* What head_find stops at. */
+enum {
+    BYTE_VALUE = 1,  /* may stand in a start line or a value */
+    BYTE_NAME = 2,   /* tchar */
+    BYTE_TARGET = 4, /* may stand in a request target: visible ASCII but `\` and `#` */
+};
+
+#define N   (BYTE_VALUE | BYTE_NAME | BYTE_TARGET)
+#define T   (BYTE_VALUE | BYTE_TARGET)
+#define V   BYTE_VALUE
+#define V16 V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V
+static const unsigned char classes[256] = {
+    /* clang-format off */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, V, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    V, N, T, BYTE_VALUE | BYTE_NAME, N, N, N, N, T, T, N, N, T, N, N, T, /*   ! " # $ % & ' ( ) * + , - . / */
+    N, N, N, N, N, N, N, N, N, N, T, T, T, T, T, T, /* 0 … 9 : ; < = > ? */
+    T, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, /* @ A … O */
+    N, N, N, N, N, N, N, N, N, N, N, T, V, T, N, N, /* P … Z [ \ ] ^ _ */
+    N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, /* ` a … o */
+    N, N, N, N, N, N, N, N, N, N, N, T, N, T, N, 0, /* p … z { | } ~ DEL */
+    V16, V16, V16, V16, V16, V16, V16, V16,
+    /* clang-format on */
+};
+#undef V16
+#undef V
+#undef T
+#undef N
+
+/* The bytes that leave the scan in the state it is in. */
+static const unsigned char run_class[] = {
+    [HEAD_SCAN_WORD_1] = BYTE_NAME, [HEAD_SCAN_WORD_2] = BYTE_TARGET, [HEAD_SCAN_LINE_REST] = BYTE_VALUE,
+    [HEAD_SCAN_NAME] = BYTE_NAME,   [HEAD_SCAN_VALUE] = BYTE_VALUE,   [HEAD_SCAN_DONE] = 0,
+};
+
+/* What llhttp's callbacks fill. */
+struct reader {
+    struct headers *headers;
+    size_t field_limit;
+    struct span name; /* of the field whose value is next */
+    bool complete;    /* the empty line was read */
+    enum err error;   /* what a callback failed with */
+};
+
+static size_t run_end(const char *bytes, size_t at, size_t end, unsigned class);
+static enum err scan_byte(struct head_scan *scan, unsigned char byte);
+static enum err scan_first_line(struct head_scan *scan, unsigned char byte);
+static enum err split_request_line(struct span line, const struct head_limits *limits, struct http_request *request);
+static enum err split_status_line(struct span line, struct http_response *response);
+static enum err read_version(struct span text, unsigned *out_minor);
+static enum err read_fields(llhttp_type_t type, struct span first, struct span rest, struct reader *reader);
+static enum err check_host(const struct http_request *request);
+static enum err err_from_llhttp(llhttp_errno_t code, const llhttp_t *parser, const struct reader *reader);
+static int on_header_field(llhttp_t *parser, const char *at, size_t length);
+static int on_header_value(llhttp_t *parser, const char *at, size_t length);
+static int on_headers_complete(llhttp_t *parser);
+
+static const llhttp_settings_t settings = {
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+};
+
+enum err head_find(struct head_scan *scan, struct span data, const struct head_limits *limits, size_t *out_len)
+{
+    size_t end = data.len < limits->head_bytes ? data.len : limits->head_bytes;
+
+    while (scan->checked < end && scan->state != HEAD_SCAN_DONE) {
+        size_t at = scan->checked;
+        enum err error;
+
+        /* Runs make up nearly all of a head; the byte that ends one is a step of the machine. */
+        at = run_end(data.data, at, end, run_class[scan->state]);
+        scan->checked = at;
+        if (scan->state == HEAD_SCAN_WORD_2 && at - scan->word_2 > limits->target_bytes) {
+            return ERR_TARGET_TOO_LONG;
+        }
+        if (at == end) {
+            break;
+        }
+        error = scan_byte(scan, (unsigned char)data.data[at]);
+        if (error != ERR_OK) {
+            return error;
+        }
+        scan->checked++;
+    }
+    if (scan->state == HEAD_SCAN_DONE) {
+        *out_len = scan->checked;
+        return ERR_OK;
+    }
+    return scan->checked >= limits->head_bytes ? ERR_HEAD_TOO_LARGE : ERR_AGAIN;
+}
+
+enum err parse_request_head(struct span head, const struct head_limits *limits, struct arena *arena,
+                            struct http_request *out_request)
+{
+    struct span text, method;
+    struct reader reader = {.headers = &out_request->headers, .field_limit = limits->field_count};
+    enum err error;
+
+    *out_request = (struct http_request){.method = METHOD_OTHER};
+    headers_init(&out_request->headers, arena);
+    while (span_starts_with(head, SPAN("\r\n"))) { /* RFC 9112 §2.2 */
+        head = span_skip(head, 2);
+    }
+    if (!arena_copy(arena, head, &text)) {
+        return ERR_ARENA_FULL;
+    }
+    error = split_request_line(span_take(text, span_find(text, '\r')), limits, out_request);
+    if (error != ERR_OK) {
+        return error;
+    }
+    out_request->method = method_of(out_request->method_name);
+    /* llhttp takes the authority-form from CONNECT only (RFC 9112 §3.2.3) */
+    method = out_request->method == METHOD_CONNECT ? SPAN("CONNECT") : SPAN("POST");
+    error = read_fields(HTTP_REQUEST, method, span_skip(text, out_request->method_name.len), &reader);
+    if (error == ERR_OK) {
+        error = check_host(out_request);
+    }
+    if (error == ERR_OK) {
+        error = framing_of_request(out_request, &out_request->framing);
+    }
+    return error;
+}
+
+enum err parse_response_head(struct span head, const struct head_limits *limits, enum method method,
+                             struct arena *arena, struct http_response *out_response)
+{
+    struct span text;
+    struct reader reader = {.headers = &out_response->headers, .field_limit = limits->field_count};
+    enum err error;
+
+    *out_response = (struct http_response){0};
+    headers_init(&out_response->headers, arena);
+    if (!arena_copy(arena, head, &text)) {
+        return ERR_ARENA_FULL;
+    }
+    error = split_status_line(span_take(text, span_find(text, '\r')), out_response);
+    if (error == ERR_OK) {
+        error = read_fields(HTTP_RESPONSE, (struct span){NULL, 0}, text, &reader);
+    }
+    if (error == ERR_OK) {
+        error = framing_of_response(method, out_response, &out_response->framing);
+    }
+    return error;
+}
+
+/* The first place from `at` on whose byte is not of the class, or `end`. Eight bytes per branch: this loop sees every
+ * byte of every head. */
+static size_t run_end(const char *bytes, size_t at, size_t end, unsigned class)
+{
+    const unsigned char *byte = (const unsigned char *)bytes;
+
+    while (end - at >= 8 && (classes[byte[at]] & classes[byte[at + 1]] & classes[byte[at + 2]] & classes[byte[at + 3]] &
+                             classes[byte[at + 4]] & classes[byte[at + 5]] & classes[byte[at + 6]] &
+                             classes[byte[at + 7]] & class) != 0) {
+        at += 8;
+    }
+    while (at < end && (classes[byte[at]] & class) != 0) {
+        at++;
+    }
+    return at;
+}
+
+/* One step of the scan, for the byte that ended a run. */
+static enum err scan_byte(struct head_scan *scan, unsigned char byte)
+{
+    unsigned char class = classes[byte];
+
+    switch (scan->state) {
+    case HEAD_SCAN_START: /* RFC 9112 §2.2: empty lines in front of the first are skipped */
+        if (byte == '\r') {
+            scan->state = HEAD_SCAN_START_LF;
+            return ERR_OK;
+        }
+        scan->state = HEAD_SCAN_WORD_1;
+        return scan_first_line(scan, byte);
+    case HEAD_SCAN_START_LF:
+        scan->state = HEAD_SCAN_START;
+        scan->skipped = scan->checked + 1;
+        return byte == '\n' ? ERR_OK : ERR_BAD_LINE_END;
+    case HEAD_SCAN_WORD_1:
+    case HEAD_SCAN_WORD_2:
+        return scan_first_line(scan, byte);
+    case HEAD_SCAN_LINE_REST:
+    case HEAD_SCAN_VALUE:
+        scan->state = HEAD_SCAN_LINE_LF;
+        return byte == '\r' ? ERR_OK : byte == '\n' ? ERR_BAD_LINE_END : ERR_BAD_HEAD;
+    case HEAD_SCAN_LINE_LF:
+        scan->state = HEAD_SCAN_LINE_START;
+        return byte == '\n' ? ERR_OK : ERR_BAD_LINE_END;
+    case HEAD_SCAN_LINE_START: /* white space here would be obs-fold (RFC 9112 §5.2), a colon an empty name */
+        if (byte == '\r') {
+            scan->state = HEAD_SCAN_END_LF;
+            return ERR_OK;
+        }
+        scan->state = HEAD_SCAN_NAME;
+        if ((class & BYTE_NAME) != 0) {
+            return ERR_OK;
+        }
+        return byte == '\n' ? ERR_BAD_LINE_END : (class & BYTE_VALUE) != 0 ? ERR_BAD_FIELD : ERR_BAD_HEAD;
+    case HEAD_SCAN_NAME: /* RFC 9112 §5.1: no white space in front of the colon */
+        scan->state = HEAD_SCAN_VALUE;
+        if (byte == ':') {
+            return ERR_OK;
+        }
+        return byte == '\r' || (class & BYTE_VALUE) != 0 ? ERR_BAD_FIELD
+               : byte == '\n'                            ? ERR_BAD_LINE_END
+                                                         : ERR_BAD_HEAD;
+    case HEAD_SCAN_END_LF:
+        scan->state = HEAD_SCAN_DONE;
+        return byte == '\n' ? ERR_OK : ERR_BAD_LINE_END;
+    case HEAD_SCAN_DONE:
+        break;
+    }
+    UNREACHABLE();
+}
+
+/* In the first two words of the first line. */
+static enum err scan_first_line(struct head_scan *scan, unsigned char byte)
+{
+    if (byte == ' ') {
+        scan->state = scan->state == HEAD_SCAN_WORD_1 ? HEAD_SCAN_WORD_2 : HEAD_SCAN_LINE_REST;
+        scan->word_2 = scan->checked + 1;
+        return ERR_OK;
+    }
+    if (byte == '\r') {
+        scan->state = HEAD_SCAN_LINE_LF;
+        return ERR_OK;
+    }
+    if ((classes[byte] & BYTE_VALUE) != 0) {
+        return ERR_OK; /* not what belongs there, but that is for the parser to say */
+    }
+    return byte == '\n' ? ERR_BAD_LINE_END : ERR_BAD_HEAD;
+}
+
+static bool all_of_class(struct span text, unsigned class)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if ((classes[(unsigned char)text.data[i]] & class) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* RFC 9112 §3: method SP request-target SP HTTP-version, and nothing more lenient. */
+static enum err split_request_line(struct span line, const struct head_limits *limits, struct http_request *request)
+{
+    size_t space = span_find(line, ' ');
+    struct span rest = span_skip(line, space == SIZE_MAX ? line.len : space + 1);
+
+    request->method_name = span_take(line, space);
+    space = span_find(rest, ' ');
+    request->target = span_take(rest, space);
+    if (!is_token(request->method_name)) {
+        return ERR_BAD_METHOD;
+    }
+    if (request->target.len > limits->target_bytes) {
+        return ERR_TARGET_TOO_LONG;
+    }
+    if (request->target.len == 0 || space == SIZE_MAX) {
+        return ERR_BAD_START_LINE; /* two spaces, or an HTTP/0.9 line */
+    }
+    if (!all_of_class(request->target, BYTE_TARGET)) {
+        return ERR_BAD_TARGET;
+    }
+    return read_version(span_skip(rest, space + 1), &request->minor);
+}
+
+/* RFC 9112 §4. The space behind the status is required there; servers that send no phrase leave it out. */
+static enum err split_status_line(struct span line, struct http_response *response)
+{
+    size_t space = span_find(line, ' ');
+    enum err error = read_version(span_take(line, space), &response->minor);
+    struct span status = span_skip(line, space == SIZE_MAX ? line.len : space + 1);
+    uint64_t number;
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    status = span_take(status, span_find(status, ' '));
+    if (status.len != 3 || !span_to_u64(status, &number) || number < 100 || number > 599) {
+        return ERR_BAD_STATUS;
+    }
+    response->status = (unsigned)number;
+    return ERR_OK;
+}
+
+/* RFC 9112 §2.3 */
+static enum err read_version(struct span text, unsigned *out_minor)
+{
+    if (span_equal(text, SPAN("HTTP/1.1"))) {
+        *out_minor = 1;
+        return ERR_OK;
+    }
+    if (span_equal(text, SPAN("HTTP/1.0"))) {
+        *out_minor = 0;
+        return ERR_OK;
+    }
+    if (text.len == 8 && span_starts_with(text, SPAN("HTTP/")) && text.data[6] == '.') {
+        return ERR_BAD_VERSION; /* as good as a version, but of another protocol */
+    }
+    return ERR_BAD_START_LINE;
+}
+
+/* Has llhttp read a whole head, given in two pieces. It stops at the empty line: framing and upgrades never begin in
+ * it. */
+static enum err read_fields(llhttp_type_t type, struct span first, struct span rest, struct reader *reader)
+{
+    llhttp_t parser;
+    llhttp_errno_t code = HPE_OK;
+
+    llhttp_init(&parser, type, &settings);
+    parser.data = reader;
+    if (first.len > 0) {
+        code = llhttp_execute(&parser, first.data, first.len);
+    }
+    if (code == HPE_OK) {
+        code = llhttp_execute(&parser, rest.data, rest.len);
+    }
+    if (code == HPE_PAUSED && reader->complete) {
+        return ERR_OK;
+    }
+    return err_from_llhttp(code, &parser, reader);
+}
+
+/* RFC 9112 §3.2: one Host in 1.1, and a valid one wherever there is one. */
+static enum err check_host(const struct http_request *request)
+{
+    const struct header *host = headers_find(&request->headers, SPAN("Host"));
+
+    if (host == NULL) {
+        return request->minor == 0 ? ERR_OK : ERR_BAD_HOST;
+    }
+    if (headers_find_next(&request->headers, host) != NULL || !uri_host_valid(host->value)) {
+        return ERR_BAD_HOST;
+    }
+    return ERR_OK;
+}
+
+static enum err err_from_llhttp(llhttp_errno_t code, const llhttp_t *parser, const struct reader *reader)
+{
+    static const struct {
+        llhttp_errno_t code;
+        enum err error;
+    } table[] = {
+        {HPE_INVALID_HEADER_TOKEN, ERR_BAD_FIELD},
+        {HPE_UNEXPECTED_SPACE, ERR_BAD_FIELD},
+        {HPE_INVALID_URL, ERR_BAD_TARGET},
+        {HPE_INVALID_CONTENT_LENGTH, ERR_BAD_LENGTH},
+        {HPE_INVALID_TRANSFER_ENCODING, ERR_BAD_CODING},
+        {HPE_INVALID_METHOD, ERR_BAD_METHOD},
+        {HPE_INVALID_VERSION, ERR_BAD_VERSION},
+        {HPE_INVALID_STATUS, ERR_BAD_STATUS},
+        {HPE_INVALID_CONSTANT, ERR_BAD_START_LINE},
+        {HPE_STRICT, ERR_BAD_LINE_END},
+        {HPE_CR_EXPECTED, ERR_BAD_LINE_END},
+        {HPE_LF_EXPECTED, ERR_BAD_LINE_END},
+    };
+
+    if (reader->error != ERR_OK) {
+        return reader->error; /* it was ours */
+    }
+    if (code == HPE_UNEXPECTED_CONTENT_LENGTH) { /* one code for a second length and for a length beside a coding */
+        bool has_coding =
+            (parser->flags & F_TRANSFER_ENCODING) != 0 || span_equal_nocase(reader->name, SPAN("Transfer-Encoding"));
+
+        return has_coding ? ERR_LENGTH_AND_CODING : ERR_BAD_LENGTH;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (table[i].code == code) {
+            return table[i].error;
+        }
+    }
+    return ERR_BAD_HEAD;
+}
+
+static int on_header_field(llhttp_t *parser, const char *at, size_t length) /* llhttp_data_cb */
+{
+    struct reader *reader = parser->data;
+
+    reader->name = (struct span){at, length};
+    return 0;
+}
+
+/* Called once per field, for an empty value too: the head lies in one piece, and without obs-fold a value is one span.
+ */
+static int on_header_value(llhttp_t *parser, const char *at, size_t length) /* llhttp_data_cb */
+{
+    struct reader *reader = parser->data;
+
+    if (reader->headers->count == reader->field_limit) {
+        reader->error = ERR_TOO_MANY_FIELDS;
+        return -1;
+    }
+    /* RFC 9112 §5.1: white space around the value is not part of it */
+    if (!headers_add(reader->headers, reader->name, span_trim((struct span){at, length}))) {
+        reader->error = ERR_ARENA_FULL;
+        return -1;
+    }
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *parser) /* llhttp_cb */
+{
+    struct reader *reader = parser->data;
+
+    reader->complete = true;
+    return HPE_PAUSED;
+}

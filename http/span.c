@@ -1,0 +1,183 @@
+/* span.c: comparing, cutting and reading borrowed bytes.
+ *
+ * memcmp and memchr get no null pointers: an empty span may have one, so lengths are looked at first. */
+#include "http/span.h"
+
+#include <string.h>
+
+/* ASCII upper case to lower case, every other byte to itself. A table, because names are compared on the hot path. */
+#define ROW(n)  (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, (n) + 7
+#define ROWS(n) ROW(n), ROW((n) + 8), ROW((n) + 16), ROW((n) + 24)
+static const unsigned char lower[256] = {
+    /* clang-format off */
+    ROWS(0), ROWS(32),
+    '@', 'a', 'b', 'c', 'd', 'e', 'f', 'g', ROW('h'), ROW('p'), 'x', 'y', 'z', '[', '\\', ']', '^', '_',
+    ROWS(96), ROWS(128), ROWS(160), ROWS(192), ROWS(224),
+    /* clang-format on */
+};
+#undef ROWS
+#undef ROW
+
+struct span span_of(const char *text)
+{
+    return (struct span){text, text == NULL ? 0 : strlen(text)};
+}
+
+bool span_equal(struct span a, struct span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+bool span_equal_nocase(struct span a, struct span b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (lower[(unsigned char)a.data[i]] != lower[(unsigned char)b.data[i]]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool span_starts_with(struct span text, struct span prefix)
+{
+    return text.len >= prefix.len && span_equal(span_take(text, prefix.len), prefix);
+}
+
+bool span_ends_with(struct span text, struct span suffix)
+{
+    return text.len >= suffix.len && span_equal(span_skip(text, text.len - suffix.len), suffix);
+}
+
+size_t span_find(struct span text, char byte)
+{
+    const char *found = text.len == 0 ? NULL : memchr(text.data, byte, text.len);
+
+    return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
+}
+
+struct span span_skip(struct span text, size_t count)
+{
+    if (count == 0) {
+        return text; /* a null pointer must not be added to, not even 0 */
+    }
+    if (count > text.len) {
+        count = text.len;
+    }
+    return (struct span){text.len == 0 ? text.data : text.data + count, text.len - count};
+}
+
+struct span span_take(struct span text, size_t count)
+{
+    return (struct span){text.data, count < text.len ? count : text.len};
+}
+
+static bool is_ows(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+struct span span_trim(struct span text)
+{
+    while (text.len > 0 && is_ows(text.data[0])) {
+        text.data++;
+        text.len--;
+    }
+    while (text.len > 0 && is_ows(text.data[text.len - 1])) {
+        text.len--;
+    }
+    return text;
+}
+
+bool span_split(struct span *rest, char separator, struct span *out_head)
+{
+    size_t at;
+
+    if (rest->len == 0) {
+        return false;
+    }
+    at = span_find(*rest, separator);
+    if (at == SIZE_MAX) {
+        *out_head = *rest;
+        *rest = span_skip(*rest, rest->len);
+        return true;
+    }
+    *out_head = span_take(*rest, at);
+    *rest = span_skip(*rest, at + 1);
+    return true;
+}
+
+bool span_to_u64(struct span text, uint64_t *out_value)
+{
+    uint64_t value = 0;
+
+    if (text.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = (unsigned)(unsigned char)text.data[i] - '0';
+
+        if (digit > 9 || value > UINT64_MAX / 10 || value * 10 > UINT64_MAX - digit) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *out_value = value;
+    return true;
+}
+
+bool span_to_u64_clamped(struct span text, uint64_t max, uint64_t *out_value)
+{
+    uint64_t value = 0;
+
+    if (text.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = (unsigned)(unsigned char)text.data[i] - '0';
+
+        if (digit > 9) {
+            return false;
+        }
+        if (value > UINT64_MAX / 10 || value * 10 > UINT64_MAX - digit) {
+            value = UINT64_MAX; /* stays there: the product overflows again at each further digit */
+        } else {
+            value = value * 10 + digit;
+        }
+    }
+    *out_value = value < max ? value : max;
+    return true;
+}
+
+char ascii_lower(char byte)
+{
+    return (char)lower[(unsigned char)byte];
+}
+
+bool span_matches_glob(struct span text, struct span glob)
+{
+    size_t t = 0, g = 0;
+    size_t star = SIZE_MAX; /* the last `*` seen: only that one is ever retried, earlier ones need not be */
+    size_t star_text = 0;   /* where the text behind that star's run begins */
+
+    while (t < text.len) {
+        if (g < glob.len && glob.data[g] == '*') {
+            star = g++;
+            star_text = t;
+        } else if (g < glob.len && (glob.data[g] == '?' || glob.data[g] == text.data[t])) {
+            g++;
+            t++;
+        } else if (star != SIZE_MAX) {
+            g = star + 1;
+            t = ++star_text; /* the star takes one byte more */
+        } else {
+            return false;
+        }
+    }
+    while (g < glob.len && glob.data[g] == '*') {
+        g++;
+    }
+    return g == glob.len;
+}

@@ -1,0 +1,197 @@
+/* token.c: tokens, comma lists, quoted strings, parameters, quality values. */
+#include "http/token.h"
+
+/* What a byte may be part of. One table for the three classes that header fields need. */
+enum {
+    TCHAR = 1,       /* RFC 9110 §5.6.2: ALPHA, DIGIT and ! # $ % & ' * + - . ^ _ ` | ~ */
+    FIELD_VCHAR = 2, /* RFC 9110 §5.5: VCHAR, obs-text, and the white space between */
+};
+
+#define T   (TCHAR | FIELD_VCHAR)
+#define V   FIELD_VCHAR
+#define V16 V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V
+static const unsigned char classes[256] = {
+    /* clang-format off */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, V, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    V, T, V, T, T, T, T, T, V, V, T, T, V, T, T, V, /*   ! " # $ % & ' ( ) * + , - . / */
+    T, T, T, T, T, T, T, T, T, T, V, V, V, V, V, V, /* 0 … 9 : ; < = > ? */
+    V, T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, /* @ A … O */
+    T, T, T, T, T, T, T, T, T, T, T, V, V, V, T, T, /* P … Z [ \ ] ^ _ */
+    T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, /* ` a … o */
+    T, T, T, T, T, T, T, T, T, T, T, V, T, V, T, 0, /* p … z { | } ~ DEL */
+    V16, V16, V16, V16, V16, V16, V16, V16,
+    /* clang-format on */
+};
+#undef V16
+#undef V
+#undef T
+
+static size_t quoted_len(struct span text, bool *out_closed);
+
+bool is_tchar(unsigned char byte)
+{
+    return (classes[byte] & TCHAR) != 0;
+}
+
+bool is_token(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_tchar((unsigned char)text.data[i])) {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
+bool is_field_value(struct span v)
+{
+    for (size_t i = 0; i < v.len; i++) {
+        if ((classes[(unsigned char)v.data[i]] & FIELD_VCHAR) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Where the part of `text` in front of the first `separator` outside quoted strings ends. */
+static size_t find_unquoted(struct span text, char separator)
+{
+    size_t i = 0;
+    bool closed; /* whether it is does not matter here: what is not closed reaches to the end */
+
+    while (i < text.len && text.data[i] != separator) {
+        i += text.data[i] == '"' ? quoted_len(span_skip(text, i), &closed) : 1;
+    }
+    return i;
+}
+
+bool list_next(struct span *rest, struct span *out_member)
+{
+    while (rest->len > 0) {
+        size_t end = find_unquoted(*rest, ',');
+        struct span member = span_trim(span_take(*rest, end));
+
+        *rest = span_skip(*rest, end + 1);
+        if (member.len > 0) { /* RFC 9110 §5.6.1.2: empty members are ignored */
+            *out_member = member;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool list_has_token(struct span value, struct span token)
+{
+    struct span member;
+
+    while (list_next(&value, &member)) {
+        if (span_equal_nocase(member, token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void parameter_split(struct span member, struct span *out_name, struct span *out_value, bool *out_has_value)
+{
+    size_t equals = span_find(member, '=');
+
+    /* What stands behind `=` is not trimmed either: in `max-age= 5` the caller has to see the space. */
+    *out_has_value = equals != SIZE_MAX;
+    *out_name = span_take(member, equals);
+    *out_value = *out_has_value ? span_skip(member, equals + 1) : (struct span){NULL, 0};
+}
+
+bool unquote(struct span text, struct arena *arena, struct span *out_text)
+{
+    struct span content;
+    size_t len = 0;
+    bool closed;
+    char *plain;
+
+    if (text.len == 0 || text.data[0] != '"') {
+        *out_text = text;
+        return true;
+    }
+    if (quoted_len(text, &closed) != text.len || !closed) {
+        return false;
+    }
+    content = (struct span){text.data + 1, text.len - 2};
+    if (span_find(content, '\\') == SIZE_MAX) {
+        *out_text = content;
+        return true;
+    }
+    plain = arena_alloc_text(arena, content.len);
+    if (plain == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < content.len; i++) {
+        if (content.data[i] == '\\') {
+            i++; /* RFC 9110 §5.6.4: the byte behind a backslash stands for itself */
+        }
+        plain[len++] = content.data[i];
+    }
+    *out_text = (struct span){plain, len};
+    return true;
+}
+
+/* RFC 9110 §12.4.2: "0" with up to three decimals, or "1" with up to three zeros. */
+static unsigned parse_quality(struct span text)
+{
+    unsigned thousandths = 0;
+    unsigned place = 100;
+
+    if (text.len == 0 || text.len > 5 || (text.data[0] != '0' && text.data[0] != '1')) {
+        return 0;
+    }
+    if (text.len > 1 && text.data[1] != '.') {
+        return 0;
+    }
+    for (size_t i = 2; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return 0;
+        }
+        thousandths += place * (unsigned)(text.data[i] - '0');
+        place /= 10;
+    }
+    if (text.data[0] == '1') {
+        return thousandths == 0 ? 1000 : 0;
+    }
+    return thousandths;
+}
+
+unsigned quality_of(struct span member, struct span *out_value)
+{
+    size_t end = find_unquoted(member, ';');
+    struct span rest = span_skip(member, end + 1);
+
+    *out_value = span_trim(span_take(member, end));
+    while (rest.len > 0) {
+        struct span name, value;
+        bool has_value;
+
+        end = find_unquoted(rest, ';');
+        parameter_split(span_trim(span_take(rest, end)), &name, &value, &has_value);
+        rest = span_skip(rest, end + 1);
+        if (span_equal_nocase(name, SPAN("q"))) {
+            return has_value ? parse_quality(value) : 0;
+        }
+    }
+    return 1000;
+}
+
+/* Bytes of the quoted string that `text` starts with, both quotes included; all of `text` if it is not closed. */
+static size_t quoted_len(struct span text, bool *out_closed)
+{
+    for (size_t i = 1; i < text.len; i++) {
+        if (text.data[i] == '\\') {
+            i++;
+        } else if (text.data[i] == '"') {
+            *out_closed = true;
+            return i + 1;
+        }
+    }
+    *out_closed = false;
+    return text.len;
+}

@@ -1,0 +1,153 @@
+/* config.h: everything that can be set, with its unit; built from a TOML file and the command line, then never changed.
+ *
+ * Shared by all threads as pointer to const. Durations are milliseconds, sizes bytes. Text and lists belong to the
+ * configuration's own arena. Each key is described in config.example.toml, with its default. Errors: config_load writes
+ * one line that names file, line, column, key and what was expected; sites, rules and list members count from 1 there:
+ * "site[2].rule[1].ttl". */
+#ifndef PROXY_CONFIG_H
+#define PROXY_CONFIG_H
+
+#include "cache/policy.h"
+#include "http/arena.h"
+#include "http/buf.h"
+#include "http/forward.h"
+#include "http/span.h"
+
+enum address_kind { ADDRESS_IP, ADDRESS_UNIX };
+
+/* Where to listen: "127.0.0.1:8080", ":8080" (all, IPv6 and IPv4), "[::1]:8080", "unix:/path". */
+struct address {
+    enum address_kind kind;
+    const char *host; /* numeric, without brackets; "::" for all; ADDRESS_UNIX: the path */
+    uint16_t port;    /* 0: the system picks */
+};
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+enum access_format { ACCESS_JSON, ACCESS_COMBINED };
+
+/* An origin URL: "http://host[:port]"; a path is not allowed. */
+struct origin_url {
+    const char *text; /* as configured */
+    const char *host; /* without brackets */
+    uint16_t port;
+};
+
+/* [[site.rule]]: what to match, and the settings it gives. Absent conditions match everything. */
+struct rule {
+    const char *name;
+    struct span path_glob; /* against the path; empty: any */
+    struct span *methods;  /* exact; none: any */
+    size_t method_count;
+    unsigned *statuses; /* none: any; else the rule matches only once a response is known */
+    size_t status_count;
+    struct span content_type_glob; /* against the media type without parameters; lower case; else as statuses */
+    bool given[SETTING_COUNT];     /* which settings the rule gives */
+    int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s;
+    bool bypass, ignore_cookies, store_set_cookie, request_directives;
+    bool gives_query;         /* it sets strip_query, strip_tracking or sort_query, and so decides all three */
+    struct span *strip_query; /* globs of parameter names; strip_tracking has added the usual ones */
+    size_t strip_query_count;
+    bool strip_tracking;
+    bool sort_query;
+    bool gives_vary;                   /* variant normalisation */
+    bool normalize_accept_encoding;    /* Accept-Encoding becomes "br", "gzip" or "", for the cache and the origin */
+    bool gives_request_fields;         /* strip_request_fields is set, be it empty */
+    struct span *strip_request_fields; /* removed before the cache and the origin see them */
+    size_t strip_request_field_count;
+};
+
+struct site {
+    const char *name;   /* first host, or "default" */
+    struct span *hosts; /* lower case, exact or "*.example.com"; none: every host */
+    size_t host_count;
+    struct span path_prefix; /* "/" by default */
+    struct origin_url *origins;
+    size_t origin_count;
+    const char *host_header; /* sent to the origin; NULL: the client's */
+    struct rule *rules;
+    size_t rule_count;
+};
+
+struct config {
+    struct arena arena; /* owns everything below */
+    const char *file;   /* where it came from, NULL without one */
+
+    struct {
+        struct address *listen;
+        size_t listen_count;
+        unsigned workers;       /* 0: one a core */
+        const char *access_log; /* path, "-" for standard output, NULL for off */
+        enum access_format access_format;
+        enum log_level log_level;
+        enum forwarded_style forwarded;
+        bool trust_forwarded;
+        const char *via; /* pseudonym in Via and Cache-Status */
+        uint64_t shutdown_timeout_ms;
+        uint64_t client_head_timeout_ms;
+        uint64_t client_body_timeout_ms;
+        uint64_t client_idle_timeout_ms;
+        uint64_t client_write_timeout_ms;
+        uint64_t origin_connect_timeout_ms;
+        uint64_t origin_first_byte_timeout_ms;
+        uint64_t origin_between_bytes_timeout_ms;
+        uint64_t origin_idle_timeout_ms;
+        uint64_t resolve_ttl_ms; /* a resolved name is looked up again after this */
+        uint64_t tunnel_idle_timeout_ms;
+        uint64_t max_head_bytes;
+        uint64_t max_target_bytes;
+        uint64_t max_fields;
+        uint64_t max_request_body_bytes;      /* 0: no limit */
+        uint64_t max_connections;             /* clients, over all workers */
+        uint64_t max_origin_connections;      /* to one origin, per worker */
+        uint64_t max_idle_origin_connections; /* kept to one origin, per worker */
+        uint64_t max_request_memory_bytes;    /* arena of one exchange */
+        uint64_t stream_buffer_bytes;         /* body bytes of one response in memory */
+    } server;
+
+    struct {
+        const char *dir;
+        uint64_t size_bytes;
+        uint64_t max_object_bytes;
+        enum profile profile;
+        uint64_t max_variants;      /* of one key */
+        uint64_t write_queue_bytes; /* waiting for the disk */
+        uint64_t collapse_wait_ms;  /* the longest a request waits for another's response head */
+        uint64_t max_stale_ms;      /* no stale response is served beyond this */
+        uint64_t hit_for_miss_ms;   /* how long requests for an unsharable key do not wait for each other */
+    } cache;
+
+    struct site *sites;
+    size_t site_count;
+};
+
+/* What the command line gave; NULL and 0 where it gave nothing. Flags override the file. */
+struct config_flags {
+    const char *file;
+    const char *const *listen;
+    size_t listen_count;
+    const char *origin;
+    const char *cache_dir;
+    const char *cache_size;
+    const char *workers;
+    const char *profile;
+    const char *access_log;
+    const char *log_level;
+};
+
+/* Defaults, then the file, then the flags, then validation. NULL on failure, with one line in `out_error` (no newline).
+ */
+struct config *config_load(const struct config_flags *flags, struct buf *out_error);
+
+void config_destroy(struct config *config); /* accepts NULL */
+
+/* "64KiB", "10 MB", "1GiB", "1TiB", plain bytes. False on anything else and on overflow. */
+bool config_parse_size(struct span text, uint64_t *out_bytes);
+
+/* "250ms", "10s", "5m", "2h", "7d", "0". False on anything else and on overflow. */
+bool config_parse_duration(struct span text, uint64_t *out_ms);
+
+/* The address forms above; host is copied to the arena. False on anything else. */
+bool config_parse_address(struct span text, struct arena *arena, struct address *out_address);
+
+#endif

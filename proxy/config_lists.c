@@ -1,0 +1,302 @@
+/* config_lists.c: the values of sites and rules: host names, origins, paths, globs, and lists of such. */
+#include <string.h>
+
+#include "http/token.h"
+#include "http/uri.h"
+#include "proxy/config_schema.h"
+
+enum { RULE_NAME_MAX_BYTES = 64 };
+
+/* A value that may be one thing or a list of them. */
+struct members {
+    const struct toml_node *nodes;
+    size_t count;
+    bool is_list;
+};
+
+static struct members members_of(const struct config_place *place)
+{
+    if (place->node->kind == TOML_ARRAY) {
+        return (struct members){place->node->children, place->node->child_count, true};
+    }
+    return (struct members){place->node, 1, false};
+}
+
+static struct config_place member_place(const struct config_place *list, const struct members *members, size_t index)
+{
+    struct config_place place = *list;
+
+    place.node = &members->nodes[index];
+    place.item = members->is_list ? index + 1 : 0;
+    return place;
+}
+
+static void store_list(const struct config_key *key, void *base, const void *items, size_t count)
+{
+    memcpy((char *)base + key->offset, &items, sizeof items);
+    memcpy((char *)base + key->count_offset, &count, sizeof count);
+}
+
+/* Lower-case ASCII copy; false at the arena's limit. */
+static bool copy_lower(struct arena *arena, struct span text, struct span *out_text)
+{
+    char *lower = arena_alloc_text(arena, text.len + 1);
+
+    if (lower == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        lower[i] = ascii_lower(text.data[i]);
+    }
+    lower[text.len] = '\0';
+    *out_text = (struct span){lower, text.len};
+    return true;
+}
+
+/* Printable ASCII without space: what can stand in a request line or a field. */
+static bool is_visible(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] <= 0x20 || text.data[i] >= 0x7f) {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
+/* A host name, an IPv4 or a bracketed IPv6 address; "*." in front stands for any labels there. The port plays no part
+ * in routing. */
+bool config_member_host(struct span text, struct arena *arena, struct span *out_text)
+{
+    struct span host = span_starts_with(text, SPAN("*.")) ? span_skip(text, 2) : text;
+
+    if (!is_visible(host) || span_find(host, '*') != SIZE_MAX || !uri_host_valid(host)) {
+        return false;
+    }
+    if (host.data[0] == '[') {
+        if (host.len != text.len || host.data[host.len - 1] != ']') {
+            return false;
+        }
+        return copy_lower(arena, span_take(span_skip(host, 1), host.len - 2), out_text);
+    }
+    return span_find(host, ':') == SIZE_MAX && copy_lower(arena, text, out_text);
+}
+
+/* Methods are case-sensitive (RFC 9110 §9.1) and upper case by custom: "get" is a slip that would never match. */
+bool config_member_method(struct span text, struct arena *arena, struct span *out_text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] >= 'a' && text.data[i] <= 'z') {
+            return false;
+        }
+    }
+    return is_token(text) && arena_copy(arena, text, out_text);
+}
+
+bool config_member_parameter_glob(struct span text, struct arena *arena, struct span *out_text)
+{
+    return is_visible(text) && arena_copy(arena, text, out_text);
+}
+
+bool config_member_path_glob(struct span text, struct arena *arena, struct span *out_text)
+{
+    return is_visible(text) && (text.data[0] == '/' || text.data[0] == '*') && arena_copy(arena, text, out_text);
+}
+
+bool config_member_media_glob(struct span text, struct arena *arena, struct span *out_text)
+{
+    bool has_parameters = span_find(text, ';') != SIZE_MAX; /* they are not compared */
+
+    return is_visible(text) && !has_parameters && copy_lower(arena, text, out_text);
+}
+
+/* Framing, routing and the connection are larder's own business. */
+bool config_member_field_name(struct span text, struct arena *arena, struct span *out_text)
+{
+    static const struct span reserved[] = {
+        SPAN_INIT("Host"),       SPAN_INIT("Content-Length"), SPAN_INIT("Transfer-Encoding"),
+        SPAN_INIT("Connection"), SPAN_INIT("Keep-Alive"),     SPAN_INIT("Expect"),
+        SPAN_INIT("TE"),         SPAN_INIT("Trailer"),        SPAN_INIT("Upgrade"),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+        if (span_equal_nocase(text, reserved[i])) {
+            return false;
+        }
+    }
+    return is_token(text) && arena_copy(arena, text, out_text);
+}
+
+bool config_set_list(struct config_reader *reader, const struct config_key *key, void *base,
+                     const struct config_place *place)
+{
+    struct members members = members_of(place);
+    struct arena *arena = &reader->config->arena;
+    struct span *items = arena_alloc(arena, (members.count + 1) * sizeof *items);
+
+    if (items == NULL) {
+        return config_fail_memory(reader, place);
+    }
+    for (size_t i = 0; i < members.count; i++) {
+        struct config_place member = member_place(place, &members, i);
+        if (!config_is_text(member.node) || !key->member(member.node->text, arena, &items[i])) {
+            return config_fail_expected(reader, &member, TOML_STRING, "expected %s", key->expected);
+        }
+    }
+    store_list(key, base, items, members.count);
+    return true;
+}
+
+bool config_set_glob(struct config_reader *reader, const struct config_key *key, void *base,
+                     const struct config_place *place)
+{
+    struct span glob;
+
+    if (!config_is_text(place->node) || !key->member(place->node->text, &reader->config->arena, &glob)) {
+        return config_fail_expected(reader, place, TOML_STRING, "expected %s", key->expected);
+    }
+    memcpy((char *)base + key->offset, &glob, sizeof glob);
+    return true;
+}
+
+bool config_set_statuses(struct config_reader *reader, const struct config_key *key, void *base,
+                         const struct config_place *place)
+{
+    struct members members = members_of(place);
+    unsigned *statuses = arena_alloc(&reader->config->arena, (members.count + 1) * sizeof *statuses);
+
+    if (statuses == NULL) {
+        return config_fail_memory(reader, place);
+    }
+    for (size_t i = 0; i < members.count; i++) {
+        struct config_place member = member_place(place, &members, i);
+        int64_t status = member.node->integer;
+        if (member.node->kind != TOML_INTEGER || status < (int64_t)key->min || status > (int64_t)key->max) {
+            return config_fail_expected(reader, &member, TOML_INTEGER, "expected status codes from %u to %u",
+                                        (unsigned)key->min, (unsigned)key->max);
+        }
+        statuses[i] = (unsigned)status;
+    }
+    store_list(key, base, statuses, members.count);
+    return true;
+}
+
+/* "/shop/" and "/shop" are the same prefix; it is brought to the form in which request paths are compared. */
+static bool normal_path(struct span text, struct arena *arena, struct span *out_path)
+{
+    const struct span parts[] = {SPAN("http://site"), text};
+    struct span url;
+    struct uri uri;
+
+    if (!is_visible(text) || text.data[0] != '/' || span_find(text, '*') != SIZE_MAX ||
+        !arena_join(arena, parts, 2, &url) || uri_parse_absolute(url, arena, &uri) != ERR_OK || uri.has_query) {
+        return false;
+    }
+    while (uri.path.len > 1 && uri.path.data[uri.path.len - 1] == '/') {
+        uri.path.len--;
+    }
+    *out_path = uri.path;
+    return true;
+}
+
+bool config_set_site_path(struct config_reader *reader, const struct config_key *key, void *base,
+                          const struct config_place *place)
+{
+    struct span path;
+
+    if (!config_is_text(place->node) || !normal_path(place->node->text, &reader->config->arena, &path)) {
+        return config_fail_expected(reader, place, TOML_STRING, "expected a path without * and ?, such as \"/shop\"");
+    }
+    memcpy((char *)base + key->offset, &path, sizeof path);
+    return true;
+}
+
+/* "http://host[:port]", a single "/" behind it at most. */
+static bool set_origin(struct config_reader *reader, const struct config_place *place, struct origin_url *out_origin)
+{
+    static const char expected[] = "expected an origin such as \"http://127.0.0.1:3000\"";
+    struct arena *arena = &reader->config->arena;
+    struct uri uri;
+    struct span host;
+    uint16_t port;
+
+    if (!config_is_text(place->node) || !is_visible(place->node->text) ||
+        uri_parse_absolute(place->node->text, arena, &uri) != ERR_OK ||
+        !uri_split_authority(uri.authority, &host, &port)) {
+        return config_fail_expected(reader, place, TOML_STRING, "%s", expected);
+    }
+    if (!span_equal(uri.scheme, SPAN("http"))) {
+        return config_fail_expected(reader, place, TOML_STRING, "%s (https is not spoken to origins)", expected);
+    }
+    if (uri.has_query || !span_equal(uri.path, SPAN("/"))) {
+        return config_fail_expected(reader, place, TOML_STRING, "%s, without a path", expected);
+    }
+    out_origin->text = config_copy_text(reader, place, place->node->text);
+    out_origin->host = config_copy_text(reader, place, host);
+    out_origin->port = port == 0 ? 80 : port;
+    return out_origin->text != NULL && out_origin->host != NULL;
+}
+
+bool config_set_origins(struct config_reader *reader, const struct config_key *key, void *base,
+                        const struct config_place *place)
+{
+    struct members members = members_of(place);
+
+    if (members.count == 0) {
+        return config_fail_expected(reader, place, TOML_STRING, "expected an origin or a list of them");
+    }
+    struct origin_url *origins = arena_alloc(&reader->config->arena, members.count * sizeof *origins);
+    if (origins == NULL) {
+        return config_fail_memory(reader, place);
+    }
+    for (size_t i = 0; i < members.count; i++) {
+        struct config_place member = member_place(place, &members, i);
+        if (!set_origin(reader, &member, &origins[i])) {
+            return false;
+        }
+    }
+    store_list(key, base, origins, members.count);
+    return true;
+}
+
+bool config_set_host_header(struct config_reader *reader, const struct config_key *key, void *base,
+                            const struct config_place *place)
+{
+    if (!config_is_text(place->node) || !is_visible(place->node->text) || !uri_host_valid(place->node->text)) {
+        return config_fail_expected(reader, place, TOML_STRING,
+                                    "expected a host with or without port, such as \"www.example.com\"");
+    }
+    const char *copy = config_copy_text(reader, place, place->node->text);
+    if (copy != NULL) {
+        memcpy((char *)base + key->offset, &copy, sizeof copy);
+    }
+    return copy != NULL;
+}
+
+static bool is_rule_name(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char lower = ascii_lower(text.data[i]);
+        bool is_alphanumeric = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
+        if (!is_alphanumeric && lower != '-' && lower != '_' && lower != '.') {
+            return false;
+        }
+    }
+    return text.len > 0 && text.len <= RULE_NAME_MAX_BYTES;
+}
+
+/* The name goes into Cache-Status and logs, where quoting would only be in the way. */
+bool config_set_rule_name(struct config_reader *reader, const struct config_key *key, void *base,
+                          const struct config_place *place)
+{
+    if (!config_is_text(place->node) || !is_rule_name(place->node->text)) {
+        return config_fail_expected(reader, place, TOML_STRING,
+                                    "expected a name of up to %d letters, digits, '-', '_' and '.'",
+                                    RULE_NAME_MAX_BYTES);
+    }
+    const char *copy = config_copy_text(reader, place, place->node->text);
+    if (copy != NULL) {
+        memcpy((char *)base + key->offset, &copy, sizeof copy);
+    }
+    return copy != NULL;
+}

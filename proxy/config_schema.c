@@ -1,0 +1,269 @@
+/* config_schema.c: the tables. A new setting is one line here, its field in config.h, and its line in
+ * config.example.toml. */
+#include "proxy/config_schema.h"
+
+#include <string.h>
+
+#include "proxy/suggest.h"
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define TIB (UINT64_C(1) << 40)
+
+#define SECOND_MS UINT64_C(1000)
+#define DAY_MS    (86400 * SECOND_MS)
+
+#define CONFIG_FIELD(field) .offset = offsetof(struct config, field), .bytes = sizeof(((struct config *)NULL)->field)
+#define SITE_FIELD(field)   .offset = offsetof(struct site, field), .bytes = sizeof(((struct site *)NULL)->field)
+#define RULE_FIELD(field)   .offset = offsetof(struct rule, field), .bytes = sizeof(((struct rule *)NULL)->field)
+#define GIVES(field)        .given_offset = offsetof(struct rule, field)
+
+/* Ten years: longer is a slip, and nothing overflows below it. */
+#define LIFETIME .min = 0, .max = 10 * 365 * UINT64_C(86400)
+
+static const struct config_choice access_formats[] = {{"json", ACCESS_JSON}, {"combined", ACCESS_COMBINED}, {NULL, 0}};
+static const struct config_choice log_levels[] = {
+    {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
+static const struct config_choice forwarded_styles[] = {
+    {"x-forwarded", FORWARDED_X}, {"forwarded", FORWARDED_RFC}, {"none", FORWARDED_NONE}, {NULL, 0}};
+static const struct config_choice profiles[] = {{"safe", PROFILE_SAFE}, {"rfc", PROFILE_RFC}, {NULL, 0}};
+
+static const struct config_key server_keys[] = {
+    {"listen", config_set_listen, CONFIG_FIELD(server.listen),
+     .count_offset = offsetof(struct config, server.listen_count), .standard = "127.0.0.1:8080"},
+    {"workers", config_set_count, CONFIG_FIELD(server.workers), .min = 1, .max = 256},
+    {"access_log", config_set_access_log, CONFIG_FIELD(server.access_log), .standard = "off"},
+    {"access_log_format", config_set_choice, CONFIG_FIELD(server.access_format), .standard = "json",
+     .choices = access_formats},
+    {"log_level", config_set_choice, CONFIG_FIELD(server.log_level), .standard = "info", .choices = log_levels},
+    {"forwarded", config_set_choice, CONFIG_FIELD(server.forwarded), .standard = "x-forwarded",
+     .choices = forwarded_styles},
+    {"trust_forwarded", config_set_bool, CONFIG_FIELD(server.trust_forwarded), .standard = "false"},
+    {"name", config_set_pseudonym, CONFIG_FIELD(server.via), .standard = "larder"},
+    {"shutdown_timeout", config_set_duration_ms, CONFIG_FIELD(server.shutdown_timeout_ms), .standard = "30s",
+     .max = DAY_MS},
+};
+
+#define TIMEOUT .min = 10, .max = DAY_MS
+
+static const struct config_key timeout_keys[] = {
+    {"client_head", config_set_duration_ms, CONFIG_FIELD(server.client_head_timeout_ms), .standard = "10s", TIMEOUT},
+    {"client_body", config_set_duration_ms, CONFIG_FIELD(server.client_body_timeout_ms), .standard = "30s", TIMEOUT},
+    {"client_idle", config_set_duration_ms, CONFIG_FIELD(server.client_idle_timeout_ms), .standard = "60s", TIMEOUT},
+    {"client_write", config_set_duration_ms, CONFIG_FIELD(server.client_write_timeout_ms), .standard = "60s", TIMEOUT},
+    {"origin_connect", config_set_duration_ms, CONFIG_FIELD(server.origin_connect_timeout_ms), .standard = "5s",
+     TIMEOUT},
+    {"origin_first_byte", config_set_duration_ms, CONFIG_FIELD(server.origin_first_byte_timeout_ms), .standard = "60s",
+     TIMEOUT},
+    {"origin_between_bytes", config_set_duration_ms, CONFIG_FIELD(server.origin_between_bytes_timeout_ms),
+     .standard = "60s", TIMEOUT},
+    {"origin_idle", config_set_duration_ms, CONFIG_FIELD(server.origin_idle_timeout_ms), .standard = "4s", TIMEOUT},
+    {"resolve_ttl", config_set_duration_ms, CONFIG_FIELD(server.resolve_ttl_ms), .standard = "30s", .min = 0,
+     .max = DAY_MS},
+    {"tunnel_idle", config_set_duration_ms, CONFIG_FIELD(server.tunnel_idle_timeout_ms), .standard = "1h", .min = 10,
+     .max = 30 * DAY_MS},
+};
+
+static const struct config_key limit_keys[] = {
+    {"head", config_set_size, CONFIG_FIELD(server.max_head_bytes), .standard = "32KiB", .min = KIB, .max = 16 * MIB},
+    {"target", config_set_size, CONFIG_FIELD(server.max_target_bytes), .standard = "8KiB", .min = 256, .max = MIB},
+    {"fields", config_set_count, CONFIG_FIELD(server.max_fields), .standard = "128", .min = 8, .max = 10000},
+    {"request_body", config_set_size, CONFIG_FIELD(server.max_request_body_bytes), .standard = "0", .min = 0,
+     .max = 1024 * TIB},
+    {"connections", config_set_count, CONFIG_FIELD(server.max_connections), .standard = "10000", .min = 1,
+     .max = 10000000},
+    {"origin_connections", config_set_count, CONFIG_FIELD(server.max_origin_connections), .standard = "256", .min = 1,
+     .max = 100000},
+    {"idle_origin_connections", config_set_count, CONFIG_FIELD(server.max_idle_origin_connections), .standard = "64",
+     .min = 0, .max = 100000},
+    {"request_memory", config_set_size, CONFIG_FIELD(server.max_request_memory_bytes), .standard = "256KiB",
+     .min = 16 * KIB, .max = GIB},
+    {"stream_buffer", config_set_size, CONFIG_FIELD(server.stream_buffer_bytes), .standard = "1MiB", .min = 64 * KIB,
+     .max = GIB},
+};
+
+static const struct config_key cache_keys[] = {
+    {"dir", config_set_path_text, CONFIG_FIELD(cache.dir), .standard = "larder-cache"},
+    {"size", config_set_size, CONFIG_FIELD(cache.size_bytes), .standard = "1GiB", .min = 16 * MIB, .max = 64 * TIB},
+    {"max_object_size", config_set_size, CONFIG_FIELD(cache.max_object_bytes), .min = KIB, .max = 32 * TIB},
+    {"profile", config_set_choice, CONFIG_FIELD(cache.profile), .standard = "safe", .choices = profiles},
+    {"max_variants", config_set_count, CONFIG_FIELD(cache.max_variants), .standard = "64", .min = 1, .max = 1000},
+    {"write_queue", config_set_size, CONFIG_FIELD(cache.write_queue_bytes), .standard = "32MiB", .min = MIB,
+     .max = 16 * GIB},
+    {"collapse_wait", config_set_duration_ms, CONFIG_FIELD(cache.collapse_wait_ms), .standard = "10s", .min = 0,
+     .max = DAY_MS},
+    {"max_stale", config_set_duration_ms, CONFIG_FIELD(cache.max_stale_ms), .standard = "1d", .min = 0,
+     .max = 3650 * DAY_MS},
+    {"hit_for_miss", config_set_duration_ms, CONFIG_FIELD(cache.hit_for_miss_ms), .standard = "10s", .min = 0,
+     .max = DAY_MS},
+};
+
+static const struct config_key site_keys[] = {
+    {"hosts", config_set_list, SITE_FIELD(hosts), .count_offset = offsetof(struct site, host_count),
+     .member = config_member_host,
+     .expected = "host names without port, such as \"www.example.com\" or \"*.example.com\""},
+    {"path", config_set_site_path, SITE_FIELD(path_prefix), .standard = "/"},
+    {"origin", config_set_origins, SITE_FIELD(origins), .count_offset = offsetof(struct site, origin_count)},
+    {"host_header", config_set_host_header, SITE_FIELD(host_header)},
+};
+
+static const struct config_key rule_keys[] = {
+    {"name", config_set_rule_name, RULE_FIELD(name)},
+    {"path", config_set_glob, RULE_FIELD(path_glob), .member = config_member_path_glob,
+     .expected = "a path that may have * and ?, such as \"/img/*\""},
+    {"methods", config_set_list, RULE_FIELD(methods), .count_offset = offsetof(struct rule, method_count),
+     .member = config_member_method, .expected = "methods such as \"GET\""},
+    {"statuses", config_set_statuses, RULE_FIELD(statuses), .count_offset = offsetof(struct rule, status_count),
+     .min = 200, .max = 599},
+    {"content_type", config_set_glob, RULE_FIELD(content_type_glob), .member = config_member_media_glob,
+     .expected = "a media type that may have * and ?, such as \"image/*\""},
+    {"ttl", config_set_duration_s, RULE_FIELD(ttl_s), GIVES(given[SETTING_TTL]), LIFETIME},
+    {"default_ttl", config_set_duration_s, RULE_FIELD(default_ttl_s), GIVES(given[SETTING_DEFAULT_TTL]), LIFETIME},
+    {"stale_while_revalidate", config_set_duration_s, RULE_FIELD(stale_while_revalidate_s),
+     GIVES(given[SETTING_STALE_WHILE_REVALIDATE]), LIFETIME},
+    {"stale_if_error", config_set_duration_s, RULE_FIELD(stale_if_error_s), GIVES(given[SETTING_STALE_IF_ERROR]),
+     LIFETIME},
+    {"bypass", config_set_bool, RULE_FIELD(bypass), GIVES(given[SETTING_BYPASS])},
+    {"ignore_cookies", config_set_bool, RULE_FIELD(ignore_cookies), GIVES(given[SETTING_IGNORE_COOKIES])},
+    {"store_set_cookie", config_set_bool, RULE_FIELD(store_set_cookie), GIVES(given[SETTING_STORE_SET_COOKIE])},
+    {"request_directives", config_set_bool, RULE_FIELD(request_directives), GIVES(given[SETTING_REQUEST_DIRECTIVES])},
+    {"strip_query", config_set_list, RULE_FIELD(strip_query), .count_offset = offsetof(struct rule, strip_query_count),
+     GIVES(gives_query), .member = config_member_parameter_glob,
+     .expected = "names of query parameters, such as \"ref\" or \"utm_*\""},
+    {"strip_tracking", config_set_bool, RULE_FIELD(strip_tracking), GIVES(gives_query)},
+    {"sort_query", config_set_bool, RULE_FIELD(sort_query), GIVES(gives_query)},
+    {"normalize_accept_encoding", config_set_bool, RULE_FIELD(normalize_accept_encoding), GIVES(gives_vary)},
+    {"strip_request_fields", config_set_list, RULE_FIELD(strip_request_fields),
+     .count_offset = offsetof(struct rule, strip_request_field_count), GIVES(gives_request_fields),
+     .member = config_member_field_name,
+     .expected = "names of request fields, such as \"Cookie\", except Host, Content-Length and those that concern the "
+                 "connection"},
+};
+
+#define SECTION(path, keys)                                                                                            \
+    {                                                                                                                  \
+        path, keys, ARRAY_LEN(keys)                                                                                    \
+    }
+
+const struct config_section config_sections[SECTION_COUNT] = {
+    [SECTION_TOP] = {"", NULL, 0},
+    [SECTION_SERVER] = SECTION("server", server_keys),
+    [SECTION_TIMEOUTS] = SECTION("server.timeouts", timeout_keys),
+    [SECTION_LIMITS] = SECTION("server.limits", limit_keys),
+    [SECTION_CACHE] = SECTION("cache", cache_keys),
+    [SECTION_SITE] = SECTION("site", site_keys),
+    [SECTION_RULE] = SECTION("site.rule", rule_keys),
+};
+
+/* The name of `table` inside `section`, NULL where it is not directly in there: "server.limits" is "limits" in
+ * "server". */
+static const char *inner_name(const struct config_section *section, const struct config_section *table)
+{
+    size_t len = strlen(section->path);
+    const char *rest = table->path + len;
+
+    if (strncmp(table->path, section->path, len) != 0 || table == section) {
+        return NULL;
+    }
+    if (len > 0) {
+        rest = *rest == '.' ? rest + 1 : "";
+    }
+    return *rest != '\0' && strchr(rest, '.') == NULL ? rest : NULL;
+}
+
+/* What may stand in a section: its keys, then the tables in it. NULL behind the last. */
+static const char *known_name(const struct config_section *section, size_t index)
+{
+    if (index < section->key_count) {
+        return section->keys[index].name;
+    }
+    index -= section->key_count;
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        const char *name = inner_name(section, &config_sections[i]);
+        if (name != NULL && index-- == 0) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+static bool is_inner_table(const struct config_section *section, struct span name)
+{
+    const char *known;
+
+    for (size_t i = section->key_count; (known = known_name(section, i)) != NULL; i++) {
+        if (span_equal(name, span_of(known))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct config_key *config_find_key(const struct config_section *section, struct span name)
+{
+    for (size_t i = 0; i < section->key_count; i++) {
+        if (span_equal(name, span_of(section->keys[i].name))) {
+            return &section->keys[i];
+        }
+    }
+    return NULL;
+}
+
+/* What somebody who wrote `place->name` in `section` may have meant: a near miss here, or the same name in another
+ * table. */
+static bool fail_unknown_key(struct config_reader *reader, const struct config_section *section,
+                             const struct config_place *place)
+{
+    struct span name = span_of(place->name);
+    const char *known;
+    struct buf names;
+
+    for (size_t i = 0; (known = known_name(section, i)) != NULL; i++) {
+        if (suggest_is_near(name, span_of(known))) {
+            return config_fail(reader, place, "unknown key, did you mean \"%s\"?", known);
+        }
+    }
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        if (config_find_key(&config_sections[i], name) != NULL) {
+            return config_fail(reader, place, "unknown key here, did you mean %s.%s?", config_sections[i].path,
+                               place->name);
+        }
+    }
+    buf_init(&names, 2048);
+    for (size_t i = 0; (known = known_name(section, i)) != NULL; i++) {
+        buf_format(&names, "%s%s", i == 0 ? "" : ", ", known);
+    }
+    (void)config_fail(reader, place, "unknown key, expected one of %.*s", SPAN_ARG(buf_span(&names)));
+    buf_finish(&names);
+    return false;
+}
+
+bool config_read_section(struct config_reader *reader, enum config_section_id id, struct span path,
+                         const struct toml_node *table, void *base)
+{
+    const struct config_section *section = &config_sections[id];
+
+    for (size_t i = 0; i < table->child_count; i++) {
+        const struct toml_node *child = &table->children[i];
+        struct config_place place = {.section = path, .node = child};
+        const struct config_key *key = config_find_key(section, child->key);
+        if (key == NULL && is_inner_table(section, child->key)) {
+            continue;
+        }
+        if (key == NULL) {
+            struct toml_node at_key = {.line = child->key_line, .column = child->key_column};
+            place.node = &at_key;
+            place.name = config_copy_text(reader, &place, child->key);
+            return place.name != NULL && fail_unknown_key(reader, section, &place);
+        }
+        place.name = key->name;
+        if (!key->set(reader, key, base, &place)) {
+            return false;
+        }
+        if (key->given_offset != 0) {
+            *(bool *)((char *)base + key->given_offset) = true;
+        }
+    }
+    return true;
+}

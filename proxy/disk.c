@@ -1,0 +1,58 @@
+/* disk.c: the thread that does every write of the store.
+ *
+ * Happy path: waits for work, then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit.
+ * Failures:   the cache's own affair: it tells the fetches concerned, and goes on without storing. */
+#include "proxy/disk.h"
+
+#include <time.h>
+
+#include "proxy/thread.h"
+
+enum {
+    WORK_MS = 1000, /* the longest it sleeps: work that nobody queues (space to reclaim) is looked for then */
+    BATCH_MS = 50,  /* the longest something queued waits for others to share its commit */
+};
+
+static void *run(void *arg);
+static struct timespec time_in(long delay_ms);
+
+enum err disk_start(struct disk *disk, struct cache *cache)
+{
+    *disk = (struct disk){.cache = cache};
+    disk->running = thread_start(&disk->thread, run, disk);
+    return disk->running ? ERR_OK : ERR_NO_MEMORY;
+}
+
+void disk_stop(struct disk *disk)
+{
+    if (disk->running) {
+        cache_stop_writes(disk->cache);
+        pthread_join(disk->thread, NULL);
+        disk->running = false;
+    }
+}
+
+static void *run(void *arg) /* start routine of pthread_create */
+{
+    struct disk *disk = arg;
+    struct timespec until = time_in(WORK_MS);
+
+    while (cache_wait(disk->cache, WAIT_FOR_WORK, &until)) {
+        until = time_in(BATCH_MS);
+        (void)cache_wait(disk->cache, WAIT_FOR_BATCH, &until); /* stopped or not: what is queued is written */
+        cache_write(disk->cache);
+        until = time_in(WORK_MS);
+    }
+    return NULL;
+}
+
+static struct timespec time_in(long delay_ms)
+{
+    struct timespec time = {0};
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    time.tv_nsec += delay_ms * 1000000;
+    time.tv_sec += time.tv_nsec / 1000000000;
+    time.tv_nsec %= 1000000000;
+    return time;
+}

@@ -1,0 +1,653 @@
+/* exchange.c: one request, from its head to its log line. Read this file first.
+ *
+ * Happy path: ROUTE finds site and rules, LOOKUP asks the cache, DECIDE says whether the stored response may be used.
+ * If so SERVE takes its head; else JOIN follows a fetch that runs for the same key already or begins one, AWAIT waits
+ * for its head, RESPOND takes it. DELIVER sends the body, SENDING waits for the last bytes to leave, LOG ends the
+ * exchange. Past it:    what a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own. Failures: no
+ * site, a bad request, an origin that fails with nothing stored that may be used: REPLY. An origin that breaks off: the
+ * client's connection is reset, so that it notices. The client is gone: LOG; the fetch lives on if others follow it or
+ * it is being stored. Memory:     everything lives in the client's arena. The exchange is over when LOG returns. */
+#include "proxy/exchange_internal.h"
+
+#include "cache/head.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+#define TO(step) (1U << (step))
+
+static enum step step_route(struct exchange *ex);
+static enum step step_lookup(struct exchange *ex);
+static enum step step_decide(struct exchange *ex);
+static enum step step_join(struct exchange *ex);
+static enum step step_pass(struct exchange *ex);
+static enum step step_await(struct exchange *ex);
+static enum step step_sending(struct exchange *ex);
+static enum step step_tunnel(struct exchange *ex);
+static enum step step_log(struct exchange *ex);
+
+static const struct {
+    const char *name;
+    enum step (*run)(struct exchange *ex);
+    uint32_t next; /* the only steps that may follow */
+} steps[STEP_COUNT] = {
+    [STEP_IDLE] = {"idle", NULL, TO(STEP_ROUTE)},
+    [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_REPLY)},
+    [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
+    [STEP_DECIDE] = {"decide", step_decide, TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_PASS) | TO(STEP_REPLY)},
+    [STEP_JOIN] = {"join", step_join, TO(STEP_LOOKUP) | TO(STEP_AWAIT) | TO(STEP_REPLY)},
+    [STEP_PASS] = {"pass", step_pass, TO(STEP_AWAIT) | TO(STEP_REPLY)},
+    [STEP_AWAIT] = {"await", step_await,
+                    TO(STEP_AWAIT) | TO(STEP_RESPOND) | TO(STEP_SERVE) | TO(STEP_LOOKUP) | TO(STEP_JOIN) |
+                        TO(STEP_REPLY) | TO(STEP_TUNNEL) | TO(STEP_LOG)},
+    [STEP_SERVE] = {"serve", respond_from_stored, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
+    [STEP_RESPOND] = {"respond", respond_from_flight, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
+    [STEP_REPLY] = {"reply", respond_ourselves, TO(STEP_DELIVER) | TO(STEP_LOG)},
+    [STEP_DELIVER] = {"deliver", deliver, TO(STEP_DELIVER) | TO(STEP_SENDING) | TO(STEP_LOG)},
+    [STEP_SENDING] = {"sending", step_sending, TO(STEP_LOG)},
+    [STEP_TUNNEL] = {"tunnel", step_tunnel, TO(STEP_LOG)},
+    [STEP_LOG] = {"log", step_log, 0},
+};
+
+enum { MAX_LOOK_UPS = 3 }; /* then the request goes on alone */
+
+static void leave_flight(struct exchange *ex);
+static enum step fail(struct exchange *ex, enum err error, enum reason reason);
+static enum step begin_fetch(struct exchange *ex, struct fill *fill);
+static void revalidate_behind(struct exchange *ex);
+static enum step origin_failed(struct exchange *ex);
+static void on_wake(struct message *message);
+
+static void wake(struct party *party)
+{
+    struct exchange *ex = CONTAINER_OF(party, struct exchange, party);
+
+    mailbox_post(&ex->worker->mailbox, &ex->wake);
+}
+
+static uint64_t now_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+struct exchange *exchange_create(const struct exchange_start *start)
+{
+    struct exchange *ex = arena_alloc(start->arena, sizeof(*ex));
+
+    if (ex == NULL) {
+        return NULL;
+    }
+    ex->worker = start->worker;
+    ex->stream = start->stream;
+    ex->arena = start->arena;
+    ex->client = start->client;
+    ex->client_port = start->client_port;
+    ex->scheme = start->scheme;
+    ex->request = start->request;
+    ex->target = start->request.target;
+    ex->error = start->error;
+    ex->wake.run = on_wake;
+    ex->party.wake = wake;
+    ex->ttl_s = INT64_MIN;
+    ex->age_s = -1;
+    ex->time_ms = worker_now_ms();
+    ex->begun_us = now_us();
+    return ex;
+}
+
+/* Enter `next`, then whatever follows, until a step waits. When STEP_LOG has run, `ex` is gone. */
+static void resume(struct exchange *ex, enum step next)
+{
+    while (next != STEP_WAIT) {
+        REQUIRE(steps[ex->step].next & TO(next));
+        ex->step = next;
+        bool last = next == STEP_LOG;
+        next = steps[next].run(ex);
+        if (last) {
+            return;
+        }
+    }
+}
+
+void exchange_run(struct exchange *ex)
+{
+    resume(ex, STEP_ROUTE);
+}
+
+/* ---- the steps ---- */
+
+static enum err check_request(struct exchange *ex)
+{
+    const struct header *expect = headers_find(&ex->request.headers, SPAN("Expect"));
+
+    if (ex->request.method == METHOD_CONNECT || ex->request.method == METHOD_TRACE) {
+        return ERR_METHOD_REFUSED;
+    }
+    if (expect != NULL && !span_equal_nocase(expect->value, SPAN("100-continue"))) {
+        return ERR_BAD_EXPECTATION;
+    }
+    uint64_t limit = ex->worker->config->server.max_request_body_bytes;
+    if (limit > 0 && ex->request.framing.kind == FRAMING_LENGTH && ex->request.framing.length > limit) {
+        return ERR_BODY_TOO_LARGE;
+    }
+    return uri_of_request(ex->scheme, ex->request.target, ex->host, ex->arena, &ex->request.uri);
+}
+
+static enum step step_route(struct exchange *ex)
+{
+    const struct config *config = ex->worker->config;
+
+    ex->host = headers_value(&ex->request.headers, SPAN("Host"));
+    if (ex->error == ERR_OK) {
+        ex->error = check_request(ex);
+    }
+    if (ex->error != ERR_OK) {
+        return fail(ex, ex->error, REASON_BAD_REQUEST);
+    }
+    ex->site = route_find(config, &ex->request.uri);
+    if (ex->site == NULL) {
+        ex->status = 404;
+        ex->reason = REASON_NO_SITE;
+        return STEP_REPLY;
+    }
+    if (!route_rewrite_request(ex->site, &ex->request, ex->arena)) {
+        return fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+    }
+    ex->policy = route_policy(config, ex->site, &ex->request, 0, NULL);
+    ex->only_if_cached = policy_only_if_cached(&ex->request, &ex->policy);
+    return STEP_LOOKUP;
+}
+
+/* How Cache-Status words that a request goes past the cache. */
+static enum outcome outcome_of_bypass(enum reason reason)
+{
+    if (reason == REASON_METHOD) {
+        return OUTCOME_METHOD;
+    }
+    return reason == REASON_BYPASS_RULE ? OUTCOME_BYPASS : OUTCOME_REQUEST;
+}
+
+static enum step step_lookup(struct exchange *ex)
+{
+    if (!policy_may_lookup(&ex->request, &ex->policy, &ex->reason)) {
+        ex->outcome = outcome_of_bypass(ex->reason);
+        ex->rule = ex->reason == REASON_BYPASS_RULE ? ex->policy.rule[SETTING_BYPASS] : NULL;
+        return STEP_PASS;
+    }
+    if (ex->worker->cache_reader == NULL) {
+        ex->outcome = OUTCOME_MISS;
+        ex->reason = REASON_STORE_FAILED;
+        return STEP_PASS;
+    }
+    if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
+        return fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+    }
+    cached_finish(ex->worker->cache, &ex->cached);
+    ex->look_ups++;
+    enum store_found found =
+        cache_find(ex->worker->cache_reader, &ex->key, &ex->request.headers, ex->arena, &ex->cached, &ex->generation);
+    ex->has_cached =
+        found == STORE_FOUND && head_read(ex->cached.stored.head, ex->arena, &ex->stored_headers) == ERR_OK;
+    ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
+    ex->reason = found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS;
+    return STEP_DECIDE;
+}
+
+/* Nothing stored may be served as it is: who asks the origin, and how. */
+static enum step decide_fetch(struct exchange *ex)
+{
+    if (ex->only_if_cached) {
+        ex->status = 504;
+        ex->reason = REASON_ONLY_IF_CACHED;
+        return STEP_REPLY;
+    }
+    if (ex->request.method == METHOD_HEAD) {
+        ex->reason = ex->has_cached ? ex->reason : REASON_HEAD_MISS;
+        return STEP_PASS;
+    }
+    if (headers_has(&ex->request.headers, SPAN("Range"))) {
+        ex->reason = REASON_RANGE;
+        return STEP_PASS;
+    }
+    return STEP_JOIN;
+}
+
+static enum step step_decide(struct exchange *ex)
+{
+    if (!ex->has_cached) {
+        return decide_fetch(ex);
+    }
+    ex->policy =
+        route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
+    ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
+    ex->reason = ex->verdict.reason;
+    ex->rule = ex->verdict.rule;
+    switch (ex->verdict.reuse) {
+    case REUSE_SERVE:
+        if (!ex->collapsed) {
+            ex->outcome = OUTCOME_HIT;
+        }
+        return STEP_SERVE;
+    case REUSE_SERVE_REVALIDATE:
+        ex->outcome = OUTCOME_HIT;
+        revalidate_behind(ex);
+        return STEP_SERVE;
+    case REUSE_VALIDATE:
+        ex->outcome = OUTCOME_STALE;
+        break;
+    case REUSE_FETCH:
+        ex->outcome = OUTCOME_REQUEST;
+        ex->has_cached = false;
+        ex->alone = true;
+        break;
+    }
+    return decide_fetch(ex);
+}
+
+static struct join_request join_request_of(struct exchange *ex, enum join_wish wish)
+{
+    return (struct join_request){.key = &ex->key,
+                                 .request = &ex->request,
+                                 .policy = &ex->policy,
+                                 .wish = wish,
+                                 .generation = ex->generation,
+                                 .now_ms = worker_now_ms(),
+                                 .monotonic_ms = uv_now(&ex->worker->loop),
+                                 .arena = ex->arena};
+}
+
+static enum step step_join(struct exchange *ex)
+{
+    struct fill *fill = NULL;
+
+    leave_flight(ex);
+    if (ex->look_ups >= MAX_LOOK_UPS) {
+        ex->alone = true;
+    }
+    struct join_request join = join_request_of(ex, ex->alone ? JOIN_WITHOUT_OTHERS : JOIN_WITH_OTHERS);
+    switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
+    case JOIN_LOOK_AGAIN:
+        return STEP_LOOKUP;
+    case JOIN_FOLLOW:
+        ex->collapsed = true;
+        ex->asked_us = now_us();
+        stream_set_deadline(ex->stream, ex->worker->config->cache.collapse_wait_ms);
+        return STEP_AWAIT;
+    case JOIN_LEAD:
+        break;
+    case JOIN_ALONE:
+        /* Its answers are not shared, so the client's own conditions are the best chance for a 304. */
+        ex->passes = !ex->has_cached;
+        break;
+    case JOIN_FAILED:
+        return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    }
+    ex->collapsed = false;
+    return begin_fetch(ex, fill);
+}
+
+static enum step step_pass(struct exchange *ex)
+{
+    struct fill *fill = NULL;
+
+    cached_finish(ex->worker->cache, &ex->cached);
+    ex->has_cached = false;
+    ex->passes = true;
+    ex->key = (struct key){0};
+    if (!cache_pass(ex->worker->cache, &ex->flight, &fill)) {
+        return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    }
+    return begin_fetch(ex, fill);
+}
+
+static enum step begin_fetch(struct exchange *ex, struct fill *fill)
+{
+    struct fetch_options options = {.worker = ex->worker,
+                                    .site = ex->site,
+                                    .request = &ex->request,
+                                    .key = ex->key.text.len > 0 ? &ex->key : NULL,
+                                    .validate = ex->has_cached ? &ex->cached : NULL,
+                                    .client = ex->client,
+                                    .scheme = ex->scheme,
+                                    .host = ex->host,
+                                    .exchange = ex,
+                                    .keep_conditions = ex->passes,
+                                    .upgrade = ex->reason == REASON_UPGRADE};
+
+    flight_follow(ex->flight, &ex->party);
+    ex->leads = true;
+    ex->asked_us = now_us();
+    if (!fetch_start(&options, fill, ex->flight, &ex->fetch)) {
+        return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    }
+    ex->origin = fetch_origin_text(ex->fetch);
+    return STEP_AWAIT;
+}
+
+/* A response that another's fetch brought: may we have it? */
+static enum step follow(struct exchange *ex)
+{
+    if (cache_flight_serves(ex->flight, &ex->request, &ex->policy, worker_now_ms(), ex->arena)) {
+        ex->reason = REASON_FOLLOWED;
+        return STEP_RESPOND;
+    }
+    ex->look_ups++; /* it was not for us; a second disappointment is enough */
+    return STEP_JOIN;
+}
+
+static bool is_server_failure(unsigned status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+/* The origin's own answer to us. */
+static enum step answered(struct exchange *ex)
+{
+    unsigned status = flight_head(ex->flight)->status;
+
+    ex->origin_status = status;
+    ex->answered_us = now_us();
+    if (ex->has_cached && is_server_failure(status) &&
+        policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_STATUS, worker_now_ms(),
+                               &ex->reason, &ex->rule)) {
+        leave_flight(ex);
+        return STEP_SERVE;
+    }
+    return STEP_RESPOND;
+}
+
+static enum step step_await(struct exchange *ex)
+{
+    switch (flight_phase(ex->flight)) {
+    case FLIGHT_PENDING:
+        return STEP_WAIT;
+    case FLIGHT_STREAMING:
+    case FLIGHT_COMPLETE:
+        stream_set_deadline(ex->stream, 0);
+        return ex->leads ? answered(ex) : follow(ex);
+    case FLIGHT_VALIDATED:
+        if (ex->leads && ex->validated) {
+            ex->answered_us = now_us();
+            leave_flight(ex);
+            return STEP_SERVE;
+        }
+        leave_flight(ex);
+        return STEP_LOOKUP;
+    case FLIGHT_REFUSED:
+        return STEP_JOIN;
+    case FLIGHT_FAILED:
+        return origin_failed(ex);
+    }
+    UNREACHABLE();
+}
+
+static enum step origin_failed(struct exchange *ex)
+{
+    enum err error = flight_error(ex->flight);
+    enum origin_failure failure = error == ERR_TIMEOUT ? FAILURE_TIMEOUT : FAILURE_DISCONNECTED;
+
+    leave_flight(ex);
+    if (ex->has_cached && policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, failure,
+                                                 worker_now_ms(), &ex->reason, &ex->rule)) {
+        ex->error = error;
+        return STEP_SERVE;
+    }
+    return fail(ex, error, error == ERR_TIMEOUT ? REASON_ORIGIN_TIMEOUT : REASON_ORIGIN_FAILED);
+}
+
+static enum step step_sending(struct exchange *ex)
+{
+    (void)ex;
+    return STEP_WAIT; /* exchange_on_sent */
+}
+
+static enum step step_tunnel(struct exchange *ex)
+{
+    (void)ex;
+    return STEP_WAIT; /* on_tunnel_ended */
+}
+
+static struct access_entry entry_of(const struct exchange *ex, const struct stream_count *count)
+{
+    return (struct access_entry){
+        .time_ms = ex->time_ms,
+        .client = ex->client,
+        .client_port = ex->client_port,
+        .method = ex->request.method_name,
+        .scheme = ex->scheme,
+        .host = ex->host,
+        .target = ex->target,
+        .minor = ex->request.minor,
+        .user_agent = headers_value(&ex->request.headers, SPAN("User-Agent")),
+        .referer = headers_value(&ex->request.headers, SPAN("Referer")),
+        .status = count->status,
+        .request_bytes = count->request_body_bytes,
+        .response_bytes = count->sent_bytes,
+        .body_bytes = count->body_bytes,
+        .outcome = ex->outcome,
+        .reason = ex->reason,
+        .store_reason = ex->store_reason,
+        .rule = ex->rule,
+        .site = ex->site == NULL ? NULL : ex->site->name,
+        .collapsed = ex->collapsed,
+        .origin_status = ex->origin_status,
+        .origin = ex->origin,
+        .ttl_s = ex->ttl_s,
+        .age_s = ex->age_s,
+        .origin_us = ex->answered_us == 0 ? -1 : (int64_t)(ex->answered_us - ex->asked_us),
+        .first_byte_us = ex->first_byte_us == 0 ? -1 : (int64_t)(ex->first_byte_us - ex->begun_us),
+        .total_us = (int64_t)(now_us() - ex->begun_us),
+        .end = ex->end,
+        .error = ex->error,
+    };
+}
+
+static enum step step_log(struct exchange *ex)
+{
+    struct stream *stream = ex->stream;
+    struct stream_count count = stream_count(stream);
+
+    leave_flight(ex);
+    cached_finish(ex->worker->cache, &ex->cached);
+    if (ex->tunnel != NULL) {
+        tunnel_abort(ex->tunnel);
+        ex->tunnel = NULL;
+    }
+    struct access_entry entry = entry_of(ex, &count);
+    access_log_write(&ex->worker->access_log, &entry);
+    stream_exchange_ended(stream, ex->end == END_DONE);
+    return STEP_WAIT;
+}
+
+/* ---- helpers of the steps ---- */
+
+/* An answer of our own for a failure. */
+static enum step fail(struct exchange *ex, enum err error, enum reason reason)
+{
+    unsigned status = err_status(error);
+
+    leave_flight(ex);
+    ex->error = error;
+    ex->reason = reason;
+    ex->status = status != 0 ? status : 502;
+    return STEP_REPLY;
+}
+
+static void leave_flight(struct exchange *ex)
+{
+    struct fetch *fetch = ex->fetch;
+
+    stream_set_deadline(ex->stream, 0);
+    if (ex->flight != NULL) {
+        if (ex->leads) {
+            ex->store_reason = flight_store_reason(ex->flight);
+        }
+        flight_unfollow(ex->flight, &ex->party);
+        mailbox_cancel(&ex->worker->mailbox, &ex->wake);
+    }
+    ex->fetch = NULL;
+    if (fetch != NULL) {
+        fetch_detach(fetch);
+    }
+    flight_unref(ex->flight);
+    ex->flight = NULL;
+    ex->leads = false;
+}
+
+/* Stale while revalidate: one fetch behind for the key, unless one is under way. */
+static void revalidate_behind(struct exchange *ex)
+{
+    struct join_request join = join_request_of(ex, JOIN_ONLY_LEAD);
+    struct flight *flight = NULL;
+    struct fill *fill = NULL;
+    struct fetch *fetch;
+
+    switch (cache_join(ex->worker->cache, &join, NULL, &flight, &fill)) {
+    case JOIN_LEAD:
+    case JOIN_ALONE: {
+        struct fetch_options options = {.worker = ex->worker,
+                                        .site = ex->site,
+                                        .request = &ex->request,
+                                        .key = &ex->key,
+                                        .validate = &ex->cached,
+                                        .client = ex->client,
+                                        .scheme = ex->scheme,
+                                        .host = ex->host};
+        if (!fetch_start(&options, fill, flight, &fetch)) {
+            log_warn("no memory to revalidate behind"); /* the next request tries again */
+        }
+        break;
+    }
+    case JOIN_FOLLOW:
+    case JOIN_LOOK_AGAIN:
+    case JOIN_FAILED:
+        break;
+    }
+    flight_unref(flight);
+}
+
+/* ---- what the stream tells ---- */
+
+void exchange_on_writable(struct exchange *ex)
+{
+    if (ex->step == STEP_DELIVER) {
+        resume(ex, STEP_DELIVER);
+    }
+}
+
+void exchange_on_sent(struct exchange *ex)
+{
+    if (ex->step == STEP_SENDING) {
+        resume(ex, STEP_LOG);
+    }
+}
+
+void exchange_on_gone(struct exchange *ex, enum end_reason reason)
+{
+    ex->end = reason;
+    resume(ex, STEP_LOG);
+}
+
+void exchange_on_deadline(struct exchange *ex)
+{
+    if (ex->step == STEP_AWAIT && !ex->leads) { /* another's fetch takes too long: ask for ourselves */
+        ex->alone = true;
+        resume(ex, STEP_JOIN);
+    }
+}
+
+void exchange_on_body(struct exchange *ex, struct span bytes, bool end, const struct headers *trailers)
+{
+    if (ex->fetch != NULL) {
+        fetch_send_body(ex->fetch, bytes, end, trailers);
+    }
+}
+
+void exchange_on_body_error(struct exchange *ex, enum err error)
+{
+    if (ex->step == STEP_AWAIT) {
+        resume(ex, fail(ex, error, REASON_BAD_REQUEST));
+    } else {
+        ex->error = error; /* the answer has begun: it goes on, the connection ends with it */
+    }
+}
+
+/* ---- what its own fetch and flight tell ---- */
+
+static void on_wake(struct message *message)
+{
+    struct exchange *ex = CONTAINER_OF(message, struct exchange, wake);
+
+    if (ex->step == STEP_AWAIT || ex->step == STEP_DELIVER) {
+        resume(ex, ex->step);
+    }
+}
+
+void exchange_on_informational(struct exchange *ex, unsigned status, const struct headers *headers)
+{
+    stream_informational(ex->stream, status, headers);
+}
+
+void exchange_on_validated(struct exchange *ex, const struct record *record, struct span head)
+{
+    struct stored *stored = &ex->cached.stored;
+    struct span copy;
+
+    ex->origin_status = 304;
+    if (!ex->has_cached || !arena_copy(ex->arena, head, &copy) ||
+        head_read(copy, ex->arena, &ex->stored_headers) != ERR_OK) {
+        return; /* the flight says VALIDATED: it is looked up again */
+    }
+    stored->record = *record;
+    stored->record.head_override = (struct span){NULL, 0};
+    stored->head = copy;
+    ex->store_reason = REASON_UPDATED;
+    ex->reason = REASON_REVALIDATED;
+    ex->rule = NULL;
+    ex->validated = true;
+}
+
+void exchange_on_body_wanted(struct exchange *ex)
+{
+    stream_read_body(ex->stream);
+}
+
+void exchange_on_fetch_ended(struct exchange *ex)
+{
+    ex->fetch = NULL;
+    stream_pause_body(ex->stream);
+}
+
+static void on_tunnel_ended(void *arg, uint64_t to_client_bytes, uint64_t to_origin_bytes)
+{
+    struct exchange *ex = arg;
+
+    ex->tunnel = NULL;
+    stream_count_tunnel(ex->stream, to_client_bytes, to_origin_bytes);
+    ex->end = END_TUNNEL;
+    resume(ex, STEP_LOG);
+}
+
+void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const struct headers *headers,
+                          struct span early)
+{
+    struct stream_head head = {.status = 101, .headers = headers, .body = STREAM_BODY_NONE};
+
+    REQUIRE(ex->step == STEP_AWAIT);
+    ex->fetch = NULL; /* it is ending */
+    leave_flight(ex);
+    ex->origin_status = 101;
+    ex->status = 101;
+    ex->answered_us = now_us();
+    ex->first_byte_us = ex->answered_us;
+    if (stream_start(ex->stream, &head) && stream_end(ex->stream, NULL) == STREAM_READY) {
+        ex->tunnel = tunnel_start(stream_connection(ex->stream), conn, stream_take_early_bytes(ex->stream), early,
+                                  ex->worker->config->server.tunnel_idle_timeout_ms, on_tunnel_ended, ex);
+    }
+    if (ex->tunnel != NULL) {
+        resume(ex, STEP_TUNNEL);
+        return;
+    }
+    origin_discard(conn);
+    ex->end = END_CLIENT_GONE;
+    resume(ex, STEP_LOG);
+}

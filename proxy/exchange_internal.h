@@ -1,0 +1,110 @@
+/* exchange_internal.h: the exchange as its files share it: exchange.c (the machine), respond.c (heads), deliver.c
+ * (bodies).
+ *
+ * One exchange is in the client's arena and touched by the worker's thread only. */
+#ifndef PROXY_EXCHANGE_INTERNAL_H
+#define PROXY_EXCHANGE_INTERNAL_H
+
+#include "cache/cache.h"
+#include "proxy/exchange.h"
+#include "proxy/fetch.h"
+#include "proxy/mailbox.h"
+#include "proxy/route.h"
+#include "proxy/tunnel.h"
+
+enum step {
+    STEP_IDLE,    /* created, not run */
+    STEP_ROUTE,   /* which site and rules */
+    STEP_LOOKUP,  /* what is stored */
+    STEP_DECIDE,  /* may it be used */
+    STEP_JOIN,    /* who fetches */
+    STEP_PASS,    /* past the cache */
+    STEP_AWAIT,   /* for the head of the flight */
+    STEP_SERVE,   /* head from the store */
+    STEP_RESPOND, /* head from the flight */
+    STEP_REPLY,   /* head and text of our own */
+    STEP_DELIVER, /* the body */
+    STEP_SENDING, /* for the last bytes to leave */
+    STEP_TUNNEL,  /* another protocol has the connection */
+    STEP_LOG,     /* the end */
+    STEP_COUNT,
+    STEP_WAIT, /* not a step: something will resume the exchange */
+};
+
+/* Where the response's body comes from. */
+enum body_source { SOURCE_NONE, SOURCE_TEXT, SOURCE_STORED, SOURCE_FLIGHT };
+
+struct exchange {
+    /* who */
+    struct worker *worker;
+    struct stream *stream;
+    struct arena *arena;
+    const char *client;
+    uint16_t client_port;
+    struct span scheme;
+    struct message wake; /* the flight's party wakes us through the worker's mailbox */
+    struct party party;
+    enum step step;
+
+    /* what was asked */
+    struct http_request request; /* rewritten by rules from STEP_ROUTE on */
+    struct span target;          /* as received */
+    struct span host;            /* as received */
+    enum err error;              /* of the head, later of whatever failed */
+    const struct site *site;
+    struct policy policy;
+    struct key key;
+    bool only_if_cached;
+
+    /* what is stored */
+    bool has_cached;
+    bool validated; /* our own fetch was answered 304 */
+    struct cached cached;
+    struct headers stored_headers;
+    struct reuse_verdict verdict;
+    uint64_t generation;
+    unsigned look_ups;
+
+    /* what is fetched */
+    struct flight *flight;
+    struct fetch *fetch; /* while it is ours */
+    bool leads;          /* the flight's head answers our own request */
+    bool passes;         /* the client's conditions went to the origin */
+    bool collapsed;
+    bool alone; /* does not wait for others (again) */
+
+    /* the answer */
+    unsigned status;
+    struct headers headers;
+    enum body_source source;
+    struct span text;
+    uint64_t offset; /* of the body: what was sent */
+    uint64_t length; /* of the body, where known */
+    struct tunnel *tunnel;
+
+    /* for the log */
+    enum outcome outcome;
+    enum reason reason;
+    enum reason store_reason;
+    const char *rule;
+    const char *origin;
+    unsigned origin_status;
+    int64_t ttl_s;
+    int64_t age_s;
+    int64_t time_ms;
+    uint64_t begun_us;
+    uint64_t asked_us;
+    uint64_t answered_us;
+    uint64_t first_byte_us;
+    enum end_reason end;
+};
+
+/* respond.c: fill in status, headers, source and length, and start the response. The next step. */
+enum step respond_from_stored(struct exchange *ex);
+enum step respond_from_flight(struct exchange *ex);
+enum step respond_ourselves(struct exchange *ex);
+
+/* deliver.c: sends what can be sent now. The next step. */
+enum step deliver(struct exchange *ex);
+
+#endif

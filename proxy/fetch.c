@@ -1,0 +1,519 @@
+/* fetch.c: one request to an origin: its connection, the request on its way out, retries, life and end. See fetch.h.
+ *
+ * Happy path: a connection (idle or new), the head in one write, the request's body as the client sends it, then
+ * fetch_response.c. A reused connection turns out dead before a byte of response: once more on a new one, if the
+ * request may be repeated (idempotent, no body). No address answers: the site's next origin. None left, a timeout, a
+ * broken response: the fill is failed, with the error the clients get. Nobody wants it any more: it ends, and so does
+ * its connection. */
+#include "proxy/fetch_internal.h"
+
+#include "cache/head.h"
+#include "http/forward.h"
+#include "http/serialize.h"
+#include "http/validators.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+enum {
+    HEAD_OUT_LIMIT = 1024 * 1024,
+    CONTINUE_WAIT_MS = 1000, /* then the body is sent without a 100 (RFC 9110 §10.1.1) */
+    DISK_PATIENCE_MS = 1000, /* how long a fill waits for the disk to make room before it goes on unstored */
+};
+
+static bool copy_request(struct fetch *fetch, const struct fetch_options *options);
+static bool build_head(struct fetch *fetch);
+static void acquire(struct fetch *fetch, bool fresh);
+static void on_acquired(struct origin_request *request, struct origin_conn *conn, enum err error);
+static void send_more(struct fetch *fetch);
+static void on_read(struct conn *conn, struct span bytes);
+static void on_end(struct conn *conn, enum err error);
+static void on_written(struct conn *conn, enum err error);
+static void on_timer(struct conn *conn);
+static void on_wake(struct message *message);
+static void fetch_destroy(struct fetch *fetch);
+
+static const struct conn_events fetch_events = {
+    .on_read = on_read, .on_end = on_end, .on_written = on_written, .on_timer = on_timer};
+
+static void wake(struct party *party)
+{
+    struct fetch *fetch = CONTAINER_OF(party, struct fetch, producer);
+
+    mailbox_post(&fetch->worker->mailbox, &fetch->wake);
+}
+
+/* ---- beginning ---- */
+
+bool fetch_start(const struct fetch_options *options, struct fill *fill, struct flight *flight,
+                 struct fetch **out_fetch)
+{
+    struct worker *worker = options->worker;
+    struct fetch *fetch = calloc(1, sizeof(*fetch));
+
+    if (fetch == NULL) {
+        cache_fill_fail(fill, ERR_NO_MEMORY);
+        return false;
+    }
+    fetch->worker = worker;
+    fetch->fill = fill;
+    fetch->flight = flight_ref(flight);
+    fetch->producer.wake = wake;
+    fetch->wake.run = on_wake;
+    arena_init(&fetch->arena, worker->config->server.max_request_memory_bytes * 2);
+    buf_init(&fetch->out, HEAD_OUT_LIMIT);
+    buf_init(&fetch->in, worker->config->server.max_head_bytes + WORKER_READ_BUFFER_BYTES);
+    fetch->next = worker->fetches;
+    if (fetch->next != NULL) {
+        fetch->next->previous = fetch;
+    }
+    worker->fetches = fetch;
+    if (!copy_request(fetch, options) || !build_head(fetch)) {
+        fetch->exchange = NULL;
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return false;
+    }
+    flight_set_producer(flight, &fetch->producer);
+    acquire(fetch, fetch->request.framing.kind != FRAMING_NONE || !method_is_idempotent(fetch->request.method));
+    *out_fetch = fetch;
+    return true;
+}
+
+static bool copy_headers(struct headers *out, const struct headers *source, struct arena *arena)
+{
+    headers_init(out, arena);
+    for (size_t i = 0; i < source->count; i++) {
+        struct span name, value;
+        if (!arena_copy(arena, source->items[i].name, &name) || !arena_copy(arena, source->items[i].value, &value) ||
+            !headers_add(out, name, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_uri(struct uri *out, const struct uri *source, struct arena *arena)
+{
+    *out = *source;
+    return arena_copy(arena, source->scheme, &out->scheme) && arena_copy(arena, source->authority, &out->authority) &&
+           arena_copy(arena, source->path, &out->path) && arena_copy(arena, source->query, &out->query);
+}
+
+/* The fetch may outlive the exchange: it owns a copy of all it needs. */
+static bool copy_request(struct fetch *fetch, const struct fetch_options *options)
+{
+    struct arena *arena = &fetch->arena;
+    struct span client;
+
+    fetch->exchange = options->exchange;
+    fetch->behind = options->exchange == NULL;
+    fetch->site = options->site;
+    fetch->keep_conditions = options->keep_conditions;
+    fetch->upgrade = options->upgrade;
+    fetch->request = *options->request;
+    fetch->has_key = options->key != NULL;
+    if (fetch->behind) {
+        fetch->request.framing = (struct framing){0};
+    }
+    if (fetch->has_key) {
+        fetch->key = *options->key;
+        if (!arena_copy(arena, options->key->text, &fetch->key.text)) {
+            return false;
+        }
+    }
+    if (options->validate != NULL) {
+        fetch->validating = cached_copy(fetch->worker->cache, options->validate, arena, &fetch->validate);
+        if (!fetch->validating) {
+            return false;
+        }
+    }
+    bool copied = arena_format(arena, &client, "%s", options->client) &&
+                  arena_copy(arena, options->scheme, &fetch->scheme) &&
+                  arena_copy(arena, options->host, &fetch->host) &&
+                  arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
+                  copy_headers(&fetch->request.headers, &options->request->headers, arena) &&
+                  copy_uri(&fetch->request.uri, &options->request->uri, arena);
+    fetch->client = client.data;
+    return copied;
+}
+
+/* The stored validators replace the client's own (RFC 9111 §4.3.1). */
+static bool add_validators(const struct fetch *fetch, struct headers *headers, struct arena *arena)
+{
+    struct headers stored;
+
+    if (head_read(fetch->validate.stored.head, arena, &stored) != ERR_OK) {
+        return true; /* nothing to validate with: a full answer replaces it */
+    }
+    const struct header *etag = headers_find(&stored, SPAN("ETag"));
+    const struct header *last_modified = headers_find(&stored, SPAN("Last-Modified"));
+    return (etag == NULL || headers_add(headers, SPAN("If-None-Match"), etag->value)) &&
+           (last_modified == NULL || headers_add(headers, SPAN("If-Modified-Since"), last_modified->value));
+}
+
+/* Framing, connection and protocol fields of the request as larder sends it. */
+static bool add_transport_fields(const struct fetch *fetch, struct headers *headers, struct arena *arena)
+{
+    const struct http_request *request = &fetch->request;
+    struct span text;
+
+    if (request->framing.kind == FRAMING_CHUNKED) {
+        if (!headers_add(headers, SPAN("Transfer-Encoding"), SPAN("chunked"))) {
+            return false;
+        }
+    } else if (request->framing.kind == FRAMING_LENGTH || headers_has(&request->headers, SPAN("Content-Length"))) {
+        if (!arena_format(arena, &text, "%llu", (unsigned long long)request->framing.length) ||
+            !headers_add(headers, SPAN("Content-Length"), text)) {
+            return false;
+        }
+    }
+    if (fetch->upgrade) {
+        return headers_add(headers, SPAN("Connection"), SPAN("upgrade")) &&
+               headers_add(headers, SPAN("Upgrade"), headers_value(&request->headers, SPAN("Upgrade")));
+    }
+    return true;
+}
+
+static bool build_headers(const struct fetch *fetch, struct headers *headers, struct arena *arena)
+{
+    const struct config *config = fetch->worker->config;
+    struct forwarded forwarded = {.style = config->server.forwarded,
+                                  .trust = config->server.trust_forwarded,
+                                  .client = span_of(fetch->client),
+                                  .scheme = fetch->scheme,
+                                  .host = fetch->host};
+
+    if (!headers_copy(headers, &fetch->request.headers, arena) || !forward_remove_hop_by_hop(headers)) {
+        return false;
+    }
+    (void)headers_remove(headers, SPAN("Content-Length")); /* rebuilt from the framing */
+    (void)headers_remove(headers, SPAN("Host"));
+    if (fetch->behind) {
+        (void)headers_remove(headers, SPAN("Expect"));
+    }
+    if (!fetch->keep_conditions) {
+        remove_conditions(headers);
+        (void)headers_remove(headers, SPAN("Range"));
+    }
+    return (!fetch->validating || add_validators(fetch, headers, arena)) &&
+           forward_add_via(headers, fetch->request.minor, span_of(config->server.via)) &&
+           forward_add_forwarded(headers, &forwarded) && add_transport_fields(fetch, headers, arena);
+}
+
+/* Writes the request's head to `out`. False: memory or a limit. */
+static bool build_head(struct fetch *fetch)
+{
+    struct arena *arena = &fetch->arena;
+    const struct origin_url *url = &fetch->site->origins[fetch->url_index];
+    struct span host = fetch->site->host_header != NULL ? span_of(fetch->site->host_header) : fetch->host;
+    struct headers headers;
+    struct span target;
+
+    if (!build_headers(fetch, &headers, arena) || !uri_path_and_query(&fetch->request.uri, arena, &target)) {
+        return false;
+    }
+    if (host.len == 0) { /* HTTP/1.0 without Host */
+        host = span_skip(span_of(url->text), sizeof("http://") - 1);
+    }
+    buf_clear(&fetch->out);
+    write_request_line(&fetch->out, fetch->request.method_name, target);
+    write_field(&fetch->out, SPAN("Host"), host);
+    write_fields(&fetch->out, &headers);
+    write_end(&fetch->out);
+    fetch->request_sent = false;
+    fetch->awaits_continue = headers_has(&headers, SPAN("Expect"));
+    return !fetch->out.failed;
+}
+
+/* ---- the connection ---- */
+
+static void acquire(struct fetch *fetch, bool fresh)
+{
+    fetch->state = FETCH_ACQUIRE;
+    fetch->acquire.fresh = fresh;
+    fetch->acquire.done = on_acquired;
+    origin_acquire(worker_origin(fetch->worker, fetch->site, fetch->url_index), &fetch->acquire);
+}
+
+static void on_acquired(struct origin_request *request, struct origin_conn *conn, enum err error)
+{
+    struct fetch *fetch = CONTAINER_OF(request, struct fetch, acquire);
+
+    if (error != ERR_OK) {
+        log_warn("origin unreachable origin=%s error=%s", fetch_origin_text(fetch), err_name(error));
+        if (fetch->url_index + 1 < fetch->site->origin_count) {
+            fetch->url_index++;
+            acquire(fetch, true);
+            return;
+        }
+        fetch_fail(fetch, error);
+        return;
+    }
+    fetch->conn = conn;
+    conn->conn.events = &fetch_events;
+    conn->conn.owner = fetch;
+    fetch->state = FETCH_HEAD;
+    fetch->request_ms = worker_now_ms();
+    conn_read_start(&conn->conn);
+    send_more(fetch);
+}
+
+void fetch_again(struct fetch *fetch)
+{
+    if (fetch->conn != NULL) {
+        origin_discard(fetch->conn);
+        fetch->conn = NULL;
+    }
+    fetch->responded = false;
+    fetch->scan = (struct head_scan){0};
+    buf_clear(&fetch->in);
+    if (!build_head(fetch)) {
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return;
+    }
+    acquire(fetch, true);
+}
+
+/* ---- the request ---- */
+
+/* The head, or the last piece of the body, is with the socket: what is next? */
+static void sent(struct fetch *fetch)
+{
+    const struct config *config = fetch->worker->config;
+
+    if (fetch->request.framing.kind == FRAMING_NONE ||
+        (fetch->request.framing.kind == FRAMING_LENGTH && fetch->request.framing.length == 0)) {
+        fetch->request_sent = true;
+    }
+    if (fetch->request_sent) {
+        if (fetch->state == FETCH_HEAD) {
+            conn_set_timer(&fetch->conn->conn, config->server.origin_first_byte_timeout_ms);
+        }
+        return;
+    }
+    if (fetch->awaits_continue) {
+        conn_set_timer(&fetch->conn->conn, CONTINUE_WAIT_MS);
+        return;
+    }
+    conn_set_timer(&fetch->conn->conn, 0); /* the client's body timeout counts now */
+    if (fetch->exchange != NULL) {
+        exchange_on_body_wanted(fetch->exchange);
+    }
+}
+
+/* Gives the socket what is in `out`. */
+static void send_more(struct fetch *fetch)
+{
+    struct conn *conn = &fetch->conn->conn;
+    struct span run = buf_span(&fetch->out);
+    size_t taken = 0;
+
+    if (conn->writing) {
+        return;
+    }
+    if (run.len > 0 && conn_try_write(conn, &run, 1, &taken) != ERR_OK) {
+        return; /* on_end tells why, with what the origin may still have said */
+    }
+    buf_consume(&fetch->out, taken);
+    if (fetch->out.len == 0) {
+        sent(fetch);
+        return;
+    }
+    run = buf_span(&fetch->out);
+    if (conn_write(conn, &run, 1) == ERR_OK) {
+        buf_clear(&fetch->out);
+        conn_set_timer(conn, fetch->worker->config->server.origin_between_bytes_timeout_ms);
+    }
+}
+
+void fetch_send_body(struct fetch *fetch, struct span bytes, bool end, const struct headers *trailers)
+{
+    if (fetch->conn == NULL || fetch->request_sent) {
+        return;
+    }
+    if (fetch->request.framing.kind == FRAMING_CHUNKED) {
+        if (bytes.len > 0) {
+            write_chunk_start(&fetch->out, bytes.len);
+            buf_add(&fetch->out, bytes);
+            write_chunk_end(&fetch->out);
+        }
+        if (end) {
+            write_last_chunk(&fetch->out, trailers);
+        }
+    } else {
+        buf_add(&fetch->out, bytes);
+    }
+    if (fetch->out.failed) {
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return;
+    }
+    fetch->request_sent = end;
+    send_more(fetch);
+}
+
+void fetch_continue(struct fetch *fetch)
+{
+    if (fetch->awaits_continue) {
+        fetch->awaits_continue = false;
+        if (!fetch->request_sent) {
+            sent(fetch);
+        }
+    }
+}
+
+/* ---- what the connection tells ---- */
+
+static void on_read(struct conn *conn, struct span bytes)
+{
+    fetch_take(conn->owner, bytes);
+}
+
+/* May the same request go out again, unseen by anyone? */
+static bool may_repeat(const struct fetch *fetch)
+{
+    return fetch->state == FETCH_HEAD && fetch->conn->reused && !fetch->responded && !fetch->replayed &&
+           method_is_idempotent(fetch->request.method) && fetch->request.framing.kind == FRAMING_NONE;
+}
+
+static void on_end(struct conn *conn, enum err error)
+{
+    struct fetch *fetch = conn->owner;
+
+    if (may_repeat(fetch)) {
+        fetch->replayed = true;
+        fetch_again(fetch);
+        return;
+    }
+    fetch_take_end(fetch, error);
+}
+
+static void on_written(struct conn *conn, enum err error)
+{
+    struct fetch *fetch = conn->owner;
+
+    if (error == ERR_OK) { /* else on_end tells, after what the origin said before it closed */
+        send_more(fetch);
+    }
+}
+
+static void on_timer(struct conn *conn)
+{
+    struct fetch *fetch = conn->owner;
+
+    if (fetch->awaits_continue) {
+        if (fetch->exchange != NULL) {
+            exchange_on_informational(fetch->exchange, 100, NULL);
+        }
+        fetch_continue(fetch);
+        return;
+    }
+    if (fetch->paused) {
+        cache_fill_stop_storing(fetch->fill, REASON_DISK_BEHIND);
+        fetch_read_on(fetch);
+        return;
+    }
+    log_warn("origin timed out origin=%s", fetch_origin_text(fetch));
+    fetch_fail(fetch, ERR_TIMEOUT);
+}
+
+/* ---- flow, wishes, end ---- */
+
+void fetch_read_on(struct fetch *fetch)
+{
+    struct conn *conn = &fetch->conn->conn;
+
+    fetch->paused = flight_room(fetch->flight) == 0;
+    if (!fetch->paused) {
+        conn_set_timer(conn, fetch->worker->config->server.origin_between_bytes_timeout_ms);
+        conn_read_start(conn);
+        return;
+    }
+    conn_read_stop(conn);
+    /* Storing: the disk must make room. Else the clients must, and their own write timeouts count. */
+    conn_set_timer(conn, flight_is_storing(fetch->flight) ? DISK_PATIENCE_MS : 0);
+}
+
+static bool is_wanted(const struct fetch *fetch)
+{
+    return flight_wanted(fetch->flight) || (fetch->behind && fetch->state != FETCH_BODY);
+}
+
+static void on_wake(struct message *message)
+{
+    struct fetch *fetch = CONTAINER_OF(message, struct fetch, wake);
+
+    if (!is_wanted(fetch)) {
+        fetch_fail(fetch, ERR_CANCELED);
+    } else if (fetch->paused) {
+        fetch_read_on(fetch);
+    }
+}
+
+void fetch_detach(struct fetch *fetch)
+{
+    bool sending = fetch->request.framing.kind != FRAMING_NONE && !fetch->request_sent;
+
+    fetch->exchange = NULL;
+    if (sending || !is_wanted(fetch)) {
+        fetch_fail(fetch, ERR_CANCELED);
+    }
+}
+
+void fetch_finish(struct fetch *fetch)
+{
+    if (fetch->conn != NULL) {
+        if (fetch->reusable && fetch->request_sent && fetch->out.len == 0 && !fetch->conn->conn.writing) {
+            origin_release(fetch->conn);
+        } else {
+            origin_discard(fetch->conn);
+        }
+        fetch->conn = NULL;
+    }
+    fetch_destroy(fetch);
+}
+
+void fetch_fail(struct fetch *fetch, enum err error)
+{
+    fetch->reusable = false;
+    cache_fill_fail(fetch->fill, error);
+    fetch_finish(fetch);
+}
+
+static void fetch_destroy(struct fetch *fetch)
+{
+    struct worker *worker = fetch->worker;
+
+    if (fetch->exchange != NULL) {
+        exchange_on_fetch_ended(fetch->exchange);
+    }
+    flight_set_producer(fetch->flight, NULL);
+    mailbox_cancel(&worker->mailbox, &fetch->wake);
+    origin_cancel(&fetch->acquire);
+    if (fetch->previous != NULL) {
+        fetch->previous->next = fetch->next;
+    } else {
+        worker->fetches = fetch->next;
+    }
+    if (fetch->next != NULL) {
+        fetch->next->previous = fetch->previous;
+    }
+    cached_finish(worker->cache, &fetch->validate);
+    flight_unref(fetch->flight);
+    body_decoder_finish(&fetch->decoder);
+    buf_finish(&fetch->out);
+    buf_finish(&fetch->in);
+    arena_finish(&fetch->arena);
+    free(fetch);
+    worker_check_stopped(worker);
+}
+
+void fetches_abort(struct worker *worker)
+{
+    while (worker->fetches != NULL) {
+        fetch_fail(worker->fetches, ERR_CANCELED);
+    }
+}
+
+const char *fetch_origin_text(const struct fetch *fetch)
+{
+    return fetch->site->origins[fetch->url_index].text;
+}

@@ -1,0 +1,86 @@
+/* fetch_internal.h: the fetch as its files share it: fetch.c (connection, request, life), fetch_response.c (head and
+ * body). */
+#ifndef PROXY_FETCH_INTERNAL_H
+#define PROXY_FETCH_INTERNAL_H
+
+#include "http/framing.h"
+#include "http/parser.h"
+#include "proxy/fetch.h"
+#include "proxy/mailbox.h"
+#include "proxy/origin.h"
+
+enum fetch_state {
+    FETCH_ACQUIRE, /* for a connection */
+    FETCH_HEAD,    /* the request is being sent, the response's head awaited */
+    FETCH_BODY,    /* for the rest of the body */
+};
+
+struct fetch {
+    struct worker *worker;
+    struct fetch *next; /* of the worker's list */
+    struct fetch *previous;
+    enum fetch_state state;
+    struct arena arena; /* everything below borrows from here */
+
+    /* whom it is for */
+    struct exchange *exchange; /* NULL: it left, or there never was one */
+    struct fill *fill;
+    struct flight *flight;
+    struct party producer;
+    struct message wake;
+    bool behind; /* a revalidation behind: wanted although nobody follows */
+
+    /* what is asked */
+    const struct site *site;
+    size_t url_index; /* of the site's origins: the one asked now */
+    struct http_request request;
+    struct key key;
+    bool has_key; /* it may be stored */
+    bool keep_conditions;
+    bool upgrade;
+    const char *client;
+    struct span scheme;
+    struct span host;
+    struct cached validate;
+    bool validating;
+
+    /* the request on its way */
+    struct origin_request acquire;
+    struct origin_conn *conn;
+    struct buf out;       /* not taken by the socket yet */
+    bool request_sent;    /* all of it, body included */
+    bool awaits_continue; /* the body waits for a 100 */
+    bool replayed;        /* it was sent again after a dead connection */
+    int64_t request_ms;
+
+    /* the response */
+    struct buf in; /* its head so far */
+    struct head_scan scan;
+    bool responded; /* a byte of it came */
+    struct http_response response;
+    int64_t response_ms;
+    bool reusable; /* the connection, after the end */
+    struct body_decoder decoder;
+    bool paused; /* not read: no room */
+};
+
+/* fetch_response.c: bytes of the response; may end the fetch. */
+void fetch_take(struct fetch *fetch, struct span bytes);
+
+/* fetch_response.c: the origin closed while a response was awaited or under way; ends the fetch. */
+void fetch_take_end(struct fetch *fetch, enum err error);
+
+/* fetch.c: asks again, on a connection of its own. */
+void fetch_again(struct fetch *fetch);
+
+/* fetch.c: sends the request's body, which waited for a 100. */
+void fetch_continue(struct fetch *fetch);
+
+/* fetch.c: reads on, or pauses while there is no room; sets the timer that fits. */
+void fetch_read_on(struct fetch *fetch);
+
+/* fetch.c: the end, good (the fill has been ended) or bad (it is failed here). The fetch is gone. */
+void fetch_finish(struct fetch *fetch);
+void fetch_fail(struct fetch *fetch, enum err error);
+
+#endif

@@ -1,0 +1,385 @@
+/* fetch_response.c: an origin's response: informational ones passed on, the final head judged, the body taken apart
+ * into the fill.
+ *
+ * Happy path: the final head gives a verdict (stored or not, and why), opens the fill, and the body follows to its
+ * verified end. 304:        to our own validators: the stored head is freshened, and everybody looks again. Failures:
+ * a head or a chunk that is not strictly HTTP: 502, and the connection is closed. The end before the end: the fill is
+ * failed, so that nothing of it is ever served as whole. */
+#include "cache/head.h"
+#include "cache/vary.h"
+#include "http/date.h"
+#include "http/forward.h"
+#include "http/serialize.h"
+#include "proxy/fetch_internal.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+enum { FIELDS_LIMIT_BYTES = 256 * 1024 };
+
+static bool take_head(struct fetch *fetch);
+static void take_body(struct fetch *fetch, struct span bytes);
+static void final_head(struct fetch *fetch);
+static void validated(struct fetch *fetch);
+static void complete(struct fetch *fetch);
+static void broken(struct fetch *fetch, enum err detail);
+
+void fetch_take(struct fetch *fetch, struct span bytes)
+{
+    fetch->responded = true;
+    if (fetch->state == FETCH_BODY) {
+        take_body(fetch, bytes);
+        return;
+    }
+    buf_add(&fetch->in, bytes);
+    if (fetch->in.failed) {
+        broken(fetch, ERR_HEAD_TOO_LARGE);
+        return;
+    }
+    while (take_head(fetch)) {
+    }
+}
+
+void fetch_take_end(struct fetch *fetch, enum err error)
+{
+    if (fetch->state == FETCH_BODY && error == ERR_OK && body_decoder_eof(&fetch->decoder) == ERR_OK) {
+        complete(fetch);
+        return;
+    }
+    if (fetch->state == FETCH_BODY) {
+        log_warn("origin broke off origin=%s status=%u bytes=%llu", fetch_origin_text(fetch), fetch->response.status,
+                 (unsigned long long)fetch->decoder.body_bytes);
+    } else {
+        log_warn("origin closed without an answer origin=%s", fetch_origin_text(fetch));
+    }
+    fetch_fail(fetch, fetch->state == FETCH_BODY ? ERR_TRUNCATED : ERR_RESET);
+}
+
+/* ---- heads ---- */
+
+/* A 1xx: passed on to the one client that asked (RFC 9110 §15.2). True: go on with the next head. */
+static bool informational(struct fetch *fetch)
+{
+    struct http_response *response = &fetch->response;
+
+    if (response->status == 101) {
+        struct exchange *exchange = fetch->exchange;
+        struct origin_conn *conn = fetch->conn;
+        struct span upgrade = headers_value(&response->headers, SPAN("Upgrade"));
+        if (!fetch->upgrade || exchange == NULL || upgrade.len == 0 || !forward_remove_hop_by_hop(&response->headers) ||
+            !headers_add(&response->headers, SPAN("Connection"), SPAN("upgrade")) ||
+            !headers_add(&response->headers, SPAN("Upgrade"), upgrade)) {
+            broken(fetch, ERR_BAD_STATUS);
+            return false;
+        }
+        fetch->exchange = NULL;
+        fetch->conn = NULL;
+        exchange_on_upgraded(exchange, conn, &response->headers, buf_span(&fetch->in));
+        fetch_fail(fetch, ERR_CANCELED);
+        return false;
+    }
+    if (fetch->exchange != NULL && forward_remove_hop_by_hop(&response->headers)) {
+        exchange_on_informational(fetch->exchange, response->status, &response->headers);
+    }
+    if (response->status == 100) {
+        fetch_continue(fetch);
+    }
+    return true;
+}
+
+/* Takes one head from `in`. True: it was informational, look for the next. */
+static bool take_head(struct fetch *fetch)
+{
+    const struct config *config = fetch->worker->config;
+    struct head_limits limits = {.head_bytes = config->server.max_head_bytes,
+                                 .target_bytes = config->server.max_head_bytes,
+                                 .field_count = config->server.max_fields};
+    size_t head_len = 0;
+
+    enum err error = head_find(&fetch->scan, buf_span(&fetch->in), &limits, &head_len);
+    if (error == ERR_AGAIN) {
+        return false;
+    }
+    if (error == ERR_OK) {
+        error = parse_response_head(span_take(buf_span(&fetch->in), head_len), &limits, fetch->request.method,
+                                    &fetch->arena, &fetch->response);
+        buf_consume(&fetch->in, head_len);
+    }
+    if (error != ERR_OK) {
+        broken(fetch, error);
+        return false;
+    }
+    fetch->scan = (struct head_scan){0};
+    if (fetch->response.status < 200) {
+        return informational(fetch);
+    }
+    final_head(fetch);
+    return false;
+}
+
+static bool connection_may_stay(const struct http_response *response)
+{
+    bool close = headers_list_has(&response->headers, SPAN("Connection"), SPAN("close"));
+    bool keep = headers_list_has(&response->headers, SPAN("Connection"), SPAN("keep-alive"));
+
+    return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE;
+}
+
+/* A recipient with a clock adds a missing Date (RFC 9110 §6.6.1). */
+static bool add_missing_date(struct fetch *fetch)
+{
+    char text[DATE_TEXT_LEN];
+    struct span value;
+
+    if (headers_has(&fetch->response.headers, SPAN("Date"))) {
+        return true;
+    }
+    date_format(fetch->response_ms / 1000, text);
+    return arena_copy(&fetch->arena, (struct span){text, DATE_TEXT_LEN}, &value) &&
+           headers_add(&fetch->response.headers, SPAN("Date"), value);
+}
+
+static void invalidate_uri(struct fetch *fetch, const struct uri *uri)
+{
+    struct key key;
+
+    if (key_of_uri(uri, cache_secret(fetch->worker->cache), &fetch->arena, &key)) {
+        cache_invalidate(fetch->worker->cache, &key);
+    }
+}
+
+/* RFC 9111 §4.4: the target, and what Location and Content-Location name on the same origin. */
+static void invalidate(struct fetch *fetch)
+{
+    static const struct span names[] = {SPAN_INIT("Location"), SPAN_INIT("Content-Location")};
+    const struct uri *target = &fetch->request.uri;
+
+    invalidate_uri(fetch, target);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct header *field = headers_find(&fetch->response.headers, names[i]);
+        struct uri uri;
+        if (field != NULL && uri_resolve(target, field->value, &fetch->arena, &uri) == ERR_OK &&
+            uri_same_origin(target, &uri)) {
+            invalidate_uri(fetch, &uri);
+        }
+    }
+}
+
+/* Is it stored, and why? */
+static struct store_verdict judge(struct fetch *fetch, const struct freshness_inputs *inputs,
+                                  const struct policy *policy, struct buf *selection)
+{
+    const struct http_response *response = &fetch->response;
+    struct store_verdict verdict = policy_may_store(&fetch->request, response, inputs, policy);
+
+    if (!verdict.store) {
+        return verdict;
+    }
+    if (!fetch->has_key) {
+        return (struct store_verdict){.reason = REASON_NOT_STORED_METHOD};
+    }
+    if (fetch->validating && response->status >= 500) {
+        return (struct store_verdict){.reason = REASON_ERROR_KEEPS_STORED};
+    }
+    switch (vary_select(&response->headers, &fetch->request.headers, &fetch->arena, selection)) {
+    case VARY_NONE:
+    case VARY_SOME:
+        return verdict;
+    case VARY_STAR:
+        return (struct store_verdict){.reason = REASON_VARY_STAR};
+    case VARY_LIMIT:
+        return (struct store_verdict){.reason = REASON_VARY_TOO_MUCH};
+    }
+    UNREACHABLE();
+}
+
+static void write_passed(struct buf *out, const struct headers *headers, struct span name)
+{
+    for (const struct header *field = headers_find(headers, name); field != NULL;
+         field = headers_find_next(headers, field)) {
+        write_field(out, field->name, field->value);
+    }
+}
+
+/* Opens the fill with what the head says. False: no memory. */
+static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, const struct freshness_inputs *inputs,
+                      const struct policy *policy, struct span selection)
+{
+    const struct http_response *response = &fetch->response;
+    struct buf fields, passed;
+
+    buf_init(&fields, FIELDS_LIMIT_BYTES);
+    buf_init(&passed, FIELDS_LIMIT_BYTES);
+    head_write(&response->headers, &fields);
+    write_passed(&passed, &response->headers, SPAN("Age"));
+    write_passed(&passed, &response->headers, SPAN("Cache-Status"));
+    if (!response_may_have_body(fetch->request.method, response->status) && response->status != 204) {
+        write_passed(&passed, &response->headers, SPAN("Content-Length"));
+    }
+    struct flight_head head = {
+        .status = response->status,
+        .fields = buf_span(&fields),
+        .passed = buf_span(&passed),
+        .selection = selection,
+        .rule = verdict->rule,
+        .record = {.status = response->status,
+                   .inputs = *inputs,
+                   .qualified_no_cache = inputs->directives.no_cache_fields.len > 0,
+                   .qualified_private = inputs->directives.private_fields.len > 0},
+        .length_known = response->framing.kind == FRAMING_LENGTH || response->framing.kind == FRAMING_NONE,
+        .body_len = response->framing.length,
+    };
+    flight_set_store_reason(fetch->flight, verdict->reason);
+    bool done = !fields.failed && !passed.failed &&
+                cache_fill_head(fetch->fill, &head, verdict->store, policy->max_object_bytes,
+                                uv_now(&fetch->worker->loop)) == ERR_OK;
+    buf_finish(&fields);
+    buf_finish(&passed);
+    return done;
+}
+
+static void final_head(struct fetch *fetch)
+{
+    struct http_response *response = &fetch->response;
+    struct worker *worker = fetch->worker;
+    struct buf selection;
+
+    fetch->response_ms = worker_now_ms();
+    fetch->reusable = connection_may_stay(response);
+    fetch->awaits_continue = false;
+    if (!forward_remove_hop_by_hop(&response->headers) || !add_missing_date(fetch)) {
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return;
+    }
+    if (policy_invalidates(fetch->request.method, response->status)) {
+        invalidate(fetch);
+    }
+    if (response->status == 304 && fetch->validating) {
+        validated(fetch);
+        return;
+    }
+    struct policy policy =
+        route_policy(worker->config, fetch->site, &fetch->request, response->status, &response->headers);
+    struct freshness_inputs inputs =
+        freshness_inputs_of(response, fetch->request_ms, fetch->response_ms, &fetch->arena);
+    buf_init(&selection, VARY_MAX_BYTES * 4);
+    struct store_verdict verdict = judge(fetch, &inputs, &policy, &selection);
+    bool opened = open_fill(fetch, &verdict, &inputs, &policy, buf_span(&selection));
+    buf_finish(&selection);
+    if (!opened) {
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return;
+    }
+    fetch->state = FETCH_BODY;
+    body_decoder_init(&fetch->decoder, &response->framing);
+    if (body_decoder_done(&fetch->decoder)) {
+        fetch->reusable = fetch->reusable && fetch->in.len == 0;
+        complete(fetch);
+        return;
+    }
+    take_body(fetch, buf_span(&fetch->in));
+}
+
+/* ---- 304 ---- */
+
+/* The record and head after the 304: times and directives come from what the stored head says now. */
+static bool freshened(struct fetch *fetch, const struct headers *merged, struct record *out_record,
+                      struct span *out_head)
+{
+    struct http_response as_stored = {.status = fetch->validate.stored.record.status};
+    const struct header *age = headers_find(&fetch->response.headers, SPAN("Age"));
+    struct buf fields;
+
+    buf_init(&fields, FIELDS_LIMIT_BYTES);
+    head_write(merged, &fields);
+    bool done = !fields.failed && arena_copy(&fetch->arena, buf_span(&fields), out_head) &&
+                headers_copy(&as_stored.headers, merged, &fetch->arena) &&
+                (age == NULL || headers_set(&as_stored.headers, SPAN("Age"), age->value));
+    buf_finish(&fields);
+    if (!done) {
+        return false;
+    }
+    *out_record = fetch->validate.stored.record;
+    out_record->inputs = freshness_inputs_of(&as_stored, fetch->request_ms, fetch->response_ms, &fetch->arena);
+    out_record->qualified_no_cache = out_record->inputs.directives.no_cache_fields.len > 0;
+    out_record->qualified_private = out_record->inputs.directives.private_fields.len > 0;
+    return true;
+}
+
+static void validated(struct fetch *fetch)
+{
+    struct headers stored, merged;
+    struct record record;
+    struct span head;
+
+    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
+        !head_not_modified_selects(&stored, &fetch->response.headers)) {
+        /* It speaks of something else (RFC 9111 §4.3.4): ask for the whole. */
+        fetch->validating = false;
+        cached_finish(fetch->worker->cache, &fetch->validate);
+        fetch_again(fetch);
+        return;
+    }
+    if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) ||
+        !freshened(fetch, &merged, &record, &head)) {
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return;
+    }
+    if (fetch->exchange != NULL) {
+        exchange_on_validated(fetch->exchange, &record, head);
+    }
+    cache_fill_validated(fetch->fill, &fetch->validate, &record, head);
+    if (record.inputs.directives.no_store || record.inputs.directives.is_private) {
+        cache_invalidate(fetch->worker->cache, &fetch->key); /* good for this request, not for another */
+    }
+    fetch->reusable = fetch->reusable && fetch->in.len == 0;
+    fetch_finish(fetch);
+}
+
+/* ---- bodies ---- */
+
+static void take_body(struct fetch *fetch, struct span bytes)
+{
+    while (bytes.len > 0 && !body_decoder_done(&fetch->decoder)) {
+        struct span piece;
+        enum err error = body_decoder_feed(&fetch->decoder, &bytes, &piece);
+        if (error != ERR_OK) {
+            broken(fetch, error);
+            return;
+        }
+        if (piece.len > 0 && cache_fill_append(fetch->fill, piece) != ERR_OK) {
+            fetch_fail(fetch, ERR_NO_MEMORY);
+            return;
+        }
+    }
+    if (body_decoder_done(&fetch->decoder)) {
+        fetch->reusable = fetch->reusable && bytes.len == 0; /* what follows a complete response is not the next one */
+        complete(fetch);
+        return;
+    }
+    fetch_read_on(fetch);
+}
+
+static void complete(struct fetch *fetch)
+{
+    struct headers trailers;
+    struct buf lines;
+
+    headers_init(&trailers, &fetch->arena);
+    enum err error = body_decoder_trailers(&fetch->decoder, &trailers);
+    if (error != ERR_OK) {
+        broken(fetch, error);
+        return;
+    }
+    buf_init(&lines, FIELDS_LIMIT_BYTES);
+    write_fields(&lines, &trailers);
+    cache_fill_complete(fetch->fill, lines.failed ? (struct span){NULL, 0} : buf_span(&lines));
+    buf_finish(&lines);
+    fetch_finish(fetch);
+}
+
+/* Not HTTP as we read it: the connection is of no use, and the clients get a 502. */
+static void broken(struct fetch *fetch, enum err detail)
+{
+    log_warn("origin speaks badly origin=%s error=%s", fetch_origin_text(fetch), err_name(detail));
+    fetch_fail(fetch, detail == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_BAD_RESPONSE);
+}

@@ -1,0 +1,130 @@
+/* listener.c: accepting on one socket, on one worker.
+ *
+ * Happy path: libuv accepts; client_accept takes each connection over.
+ * Failures:   - descriptors run out: libuv accepts with a descriptor kept in reserve and closes what waits, so that the
+ *               queue does not spin; we are not told. When that is not possible either we are: pause.
+ *             - client_accept fails (no memory): that connection is closed; pause.
+ * A pause closes the handle but not the socket (the handle has a duplicate of its descriptor) and opens it again after
+ * 100 ms: connections wait in the kernel's queue meanwhile. There is no other way: libuv would go on accepting for as
+ * long as the handle is open, in a loop that never returns while descriptors are short. */
+#include "proxy/listener.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "http/check.h"
+#include "proxy/client.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+enum {
+    PAUSE_MS = 100,
+    BACKLOG = 4096, /* said again by uv_listen; as in listener_open.c */
+};
+
+static int open_handle(struct listener *listener);
+static void pause_accepting(struct listener *listener, enum err error);
+static void on_connection(uv_stream_t *stream, int status);
+static void on_retry(uv_timer_t *timer);
+static void on_handle_closed(uv_handle_t *handle);
+
+enum err listener_start(struct listener *listener, struct worker *worker, const struct address *address, int fd)
+{
+    *listener = (struct listener){.worker = worker, .kind = address->kind, .fd = fd};
+    REQUIRE(uv_timer_init(&worker->loop, &listener->retry) == 0);
+    listener->retry.data = listener;
+    listener->state = LISTENER_ACCEPTING;
+    int error = open_handle(listener);
+    if (error < 0) {
+        listener_close(listener);
+    }
+    return err_from_uv(error);
+}
+
+void listener_close(struct listener *listener)
+{
+    if (listener->state == LISTENER_NONE || listener->state == LISTENER_CLOSED) {
+        return;
+    }
+    if (listener->state == LISTENER_ACCEPTING && listener->handle_open) {
+        uv_close(&listener->u.handle, on_handle_closed);
+    }
+    listener->state = LISTENER_CLOSED;
+    uv_close((uv_handle_t *)&listener->retry, NULL);
+    close(listener->fd);
+}
+
+/* A libuv code. On failure the handle is being closed, or was not opened. */
+static int open_handle(struct listener *listener)
+{
+    uv_loop_t *loop = &listener->worker->loop;
+    bool is_unix = listener->kind == ADDRESS_UNIX;
+    int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return UV_EMFILE;
+    }
+    REQUIRE((is_unix ? uv_pipe_init(loop, &listener->u.pipe, 0) : uv_tcp_init(loop, &listener->u.tcp)) == 0);
+    listener->u.handle.data = listener;
+    listener->handle_open = true;
+    int error = is_unix ? uv_pipe_open(&listener->u.pipe, fd) : uv_tcp_open(&listener->u.tcp, fd);
+    if (error < 0) {
+        close(fd);
+    } else {
+        error = uv_listen(&listener->u.stream, BACKLOG, on_connection);
+    }
+    return error;
+}
+
+static void pause_accepting(struct listener *listener, enum err error)
+{
+    if (!listener->complained) {
+        log_warn("accepting pauses error=%s", err_name(error));
+        listener->complained = true;
+    }
+    if (listener->handle_open) {
+        uv_close(&listener->u.handle, on_handle_closed);
+    }
+    listener->state = LISTENER_PAUSED;
+    REQUIRE(uv_timer_start(&listener->retry, on_retry, PAUSE_MS, 0) == 0);
+}
+
+static void on_connection(uv_stream_t *stream, int status) /* uv_connection_cb */
+{
+    struct listener *listener = stream->data;
+    enum err error = err_from_uv(status);
+
+    if (listener->state != LISTENER_ACCEPTING) {
+        return;
+    }
+    if (error == ERR_OK) {
+        error = client_accept(listener->worker, stream);
+    }
+    if (error == ERR_OK) {
+        listener->complained = false;
+    } else if (listener->state == LISTENER_ACCEPTING) {
+        pause_accepting(listener, error);
+    }
+}
+
+static void on_retry(uv_timer_t *timer) /* uv_timer_cb */
+{
+    struct listener *listener = timer->data;
+
+    if (listener->handle_open) { /* its close callback comes before the next turn of the loop */
+        REQUIRE(uv_timer_start(timer, on_retry, PAUSE_MS, 0) == 0);
+        return;
+    }
+    listener->state = LISTENER_ACCEPTING;
+    int error = open_handle(listener);
+    if (error < 0) {
+        pause_accepting(listener, err_from_uv(error));
+    }
+}
+
+static void on_handle_closed(uv_handle_t *handle) /* uv_close_cb */
+{
+    struct listener *listener = handle->data;
+
+    listener->handle_open = false;
+}

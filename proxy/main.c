@@ -1,0 +1,143 @@
+/* main.c: the command line to the command. */
+#include <signal.h>
+#include <stdio.h>
+
+#include "proxy/config.h"
+#include "proxy/demo.h"
+#include "proxy/log.h"
+#include "proxy/options.h"
+#include "proxy/server.h"
+
+enum {
+    EXIT_OK = 0,
+    EXIT_BAD_SETTINGS = 2,
+    ERROR_MAX_BYTES = 4096,
+    HELP_MAX_BYTES = 16384,
+    DEMO_ARENA_BYTES = 4096,
+};
+
+static const char demo_listen_default[] = "127.0.0.1:8081";
+static const char demo_delay_default[] = "400ms";
+enum { DEMO_DELAY_MAX_MS = 60000 };
+
+static int fail(const struct buf *error)
+{
+    fprintf(stderr, "larder: %.*s\n", SPAN_ARG(buf_span(error)));
+    return EXIT_BAD_SETTINGS;
+}
+
+/* A line that begins with the file's name stays so: "FILE:LINE:COLUMN: " is what editors and people look for. */
+static int fail_config(const char *file, const struct buf *error)
+{
+    if (file == NULL || !span_starts_with(buf_span(error), span_of(file))) {
+        return fail(error);
+    }
+    fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(error)));
+    return EXIT_BAD_SETTINGS;
+}
+
+static int serve(const struct options *options, struct buf *error)
+{
+    struct config_flags flags = options_config_flags(options);
+    struct config *config = config_load(&flags, error);
+
+    if (config == NULL) {
+        return fail_config(flags.file, error);
+    }
+    log_set_level(config->server.log_level);
+    int status = server_run(config);
+    config_destroy(config);
+    return status;
+}
+
+static int check(const struct options *options, struct buf *error)
+{
+    struct config_flags flags = {.file = options->config.file};
+    struct config *config = config_load(&flags, error);
+    size_t rules = 0;
+
+    if (config == NULL) {
+        return fail_config(flags.file, error);
+    }
+    for (size_t i = 0; i < config->site_count; i++) {
+        rules += config->sites[i].rule_count;
+    }
+    printf("%s: ok, %zu site%s, %zu rule%s\n", config->file, config->site_count, config->site_count == 1 ? "" : "s",
+           rules, rules == 1 ? "" : "s");
+    config_destroy(config);
+    return EXIT_OK;
+}
+
+static int demo(const struct options *options, struct buf *error)
+{
+    const char *listen = options->listen_count > 0 ? options->listen[options->listen_count - 1] : demo_listen_default;
+    const char *delay = options->delay != NULL ? options->delay : demo_delay_default;
+    struct demo_options demo_options = {.hints_url = options->hints};
+    struct arena arena;
+    int status;
+
+    arena_init(&arena, DEMO_ARENA_BYTES);
+    if (!config_parse_address(span_of(listen), &arena, &demo_options.listen) ||
+        demo_options.listen.kind != ADDRESS_IP) {
+        buf_format(error, "--listen: expected an address such as \"127.0.0.1:8081\", found %s",
+                   log_quoted(span_of(listen)).text);
+        status = fail(error);
+    } else if (!config_parse_duration(span_of(delay), &demo_options.delay_ms) ||
+               demo_options.delay_ms > DEMO_DELAY_MAX_MS) {
+        buf_format(error, "--delay: expected a duration up to 1m such as \"400ms\", found %s",
+                   log_quoted(span_of(delay)).text);
+        status = fail(error);
+    } else {
+        status = demo_run(&demo_options);
+    }
+    arena_finish(&arena);
+    return status;
+}
+
+static int help(enum command about)
+{
+    struct buf text;
+
+    buf_init(&text, HELP_MAX_BYTES);
+    options_write_help(about, &text);
+    printf("%.*s", SPAN_ARG(buf_span(&text)));
+    buf_finish(&text);
+    return EXIT_OK;
+}
+
+static int run(const struct options *options, struct buf *error)
+{
+    switch (options->command) {
+    case COMMAND_SERVE:
+        return serve(options, error);
+    case COMMAND_DEMO:
+        return demo(options, error);
+    case COMMAND_CHECK:
+        return check(options, error);
+    case COMMAND_VERSION:
+        printf("larder %s\n", LARDER_VERSION);
+        return EXIT_OK;
+    case COMMAND_HELP:
+        return help(options->help_about);
+    case COMMAND_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct buf error;
+    int status;
+
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of the write, not of the process */
+    buf_init(&error, ERROR_MAX_BYTES);
+    if (options_parse(argc, (const char *const *)argv, &options, &error)) {
+        status = run(&options, &error);
+    } else {
+        status = fail(&error);
+    }
+    buf_finish(&error);
+    return status;
+}

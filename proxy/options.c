@@ -1,0 +1,253 @@
+#include "proxy/options.h"
+
+#include <string.h>
+
+#include "proxy/log.h"
+#include "proxy/suggest.h"
+
+struct flag {
+    const char *name;
+    enum command command;
+    size_t offset;     /* of a const char * in struct options; unused for --listen, which repeats */
+    const char *value; /* what follows, for the help */
+    const char *text;
+};
+
+static const char listen_name[] = "--listen";
+
+static const struct flag flags[] = {
+    {"--config", COMMAND_SERVE, offsetof(struct options, config.file), "FILE",
+     "read settings from a TOML file; flags override it"},
+    {listen_name, COMMAND_SERVE, 0, "ADDR", "where to listen, may be repeated (127.0.0.1:8080)"},
+    {"--origin", COMMAND_SERVE, offsetof(struct options, config.origin), "URL",
+     "the origin, http://HOST[:PORT], of every host not in the file"},
+    {"--cache-dir", COMMAND_SERVE, offsetof(struct options, config.cache_dir), "DIR",
+     "where the cache lies (larder-cache)"},
+    {"--cache-size", COMMAND_SERVE, offsetof(struct options, config.cache_size), "SIZE",
+     "how large it may become, such as 512MiB (1GiB)"},
+    {"--workers", COMMAND_SERVE, offsetof(struct options, config.workers), "N",
+     "threads that serve clients (one a core)"},
+    {"--profile", COMMAND_SERVE, offsetof(struct options, config.profile), "safe|rfc",
+     "how far to trust the letter of RFC 9111 (safe)"},
+    {"--access-log", COMMAND_SERVE, offsetof(struct options, config.access_log), "PATH|-|off",
+     "one line a request, - is standard output (off)"},
+    {"--log-level", COMMAND_SERVE, offsetof(struct options, config.log_level), "LEVEL",
+     "error, warn, info or debug (info)"},
+    {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
+    {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
+     "wait this long before each response (400ms)"},
+    {"--hints", COMMAND_DEMO, offsetof(struct options, hints), "URL",
+     "print what to try at the larder that listens there"},
+};
+
+static const struct {
+    const char *name;
+    const char *arguments;
+    const char *summary;
+    const char *details;
+} commands[COMMAND_COUNT] = {
+    [COMMAND_SERVE] = {"serve", "[FLAG VALUE]...", "start the proxy",
+                       "Without a file, --origin is all it needs:\n"
+                       "  larder serve --origin http://127.0.0.1:3000\n"
+                       "\n"
+                       "ADDR is 127.0.0.1:8080, :8080 (every address), [::1]:8080 or unix:/path; port 0 picks a free "
+                       "one and says which.\n"
+                       "SIZE is a number of bytes or one with KiB, MiB, GiB, TiB, KB, MB, GB or TB.\n"
+                       "Every other setting is in the file; config.example.toml lists all of them.\n"
+                       "SIGTERM and SIGINT: stops accepting, finishes what runs, exits with 0.\n"},
+    [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
+                      "DURATION is a number with ms, s, m, h or d.\n"},
+    [COMMAND_CHECK] = {"check", "FILE", "say whether a configuration file is right, without starting",
+                       "Prints one line: what the file holds, or where the first mistake is. Exits with 0 or 2.\n"},
+    [COMMAND_VERSION] = {"version", "", "print the version", ""},
+    [COMMAND_HELP] = {"help", "[COMMAND]", "explain a command", ""},
+};
+
+static bool is_command(const char *word, enum command *out_command)
+{
+    for (enum command command = 0; command < COMMAND_COUNT; command++) {
+        if (strcmp(word, commands[command].name) == 0) {
+            *out_command = command;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "larder: unknown command "srve", did you mean serve? (larder help)" */
+static bool fail_unknown_command(const char *word, struct buf *error)
+{
+    buf_format(error, "unknown command %s, ", log_quoted(span_of(word)).text);
+    for (enum command command = 0; command < COMMAND_COUNT; command++) {
+        if (suggest_is_near(span_of(word), span_of(commands[command].name))) {
+            buf_format(error, "did you mean %s? (larder help)", commands[command].name);
+            return false;
+        }
+    }
+    buf_add_text(error, "expected serve, demo, check, version or help (larder help)");
+    return false;
+}
+
+static bool fail_unknown_flag(enum command command, struct span name, struct buf *error)
+{
+    buf_format(error, "%s: unknown flag %s", commands[command].name, log_quoted(name).text);
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (flags[i].command == command && suggest_is_near(name, span_of(flags[i].name))) {
+            buf_format(error, ", did you mean %s?", flags[i].name);
+            break;
+        }
+    }
+    buf_format(error, " (larder help %s)", commands[command].name);
+    return false;
+}
+
+static const struct flag *find_flag(enum command command, struct span name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (flags[i].command == command && span_equal(name, span_of(flags[i].name))) {
+            return &flags[i];
+        }
+    }
+    return NULL;
+}
+
+/* The last of a repeated flag counts; each --listen adds one. */
+static bool store_value(struct options *options, const struct flag *flag, const char *value, struct buf *error)
+{
+    if (flag->name != listen_name) {
+        *(const char **)(void *)((char *)options + flag->offset) = value;
+        return true;
+    }
+    if (options->listen_count == OPTIONS_LISTEN_MAX) {
+        buf_format(error, "%s: expected at most %d of them", listen_name, OPTIONS_LISTEN_MAX);
+        return false;
+    }
+    options->listen[options->listen_count++] = value;
+    return true;
+}
+
+/* Reads one flag at `*index` and moves to the last word it took. */
+static bool parse_flag(struct options *options, int argc, const char *const *argv, int *index, struct buf *error)
+{
+    const char *word = argv[*index];
+    const char *equals = strchr(word, '=');
+    struct span name = {word, equals != NULL ? (size_t)(equals - word) : strlen(word)};
+    const struct flag *flag = find_flag(options->command, name);
+
+    if (flag == NULL) {
+        return fail_unknown_flag(options->command, name, error);
+    }
+    if (equals == NULL && *index + 1 >= argc) {
+        buf_format(error, "%s: expected %s behind it (larder help %s)", flag->name, flag->value,
+                   commands[options->command].name);
+        return false;
+    }
+    return store_value(options, flag, equals != NULL ? equals + 1 : argv[++*index], error);
+}
+
+/* A word that is no flag: the file to check, the command to explain. */
+static bool parse_word(struct options *options, const char *word, struct buf *error)
+{
+    if (options->command == COMMAND_CHECK && options->config.file == NULL) {
+        options->config.file = word;
+        return true;
+    }
+    if (options->command == COMMAND_HELP && options->help_about == COMMAND_HELP) {
+        return is_command(word, &options->help_about) || fail_unknown_command(word, error);
+    }
+    buf_format(error, "%s: unexpected %s (larder help %s)", commands[options->command].name,
+               log_quoted(span_of(word)).text, commands[options->command].name);
+    return false;
+}
+
+static bool is_help_flag(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static bool parse_arguments(struct options *options, int argc, const char *const *argv, struct buf *error)
+{
+    for (int i = 2; i < argc; i++) {
+        if (is_help_flag(argv[i])) {
+            options->help_about = options->command;
+            options->command = COMMAND_HELP;
+            return true;
+        }
+        bool is_flag = argv[i][0] == '-' && argv[i][1] != '\0';
+        if (is_flag ? !parse_flag(options, argc, argv, &i, error) : !parse_word(options, argv[i], error)) {
+            return false;
+        }
+    }
+    if (options->command == COMMAND_CHECK && options->config.file == NULL) {
+        buf_add_text(error, "check: expected a file (larder help check)");
+        return false;
+    }
+    return true;
+}
+
+bool options_parse(int argc, const char *const *argv, struct options *out_options, struct buf *out_error)
+{
+    struct options options = {.help_about = COMMAND_HELP};
+
+    if (argc < 2) {
+        buf_add_text(out_error, "expected a command: serve, demo, check, version or help (larder help)");
+        return false;
+    }
+    if (is_help_flag(argv[1])) {
+        options.command = COMMAND_HELP;
+    } else if (strcmp(argv[1], "--version") == 0) {
+        options.command = COMMAND_VERSION;
+    } else if (!is_command(argv[1], &options.command)) {
+        return fail_unknown_command(argv[1], out_error);
+    }
+    if (!parse_arguments(&options, argc, argv, out_error)) {
+        return false;
+    }
+    *out_options = options;
+    return true;
+}
+
+struct config_flags options_config_flags(const struct options *options)
+{
+    struct config_flags flags_given = options->config;
+
+    flags_given.listen = options->listen;
+    flags_given.listen_count = options->listen_count;
+    return flags_given;
+}
+
+static void write_command_help(enum command about, struct buf *out)
+{
+    bool has_flags = false;
+
+    buf_format(out, "larder %s%s%s: %s\n\n", commands[about].name, commands[about].arguments[0] != '\0' ? " " : "",
+               commands[about].arguments, commands[about].summary);
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (flags[i].command == about) {
+            char head[40];
+            (void)snprintf(head, sizeof head, "%s %s", flags[i].name, flags[i].value);
+            buf_format(out, "  %-24s  %s\n", head, flags[i].text);
+            has_flags = true;
+        }
+    }
+    if (has_flags) {
+        buf_add_byte(out, '\n');
+    }
+    buf_add_text(out, commands[about].details);
+}
+
+void options_write_help(enum command about, struct buf *out)
+{
+    if (about != COMMAND_HELP) {
+        write_command_help(about, out);
+        return;
+    }
+    buf_add_text(out, "larder: a caching reverse proxy\n\n");
+    for (enum command command = 0; command < COMMAND_COUNT; command++) {
+        char head[40];
+        (void)snprintf(head, sizeof head, "%s %s", commands[command].name, commands[command].arguments);
+        buf_format(out, "  larder %-22s  %s\n", head, commands[command].summary);
+    }
+    buf_add_text(out, "\nTo start: larder serve --origin http://127.0.0.1:3000\n"
+                      "Exit status: 0 after an orderly end, 2 when the command line or the configuration is wrong.\n");
+}

@@ -1,0 +1,34 @@
+/* options.h: the command line.
+ *
+ * `larder COMMAND [FLAG...]`; a flag's value follows it or stands behind `=`. Texts borrow from argv. Threads: one.
+ * Errors: one line that names the flag and says where help is. */
+#ifndef PROXY_OPTIONS_H
+#define PROXY_OPTIONS_H
+
+#include "proxy/config.h"
+
+enum command { COMMAND_SERVE, COMMAND_DEMO, COMMAND_CHECK, COMMAND_VERSION, COMMAND_HELP, COMMAND_COUNT };
+
+enum { OPTIONS_LISTEN_MAX = 16 };
+
+struct options {
+    enum command command;
+    enum command help_about; /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
+    struct config_flags
+        config; /* COMMAND_SERVE; of COMMAND_CHECK only `file`. `listen` is NULL: see options_config_flags */
+    const char *listen[OPTIONS_LISTEN_MAX];
+    size_t listen_count;
+    const char *delay; /* COMMAND_DEMO */
+    const char *hints; /* COMMAND_DEMO */
+};
+
+/* False with one line (no newline) in `out_error`; exit status 2 is customary. */
+bool options_parse(int argc, const char *const *argv, struct options *out_options, struct buf *out_error);
+
+/* The flags that configure larder, `listen` among them; borrows from `options`. */
+struct config_flags options_config_flags(const struct options *options);
+
+/* What `larder help [COMMAND]` prints. */
+void options_write_help(enum command about, struct buf *out);
+
+#endif

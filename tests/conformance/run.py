@@ -1,0 +1,244 @@
+#!/usr/bin/python3
+"""Runs the public HTTP cache tests (npm package http-cache-tests) against larder and compares with expected.json.
+
+    tests/conformance/run.py            fails when a test does worse than expected, or when README.md does not show the table
+    tests/conformance/run.py --write    writes expected.json and the table in README.md from this run
+    tests/conformance/run.py ID         runs one test and shows its requests and responses
+
+larder runs with `--profile rfc`. expected.json lists every required and optimal test that does not pass, each with the reason why that is
+right, and the answer to every behaviour test. Only a required or optimal test that fails without being listed counts as a failure.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LARDER = Path(os.environ.get("LARDER", ROOT / "build" / "larder"))
+INSTALLED = ROOT / "build" / "node-conformance"
+SUITE = INSTALLED / "node_modules" / "http-cache-tests"
+EXPECTED = HERE / "expected.json"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- conformance -->", "<!-- /conformance -->"
+
+PASS = "pass"
+
+
+def install():
+    """The suite as npm installs it from the lock file, once."""
+    stamp = INSTALLED / "installed-lock.json"
+    lock = (HERE / "package-lock.json").read_bytes()
+    if stamp.exists() and stamp.read_bytes() == lock:
+        return
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, INSTALLED)
+    shutil.copytree(HERE / "no-npm", INSTALLED / "no-npm", dirs_exist_ok=True)
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=INSTALLED, check=True, timeout=300)
+    stamp.write_bytes(lock)
+
+
+def list_suites():
+    done = subprocess.run(["node", HERE / "list.mjs", SUITE], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def free_port():
+    with socket.create_server(("", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def wait_for(port, process, name):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"{name} does not listen on port {port}")
+
+
+def run_suite(one=""):
+    """One run of the whole suite (or of one test): its output."""
+    directory = Path(tempfile.mkdtemp(prefix="larder-conformance-"))
+    origin_port, port = free_port(), free_port()
+    # The settings come from the environment, as if npm had started the programs.
+    settings = {**os.environ, "NODE_NO_WARNINGS": "1", "npm_config_protocol": "http", "npm_config_port": str(origin_port),
+                "npm_config_pidfile": str(directory / "server.pid"), "npm_config_base": f"http://127.0.0.1:{port}", "npm_config_id": one,
+                "npm_package_config_id": ""}
+    started = []
+    try:
+        with open(directory / "origin.log", "wb") as log, open(directory / "larder.log", "wb") as errors:
+            started.append(subprocess.Popen(["node", "server/server.mjs"], cwd=SUITE, env=settings, stdout=log, stderr=log))
+            wait_for(origin_port, started[0], "the suite's origin")
+            started.append(subprocess.Popen([LARDER, "serve", "--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin_port}",
+                                             "--cache-dir", directory / "cache", "--profile", "rfc", "--access-log", "off"], stderr=errors))
+            wait_for(port, started[1], "larder")
+            done = subprocess.run(["node", "cli.mjs"], cwd=SUITE, env=settings, check=True, capture_output=True, text=True, timeout=600)
+        if started[1].poll() is not None:
+            raise SystemExit(f"larder ended with {started[1].returncode}:\n{(directory / 'larder.log').read_text(errors='replace')}")
+        return done.stdout
+    finally:
+        for process in reversed(started):
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def results_of(suites, raw):
+    """{id: (outcome, message)}: pass, fail, or what kept the test from saying anything; yes or no for behaviour tests."""
+    kinds = {test["id"]: test for suite in suites for test in suite["tests"]}
+    outcomes = {}
+
+    def outcome(name):
+        if name in outcomes:
+            return outcomes[name]
+        test, result = kinds[name], raw.get(name)
+        check = test["kind"] == "check"
+        if result is None:
+            value = ("untested", "")
+        elif any(outcome(other)[0] not in (PASS, "yes") for other in test["depends_on"]):
+            value = ("dependency", "a test that this one builds on does not pass")
+        elif result is True:
+            value = ("yes" if check else PASS, "")
+        elif result[0] == "Setup":
+            value = ("retry" if result[1] == "retry" else "setup", result[1])
+        elif check:
+            value = ("no", result[1])
+        else:
+            value = ("fail", f"{result[0]}: {result[1]}" if result[0] != "Assertion" else result[1])
+        outcomes[name] = value
+        return value
+
+    for name in kinds:
+        outcome(name)
+    return outcomes
+
+
+def table(suites, expected):
+    """The Markdown table of what is expected, by category."""
+    lines = ["| category | required | optimal | behaviour |", "| --- | ---: | ---: | ---: |"]
+    sums = {"required": [0, 0], "optimal": [0, 0], "check": [0, 0]}
+
+    def cell(passed, total):
+        return f"{passed}/{total}" if total else ""
+
+    for suite in suites:
+        cells = []
+        for kind in sums:
+            names = [test["id"] for test in suite["tests"] if test["kind"] == kind]
+            if kind == "check":
+                passed = sum(expected["behaviour"].get(name) == "yes" for name in names)
+            else:
+                passed = sum(name not in expected["not_passing"] for name in names)
+            sums[kind][0] += passed
+            sums[kind][1] += len(names)
+            cells.append(cell(passed, len(names)))
+        lines.append(f"| {suite['name']} | {' | '.join(cells)} |")
+    lines.append("| **all** | " + " | ".join(f"**{cell(*sums[kind])}**" for kind in sums) + " |")
+    return "\n".join(lines)
+
+
+def readme_with(text, new_table):
+    begin, end = text.find(BEGIN), text.find(END)
+    if begin < 0 or end < begin:
+        return None
+    return text[: begin + len(BEGIN)] + "\n" + new_table + "\n" + text[end:]
+
+
+def load_expected():
+    if EXPECTED.exists():
+        return json.loads(EXPECTED.read_text(encoding="utf-8"))
+    return {"not_passing": {}, "behaviour": {}}
+
+
+def write(suites, results, expected):
+    old = expected["not_passing"]
+    kinds = {test["id"]: test["kind"] for suite in suites for test in suite["tests"]}
+    new = {"not_passing": {}, "behaviour": {}}
+    for name in sorted(kinds):
+        outcome, message = results[name]
+        if kinds[name] == "check":
+            new["behaviour"][name] = outcome
+        elif outcome != PASS:
+            reason = old.get(name, {}).get("reason", "")
+            new["not_passing"][name] = {"kind": kinds[name], "outcome": outcome, "message": re.sub(r"[0-9a-f-]{36}", "UUID", message), "reason": reason}
+            if not reason:
+                print(f"{name}: give a reason in {EXPECTED.relative_to(ROOT)} ({outcome}: {message})")
+    EXPECTED.write_text(json.dumps(new, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if README.exists():
+        text = readme_with(README.read_text(encoding="utf-8"), table(suites, new))
+        if text is None:
+            print(f"README.md has no {BEGIN} and {END}")
+        else:
+            README.write_text(text, encoding="utf-8")
+
+
+def worse(suites, results, expected):
+    """Required and optimal tests that fail and are not expected to."""
+    return {test["id"]: results[test["id"]] for suite in suites for test in suite["tests"]
+            if test["kind"] != "check" and results[test["id"]][0] != PASS and test["id"] not in expected["not_passing"]}
+
+
+def compare(suites, results, expected):
+    """Prints what differs; the number of failures."""
+    failures = 0
+    bad = worse(suites, results, expected)
+    if bad:
+        print("once more, in case something outside disturbed the run:", ", ".join(bad))
+        again = results_of(suites, json.loads(run_suite()))
+        bad = {name: value for name, value in worse(suites, again, expected).items() if name in bad}
+    for name, (outcome, message) in bad.items():
+        print(f"FAILED {name}: {outcome}: {message}")
+        failures += 1
+    for name, entry in expected["not_passing"].items():
+        if not entry.get("reason"):
+            print(f"FAILED {name}: expected not to pass, without a reason")
+            failures += 1
+        if results.get(name, ("",))[0] == PASS:
+            print(f"better than expected: {name} passes (--write takes that over)")
+    for name, answer in expected["behaviour"].items():
+        if results.get(name, ("",))[0] != answer:
+            print(f"behaviour changed: {name} was {answer}, is {results.get(name, ('gone',))[0]}")
+    shown = README.read_text(encoding="utf-8") if README.exists() else ""
+    if readme_with(shown, table(suites, expected)) != shown:
+        print("FAILED README.md does not show the expected results; run tests/conformance/run.py --write")
+        failures += 1
+    return failures
+
+
+def main():
+    install()
+    arguments = sys.argv[1:]
+    if arguments and arguments != ["--write"]:
+        print(run_suite(arguments[0]))
+        return 0
+    suites = list_suites()
+    started = time.monotonic()
+    results = results_of(suites, json.loads(run_suite()))
+    print(f"{len(results)} tests in {time.monotonic() - started:.0f} s")
+    expected = load_expected()
+    if arguments:
+        write(suites, results, expected)
+        expected = load_expected()
+    print(table(suites, expected))
+    failures = compare(suites, results, expected)
+    total = sum(test["kind"] != "check" for suite in suites for test in suite["tests"])
+    print(f"{total - failures} as expected, {failures} not")
+    if "LARDER_COUNTS" in os.environ:
+        Path(os.environ["LARDER_COUNTS"]).write_text(f"{max(total - failures, 0)} {failures}\n", encoding="utf-8")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

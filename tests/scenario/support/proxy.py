@@ -1,0 +1,149 @@
+"""The real larder as a process."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+from .wire import TIMEOUT, wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+LARDER = Path(os.environ.get("LARDER", ROOT / "build" / "larder"))
+
+REPORTS = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|REQUIRE|UNREACHABLE|Assertion .* failed|SUMMARY: \w+Sanitizer")
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:exitcode=98:abort_on_error=0:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=97",
+    "TSAN_OPTIONS": f"exitcode=96:halt_on_error=0:second_deadlock_stack=1",
+}
+
+
+def run_larder(*arguments, timeout=TIMEOUT, cwd=None):
+    """Runs larder to its end: (exit code, standard output, standard error)."""
+    done = subprocess.run([LARDER, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, cwd=cwd,
+                          env={**os.environ, **SANITIZERS}, check=False)
+    assert not REPORTS.search(done.stderr), done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+class Proxy:
+    """One larder with its own cache directory. `listen`: addresses for --listen, besides what `config` says."""
+
+    def __init__(self, directory, origin=None, config=None, flags=(), listen=("127.0.0.1:0",), cache_dir=None):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.cache_dir = Path(cache_dir or self.directory / "cache")
+        self.log_path = self.directory / "access.log"
+        self.command = [str(LARDER), "serve", "--cache-dir", str(self.cache_dir)]
+        for address in listen:
+            self.command += ["--listen", address]
+        if origin is not None:
+            self.command += ["--origin", origin if isinstance(origin, str) else origin.url]
+        if config is not None:
+            file = self.directory / "larder.toml"
+            file.write_text(config, encoding="utf-8")
+            self.command += ["--config", str(file)]
+        self.command += [str(flag) for flag in flags]
+        if "--access-log" not in self.command:
+            self.command += ["--access-log", "off"]
+        self.process = None
+        self.lines = []  # of standard error, over all starts
+        self.addresses = []  # as logged: "127.0.0.1:43211", "unix:/path"
+        self.reader = None
+        self.clients = []
+        self.before_stop = []  # functions
+
+    # --- life -------------------------------------------------------------------------------------------------------------------
+
+    def start(self):
+        assert self.process is None
+        self.addresses = []
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
+                                        cwd=self.directory, env={**os.environ, **SANITIZERS})
+        self.reader = threading.Thread(target=self.read_stderr, args=(self.process,), daemon=True)
+        self.reader.start()
+        want = sum(1 for argument in self.command if argument == "--listen") or 1
+        wait_until(lambda: len(self.addresses) >= want or self.process.poll() is not None, "larder to listen")
+        assert len(self.addresses) >= want, f"larder ended with {self.process.returncode}:\n{self.stderr}"
+        return self
+
+    def read_stderr(self, process):
+        for line in process.stderr:
+            match = re.search(r"\blistening\b.*\baddress=(\S+)", line)
+            if match:
+                self.addresses.append(match.group(1).strip('"'))
+            self.lines.append(line)
+
+    def stop(self):
+        """SIGTERM; the exit must be clean, and no sanitizer may have complained."""
+        if self.process is None:
+            return
+        for function in self.before_stop:
+            function()
+        self.close_clients()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(2 * TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            self.process = None
+            raise AssertionError(f"larder did not end on SIGTERM:\n{self.stderr}") from None
+        self.process = None
+        self.reader.join(TIMEOUT)
+        self.check_reports()
+        assert code == 0, f"larder ended with {code}:\n{self.stderr}"
+
+    def kill9(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        self.reader.join(TIMEOUT)
+        self.close_clients()
+        self.check_reports()
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def close_clients(self):
+        for client in self.clients:
+            client.close()
+
+    def check_reports(self):
+        assert not REPORTS.search(self.stderr), f"larder complained:\n{self.stderr}"
+
+    # --- facts ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self):
+        """Where clients connect: (host, port), or the path of a unix socket."""
+        first = self.addresses[0]
+        if first.startswith("unix:"):
+            return first[5:]
+        host, _, port = first.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def port(self):
+        return self.address[1]
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def stderr(self):
+        return "".join(self.lines)
+
+    def status(self, name):
+        """A line of /proc/PID/status, in bytes where it is in kB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith(name + ":"):
+                words = line.split()
+                return int(words[1]) * (1024 if words[-1] == "kB" else 1)
+        raise KeyError(name)

@@ -1,0 +1,581 @@
+"""Forwarding: what goes to the origin and what comes back, before any caching matters."""
+
+import re
+import socket
+import time
+
+import pytest
+from support.client import Client
+from support.wire import TIMEOUT, Malformed, Reader, wait_until
+
+NO_STORE = {"Cache-Control": "no-store"}
+HTTP_DATE = re.compile(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$")
+
+
+# --- methods ------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "REPORT", "M-SEARCH", "PURGE", "LINK"])
+def test_methods_reach_the_origin(origin, client, method):
+    origin.expect(f"{method} /thing?x=1").reply(200, NO_STORE, b"done")
+    client.request(method, "/thing?x=1").expect(200, body=b"done", cache="!hit")
+
+
+@pytest.mark.parametrize("method", ["FROB", "X-Anything!", "QUERY"])
+def test_unknown_methods_are_passed_on(origin, client, method):
+    origin.expect(f"{method} /thing", body=b"question").reply(200, NO_STORE, b"answer")
+    client.request(method, "/thing", body=b"question").expect(200, body=b"answer", cache="fwd=method")
+
+
+def test_methods_are_case_sensitive(origin, client):
+    origin.expect("get /thing").reply(405, NO_STORE, b"no")
+    client.request("get", "/thing").expect(405, cache="fwd=method")
+
+
+def test_options_of_the_whole_server(origin, client):
+    origin.expect("OPTIONS *").reply(204, {"Allow": "GET, HEAD"})
+    client.request("OPTIONS", "*").expect(204, headers={"Allow": "GET, HEAD"})
+
+
+@pytest.mark.parametrize("method, target", [("TRACE", "/"), ("CONNECT", "example.com:443"), ("CONNECT", "/")])
+def test_trace_and_connect_are_refused(origin, client, method, target):
+    response = client.request(method, target)
+    assert response.status in (400, 405, 501), response
+    assert origin.count() == 0
+
+
+def test_head_has_no_body(origin, client):
+    origin.expect("HEAD /a").reply(200, {"Content-Length": "1000", **NO_STORE})
+    client.head("/a").expect(200, body=b"", headers={"Content-Length": "1000"})
+    origin.expect("GET /b").reply(200, NO_STORE, b"next")
+    client.get("/b").expect(200, body=b"next")
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 206, 299, 300, 302, 307, 308, 400, 401, 404, 418, 451, 499, 500, 501, 502, 503, 599])
+def test_statuses_come_back(origin, client, status):
+    origin.expect("GET /a").reply(status, NO_STORE, b"body")
+    client.get("/a").expect(status, body=b"body", cache=f"fwd-status={status}")
+
+
+# --- bodies -------------------------------------------------------------------------------------------------------------------------
+
+def test_request_body_with_a_length(origin, client):
+    origin.expect("POST /p", {"Content-Length": "5", "Transfer-Encoding": None}, body=b"hello").reply(200, NO_STORE, b"ok")
+    client.post("/p", b"hello").expect(200, body=b"ok")
+
+
+def test_request_body_in_chunks(origin, client):
+    origin.expect("POST /p", {"Transfer-Encoding": "chunked", "Content-Length": None}, body=b"hello world").reply(200, NO_STORE, b"ok")
+    client.post("/p", [b"hello", b" world"], chunked=True).expect(200, body=b"ok")
+
+
+def test_empty_request_bodies(origin, client):
+    origin.expect("POST /length", {"Content-Length": "0"}, body=b"").reply(200, NO_STORE)
+    client.post("/length", b"").expect(200)
+    origin.expect("POST /chunked", {"Transfer-Encoding": "chunked"}, body=b"").reply(200, NO_STORE)
+    client.post("/chunked", b"", chunked=True).expect(200)
+
+
+def test_a_request_without_body_gets_no_framing(origin, client):
+    origin.expect("GET /a", {"Content-Length": None, "Transfer-Encoding": None}).reply(200, NO_STORE)
+    client.get("/a").expect(200)
+
+
+def test_request_body_streams(origin, client):
+    """The origin sees the first bytes before the client has sent the last."""
+    half = origin.gate()
+
+    def action(exchange):
+        assert exchange.stream.exact(5) == b"first"
+        half.open()
+        assert exchange.stream.exact(6) == b"second"
+        exchange.reply(200, NO_STORE, b"ok")
+
+    origin.expect("POST /p").handle(action, read_body=False)
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nContent-Length: 11\r\n\r\nfirst")
+    assert half.event.wait(TIMEOUT)
+    client.send_raw(b"second")
+    client.read_response().expect(200, body=b"ok")
+
+
+def test_large_request_body(origin, client):
+    body = bytes(range(256)) * 4096 * 8
+    origin.expect("PUT /big", body=body).reply(201, NO_STORE, b"ok")
+    client.put("/big", body).expect(201)
+    origin.expect("PUT /big", body=body).reply(201, NO_STORE, b"ok")
+    client.put("/big", [body[i:i + 70000] for i in range(0, len(body), 70000)], chunked=True).expect(201)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_response_bodies_of_all_framings(origin, client, framing):
+    origin.expect("GET /a").reply(200, NO_STORE, b"some bytes", framing=framing)
+    client.get("/a").expect(200, body=b"some bytes")
+    origin.expect("GET /b").reply(200, NO_STORE, b"", framing=framing)
+    client.get("/b").expect(200, body=b"")
+
+
+def test_response_body_streams(origin, client):
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, NO_STORE, [b"first", gate, b"second"])
+    response = client.begin("GET", "/a")
+    assert response.stream.exact(5) == b"first"
+    gate.open()
+    assert response.body == b"second"
+
+
+def test_statuses_without_body(origin, client):
+    origin.expect("GET /204").reply(204, NO_STORE)
+    client.get("/204").expect(204, body=b"")
+    origin.expect("GET /205").reply(205, NO_STORE, b"")
+    client.get("/205").expect(205, body=b"")
+    origin.expect("GET /next").reply(200, NO_STORE, b"next")
+    client.get("/next").expect(200, body=b"next")
+
+
+def test_304_with_a_content_length_has_no_body(origin, client):
+    origin.expect("POST /a").reply(304, {"Content-Length": "10", "ETag": '"1"'})
+    client.post("/a").expect(304, body=b"")
+    origin.expect("GET /b").reply(200, NO_STORE, b"next")
+    client.get("/b").expect(200, body=b"next")
+
+
+def test_trailers_of_a_request(origin, client):
+    expectation = origin.expect("POST /p", {"Trailer": "X-Sum"}, body=b"hello").reply(200, NO_STORE)
+    client.post("/p", b"hello", {"Trailer": "X-Sum"}, chunked=True, trailers={"X-Sum": "5"}).expect(200)
+    assert expectation.request.trailers.get("X-Sum") == "5"
+
+
+def test_trailers_of_a_response(origin, client):
+    origin.expect("GET /a").reply(200, {"Trailer": "X-Sum", **NO_STORE}, b"hello", framing="chunked", trailers={"X-Sum": "5"})
+    response = client.get("/a", {"TE": "trailers"}).expect(200, body=b"hello")
+    assert response.trailers.get("X-Sum") == "5"
+
+
+def test_framing_fields_in_trailers_are_dropped(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE, b"hello", framing="chunked", trailers={"Content-Length": "99", "X-Sum": "5"})
+    response = client.get("/a", {"TE": "trailers"}).expect(200, body=b"hello")
+    assert "Content-Length" not in response.trailers
+
+
+# --- versions and connections -------------------------------------------------------------------------------------------------------
+
+def test_http_1_0_client(origin, client):
+    """A 1.0 client without keep-alive gets a body that ends with a length or the connection, never chunks."""
+    origin.expect("GET /a", {"Host": "larder.test"}).reply(200, NO_STORE, b"hello", framing="chunked")
+    response = client.get("/a", version="1.0").expect(200, body=b"hello", headers={"Transfer-Encoding": None})
+    assert client.ending, response
+    client.expect_closed()
+
+
+def test_http_1_0_client_with_keep_alive(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE, b"hello")
+    client.get("/a", {"Connection": "keep-alive"}, version="1.0").expect(200, body=b"hello", headers={"Content-Length": "5"})
+    origin.expect("GET /b").reply(200, NO_STORE, b"world")
+    client.get("/b", {"Connection": "keep-alive"}, version="1.0").expect(200, body=b"world")
+
+
+def test_http_1_0_client_without_host(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE, b"hello")
+    client.send_raw(b"GET /a HTTP/1.0\r\n\r\n")
+    client.read_response().expect(200, body=b"hello")
+
+
+def test_http_1_0_origin(origin, client):
+    origin.expect("GET /a").send_raw(b"HTTP/1.0 200 OK\r\nCache-Control: no-store\r\n\r\nhello")
+    client.get("/a").expect(200, body=b"hello")
+    origin.expect("GET /b").send_raw(b"HTTP/1.0 200 OK\r\nCache-Control: no-store\r\nContent-Length: 5\r\n\r\nworld")
+    client.get("/b").expect(200, body=b"world")
+    assert origin.connections == 2
+
+
+def test_larder_speaks_1_1_on_both_sides(origin, client):
+    expectation = origin.expect("GET /a").send_raw(b"HTTP/1.0 200 OK\r\nCache-Control: no-store\r\nContent-Length: 1\r\n\r\nx")
+    assert client.get("/a").version == "1.1"
+    assert expectation.request.version == "1.1"
+
+
+def test_connections_to_clients_are_kept(origin, client):
+    for number in range(5):
+        origin.expect(f"GET /{number}").reply(200, NO_STORE, b"x")
+        client.get(f"/{number}").expect(200)
+    assert client.connections == 1
+
+
+def test_connections_to_the_origin_are_kept(origin, client):
+    for number in range(5):
+        origin.expect(f"GET /{number}").reply(200, NO_STORE, b"x")
+        client.get(f"/{number}").expect(200)
+    assert origin.connections == 1
+
+
+def test_an_origin_that_closes_is_not_reused(origin, client):
+    for number in range(3):
+        origin.expect(f"GET /{number}").reply(200, NO_STORE, b"x", close=True)
+        client.get(f"/{number}").expect(200)
+    assert origin.connections == 3
+
+
+def test_connection_close_from_the_client(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE, b"x")
+    client.get("/a", {"Connection": "close"}).expect(200, headers={"Connection": re.compile("close")})
+    client.expect_closed()
+
+
+def test_pipelined_requests_are_answered_in_order(origin, client):
+    gate = origin.gate()
+    origin.expect("GET /1").reply(200, NO_STORE, b"one", hold=gate)
+    origin.expect("GET /2").reply(200, NO_STORE, b"two")
+    origin.expect("POST /3", body=b"body").reply(200, NO_STORE, b"three")
+    origin.expect("GET /4").reply(200, NO_STORE, b"four")
+    client.send_raw(client.encode("GET", "/1") + client.encode("GET", "/2") + client.encode("POST", "/3", body=b"body") +
+                    client.encode("GET", "/4"))
+    gate.wait_reached()
+    gate.open()
+    for body in (b"one", b"two", b"three", b"four"):
+        client.read_response().expect(200, body=body)
+
+
+def test_many_pipelined_requests(origin, client):
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"hello")
+    client.get("/a").expect(200)
+    client.send_raw(client.encode("GET", "/a") * 300)
+    for _ in range(300):
+        client.read_response().expect(200, body=b"hello", cache="hit")
+
+
+def test_requests_in_pieces(origin, client):
+    """A request that arrives byte by byte is the same request."""
+    origin.expect("POST /p?q", {"X-Name": "value"}, body=b"hello").reply(200, NO_STORE, b"ok")
+    client.connect()
+    for byte in client.encode("POST", "/p?q", {"X-Name": "value"}, b"hello"):
+        client.send_raw(bytes([byte]))
+    client.read_response().expect(200, body=b"ok")
+
+
+def test_responses_in_pieces(origin, client):
+    def action(exchange):
+        for byte in b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n":
+            exchange.send(bytes([byte]))
+
+    origin.expect("GET /a").handle(action)
+    client.get("/a").expect(200, body=b"hello!")
+
+
+def test_empty_lines_before_a_request(origin, client):
+    """RFC 9112 §2.2: at least one empty line before the request line is ignored."""
+    origin.expect("GET /a").reply(200, NO_STORE, b"x")
+    client.send_raw(b"\r\n" + client.encode("GET", "/a"))
+    client.read_response().expect(200)
+
+
+def test_a_hit_drains_the_request_body(origin, client):
+    """What is left of a body never becomes the next request."""
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"hello")
+    client.get("/a").expect(200)
+    origin.expect("GET /b").reply(200, NO_STORE, b"b")
+    origin.on("GET /a", lambda exchange: exchange.reply(200, {"Cache-Control": "max-age=60"}, b"hello"))
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: larder.test\r\n\r\n"
+    client.request("GET", "/a", body=smuggled).expect(200, body=b"hello")
+    client.get("/b").expect(200, body=b"b")
+    assert origin.count("/smuggled") == 0
+
+
+def test_an_absolute_target_wins_over_host(origin, client):
+    """RFC 9112 §3.2.2; the origin gets the origin form."""
+    origin.expect("GET /a?b", {"Host": "other.test"}).reply(200, NO_STORE, b"x")
+    client.get("http://other.test/a?b", host="larder.test").expect(200)
+
+
+# --- what an intermediary changes ---------------------------------------------------------------------------------------------------
+
+def test_hop_by_hop_fields_of_a_request(origin, client):
+    expectation = origin.expect("GET /a", {
+        "Keep-Alive": None, "Proxy-Connection": None, "TE": None, "Proxy-Authorization": None, "X-Private": None, "Upgrade": None,
+        "X-Public": "stays"}).reply(200, NO_STORE)
+    client.get("/a", {"Connection": "X-Private, keep-alive", "Keep-Alive": "timeout=5", "Proxy-Connection": "keep-alive",
+                      "TE": "gzip", "Proxy-Authorization": "Basic eA==", "X-Private": "1", "X-Public": "stays"}).expect(200)
+    assert "x-private" not in expectation.request.headers.members("Connection")
+
+
+def test_hop_by_hop_fields_of_a_response(origin, client):
+    origin.expect("GET /a").reply(200, {"Connection": "X-Private, keep-alive", "Keep-Alive": "timeout=5", "X-Private": "1",
+                                        "Proxy-Authenticate": "Basic", "X-Public": "stays", **NO_STORE}, b"x")
+    response = client.get("/a").expect(200, headers={
+        "Keep-Alive": None, "X-Private": None, "Proxy-Authenticate": None, "X-Public": "stays"})
+    assert "x-private" not in response.headers.members("Connection")
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length", "Authorization", "Cookie", "Cache-Control", "If-None-Match"])
+def test_connection_cannot_take_end_to_end_fields_away(origin, client, name):
+    expectation = origin.expect("POST /a", body=b"hello").reply(200, NO_STORE)
+    fields = {"Authorization": "Basic eA==", "Cookie": "a=b", "Cache-Control": "max-age=5", "If-None-Match": '"x"', "Connection": name}
+    client.post("/a", b"hello", fields).expect(200)
+    assert name in expectation.request.headers
+
+
+def test_field_order_and_repetition_survive(origin, client):
+    expectation = origin.expect("GET /a").reply(200, [("X-B", "1"), ("X-A", "2"), ("X-B", "3"), ("Cache-Control", "no-store")], b"x")
+    response = client.get("/a", [("X-Two", "1"), ("X-One", "2"), ("X-Two", "3")]).expect(200)
+    assert [(n, v) for n, v in expectation.request.headers if n.startswith("X-T") or n.startswith("X-O")] == \
+        [("X-Two", "1"), ("X-One", "2"), ("X-Two", "3")]
+    assert [(n, v) for n, v in response.headers if n in ("X-A", "X-B")] == [("X-B", "1"), ("X-A", "2"), ("X-B", "3")]
+
+
+def test_bytes_above_ascii_in_fields_pass(origin, client):
+    origin.expect("GET /a", {"X-Name": "gr\xfc\xdfe"}).reply(200, {"X-Name": "gr\xfc\xdfe", **NO_STORE})
+    client.get("/a", {"X-Name": "gr\xfc\xdfe"}).expect(200, headers={"X-Name": "gr\xfc\xdfe"})
+
+
+def test_via(origin, client):
+    origin.expect("GET /a", {"Via": "1.1 larder"}).reply(200, NO_STORE)
+    client.get("/a").expect(200, headers={"Via": "1.1 larder"})
+    origin.expect("GET /b", {"Via": "1.1 front, 1.0 larder"}).reply(200, {"Via": "1.1 back", **NO_STORE})
+    client.get("/b", {"Via": "1.1 front"}, version="1.0").expect(200, headers={"Via": "1.1 back, 1.1 larder"})
+
+
+def test_x_forwarded(origin, client):
+    """The default: what the client says about itself is replaced."""
+    origin.expect("GET /a", {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "larder.test",
+                             "Forwarded": None}).reply(200, NO_STORE)
+    client.get("/a", {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Host": "evil.test", "Forwarded": "for=6.6.6.6"}).expect(200)
+
+
+def test_x_forwarded_is_appended_when_trusted(origin, larder):
+    client = Client(larder(origin, config="[server]\ntrust_forwarded = true\n"))
+    origin.expect("GET /a", {"X-Forwarded-For": "10.1.1.1, 127.0.0.1"}).reply(200, NO_STORE)
+    client.get("/a", {"X-Forwarded-For": "10.1.1.1"}).expect(200)
+
+
+def test_forwarded(origin, larder):
+    client = Client(larder(origin, config='[server]\nforwarded = "forwarded"\n'))
+    expectation = origin.expect("GET /a", {"X-Forwarded-For": None, "X-Forwarded-Proto": None, "X-Forwarded-Host": None}).reply(200, NO_STORE)
+    client.get("/a", {"X-Forwarded-For": "6.6.6.6"}).expect(200)
+    forwarded = expectation.request.header("Forwarded").lower().replace('"', "")
+    assert set(forwarded.split(";")) >= {"for=127.0.0.1", "proto=http", "host=larder.test"}
+
+
+def test_forwarded_for_an_ipv6_client(origin, larder):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    client = Client(larder(origin, config='[server]\nforwarded = "forwarded"\n', listen=("[::1]:0",)))
+    expectation = origin.expect("GET /a").reply(200, NO_STORE)
+    client.get("/a").expect(200)
+    assert 'for="[::1]"' in expectation.request.header("Forwarded").lower()
+
+
+def test_forwarded_none(origin, larder):
+    client = Client(larder(origin, config='[server]\nforwarded = "none"\n'))
+    origin.expect("GET /a", {"X-Forwarded-For": None, "X-Forwarded-Proto": None, "X-Forwarded-Host": None, "Forwarded": None}).reply(200, NO_STORE)
+    client.get("/a", {"X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6"}).expect(200)
+
+
+def test_date_is_added_where_it_is_missing(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE)
+    client.get("/a").expect(200, headers={"Date": HTTP_DATE})
+    origin.expect("GET /b").reply(200, {"Date": "Tue, 05 Jan 2021 10:00:00 GMT", **NO_STORE})
+    client.get("/b").expect(200, headers={"Date": "Tue, 05 Jan 2021 10:00:00 GMT"})
+
+
+def test_host_is_the_clients(origin, client):
+    origin.expect("GET /a", {"Host": "www.example.com:8080"}).reply(200, NO_STORE)
+    client.get("/a", host="www.example.com:8080").expect(200)
+
+
+def test_the_path_goes_out_as_it_came(origin, client):
+    for target in ("/a%2Fb", "/a//b", "/a;b=c?d=e&f", "/%7Euser", "/a?x=1?y", "/~!$&'()*+,;=:@"):
+        origin.expect(f"GET {target}").reply(200, NO_STORE)
+        client.get(target).expect(200)
+
+
+# --- 1xx and upgrades ---------------------------------------------------------------------------------------------------------------
+
+def test_expect_100_continue(origin, client):
+    origin.expect("POST /p", body=b"hello").reply(200, NO_STORE, b"ok")
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    status, _ = client.read_informational()
+    assert status == 100
+    client.send_raw(b"hello")
+    response = client.read_response().expect(200, body=b"ok")
+    assert response.informational == []
+
+
+def test_a_final_answer_instead_of_100(origin, client):
+    """RFC 9110 §10.1.1: the origin may refuse before it has seen the body."""
+    origin.expect("POST /p").handle(lambda exchange: exchange.reply(403, NO_STORE, b"no", close=True), read_body=False)
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    response = client.read_response().expect(403, body=b"no")
+    assert response.informational == []
+
+
+def test_a_client_that_does_not_wait_for_100(origin, client):
+    origin.expect("POST /p", body=b"hello").reply(200, NO_STORE, b"ok")
+    response = client.post("/p", b"hello", {"Expect": "100-continue"}).expect(200, body=b"ok")
+    assert [status for status, _ in response.informational] in ([], [100])
+
+
+def test_informational_responses_are_relayed_at_once(origin, client):
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"x", interim=[(103, {"Link": "</a.css>; rel=preload", "X-My-Header": "1"}), (102, {})],
+                                  hold=None)
+    response = client.get("/a").expect(200)
+    assert [(status, fields.get("Link"), fields.get("X-My-Header")) for status, fields in response.informational] == \
+        [(103, "</a.css>; rel=preload", "1"), (102, None, None)]
+    assert "Link" not in response.headers
+    hit = client.get("/a").expect(200, cache="hit")
+    assert hit.informational == [] and "Link" not in hit.headers
+
+    def action(exchange):
+        exchange.send_head(103, {"Link": "</b.css>; rel=preload"})
+        gate.wait()
+        exchange.reply(200, NO_STORE, b"late")
+
+    origin.expect("GET /b").handle(action)
+    client.send_raw(client.encode("GET", "/b"))
+    assert client.read_informational()[0] == 103
+    gate.open()
+    client.read_response().expect(200, body=b"late")
+
+
+def test_no_informational_responses_to_http_1_0(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE, b"x", interim=[(103, {"Link": "</a.css>"})])
+    assert client.get("/a", version="1.0").expect(200, body=b"x").informational == []
+
+
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"}
+
+
+def upgraded(exchange):
+    exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+
+
+def test_upgrade_opens_a_tunnel(origin, client):
+    def echo(exchange):
+        upgraded(exchange)
+        while True:
+            data = exchange.reader.some(65536)
+            if not data:
+                break
+            exchange.send(data[::-1])
+        exchange.close()
+
+    origin.expect("GET /ws", {"Upgrade": "websocket", "Connection": re.compile("(?i)upgrade")}).handle(echo)
+    response = client.begin("GET", "/ws", UPGRADE)
+    response.expect(101, headers={"Upgrade": "websocket", "Connection": re.compile("(?i)upgrade")})
+    client.send_raw(b"hello")
+    assert client.reader.exact(5) == b"olleh"
+    client.send_raw(b"\x00\xff" * 1000)
+    assert client.reader.exact(2000) == b"\xff\x00" * 1000
+    client.shutdown()
+    client.expect_closed()
+
+
+def test_both_sides_talk_first_in_a_tunnel(origin, client):
+    """Bytes that come with the 101 reach the client; nothing of the client's goes out before it."""
+    def action(exchange):
+        assert not exchange.reader.data
+        exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome")
+        assert exchange.reader.exact(5) == b"early"
+        exchange.close()
+
+    origin.expect("GET /ws").handle(action)
+    client.send_raw(client.encode("GET", "/ws", UPGRADE) + b"early")
+    client.read_head().expect(101)
+    assert client.reader.exact(7) == b"welcome"
+    client.expect_closed()
+
+
+def test_an_origin_that_does_not_upgrade(origin, client):
+    origin.expect("GET /ws").reply(200, NO_STORE, b"plain")
+    client.get("/ws", UPGRADE).expect(200, body=b"plain", cache="!hit")
+
+
+def test_an_upgrade_is_not_answered_from_the_cache(origin, client):
+    origin.expect("GET /ws").reply(200, {"Cache-Control": "max-age=60"}, b"plain")
+    client.get("/ws").expect(200, cache="stored")
+    origin.expect("GET /ws").handle(lambda exchange: (upgraded(exchange), exchange.close()))
+    client.begin("GET", "/ws", UPGRADE).expect(101)
+
+
+def test_a_101_nobody_asked_for(origin, client):
+    origin.expect("GET /a").handle(lambda exchange: (upgraded(exchange), exchange.close()))
+    client.get("/a").expect(502)
+
+
+def test_a_stalled_client_stalls_the_origin(origin, client):
+    """The origin is read only as fast as the client takes the bytes."""
+    sent = [0]
+
+    def action(exchange):
+        exchange.send_head(200, {"Content-Length": 256 << 20, **NO_STORE})
+        piece = bytes(1 << 20)
+        for _ in range(256):
+            exchange.send(piece)
+            sent[0] += len(piece)
+
+    origin.expect("GET /big").handle(action)
+    response = client.begin("GET", "/big")
+    before = -1
+    while sent[0] != before:  # until the origin cannot send more
+        before = sent[0]
+        time.sleep(0.2)
+    assert sent[0] < 128 << 20
+    total = 0
+    while True:
+        piece = response.stream.some()
+        if not piece:
+            break
+        total += len(piece)
+    assert total == 256 << 20
+
+
+def test_cache_status_on_answers_of_our_own(client):
+    """Cache-Status is on every response; the client asserts it, here on a refusal."""
+    client.send_raw(b"GET / HTTP/1.1\r\n\r\n")
+    client.read_response().expect(400, cache="detail=bad-request")
+
+
+def test_the_strict_reader_is_strict():
+    """The test's own reader refuses what it is there to refuse."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(b"HTTP/1.1 200 OK\n")
+        with pytest.raises(Malformed):
+            Reader(right).line()
+
+
+def test_idle_connections_do_not_delay_the_end(origin, larder):
+    proxy = larder(origin)
+    clients = [Client(proxy).connect() for _ in range(3)]
+    origin.expect("GET /a").reply(200, NO_STORE, b"x")
+    clients[0].get("/a").expect(200)
+    before = time.monotonic()
+    proxy.process.terminate()
+    assert proxy.process.wait(TIMEOUT) == 0
+    assert time.monotonic() - before < 5
+
+
+def test_sigterm_lets_running_responses_end(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, NO_STORE, [b"first", gate, b"second"])
+    response = client.begin("GET", "/a")
+    assert response.stream.exact(5) == b"first"
+    proxy.process.terminate()
+
+    def refused():
+        try:
+            Client(proxy).connect()
+            return False
+        except OSError:
+            return True
+
+    wait_until(refused, "the listener to close")
+    gate.open()
+    assert response.body == b"second"
+    assert proxy.process.wait(TIMEOUT) == 0
+
+
+def test_sigint_ends_too(larder, origin):
+    proxy = larder(origin)
+    proxy.process.send_signal(2)
+    assert proxy.process.wait(TIMEOUT) == 0

@@ -1,0 +1,504 @@
+"""Limits, timeouts, and messages that are refused, on both sides."""
+
+import re
+import socket
+
+import pytest
+from support.client import Client
+from support.say import always, fresh
+from support.wire import TIMEOUT, Malformed, wait_until
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def refused(client, raw, *statuses):
+    """Sends the bytes; the answer has one of these statuses, and the connection closes."""
+    client.send_raw(raw)
+    response = client.read_response()
+    assert response.status in statuses, f"{response!r}\nto {raw[:300]!r}"
+    client.expect_closed()
+    return response
+
+
+# --- sizes of requests --------------------------------------------------------------------------------------------------------------
+
+def test_target_too_long(origin, client):
+    origin.expect("GET /" + "a" * 8000).reply(200, NO_STORE)
+    client.get("/" + "a" * 8000).expect(200)
+    response = client.get("/" + "a" * 9000).expect(414, cache="detail=bad-request")
+    assert "close" in response.headers.members("Connection")
+
+
+def test_head_too_large(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE)
+    client.get("/a", {"X-Long": "x" * 30000}).expect(200)
+    refused(client, client.encode("GET", "/a", {"X-Long": "x" * 40000}), 431)
+
+
+def test_a_head_without_end(origin, client):
+    """It is refused while it comes, not collected."""
+    client.send_raw(b"GET /a HTTP/1.1\r\nHost: larder.test\r\n")
+    for _ in range(64):
+        client.send_raw(b"X-Long: " + b"x" * 16000 + b"\r\n")
+    client.read_response().expect(431)
+
+
+def test_a_request_line_without_end(client):
+    client.send_raw(b"GET /" + b"a" * 100000)
+    client.read_response().expect(414)
+
+
+def test_too_many_fields(origin, client):
+    origin.expect("GET /a").reply(200, NO_STORE)
+    client.get("/a", [(f"X-{n}", "1") for n in range(120)]).expect(200)
+    refused(client, client.encode("GET", "/a", [(f"X-{n}", "1") for n in range(200)]), 431)
+
+
+def test_body_too_large(origin, larder):
+    client = Client(larder(origin, config='[server.limits]\nrequest_body = "1KiB"\n'))
+    origin.expect("POST /p", body=bytes(1024)).reply(200, NO_STORE)
+    client.post("/p", bytes(1024)).expect(200)
+    origin.expect("POST /p", body=bytes(1024)).reply(200, NO_STORE)
+    client.post("/p", bytes(1024), chunked=True).expect(200)
+    client.post("/p", bytes(1025)).expect(413)
+    assert origin.count() == 2
+
+
+def test_body_in_chunks_too_large(origin, larder):
+    client = Client(larder(origin, config='[server.limits]\nrequest_body = "1KiB"\n'))
+    origin.on("POST /p", always(200, NO_STORE))
+    client.send_raw(client.encode("POST", "/p", body=[bytes(700), bytes(700)], chunked=True))
+    response = client.read_response().expect(413)
+    assert "close" in response.headers.members("Connection")
+    assert all(request.body is None for request in origin.requests), "the origin got the whole body"
+
+
+def test_body_too_large_with_expect(origin, larder):
+    """413 before the client has sent anything of it."""
+    client = Client(larder(origin, config='[server.limits]\nrequest_body = "1KiB"\n'))
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n")
+    response = client.read_response().expect(413)
+    assert response.informational == []
+
+
+def test_too_many_connections(origin, larder):
+    proxy = larder(origin, config="[server.limits]\nconnections = 3\n", flags=["--workers", "1"])
+    origin.on("GET /a", always(200, NO_STORE))
+    clients = [Client(proxy) for _ in range(3)]
+    for client in clients:
+        client.get("/a").expect(200)
+    one_more = Client(proxy).connect()
+    data = one_more.reader.some(65536)
+    assert data == b"" or data.startswith(b"HTTP/1.1 503 "), data
+    clients[0].close()
+
+    def admitted():
+        another = Client(proxy)
+        try:
+            return another.get("/a").status == 200
+        except (AssertionError, OSError):
+            return False
+        finally:
+            another.close()
+
+    wait_until(admitted, "a place for another connection")
+
+
+# --- malformed requests -------------------------------------------------------------------------------------------------------------
+
+HOST = b"Host: larder.test\r\n"
+
+MALFORMED = {
+    "no HTTP at all": (b"hello\r\n\r\n", 400),
+    "HTTP/0.9": (b"GET /\r\n\r\n", 400),
+    "HTTP/2.0": (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
+    "HTTP/1.2": (b"GET / HTTP/1.2\r\n" + HOST + b"\r\n", 505),
+    "the HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    "http in lower case": (b"GET / http/1.1\r\n" + HOST + b"\r\n", 400),
+    "no target": (b"GET  HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "two spaces": (b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a space in the target": (b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a tab for a space": (b"GET\t/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a space at the end": (b"GET / HTTP/1.1 \r\n" + HOST + b"\r\n", 400),
+    "a space before the method": (b" GET / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a fragment": (b"GET /a#b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a backslash in the target": (b"GET /a\\b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "bytes above ASCII in the target": (b"GET /\xfc HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a control character in the target": (b"GET /\x01 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a relative target": (b"GET a HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a star for GET": (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a method that is no token": (b"GE(T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "an empty Host": (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
+    "two Hosts": (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400),
+    "a Host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    "a Host with a space": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "a Host with user information": (b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+    "a Host with a bad port": (b"GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400),
+    "a line without colon": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name\r\n\r\n", 400),
+    "a space before the colon": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name : 1\r\n\r\n", 400),
+    "an empty name": (b"GET / HTTP/1.1\r\n" + HOST + b": 1\r\n\r\n", 400),
+    "a name with a space": (b"GET / HTTP/1.1\r\n" + HOST + b"X Name: 1\r\n\r\n", 400),
+    "a first line that is folded": (b"GET / HTTP/1.1\r\n " + HOST + b"\r\n", 400),
+    "a folded line": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: a\r\n b\r\n\r\n", 400),
+    "a folded line with a tab": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: a\r\n\tb\r\n\r\n", 400),
+    "NUL in a field": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: a\0b\r\n\r\n", 400),
+    "a control character in a field": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: a\x07b\r\n\r\n", 400),
+    "CR in a field": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: a\rb\r\n\r\n", 400),
+    "CR that hides a field": (b"POST / HTTP/1.1\r\n" + HOST + b"X: \rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "LF after the request line": (b"GET / HTTP/1.1\n" + HOST + b"\r\n", 400),
+    "LF after a field": (b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: 1\n\r\n", 400),
+    "LF for the empty line": (b"GET / HTTP/1.1\r\n" + HOST + b"\n", 400),
+    "Content-Length and Transfer-Encoding": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "Transfer-Encoding and Content-Length": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", 400),
+    "a length twice": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400),
+    "a list of lengths": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5, 5\r\n\r\nhello", 400),
+    "a signed length": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n\r\nhello", 400),
+    "a negative length": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -5\r\n\r\nhello", 400),
+    "a hexadecimal length": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0x5\r\n\r\nhello", 400),
+    "an empty length": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length:\r\n\r\n", 400),
+    "a length with a space in it": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5 5\r\n\r\nhello", 400),
+    "a length beyond 64 bits": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999999999999\r\n\r\n", (400, 413)),
+    "a length beyond 63 bits": (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 18446744073709551615\r\n\r\n", (400, 413)),
+    "another coding": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", (400, 501)),
+    "a coding before chunked": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", (400, 501)),
+    "chunked that is not last": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", (400, 501)),
+    "chunked twice": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, 501)),
+    "chunked with a parameter": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked;a=b\r\n\r\n0\r\n\r\n", (400, 501)),
+    "chunked with a vertical tab": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", (400, 501)),
+    "an empty coding": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding:\r\n\r\n", (400, 501)),
+    "chunked in HTTP/1.0": (b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, 501)),
+    "a space before the colon of a framing field": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
+    "an absolute target of another scheme": (b"GET ftp://larder.test/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_requests_are_refused(origin, client, name):
+    """An answer, the end of the connection, and nothing for the origin: a second request in the same bytes is never seen."""
+    raw, statuses = MALFORMED[name]
+    response = refused(client, raw + client.encode("GET", "/smuggled"), *(statuses if isinstance(statuses, tuple) else (statuses,)))
+    assert "close" in response.headers.members("Connection"), response
+    assert origin.count() == 0
+
+
+BAD_BODIES = {
+    "no chunk size": b"hello\r\n",
+    "an empty chunk size": b"\r\nhello\r\n0\r\n\r\n",
+    "a signed chunk size": b"+5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size with 0x": b"0x5\r\nhello\r\n0\r\n\r\n",
+    "a space before the chunk size": b" 5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size beyond 64 bits": b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "LF after the chunk size": b"5\nhello\r\n0\r\n\r\n",
+    "CR after the chunk size": b"5\rhello\r\n0\r\n\r\n",
+    "LF in an extension": b"5;a\nb\r\nhello\r\n0\r\n\r\n",
+    "no line end after a chunk": b"5\r\nhello0\r\n\r\n",
+    "LF after a chunk": b"5\r\nhello\n0\r\n\r\n",
+    "a chunk that is longer than it says": b"4\r\nhello\r\n0\r\n\r\n",
+    "LF after the last chunk": b"5\r\nhello\r\n0\n\n",
+    "a bad trailer": b"5\r\nhello\r\n0\r\nX : 1\r\n\r\n",
+    "a folded trailer": b"5\r\nhello\r\n0\r\nX: 1\r\n 2\r\n\r\n",
+    "endless extensions": b"5;" + b"x" * 100000 + b"\r\nhello\r\n0\r\n\r\n",
+    "endless trailers": b"5\r\nhello\r\n0\r\n" + b"X: " + b"x" * 100000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_malformed_bodies_are_refused(origin, client, name):
+    """The origin may have seen the beginning, never the end of it."""
+    origin.on("POST /p", always(200, NO_STORE))
+    client.send_raw(b"POST /p HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + BAD_BODIES[name] + client.encode("GET", "/smuggled"))
+    response = client.read_response()
+    assert response.status in (400, 413, 431), response
+    client.expect_closed()
+    assert all(request.body is None for request in origin.requests), origin.requests
+    assert origin.count("/smuggled") == 0
+
+
+def test_a_client_that_leaves_in_the_body(origin, proxy, client):
+    """The origin never sees a whole request."""
+    origin.on("POST /p", always(200, NO_STORE))
+    client.send_raw(b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\nhalf")
+    origin.wait_count(1)
+    client.close()
+    wait_until(lambda: not origin.open_sockets, "the connection to the origin to close")
+    assert origin.requests[0].body is None
+    origin.expect("GET /b").reply(200, NO_STORE)
+    Client(proxy).get("/b").expect(200)
+
+
+# --- malformed responses ------------------------------------------------------------------------------------------------------------
+
+BAD_RESPONSES = {
+    "nothing": b"",
+    "no HTTP at all": b"hello\r\n\r\n",
+    "half a status line": b"HTTP/1.1 20",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "HTTP/2.0": b"HTTP/2.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "no status": b"HTTP/1.1 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "status 99": b"HTTP/1.1 99 X\r\nContent-Length: 5\r\n\r\nhello",
+    "status 600": b"HTTP/1.1 600 X\r\nContent-Length: 5\r\n\r\nhello",
+    "status 2000": b"HTTP/1.1 2000 X\r\nContent-Length: 5\r\n\r\nhello",
+    "a line without colon": b"HTTP/1.1 200 OK\r\nX-Name\r\nContent-Length: 5\r\n\r\nhello",
+    "a space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello",
+    "an empty name": b"HTTP/1.1 200 OK\r\n: 1\r\nContent-Length: 5\r\n\r\nhello",
+    "a folded line": b"HTTP/1.1 200 OK\r\nX-Name: a\r\n b\r\nContent-Length: 5\r\n\r\nhello",
+    "NUL in a field": b"HTTP/1.1 200 OK\r\nX-Name: a\0b\r\nContent-Length: 5\r\n\r\nhello",
+    "CR in a field": b"HTTP/1.1 200 OK\r\nX-Name: a\rb\r\nContent-Length: 5\r\n\r\nhello",
+    "LF after the status line": b"HTTP/1.1 200 OK\nContent-Length: 5\r\n\r\nhello",
+    "LF after a field": b"HTTP/1.1 200 OK\r\nContent-Length: 5\n\r\nhello",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "a signed length": b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello",
+    "a length beyond 64 bits": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhello",
+    "Content-Length and Transfer-Encoding": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "a head without end": b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 200000,
+    "too many fields": b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 5000 + b"Content-Length: 5\r\n\r\nhello",
+    "endless informational responses": b"HTTP/1.1 103 Early Hints\r\nX: " + b"x" * 200000,
+}
+
+
+@pytest.mark.parametrize("name", BAD_RESPONSES)
+def test_malformed_responses_are_502(origin, client, name):
+    origin.expect("GET /a").send_raw(BAD_RESPONSES[name])
+    client.get("/a").expect(502, cache="!stored; detail=origin-failed")
+    origin.expect("GET /a").reply(200, fresh(), b"good")
+    client.get("/a").expect(200, body=b"good", cache="!hit")
+
+
+BAD_RESPONSE_BODIES = {
+    "shorter than its length": b"Content-Length: 10\r\n\r\nhello",
+    "no chunk size": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nworld\r\n",
+    "no last chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "half a chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nwo",
+    "no line end after a chunk": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello0\r\n\r\n",
+    "no end of the trailers": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    "LF for line ends": b"Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_RESPONSE_BODIES)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_broken_bodies_are_never_whole(origin, client, name, version):
+    """The client sees that the response broke off, and nothing of it is served again."""
+    if version == "1.0" and "chunked" in BAD_RESPONSE_BODIES[name].decode():
+        pytest.skip("a body that ends with the connection cannot show that; it must only not be stored")
+    origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n" + BAD_RESPONSE_BODIES[name])
+    client.send_raw(client.encode("GET", "/a", version=version))
+    try:
+        response = client.read_head()
+        if response.status == 200:
+            with pytest.raises(Malformed):
+                _ = response.body
+        else:
+            response.expect(502)
+    finally:
+        client.close()
+    origin.expect("GET /a").reply(200, fresh(), b"good")
+    client.get("/a").expect(200, body=b"good", cache="!hit")
+
+
+def test_bytes_behind_a_response(origin, client):
+    """Response splitting: what follows the length is nobody's answer, and that connection is not used again."""
+    origin.expect("GET /a").handle(lambda exchange: exchange.send(
+        b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"))
+    client.get("/a").expect(200, body=b"hello")
+    origin.expect("GET /b").reply(200, NO_STORE, b"good")
+    client.get("/b").expect(200, body=b"good")
+    assert origin.requests[0].connection != origin.requests[1].connection
+
+
+def test_bytes_before_a_request(origin, client):
+    """What an idle origin connection says on its own is nobody's answer."""
+    origin.expect("GET /a").handle(lambda exchange: (exchange.reply(200, NO_STORE, b"a"), exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")))
+    client.get("/a").expect(200, body=b"a")
+    origin.expect("GET /b").reply(200, NO_STORE, b"good")
+    client.get("/b").expect(200, body=b"good")
+
+
+def test_an_unknown_transfer_coding(origin, client):
+    """RFC 9112 §6.1: read to the end of the connection, framed by us, never stored."""
+    origin.on("GET /a", lambda exchange: (exchange.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: gzip\r\n\r\nwhatever"),
+                                          exchange.close()))
+    for _ in range(2):
+        client.get("/a").expect(200, body=b"whatever", cache="!stored; !hit; detail=unknown-coding")
+
+
+def test_a_strange_reason_phrase(origin, client):
+    origin.expect("GET /a").send_raw(b"HTTP/1.1 200 \r\nContent-Length: 1\r\nCache-Control: no-store\r\n\r\nx")
+    client.get("/a").expect(200, body=b"x")
+    origin.expect("GET /b").send_raw(b"HTTP/1.1 299 gr\xfc\xdfe aus dem All\r\nContent-Length: 1\r\nCache-Control: no-store\r\n\r\nx")
+    client.get("/b").expect(299, body=b"x")
+
+
+def test_a_very_long_vary_is_harmless(origin, client):
+    origin.on("GET /a", always(200, fresh(60, Vary="X-" + "a" * 20000)))
+    client.get("/a").expect(200, cache="!stored")
+
+
+# --- timeouts -----------------------------------------------------------------------------------------------------------------------
+
+def timeouts(larder, origin, **values):
+    lines = "".join(f'{name} = "{value}"\n' for name, value in values.items())
+    return Client(larder(origin, config="[server.timeouts]\n" + lines))
+
+
+def ends_with(client, *statuses):
+    """An answer with one of these statuses, or none; then the end of the connection."""
+    if client.reader.at_end():
+        return
+    response = client.read_response()
+    assert response.status in statuses, response
+    client.expect_closed()
+
+
+@pytest.mark.parametrize("sent", [b"GET /a HTTP/1.1\r\nHost: lar", b"G"])
+def test_client_head_timeout(origin, larder, sent):
+    client = timeouts(larder, origin, client_head="300ms")
+    client.send_raw(sent)
+    ends_with(client, 408)
+
+
+def test_a_client_that_drips(origin, larder):
+    """The time is for the whole head, not between bytes."""
+    client = timeouts(larder, origin, client_head="400ms")
+    client.connect()
+    client.sock.settimeout(0.05)
+    for byte in client.encode("GET", "/a", {"X-Long": "x" * 1000}):
+        client.send_raw(bytes([byte]))
+        try:
+            if client.sock.recv(65536, socket.MSG_PEEK) is not None:
+                break
+        except TimeoutError:
+            continue
+        except ConnectionResetError:
+            break
+    else:
+        raise AssertionError("the whole head was taken")
+    assert origin.count() == 0
+
+
+def test_client_body_timeout(origin, larder):
+    client = timeouts(larder, origin, client_body="300ms")
+    origin.on("POST /p", always(200, NO_STORE))
+    client.send_raw(b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\nhalf")
+    ends_with(client, 408)
+    wait_until(lambda: not origin.open_sockets, "the connection to the origin to close")
+    assert all(request.body is None for request in origin.requests)
+
+
+def test_client_idle_timeout(origin, larder):
+    client = timeouts(larder, origin, client_idle="300ms")
+    origin.expect("GET /a").reply(200, NO_STORE)
+    client.get("/a").expect(200)
+    client.expect_closed()
+
+
+def test_a_running_request_is_not_idle(origin, larder):
+    client = timeouts(larder, origin, client_idle="100ms", client_head="100ms")
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, NO_STORE, b"x", hold=gate)
+    client.send_raw(client.encode("GET", "/a"))
+    gate.wait_reached()
+    client.sock.settimeout(0.4)
+    with pytest.raises(AssertionError):
+        client.reader.some(1)  # nothing comes, and nothing closes
+    client.sock.settimeout(TIMEOUT)
+    gate.open()
+    client.read_response().expect(200)
+
+
+def test_client_write_timeout(origin, larder):
+    """A client that takes nothing is given up, and with it the fetch that nobody else wants."""
+    client = timeouts(larder, origin, client_write="300ms")
+    ended = origin.gate()
+
+    def action(exchange):
+        exchange.send_head(200, {"Content-Length": 1 << 30, **NO_STORE})
+        try:
+            while True:
+                exchange.send(bytes(1 << 20))
+        finally:
+            ended.open()
+
+    origin.expect("GET /a").handle(action)
+    client.begin("GET", "/a").expect(200)
+    assert ended.event.wait(TIMEOUT), "the origin is still sending"
+
+
+def test_origin_connect_timeout(larder):
+    """An origin whose queue is full answers no SYN."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        for _ in range(8):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+            fillers.append(filler)
+        client = timeouts(larder, f"http://127.0.0.1:{full.getsockname()[1]}", origin_connect="300ms")
+        response = client.get("/a")
+        assert response.status in (502, 504), response
+        for filler in fillers:
+            filler.close()
+
+
+def test_origin_first_byte_timeout(origin, larder):
+    client = timeouts(larder, origin, origin_first_byte="300ms")
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), b"late", hold=gate)
+    client.get("/a").expect(504, cache="detail=origin-timeout")
+    gate.open()
+    origin.expect("GET /a").reply(200, fresh(), b"good")
+    client.get("/a").expect(200, body=b"good")
+
+
+def test_origin_between_bytes_timeout(origin, larder):
+    client = timeouts(larder, origin, origin_between_bytes="300ms")
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), [b"half", gate, b"rest"])
+    response = client.begin("GET", "/a").expect(200)
+    with pytest.raises(Malformed):
+        _ = response.body
+    client.close()
+    gate.open()
+    origin.expect("GET /a").reply(200, fresh(), b"good")
+    client.get("/a").expect(200, body=b"good", cache="!hit")
+
+
+def test_informational_responses_do_not_stop_the_clock_for_ever(origin, larder):
+    client = timeouts(larder, origin, origin_first_byte="300ms")
+    gate = origin.gate()
+    origin.expect("GET /a").handle(lambda exchange: (exchange.send_head(103, {"Link": "</a>"}), gate.wait(), exchange.close()))
+    response = client.get("/a")
+    assert response.status == 504 and [status for status, _ in response.informational] == [103], response
+
+
+def test_a_tunnel_that_is_idle_ends(origin, larder):
+    client = timeouts(larder, origin, tunnel_idle="300ms")
+
+    def action(exchange):
+        exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        assert exchange.reader.some(1) == b""
+        exchange.close()
+
+    origin.expect("GET /a").handle(action)
+    client.begin("GET", "/a", {"Connection": "Upgrade", "Upgrade": "x"}).expect(101, headers={"Upgrade": re.compile("x")})
+    client.expect_closed()
+
+
+def test_shutdown_timeout(origin, larder):
+    """What does not end in time is ended."""
+    proxy = larder(origin, config='[server]\nshutdown_timeout = "300ms"\n')
+    client = Client(proxy)
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, NO_STORE, [b"half", gate, b"rest"])
+    response = client.begin("GET", "/a").expect(200)
+    assert response.stream.exact(4) == b"half"
+    proxy.process.terminate()
+    assert proxy.process.wait(TIMEOUT) == 0
+    with pytest.raises(AssertionError):
+        response.stream.exact(4)
+    gate.open()

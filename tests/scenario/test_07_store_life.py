@@ -1,0 +1,308 @@
+"""The store over time: restarts, kills, its size, large bodies, damage."""
+
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+from support.client import Client
+from support.proxy import run_larder
+from support.say import always, fresh, stale
+from support.wire import wait_until
+
+MIB = 1 << 20
+
+
+def body_of(seed, size):
+    return (f"{seed}:".encode() * (size // (len(str(seed)) + 1) + 1))[:size]
+
+
+def disk_bytes(directory):
+    return sum(file.stat().st_blocks * 512 for file in directory.rglob("*") if file.is_file())
+
+
+def fill(origin, client, count, size, path="/f"):
+    """Stores so many objects, each other bytes."""
+    origin.on(f"GET {path}/*", lambda exchange: exchange.reply(200, fresh(3600), body_of(exchange.request.target, size)))
+    for number in range(count):
+        target = f"{path}/{number}"
+        client.get(target).expect(200, body=body_of(target, size))
+
+
+def all_hits(client, numbers, size, path="/f"):
+    for number in numbers:
+        target = f"{path}/{number}"
+        client.get(target).expect(200, body=body_of(target, size), cache="hit")
+
+
+# --- restarts -----------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 65536, 65537, 3 * MIB + 17])
+def test_a_restart_keeps_what_was_stored(origin, proxy, client, size):
+    fill(origin, client, 10, size)
+    proxy.restart()
+    asked = origin.count()
+    all_hits(client, range(10), size)
+    assert origin.count() == asked, "the first hits after a restart asked the origin"
+
+
+def test_a_restart_keeps_variants_and_validators(origin, proxy, client):
+    for wanted in ("en", "de"):
+        origin.expect("GET /a").reply(200, stale(ETag=f'"{wanted}"', Vary="Accept-Language"), wanted.encode())
+        client.get("/a", {"Accept-Language": wanted}).expect(200)
+    proxy.restart()
+    for wanted in ("en", "de"):
+        origin.expect("GET /a", {"If-None-Match": f'"{wanted}"'}).reply(304, fresh(60, Age="0", Vary="Accept-Language"))
+        client.get("/a", {"Accept-Language": wanted}).expect(200, body=wanted.encode())
+
+
+def test_age_goes_on_over_a_restart(origin, proxy, client):
+    origin.expect("GET /a").reply(200, fresh(100, Age="50"), b"x")
+    client.get("/a").expect(200)
+    proxy.restart()
+    assert int(client.get("/a").expect(200, cache="hit").header("Age")) >= 50
+
+
+def test_kill_9_keeps_what_was_committed(origin, proxy, client):
+    """After a clean stop everything is committed: a kill later cannot take it back."""
+    fill(origin, client, 50, 10000)
+    proxy.restart()
+    proxy.kill9()
+    proxy.start()
+    asked = origin.count()
+    all_hits(client, range(50), 10000)
+    assert origin.count() == asked
+
+
+def test_kill_9_keeps_what_was_stored_a_while_ago(origin, proxy, client):
+    """Nothing has to be stopped for a commit: what was stored reaches the disk soon by itself."""
+    fill(origin, client, 20, 10000)
+    proxy.kill9()
+    proxy.start()
+    fill(origin, client, 20, 10000)  # hits or fetched again: the bytes are right in any case
+
+    def survives():
+        proxy.kill9()
+        proxy.start()
+        before = origin.count()
+        all_right = [client.get(f"/f/{number}").expect(200, body=body_of(f"/f/{number}", 10000)) for number in range(20)]
+        return all_right and origin.count() == before
+
+    wait_until(survives, "everything to be committed")
+
+
+def test_a_killed_fill_is_not_served(origin, proxy, client):
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), [bytes(MIB), gate, bytes(MIB)])
+    response = client.begin("GET", "/a")
+    assert response.stream.exact(MIB) == bytes(MIB)
+    proxy.kill9()
+    gate.open()
+    proxy.start()
+    origin.expect("GET /a").reply(200, fresh(), b"whole")
+    client.get("/a").expect(200, body=b"whole", cache="!hit")
+
+
+def test_an_origin_that_breaks_off_is_never_whole(origin, proxy, client):
+    for framing in (b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n"):
+        origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n" + framing + b"")
+        response = client.begin("GET", "/a").expect(200)
+        with pytest.raises(AssertionError):
+            _ = response.body
+        client.close()
+    proxy.restart()
+    origin.expect("GET /a").reply(200, fresh(), b"whole")
+    client.get("/a").expect(200, body=b"whole", cache="!hit")
+
+
+# --- size ---------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("size, count", [(20_000, 3000), (1_000_000, 80)])
+def test_the_size_is_respected(origin, larder, size, count):
+    """Four times as much as fits passes through; the disk holds no more than was allowed, and the newest is served."""
+    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    client = Client(proxy)
+    fill(origin, client, count, size)
+    assert disk_bytes(proxy.cache_dir) <= 16 * MIB * 1.05
+    wait_until(lambda: "hit" in client.get(f"/f/{count - 1}").expect(200).cache, "the newest to be a hit")
+    proxy.stop()
+    assert disk_bytes(proxy.cache_dir) <= 16 * MIB * 1.05
+    apparent = sum(file.stat().st_size for file in proxy.cache_dir.rglob("*") if file.is_file())
+    assert apparent <= 16 * MIB * 1.10
+    proxy.start()
+    hits = sum("hit" in client.get(f"/f/{number}").expect(200, body=body_of(f"/f/{number}", size)).cache for number in range(count - 1, -1, -1))
+    assert hits * size >= 6 * MIB, f"only {hits} of {count} are left: too much was evicted"
+
+
+def test_what_is_larger_than_the_cache_passes_through(origin, larder):
+    client = Client(larder(origin, flags=["--cache-size", "16MiB"]))
+    body = bytes(20 * MIB)
+    origin.on("GET /big", always(200, fresh(), body))
+    client.get("/big").expect(200, body=body)
+    client.get("/big").expect(200, body=body, cache="!hit")
+    origin.expect("GET /small").reply(200, fresh(), b"x")
+    client.get("/small").expect(200, cache="stored")
+    client.get("/small").expect(200, cache="hit")
+
+
+def test_a_chunked_body_larger_than_the_cache(origin, larder):
+    client = Client(larder(origin, flags=["--cache-size", "16MiB"]))
+    body = bytes(20 * MIB)
+    origin.on("GET /big", always(200, fresh(), body, framing="chunked"))
+    client.get("/big").expect(200, body=body)
+    client.get("/big").expect(200, body=body, cache="!hit")
+    origin.expect("GET /small").reply(200, fresh(), b"x")
+    client.get("/small").expect(200)
+    client.get("/small").expect(200, cache="hit")
+
+
+def test_a_smaller_size_after_a_restart(origin, larder, tmp_path):
+    first = larder(origin, flags=["--cache-size", "64MiB"], cache_dir=tmp_path / "shared")
+    fill(origin, Client(first), 40, MIB)
+    first.stop()
+    second = larder(origin, flags=["--cache-size", "16MiB"], cache_dir=tmp_path / "shared")
+    client = Client(second)
+    fill(origin, client, 30, MIB, path="/g")
+    wait_until(lambda: disk_bytes(second.cache_dir) <= 16 * MIB * 1.05, "the cache to shrink")
+
+
+def test_an_object_that_is_being_sent_is_not_evicted_under_its_reader(origin, larder):
+    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    reader, filler = Client(proxy), Client(proxy)
+    body = body_of("reader", 6 * MIB)
+    origin.expect("GET /read").reply(200, fresh(), body)
+    reader.get("/read").expect(200, body=body)
+    wait_until(lambda: reader.get("/read").expect(200).cache.get("hit"), "the body to be stored")
+    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    response = reader.begin("GET", "/read").expect(200, cache="hit")
+    first = response.stream.exact(100_000)
+    fill(origin, filler, 40, MIB)
+    assert first + response.body == body
+
+
+# --- the directory ------------------------------------------------------------------------------------------------------------------
+
+def test_two_processes_on_one_directory(origin, proxy, client):
+    """The second refuses to start, the first goes on."""
+    code, _, error = run_larder("serve", "--listen", "127.0.0.1:0", "--origin", origin.url, "--cache-dir", proxy.cache_dir)
+    assert code == 2 and str(proxy.cache_dir) in error and error.count("\n") == 1, error
+    origin.expect("GET /a").reply(200, fresh(), b"x")
+    client.get("/a").expect(200, cache="stored")
+    client.get("/a").expect(200, cache="hit")
+
+
+def store_files(directory):
+    files = [file for file in directory.rglob("*") if file.is_file() and file.stat().st_size > 0 and "lock" not in file.name]
+    assert files
+    return files
+
+
+@pytest.mark.parametrize("damage", ["garbage", "zeros", "truncated", "foreign"])
+def test_a_damaged_store_starts_empty(origin, proxy, client, damage):
+    """One line in the log, no crash, nothing served from it."""
+    fill(origin, client, 5, 10000)
+    proxy.stop()
+    for file in store_files(proxy.cache_dir):
+        size = file.stat().st_size
+        with open(file, "r+b") as stream:
+            if damage == "garbage":
+                stream.write(os.urandom(min(size, 256 * 1024)))
+            elif damage == "zeros":
+                stream.write(bytes(min(size, 256 * 1024)))
+            elif damage == "truncated":
+                stream.truncate(min(size, 5000))
+            else:
+                stream.truncate(0)
+                stream.write(b"SQLite format 3\0" + bytes(100_000))
+    proxy.start()
+    for number in range(5):
+        client.get(f"/f/{number}").expect(200, body=body_of(f"/f/{number}", 10000))
+    all_hits(client, range(5), 10000)
+    proxy.restart()
+    all_hits(client, range(5), 10000)
+
+
+@pytest.mark.parametrize("size", [10000, 200_000])
+def test_damaged_bytes_in_the_middle_are_never_served(origin, proxy, client, size):
+    """Every body is right or fetched again, wherever the disk lies."""
+    fill(origin, client, 12, size)
+    proxy.stop()
+    for file in store_files(proxy.cache_dir):
+        length = file.stat().st_size
+        with open(file, "r+b") as stream:
+            for position in range(3 * 4096 + 100, length, 5 * 4096):
+                stream.seek(position)
+                stream.write(b"\xa5" * 64)
+    try:
+        proxy.start()
+        for _ in range(2):
+            for number in range(12):
+                response = client.begin("GET", f"/f/{number}")
+                try:
+                    body = response.expect(200).body
+                except AssertionError:
+                    client.close()  # broken off in the middle: visible to the client
+                    continue
+                assert body == body_of(f"/f/{number}", size), f"/f/{number} was served altered"
+    finally:
+        if proxy.process is not None and proxy.process.poll() is not None:
+            raise AssertionError(f"larder died:\n{proxy.stderr}")
+
+
+def test_a_directory_that_vanishes_is_made(origin, larder, tmp_path):
+    client = Client(larder(origin, cache_dir=tmp_path / "not" / "there" / "yet"))
+    origin.expect("GET /a").reply(200, fresh(), b"x")
+    client.get("/a").expect(200, cache="stored")
+    assert (tmp_path / "not" / "there" / "yet").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk_never_harms_a_client(origin, larder, tmp_path):
+    """It degrades to a proxy that does not store."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        proxy = larder(origin, flags=["--cache-size", "64MiB"], cache_dir=small / "cache")
+        client = Client(proxy)
+        fill(origin, client, 40, 500_000)
+        fill(origin, client, 40, 2000, path="/g")
+        proxy.stop()
+    except AssertionError:
+        # Refusing to start in so little room is an answer too; dying under a client is none.
+        if "listening" in "".join(proxy.lines if "proxy" in locals() else []):
+            raise
+    finally:
+        subprocess.run(["umount", "-l", small], check=False)
+
+
+def test_hits_write_nothing(origin, proxy, client):
+    """No byte of the store changes while it only answers hits."""
+    fill(origin, client, 20, 5000)
+    proxy.restart()
+    all_hits(client, range(20), 5000)
+
+    def written():
+        with open(f"/proc/{proxy.pid}/io", encoding="ascii") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
+
+    before = written()
+    for _ in range(20):
+        all_hits(client, range(20), 5000)
+    assert written() - before < 64 * 1024
+
+
+def test_sigterm_during_a_load_is_clean(origin, proxy):
+    """What was answered as stored is there after the restart."""
+    client = Client(proxy)
+    fill(origin, client, 100, 30000)
+    proxy.process.send_signal(signal.SIGTERM)
+    assert proxy.process.wait(20) == 0
+    proxy.process = None
+    proxy.start()
+    asked = origin.count()
+    all_hits(client, range(100), 30000)
+    assert origin.count() == asked

@@ -1,0 +1,118 @@
+/* test_headers.c: lists of header fields. */
+#include <criterion/criterion.h>
+
+#include "tests/unit/support.h"
+
+Test(headers, lines_are_found_in_order_ignoring_case)
+{
+    struct arena arena = test_arena();
+    struct headers headers = test_headers(&arena, "A: 1\r\nB: 2\r\na: 3\r\nAB: 4\r\nA:\r\n");
+    const struct header *line = headers_find(&headers, SPAN("a"));
+
+    cr_assert_not_null(line);
+    cr_expect(span_equal(line->value, SPAN("1")));
+    line = headers_find_next(&headers, line);
+    cr_assert_not_null(line);
+    cr_expect(span_equal(line->value, SPAN("3")));
+    line = headers_find_next(&headers, line);
+    cr_assert_not_null(line);
+    cr_expect_eq(line->value.len, 0);
+    cr_expect_null(headers_find_next(&headers, line));
+    cr_expect_null(headers_find(&headers, SPAN("C")));
+    cr_expect(headers_has(&headers, SPAN("ab")));
+    cr_expect_not(headers_has(&headers, SPAN("abc")));
+    cr_expect_eq(headers_count_of(&headers, SPAN("A")), 3);
+    cr_expect_eq(headers_count_of(&headers, SPAN("X")), 0);
+    cr_expect(span_equal(headers_value(&headers, SPAN("b")), SPAN("2")));
+    cr_expect_eq(headers_value(&headers, SPAN("x")).len, 0);
+    arena_finish(&arena);
+}
+
+Test(headers, remove_and_set_keep_the_order_of_the_rest)
+{
+    struct arena arena = test_arena();
+    struct headers headers = test_headers(&arena, "A: 1\r\nB: 2\r\na: 3\r\nC: 4\r\n");
+
+    cr_expect_eq(headers_remove(&headers, SPAN("x")), 0);
+    cr_expect_eq(headers_remove(&headers, SPAN("A")), 2);
+    cr_expect_str_eq(test_headers_text(&headers, &arena), "B: 2\r\nC: 4\r\n");
+    cr_expect(headers_set(&headers, SPAN("b"), SPAN("5")));
+    cr_expect_str_eq(test_headers_text(&headers, &arena), "C: 4\r\nb: 5\r\n");
+    arena_finish(&arena);
+}
+
+Test(headers, grows_beyond_its_first_capacity)
+{
+    struct arena arena = test_arena();
+    struct headers headers;
+
+    headers_init(&headers, &arena);
+    for (int i = 0; i < 1000; i++) {
+        struct span value;
+
+        cr_assert(arena_format(&arena, &value, "%d", i));
+        cr_assert(headers_add(&headers, SPAN("N"), value));
+    }
+    cr_expect_eq(headers.count, 1000);
+    cr_expect(span_equal(headers.items[0].value, SPAN("0")));
+    cr_expect(span_equal(headers.items[999].value, SPAN("999")));
+    arena_finish(&arena);
+}
+
+Test(headers, add_fails_at_the_arenas_limit)
+{
+    struct arena arena = {0};
+    struct headers headers;
+
+    headers_init(&headers, &arena);
+    cr_expect_not(headers_add(&headers, SPAN("A"), SPAN("1")));
+    cr_expect_eq(headers.count, 0);
+}
+
+Test(headers, combine_joins_lines_rfc9110_5_3)
+{
+    static const struct {
+        const char *text, *want; /* NULL: absent */
+    } cases[] = {
+        {"B: 1\r\n", NULL},           {"A: 1\r\n", "1"},         {"A:\r\n", ""},
+        {"A: 1\r\na: 2\r\n", "1, 2"}, {"A:\r\nA: 2\r\n", ", 2"}, {"A: 1\r\nB: x\r\nA: 2\r\nA: 3, 4\r\n", "1, 2, 3, 4"},
+    };
+    struct arena arena = test_arena();
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct headers headers = test_headers(&arena, cases[i].text);
+        struct span value;
+        bool present;
+
+        cr_expect(headers_combine(&headers, SPAN("A"), &arena, &value, &present));
+        cr_expect_eq(present, cases[i].want != NULL, "%s", cases[i].text);
+        cr_expect(span_equal(value, span_of(cases[i].want)), "%s", cases[i].text);
+    }
+    arena_finish(&arena);
+}
+
+Test(headers, lists_span_lines)
+{
+    struct arena arena = test_arena();
+    struct headers headers = test_headers(&arena, "Vary: a, b\r\nVary: C\r\n");
+
+    cr_expect(headers_list_has(&headers, SPAN("vary"), SPAN("B")));
+    cr_expect(headers_list_has(&headers, SPAN("vary"), SPAN("c")));
+    cr_expect_not(headers_list_has(&headers, SPAN("vary"), SPAN("a, b")));
+    cr_expect_not(headers_list_has(&headers, SPAN("x"), SPAN("a")));
+    arena_finish(&arena);
+}
+
+Test(headers, a_copy_is_independent)
+{
+    struct arena arena = test_arena();
+    struct headers headers = test_headers(&arena, "A: 1\r\nB: 2\r\n");
+    struct headers copy;
+
+    cr_assert(headers_copy(&copy, &headers, &arena));
+    headers_remove(&copy, SPAN("A"));
+    cr_assert(headers_add(&copy, SPAN("C"), SPAN("3")));
+    cr_expect_str_eq(test_headers_text(&headers, &arena), "A: 1\r\nB: 2\r\n");
+    cr_expect_str_eq(test_headers_text(&copy, &arena), "B: 2\r\nC: 3\r\n");
+    arena_finish(&arena);
+}

@@ -1,0 +1,68 @@
+/* test_key.c: the primary key (RFC 9111 §2). */
+#include <criterion/criterion.h>
+
+#include "cache/key.h"
+#include "tests/unit/cache_support.h"
+
+static struct arena arena;
+
+static void setup(void)
+{
+    arena_init(&arena, TEST_ARENA_BYTES);
+}
+
+static void teardown(void)
+{
+    arena_finish(&arena);
+}
+
+TestSuite(key, .init = setup, .fini = teardown);
+
+static const struct uri plain = {
+    .scheme = SPAN_INIT("http"), .authority = SPAN_INIT("a.example:8080"), .path = SPAN_INIT("/b")};
+
+Test(key, text)
+{
+    static const struct {
+        const char *name, *path, *query;
+        bool has_query;
+        const char *want;
+    } cases[] = {
+        {"without a query", "/b", "", false, "GET http://a.example:8080/b"},
+        {"an empty query is not none", "/b", "", true, "GET http://a.example:8080/b?"},
+        {"with a query", "/b", "c=d?e", true, "GET http://a.example:8080/b?c=d?e"},
+        {"the root", "/", "", false, "GET http://a.example:8080/"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct uri uri = plain;
+        struct key key;
+        uri.path = span_of(cases[i].path);
+        uri.query = span_of(cases[i].query);
+        uri.has_query = cases[i].has_query;
+        cr_assert(key_of_uri(&uri, 7, &arena, &key));
+        cr_expect(span_equal(key.text, span_of(cases[i].want)), "%s: %.*s", cases[i].name, SPAN_ARG(key.text));
+        cr_expect(key_hash_equal(key.hash, key_hash_of(key.text, 7)), "%s: hash of the text", cases[i].name);
+    }
+}
+
+Test(key, the_hash_depends_on_text_and_secret)
+{
+    struct key_hash hash = key_hash_of(SPAN("GET http://a/"), 1);
+
+    cr_expect(key_hash_equal(hash, key_hash_of(SPAN("GET http://a/"), 1)), "the same again");
+    cr_expect_not(key_hash_equal(hash, key_hash_of(SPAN("GET http://a/"), 2)), "another secret");
+    cr_expect_not(key_hash_equal(hash, key_hash_of(SPAN("GET http://b/"), 1)), "another text");
+    cr_expect_not(key_hash_equal((struct key_hash){1, 2}, (struct key_hash){1, 3}), "the low half counts");
+    cr_expect_not(key_hash_equal((struct key_hash){1, 2}, (struct key_hash){3, 2}), "the high half counts");
+}
+
+Test(key, the_arena_may_be_full)
+{
+    struct arena small;
+    struct key key = {.hash = {1, 2}};
+
+    arena_init(&small, 8);
+    cr_expect_not(key_of_uri(&plain, 7, &small, &key));
+    cr_expect_eq(key.hash.high, 1, "untouched on failure");
+    arena_finish(&small);
+}

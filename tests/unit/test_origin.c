@@ -1,0 +1,262 @@
+/* test_origin.c: connections lent, reused, waited for, and given up. */
+#include "proxy/origin.h"
+
+#include "loop_support.h"
+
+enum { ASKS_MAX = 32 };
+
+/* A request with what came of it. */
+struct ask {
+    struct origin_request request;
+    struct origin_conn *conn;
+    enum err error;
+    bool done;
+};
+
+static struct loop_fixture fixture;
+static struct origin_url url;
+static struct origin *origin;
+static struct ask asks[ASKS_MAX];
+
+static void on_done(struct origin_request *request, struct origin_conn *conn, enum err error)
+{
+    struct ask *ask = CONTAINER_OF(request, struct ask, request);
+
+    cr_assert_not(ask->done, "done runs once");
+    ask->conn = conn;
+    ask->error = error;
+    ask->done = true;
+}
+
+static void begin(const char *host)
+{
+    memset(asks, 0, sizeof asks);
+    url = (struct origin_url){.text = "http://test", .host = host, .port = fixture.port};
+    origin = origin_create(&fixture.worker, &url);
+    cr_assert_not_null(origin);
+}
+
+static void setup(void)
+{
+    fixture_init(&fixture);
+    fixture_listen(&fixture);
+}
+
+static void finish(void)
+{
+    origin_stop(origin);
+    fixture_finish(&fixture);
+    origin_destroy(origin);
+}
+
+static struct ask *ask(size_t index)
+{
+    asks[index].request.done = on_done;
+    origin_acquire(origin, &asks[index].request);
+    cr_assert_not(asks[index].done, "done never runs before acquire has returned");
+    return &asks[index];
+}
+
+static struct ask *ask_and_get(size_t index)
+{
+    struct ask *asked = ask(index);
+
+    fixture_run_until(&fixture, &asked->done);
+    return asked;
+}
+
+Test(origin, connects_and_reuses_the_youngest, .init = setup)
+{
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+    struct ask *second = ask_and_get(1);
+    struct origin_conn *younger = second->conn;
+
+    cr_expect_eq(first->error, ERR_OK);
+    cr_expect_not(first->conn->reused);
+    origin_release(first->conn);
+    origin_release(second->conn);
+    struct ask *third = ask_and_get(2);
+    cr_expect_eq(third->conn, younger);
+    cr_expect(third->conn->reused);
+    cr_expect_eq(fixture.peer_count, 2u);
+    asks[3].request.fresh = true;
+    struct ask *fresh = ask_and_get(3);
+    cr_expect_not(fresh->conn->reused, "fresh means a new one, though one is idle");
+    origin_discard(third->conn);
+    origin_discard(fresh->conn);
+    finish();
+}
+
+Test(origin, a_name_is_resolved_and_the_address_that_answers_found, .init = setup)
+{
+    begin("localhost"); /* may be ::1 first, where nobody listens */
+    struct ask *asked = ask_and_get(0);
+
+    cr_assert_eq(asked->error, ERR_OK);
+    origin_release(asked->conn);
+    finish();
+}
+
+Test(origin, failures_have_their_names, .init = setup)
+{
+    begin("name.invalid");
+    cr_expect_eq(ask_and_get(0)->error, ERR_RESOLVE);
+    origin_stop(origin);
+    (void)uv_run(&fixture.worker.loop, UV_RUN_NOWAIT);
+    origin_destroy(origin);
+
+    uv_close((uv_handle_t *)&fixture.server, NULL);
+    fixture.server_open = false;
+    begin("127.0.0.1");
+    cr_expect_eq(ask_and_get(1)->error, ERR_CONNECT);
+    finish();
+}
+
+Test(origin, beyond_the_limit_requests_wait_in_line, .init = setup)
+{
+    fixture.config.server.max_origin_connections = 1;
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+    struct ask *waits = ask(1);
+    struct ask *last = ask(2);
+
+    fixture_run_for(&fixture, 20);
+    cr_expect_not(waits->done);
+    origin_release(first->conn);
+    fixture_run_until(&fixture, &waits->done);
+    cr_expect_eq(waits->error, ERR_OK);
+    cr_expect(waits->conn->reused, "it gets the connection that was released");
+    cr_expect_not(last->done);
+    origin_discard(waits->conn);
+    fixture_run_until(&fixture, &last->done);
+    cr_expect_eq(last->error, ERR_OK);
+    cr_expect_not(last->conn->reused);
+    origin_release(last->conn);
+    finish();
+}
+
+Test(origin, the_line_is_bounded_in_length_and_time, .init = setup)
+{
+    fixture.config.server.max_origin_connections = 1;
+    fixture.config.server.origin_connect_timeout_ms = 30;
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+
+    for (size_t i = 1; i <= 4; i++) {
+        ask(i);
+    }
+    cr_expect_eq(ask_and_get(5)->error, ERR_LIMIT, "the fifth finds the line full");
+    cr_expect_not(asks[4].done);
+    fixture_run_until(&fixture, &asks[4].done);
+    for (size_t i = 1; i <= 4; i++) {
+        cr_expect(asks[i].done);
+        cr_expect_eq(asks[i].error, ERR_LIMIT, "waited for too long");
+    }
+    origin_discard(first->conn);
+    finish();
+}
+
+Test(origin, a_fresh_one_in_line_closes_what_was_released, .init = setup)
+{
+    fixture.config.server.max_origin_connections = 1;
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+
+    asks[1].request.fresh = true;
+    struct ask *fresh = ask(1);
+    origin_release(first->conn);
+    fixture_run_until(&fixture, &fresh->done);
+    cr_expect_eq(fresh->error, ERR_OK);
+    cr_expect_not(fresh->conn->reused);
+    cr_expect_eq(fixture.peer_count, 2u);
+    fixture_run_until(&fixture, &fixture.peers[0].ended);
+    origin_release(fresh->conn);
+    finish();
+}
+
+Test(origin, an_idle_connection_that_ends_or_speaks_is_closed, .init = setup)
+{
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+    struct ask *second = ask_and_get(1);
+
+    origin_release(first->conn);
+    origin_release(second->conn);
+    fixture_say(&fixture.peers[0], "HTTP/1.1 408 Request Timeout\r\n\r\n");
+    fixture_close_peer(&fixture.peers[1]);
+    fixture_run_until(&fixture, &fixture.peers[0].ended);
+    struct ask *third = ask_and_get(2);
+    cr_expect_not(third->conn->reused);
+    origin_release(third->conn);
+    finish();
+}
+
+Test(origin, idle_ones_are_bounded_in_number_and_time, .init = setup)
+{
+    fixture.config.server.max_idle_origin_connections = 1;
+    fixture.config.server.origin_idle_timeout_ms = 30;
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+    struct ask *second = ask_and_get(1);
+
+    origin_release(first->conn);
+    origin_release(second->conn);
+    fixture_run_until(&fixture, &fixture.peers[0].ended); /* the older: at once */
+    fixture_run_until(&fixture, &fixture.peers[1].ended); /* the younger: when its time is up */
+    finish();
+}
+
+Test(origin, canceled_in_every_state_done_does_not_run, .init = setup)
+{
+    fixture.config.server.max_origin_connections = 2;
+    begin("localhost");
+    struct ask *resolving = ask(0);
+    origin_cancel(&resolving->request);
+    struct ask *first = ask_and_get(1);
+    struct ask *connecting = ask(2);
+    struct ask *waiting = ask(3);
+    origin_cancel(&waiting->request);
+    origin_cancel(&connecting->request);
+    origin_cancel(&connecting->request);
+    origin_release(first->conn);
+    struct ask *ready = ask(4);
+    origin_cancel(&ready->request);
+    fixture_run_for(&fixture, 20);
+    cr_expect_not(resolving->done);
+    cr_expect_not(waiting->done);
+    cr_expect_not(connecting->done);
+    cr_expect_not(ready->done);
+    struct ask *last = ask_and_get(5);
+    cr_expect(last->conn->reused, "a canceled loan goes back");
+    origin_discard(last->conn);
+    finish();
+}
+
+Test(origin, a_connection_that_ended_is_not_kept, .init = setup)
+{
+    static const struct conn_events none = {0};
+
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+    first->conn->conn.events = &none;
+    first->conn->conn.ended = true; /* as its reader would have seen */
+    origin_release(first->conn);
+    struct ask *second = ask_and_get(1);
+    cr_expect_not(second->conn->reused);
+    origin_close_idle(origin);
+    origin_release(second->conn); /* kept no more: the worker stops */
+    fixture_run_until(&fixture, &fixture.peers[1].ended);
+    finish();
+}
+
+Test(origin, an_address_that_swallows_packets_costs_the_timeout_at_most, .init = setup)
+{
+    fixture.config.server.origin_connect_timeout_ms = 50;
+    fixture.port = 9;
+    begin("192.0.2.1"); /* TEST-NET-1: no answer, or no route */
+    struct ask *asked = ask_and_get(0);
+
+    cr_expect(asked->error == ERR_TIMEOUT || asked->error == ERR_CONNECT, "%s", err_name(asked->error));
+    finish();
+}

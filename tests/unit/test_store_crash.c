@@ -1,0 +1,463 @@
+/* test_store_crash.c: killed processes, damaged and foreign files. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store_support.h"
+
+enum { SIZE = 32 * 1024 * 1024, PAGE = 4096 };
+
+static char dir[SUPPORT_PATH_BYTES];
+static char data_path[SUPPORT_PATH_BYTES + 16];
+static struct arena arena;
+static struct buf note;
+
+static void setup(void)
+{
+    support_dir_make(dir);
+    snprintf(data_path, sizeof(data_path), "%s/data.mdb", dir);
+    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    buf_init(&note, 4096);
+}
+
+static void teardown(void)
+{
+    arena_finish(&arena);
+    buf_finish(&note);
+    support_dir_remove(dir);
+}
+
+TestSuite(store_crash, .init = setup, .fini = teardown, .timeout = 100);
+
+/* ---- killed ---- */
+
+enum { NUMBERS = 60 };
+
+/* What the child reports through a pipe after each batch that was applied. */
+struct progress {
+    uint64_t object_id;
+    uint64_t body_id;
+};
+
+/* Stores, replaces, freshens and removes until it is killed. Bodies of several batches are among them. */
+static void run_child(uint64_t seed, int pipe_fd)
+{
+    struct store *store = support_open(dir, SIZE);
+
+    for (;;) {
+        struct support_object object = {.number = (unsigned)(support_random(&seed) % NUMBERS),
+                                        .version = (unsigned)(support_random(&seed) & 0xffff),
+                                        .variant = support_random(&seed) % 2 == 0 ? NULL : "a",
+                                        .body_len = support_random(&seed) % 60000};
+        struct progress progress = {0};
+
+        if (support_random(&seed) % 8 == 0) {
+            object.body_len *= 50;
+        }
+        REQUIRE(support_put(store, &object, &progress.object_id, &progress.body_id) == ERR_OK);
+        REQUIRE(write(pipe_fd, &progress, sizeof(progress)) == (ssize_t)sizeof(progress));
+        if (support_random(&seed) % 5 == 0) {
+            REQUIRE(support_remove(store, (unsigned)(support_random(&seed) % NUMBERS)) == ERR_OK);
+        }
+    }
+}
+
+/* Lets a child work for some time and kills it. The last thing it has told goes to `out_last`. */
+static void kill_a_child(uint64_t seed, struct progress *out_last)
+{
+    int ends[2];
+    struct progress progress;
+
+    cr_assert_eq(pipe(ends), 0);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        close(ends[0]);
+        run_child(seed, ends[1]);
+    }
+    close(ends[1]);
+    /* At least one batch, then a random while. */
+    unsigned batches = 1 + (unsigned)(support_random(&seed) % 30);
+    for (unsigned i = 0; i < batches && read(ends[0], &progress, sizeof(progress)) == (ssize_t)sizeof(progress); i++) {
+        *out_last = progress;
+    }
+    usleep((useconds_t)(support_random(&seed) % 5000));
+    kill(child, SIGKILL);
+    while (read(ends[0], &progress, sizeof(progress)) == (ssize_t)sizeof(progress)) {
+        *out_last = progress;
+    }
+    close(ends[0]);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+}
+
+Test(store_crash, killed_at_any_moment)
+{
+    enum { KILLS = 25 };
+    struct progress highest = {0};
+    unsigned good = 0;
+
+    for (unsigned i = 0; i < KILLS; i++) {
+        struct progress last = {0};
+        struct store *store = NULL;
+
+        kill_a_child(i * 7919 + 1, &last);
+        highest.object_id = last.object_id > highest.object_id ? last.object_id : highest.object_id;
+        highest.body_id = last.body_id > highest.body_id ? last.body_id : highest.body_id;
+        buf_clear(&note);
+        cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
+        cr_assert_eq(note.len, 0, "%.*s", SPAN_ARG(buf_span(&note)));
+        struct store_reader *reader = store_reader_create(store);
+        cr_assert_not_null(reader);
+        for (unsigned number = 0; number < NUMBERS; number++) {
+            unsigned version;
+            arena_reset(&arena);
+            enum support_outcome outcome =
+                support_check(reader, store, number, number % 2 == 0 ? NULL : "a", &arena, &version);
+            cr_assert(outcome == SUPPORT_ABSENT || outcome == SUPPORT_GOOD, "object %u after kill %u", number, i);
+            good += outcome == SUPPORT_GOOD;
+        }
+        cr_expect_not(store_wants_apply(store) && store_failed(store));
+        cr_assert_eq(support_settle(store), ERR_OK);
+        struct store_stats stats;
+        store_stats_of(store, &stats);
+        cr_expect_eq(stats.reclaim_bodies, 0, "unfinished bodies are swept");
+        struct support_object object = {.number = NUMBERS + i, .body_len = 100};
+        struct progress now;
+        cr_assert_eq(support_put(store, &object, &now.object_id, &now.body_id), ERR_OK);
+        cr_expect_gt(now.object_id, highest.object_id);
+        cr_expect_gt(now.body_id, highest.body_id);
+        highest = now;
+        store_reader_destroy(reader);
+        store_close(store);
+    }
+    cr_expect_gt(good, 100, "%u objects were looked at", good);
+}
+
+/* All pages of a store that is emptied again are accounted for: nothing leaks over kills. */
+Test(store_crash, nothing_is_left_over)
+{
+    struct progress last;
+
+    for (unsigned i = 0; i < 8; i++) {
+        kill_a_child(i * 104729 + 5, &last);
+    }
+    struct store *store = support_open(dir, SIZE);
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        cr_assert_eq(support_remove(store, number), ERR_OK);
+    }
+    cr_assert_eq(support_settle(store), ERR_OK);
+    struct store_stats stats;
+    store_stats_of(store, &stats);
+    cr_expect_eq(stats.objects, 0);
+    cr_expect_lt(stats.used_bytes, 100 * 4096, "%llu", (unsigned long long)stats.used_bytes);
+    store_close(store);
+}
+
+/* ---- damaged, foreign, taken ---- */
+
+static void write_file(const void *bytes, size_t len)
+{
+    int fd = open(data_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, bytes, len), (ssize_t)len);
+    close(fd);
+}
+
+/* A store with some objects in it, closed again. */
+static void make_store(unsigned count, size_t body_len)
+{
+    struct store *store = support_open(dir, SIZE);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct support_object object = {.number = i, .body_len = body_len};
+        cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    }
+    store_close(store);
+}
+
+static unsigned set_aside_count(char *out_name)
+{
+    unsigned count = 0;
+    DIR *listing = opendir(dir);
+
+    cr_assert_not_null(listing);
+    for (const struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
+        if (strncmp(entry->d_name, "data.mdb.damaged-", 17) == 0) {
+            count++;
+            strcpy(out_name, entry->d_name);
+        }
+    }
+    closedir(listing);
+    return count;
+}
+
+static void expect_set_aside(const char *text, const char *name)
+{
+    struct store *store = NULL;
+    char aside[256];
+    struct support_object object = {.number = 1, .body_len = 100};
+
+    buf_clear(&note);
+    cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK, "%s: %.*s", name, SPAN_ARG(buf_span(&note)));
+    buf_add_byte(&note, 0);
+    cr_expect_not_null(strstr(note.data, text), "%s: %s", name, note.data);
+    cr_expect_not_null(strstr(note.data, "set aside"), "%s: %s", name, note.data);
+    cr_expect_eq(set_aside_count(aside), 1, "%s: the newest only", name);
+    struct store_stats stats;
+    store_stats_of(store, &stats);
+    cr_expect_eq(stats.objects, 0, "%s: it starts empty", name);
+    cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_OK, "%s: and works", name);
+    store_close(store);
+}
+
+Test(store_crash, files_that_are_not_ours_are_set_aside)
+{
+    static char garbage[100000];
+    uint64_t seed = 1;
+
+    write_file("hello", 5);
+    expect_set_aside("truncated", "a short text");
+    for (size_t i = 0; i < sizeof(garbage); i++) {
+        garbage[i] = (char)(support_random(&seed) & 0xff);
+    }
+    write_file(garbage, sizeof(garbage));
+    expect_set_aside("not LMDB's", "random bytes");
+    memset(garbage, 0, sizeof(garbage));
+    write_file(garbage, sizeof(garbage));
+    expect_set_aside("not LMDB's", "zeros");
+    char name[256];
+    cr_expect_eq(set_aside_count(name), 1);
+    cr_expect_str_eq(name, "data.mdb.damaged-3");
+}
+
+Test(store_crash, an_empty_file_is_a_new_store)
+{
+    write_file("", 0);
+    make_store(1, 10);
+    cr_expect_eq(support_try_open(dir, SIZE, &(struct store *){NULL}, &note), ERR_OK);
+    cr_expect_eq(note.len, 0);
+}
+
+Test(store_crash, truncated_files_are_set_aside)
+{
+    struct stat status;
+
+    for (unsigned i = 0; i < 8; i++) {
+        make_store(20, 100000);
+        cr_assert_eq(stat(data_path, &status), 0);
+        off_t len = (off_t)(i < 4 ? i * PAGE + 100 : (i - 3) * 300000);
+        cr_assert_eq(truncate(data_path, len), 0);
+        expect_set_aside("truncated", "cut");
+    }
+}
+
+/* Changes bytes of the file. */
+static void overwrite(off_t at, const void *bytes, size_t len)
+{
+    int fd = open(data_path, O_WRONLY);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, bytes, len, at), (ssize_t)len);
+    close(fd);
+}
+
+Test(store_crash, unknown_meta_pages_are_set_aside)
+{
+    static const struct {
+        const char *name, *text;
+        off_t at;
+        uint32_t value;
+    } cases[] = {
+        {"magic of the first", "not LMDB's", 16, 1},
+        {"magic of the second", "not LMDB's", PAGE + 16, 1},
+        {"version", "another version", 20, 2},
+        {"page size", "page size", 40, 16384},
+        {"last page", "truncated", PAGE + 136, 0x7fffffff},
+        {"root of the free list", "damaged", 80, 0x7fffffff},
+        {"root of the main tree", "damaged", PAGE + 128, 0x7fffffff},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        make_store(3, 1000);
+        overwrite(cases[i].at, &cases[i].value, sizeof(cases[i].value));
+        if (cases[i].at % PAGE >= 80) {
+            uint32_t high = 0;
+            overwrite(cases[i].at + 4, &high, sizeof(high));
+        }
+        expect_set_aside(cases[i].text, cases[i].name);
+    }
+}
+
+/* All places in the file where `text` stands. */
+static unsigned replace_all(const char *text, const char *with)
+{
+    size_t len = strlen(text);
+    struct stat status;
+    unsigned count = 0;
+    int fd = open(data_path, O_RDWR);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &status), 0);
+    char *bytes = malloc((size_t)status.st_size);
+    cr_assert_not_null(bytes);
+    cr_assert_eq(pread(fd, bytes, (size_t)status.st_size, 0), (ssize_t)status.st_size);
+    for (size_t at = 0; at + len <= (size_t)status.st_size; at++) {
+        if (memcmp(bytes + at, text, len) == 0) {
+            cr_assert_eq(pwrite(fd, with, len, (off_t)at), (ssize_t)len);
+            count++;
+        }
+    }
+    free(bytes);
+    close(fd);
+    return count;
+}
+
+Test(store_crash, an_unknown_format_is_set_aside)
+{
+    make_store(3, 1000);
+    cr_assert_gt(replace_all("larder\0", "larder\0"), 0);
+    cr_assert_gt(replace_all("larder", "tinder"), 0);
+    expect_set_aside("format is unknown", "another format");
+    make_store(3, 1000);
+    cr_assert_gt(replace_all("chunks", "chonks"), 0);
+    expect_set_aside("format is unknown", "other tables");
+}
+
+Test(store_crash, a_second_open_is_refused)
+{
+    struct store *store = support_open(dir, SIZE);
+    struct store *second = NULL;
+
+    cr_expect_eq(support_try_open(dir, SIZE, &second, &note), ERR_IN_USE);
+    cr_expect_gt(note.len, 0);
+    cr_expect_null(second);
+    store_close(store);
+    store_close(support_open(dir, SIZE));
+    store_close(NULL);
+}
+
+Test(store_crash, a_directory_that_cannot_be_made)
+{
+    char deep[SUPPORT_PATH_BYTES + 32];
+    struct store *store = NULL;
+
+    snprintf(deep, sizeof(deep), "%s/not/there", dir);
+    cr_expect_eq(support_try_open(deep, SIZE, &store, &note), ERR_IO);
+    cr_expect_gt(note.len, 0);
+    cr_expect_null(store);
+}
+
+/* ---- flipped bytes ---- */
+
+/* The pages that hold whole pieces: LMDB's overflow pages. Others hold its trees. */
+static size_t piece_pages(unsigned char *bytes, size_t len, size_t *out_pages, size_t max)
+{
+    size_t count = 0;
+
+    for (size_t page = 2; (page + 1) * PAGE <= len; page++) {
+        if ((bytes[page * PAGE + 10] & 0x04) != 0 && count < max) {
+            out_pages[count] = page;
+            count++;
+        }
+    }
+    return count;
+}
+
+static unsigned char *read_file(size_t *out_len)
+{
+    struct stat status;
+    int fd = open(data_path, O_RDONLY);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &status), 0);
+    unsigned char *bytes = malloc((size_t)status.st_size);
+    cr_assert_not_null(bytes);
+    cr_assert_eq(pread(fd, bytes, (size_t)status.st_size, 0), (ssize_t)status.st_size);
+    close(fd);
+    *out_len = (size_t)status.st_size;
+    return bytes;
+}
+
+Test(store_crash, flipped_bytes_in_pieces_are_never_served)
+{
+    enum { OBJECTS = 40, MAX_PAGES = 4000 };
+    static size_t pages[MAX_PAGES];
+    size_t len;
+    uint64_t seed = 99;
+    unsigned cut = 0;
+    unsigned absent = 0;
+
+    make_store(OBJECTS, 60000);
+    unsigned char *bytes = read_file(&len);
+    size_t count = piece_pages(bytes, len, pages, MAX_PAGES);
+    cr_assert_gt(count, OBJECTS * 10);
+    for (unsigned i = 0; i < 40; i++) {
+        size_t at = pages[support_random(&seed) % count] * PAGE + 16 + support_random(&seed) % (PAGE - 16);
+        unsigned char flipped = bytes[at] ^ (unsigned char)(1u << support_random(&seed) % 8);
+        overwrite((off_t)at, &flipped, 1);
+    }
+    free(bytes);
+    struct store *store = support_open(dir, SIZE);
+    struct store_reader *reader = store_reader_create(store);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < OBJECTS; i++) {
+            unsigned version;
+            arena_reset(&arena);
+            enum support_outcome outcome = support_check(reader, store, i, NULL, &arena, &version);
+            cr_expect_neq(outcome, SUPPORT_WRONG, "object %u", i);
+            cut += outcome == SUPPORT_CUT;
+            absent += outcome == SUPPORT_ABSENT;
+        }
+    }
+    cr_expect_gt(cut, 5, "%u ended early", cut);
+    cr_expect_gt(absent, 5, "%u were not found", absent);
+    cr_expect_not(store_failed(store), "damaged pieces do not stop the store");
+    cr_expect(store_wants_apply(store));
+    cr_expect_eq(support_settle(store), ERR_OK);
+    struct store_stats stats;
+    store_stats_of(store, &stats);
+    cr_expect_lt(stats.objects, OBJECTS, "%llu objects are left", (unsigned long long)stats.objects);
+    store_reader_destroy(reader);
+    store_close(store);
+}
+
+/* The worst that can happen to a row: it still looks like one, and says something else. */
+Test(store_crash, flipped_bytes_in_rows_are_never_served)
+{
+    struct support_object object = {.number = 1, .version = 1, .variant = "variant-a", .body_len = 10};
+    struct support_object other = {.number = 1, .version = 2, .variant = "variant-b", .body_len = 10};
+    size_t len;
+
+    struct store *store = support_open(dir, SIZE);
+    cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    cr_assert_eq(support_put(store, &other, NULL, NULL), ERR_OK);
+    store_close(store);
+    unsigned char *bytes = read_file(&len);
+    unsigned checked = 0;
+    for (size_t at = 2 * PAGE; at + 16 < len; at++) {
+        /* The selections end in these words, in every copy of the row that is in the file. */
+        if (memcmp(bytes + at, "variant-", 8) != 0) {
+            continue;
+        }
+        unsigned char other_letter = bytes[at + 8] ^ 3; /* a becomes b, b becomes a */
+        overwrite((off_t)(at + 8), &other_letter, 1);
+        checked++;
+    }
+    cr_assert_gt(checked, 0);
+    store = support_open(dir, SIZE);
+    struct store_reader *reader = store_reader_create(store);
+    struct stored stored;
+    cr_expect_eq(support_find(reader, store, 1, "variant-a", &arena, &stored), STORE_ABSENT, "swapped selections");
+    cr_expect_eq(support_settle(store), ERR_OK);
+    cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    cr_expect_eq(support_find(reader, store, 1, "variant-a", &arena, &stored), STORE_FOUND, "stored anew");
+    store_reader_destroy(reader);
+    store_close(store);
+    free(bytes);
+}
