@@ -271,13 +271,13 @@ void cached_finish(struct cache *cache, struct cached *cached)
 
 /* ---- joining ---- */
 
-bool cache_flight_serves(const struct flight *flight, const struct http_request *request, const struct policy *policy,
-                         int64_t now_ms, struct arena *arena)
+bool cache_flight_serves(const struct flight *flight, const struct http_request *request, int64_t now_ms,
+                         struct arena *arena)
 {
     const struct flight_head *head = flight_head(flight);
 
     return head->shared && vary_matches(head->selection, &request->headers, arena) &&
-           policy_may_reuse(request, &head->record, policy, now_ms).reuse == REUSE_SERVE;
+           policy_may_reuse(request, &head->record, &head->policy, now_ms).reuse == REUSE_SERVE;
 }
 
 static bool fill_serves(const struct fill *fill, const struct join_request *join)
@@ -291,27 +291,40 @@ static bool fill_serves(const struct fill *fill, const struct join_request *join
         return true;
     }
     return (phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE) && flight_is_storing(fill->flight) &&
-           cache_flight_serves(fill->flight, join->request, join->policy, join->now_ms, join->arena);
+           cache_flight_serves(fill->flight, join->request, join->now_ms, join->arena);
+}
+
+static struct fill *fill_to_follow(const struct entry *entry, const struct join_request *join)
+{
+    for (struct fill *fill = entry->fills; fill != NULL; fill = fill->next) {
+        if (fill_serves(fill, join)) {
+            return fill;
+        }
+    }
+    return NULL;
 }
 
 static enum join join_locked(struct cache *cache, struct entry *entry, const struct join_request *join,
                              struct party *party, struct flight **out_flight, struct fill **out_fill)
 {
-    bool alone = join->wish == JOIN_WITHOUT_OTHERS || join->monotonic_ms < entry->alone_until_ms;
+    bool alone = join->wish == JOIN_WITHOUT_OTHERS;
 
-    if (entry->shard->generation != join->generation && !alone) {
+    if (join->wish == JOIN_ONLY_LEAD && entry->fills != NULL) {
+        return JOIN_FOLLOW;
+    }
+    if (join->wish == JOIN_WITH_OTHERS) {
+        alone = join->monotonic_ms < entry->alone_until_ms;
+    }
+    if (!alone && entry->shard->generation != join->generation) {
         return JOIN_LOOK_AGAIN;
     }
-    for (struct fill *fill = entry->fills; fill != NULL && !alone; fill = fill->next) {
-        if (fill_serves(fill, join)) {
-            if (join->wish == JOIN_WITH_OTHERS) {
-                flight_follow(fill->flight, party);
-            }
-            *out_flight = flight_ref(fill->flight);
-            return JOIN_FOLLOW;
-        }
+    struct fill *fill = alone ? NULL : fill_to_follow(entry, join);
+    if (fill != NULL) {
+        flight_follow(fill->flight, party);
+        *out_flight = flight_ref(fill->flight);
+        return JOIN_FOLLOW;
     }
-    struct fill *fill = fill_create(cache, entry, !alone);
+    fill = fill_create(cache, entry, !alone);
     if (fill == NULL) {
         return JOIN_FAILED;
     }

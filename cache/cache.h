@@ -70,14 +70,14 @@ enum join {
 enum join_wish {
     JOIN_WITH_OTHERS,
     JOIN_WITHOUT_OTHERS, /* do not wait for anyone */
-    JOIN_ONLY_LEAD,      /* a revalidation behind: JOIN_FOLLOW tells that it is under way (nothing is followed) */
+    JOIN_ONLY_LEAD,      /* a revalidation behind: JOIN_FOLLOW tells that someone is fetching it already; then
+                            nothing is followed and no reference given */
 };
 
 /* What a request brings to cache_join. */
 struct join_request {
     const struct key *key;
     const struct http_request *request;
-    const struct policy *policy;
     enum join_wish wish;
     uint64_t generation; /* of the look-up before */
     int64_t now_ms;      /* wall clock */
@@ -88,7 +88,7 @@ struct join_request {
 struct fill;
 
 /* Joins the fetch for this key, if there is one that may serve this request (its head is not there yet, or is shared,
- * selected by `request`, and usable under `policy`), else begins one. Keys whose last answer could not be shared are
+ * selected by `request`, and usable), else begins one. Keys whose last answer could not be shared are
  * fetched alone for a while (hit_for_miss). A reference to `*out_flight` is the caller's in every case but LOOK_AGAIN
  * and FAILED. */
 enum join cache_join(struct cache *cache, const struct join_request *join, struct party *party,
@@ -98,8 +98,8 @@ enum join cache_join(struct cache *cache, const struct join_request *join, struc
 MUST_CHECK bool cache_pass(struct cache *cache, struct flight **out_flight, struct fill **out_fill);
 
 /* May this request use what the flight's head says (it must be there)? */
-bool cache_flight_serves(const struct flight *flight, const struct http_request *request, const struct policy *policy,
-                         int64_t now_ms, struct arena *arena);
+bool cache_flight_serves(const struct flight *flight, const struct http_request *request, int64_t now_ms,
+                         struct arena *arena);
 
 /* ---- filling: one thread at a time; each fill is ended by exactly one of refuse, validated, complete, fail ---- */
 
@@ -144,8 +144,9 @@ enum cache_wait {
  */
 bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec *until);
 
-/* Collects a batch of what is queued (at most 8 MiB), applies it in one commit, tells whom it concerns. */
-void cache_write(struct cache *cache);
+/* Collects a batch of what is queued (at most 8 MiB), applies it in one commit, tells whom it concerns. False: the disk refused it; wait a little before
+ * the next. */
+bool cache_write(struct cache *cache);
 
 /* From now on cache_wait does not wait, and is false once the queue is empty. */
 void cache_stop_writes(struct cache *cache);

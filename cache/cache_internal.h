@@ -14,7 +14,6 @@ enum {
     SHARD_COUNT = 64,
     SHARD_BUCKETS = 256,
     SHARD_NOTES = 256, /* hit-for-miss notes kept per shard */
-    BATCH_BYTES = 8 * 1024 * 1024,
     BATCH_JOBS = 1024,
     BATCH_SMALL_BYTES = 256 * 1024, /* a smaller one waits a little for more */
 };

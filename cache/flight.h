@@ -14,6 +14,7 @@
 #ifndef CACHE_FLIGHT_H
 #define CACHE_FLIGHT_H
 
+#include "cache/policy.h"
 #include "cache/reason.h"
 #include "cache/record.h"
 #include "cache/store.h"
@@ -46,6 +47,7 @@ struct flight_head {
     struct span fields;    /* field lines as stored (head.h) */
     struct span passed;    /* field lines that only the leader's client gets: the origin's Age, Cache-Status, … */
     struct span selection; /* encoded Vary selection (stored flights) */
+    struct policy policy;  /* that holds for this response, whoever asks for it */
     const char *rule;      /* that decided on storing, or NULL; the configuration's */
     struct record record;  /* freshness inputs always; ids and lengths where stored */
     bool shared;           /* others may follow: it is being stored */

@@ -379,7 +379,8 @@ static enum reason exchange_forbids(const struct http_request *request, const st
     if (response->status < 200 || response->status > 599 || response->status == 304 || response->status == 412) {
         return REASON_NOT_STORED_STATUS;
     }
-    if (response->framing.unknown_coding) {
+    /* RFC 9112 §6.1: what cannot be decoded is kept as the bytes it is only by the letter. */
+    if (response->framing.unknown_coding && policy->profile == PROFILE_SAFE) {
         return REASON_UNKNOWN_CODING;
     }
     if (response->framing.kind == FRAMING_LENGTH && policy->max_object_bytes > 0 &&

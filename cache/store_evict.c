@@ -371,11 +371,29 @@ static int evict_at(struct batch *batch, uint64_t object_id, struct span value, 
     return code;
 }
 
+/* Makes pages freed before usable. Each writes the row `state`: a transaction that changes nothing would not count. */
+static int commit_tiny(struct store *store)
+{
+    int code = 0;
+
+    for (unsigned i = 0; i < TINY_COMMITS && code == 0; i++) {
+        struct batch batch;
+        code = batch_begin(store, &batch);
+        if (code == 0) {
+            code = batch_commit(&batch);
+        }
+    }
+    return code;
+}
+
 int store_make_room(struct store *store, uint64_t pages)
 {
     struct batch batch;
-    int code = batch_begin(store, &batch);
+    int code = commit_tiny(store); /* deleting copies pages: it needs some, too */
 
+    if (code == 0) {
+        code = batch_begin(store, &batch);
+    }
     if (code != 0) {
         return code;
     }
@@ -385,12 +403,5 @@ int store_make_room(struct store *store, uint64_t pages)
         return code;
     }
     code = batch_commit(&batch);
-    /* Each writes the row `state`: a transaction that changes nothing would not count. */
-    for (unsigned i = 0; i < TINY_COMMITS && code == 0; i++) {
-        code = batch_begin(store, &batch);
-        if (code == 0) {
-            code = batch_commit(&batch);
-        }
-    }
-    return code;
+    return code == 0 ? commit_tiny(store) : code;
 }

@@ -14,8 +14,9 @@
 #include "cache/vary.h"
 
 enum {
-    PAGES_AN_OPERATION = 4, /* copied paths: leaves of index, objects, pending, chunks */
-    PAGES_A_BATCH = 64,     /* roots and branches, meta, free list */
+    PAGES_AN_OPERATION = 2,       /* copied: a leaf of index, now and then one of objects, pending, chunks */
+    PAGES_A_BATCH = 64,           /* roots and branches, meta, free list */
+    SHARED_PAGE_MAX_BYTES = 2000, /* about: what LMDB puts beside other values */
     RECORD_MAX_BYTES = RECORD_MAX_HEAD_BYTES + 4096,
     ROOM_BATCHES = 2, /* made after MAP_FULL, in batches of the size that did not fit */
     ROOM_TRIES = 6,
@@ -81,24 +82,32 @@ static void wait_for_readers(unsigned attempt)
     (void)nanosleep(&pause, NULL); /* interrupted: then it was shorter */
 }
 
-/* What can be said without looking at the disk, and the pages the operations will take. */
+/* What can be said without looking at the disk, and the pages the operations will take: those of their pieces, and the
+ * copies of the rows' pages that they change, of which a small store has few. */
 static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, uint64_t *out_pages)
 {
+    uint64_t copies = 0;
     uint64_t pages = PAGES_A_BATCH;
+    uint64_t small_bytes = 0; /* of pieces that share a page with others */
 
     for (size_t i = 0; i < count; i++) {
-        pages += PAGES_AN_OPERATION;
         if (ops[i].kind == STORE_OP_PIECES) {
-            uint64_t pieces = (ops[i].bytes.len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
-            if (pieces + ops[i].first_piece > UINT64_C(1) << PIECE_NUMBER_BITS) {
+            uint64_t whole = ops[i].bytes.len / STORE_PIECE_BYTES;
+            uint64_t rest = ops[i].bytes.len % STORE_PIECE_BYTES;
+            if (whole + 1 + ops[i].first_piece > UINT64_C(1) << PIECE_NUMBER_BITS) {
                 return ERR_LIMIT;
             }
-            pages += pieces;
+            pages += whole + (rest > SHARED_PAGE_MAX_BYTES);
+            small_bytes += rest > SHARED_PAGE_MAX_BYTES ? 0 : rest;
+        } else {
+            copies += PAGES_AN_OPERATION;
         }
         if (ops[i].kind == STORE_OP_FRESHEN || ops[i].kind == STORE_OP_PUBLISH) {
             pages += ops[i].record->head_override.len / STORE_PIECE_BYTES;
         }
     }
+    uint64_t most = store_batch_bytes(store) / store->page_bytes;
+    pages += (copies < most ? copies : most) + 2 * small_bytes / store->page_bytes; /* shared pages are half full */
     if (pages > store->limit_pages / 2) {
         return ERR_NO_SPACE; /* not worth emptying the store for */
     }

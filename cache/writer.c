@@ -94,7 +94,7 @@ bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec
     return more;
 }
 
-void cache_write(struct cache *cache)
+bool cache_write(struct cache *cache)
 {
     struct batch *batch = cache->batch;
     enum err error = ERR_OK;
@@ -112,6 +112,7 @@ void cache_write(struct cache *cache)
         finish_job(cache, batch->jobs[i], &batch->ops[i], error);
     }
     resume_backlog(&cache->queue);
+    return error == ERR_OK;
 }
 
 void cache_stop_writes(struct cache *cache)
@@ -141,9 +142,10 @@ static bool must_wait_for_id(const struct job *job, const struct batch *batch)
 static void collect(struct cache *cache, struct batch *batch)
 {
     struct queue *queue = &cache->queue;
+    uint64_t limit_bytes = store_batch_bytes(cache->store);
 
     pthread_mutex_lock(&queue->mutex);
-    while (queue->first != NULL && batch->count < BATCH_JOBS && batch->bytes < BATCH_BYTES &&
+    while (queue->first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes &&
            !must_wait_for_id(queue->first, batch)) {
         struct job *job = queue->first;
         queue->first = job->next;

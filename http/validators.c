@@ -61,7 +61,7 @@ enum condition condition_evaluate(const struct headers *request_headers, const s
     }
     /* RFC 9110 §13.1.3: anything but one valid date is ignored */
     if (headers_count_of(request_headers, if_modified_since) != 1 ||
-        !date_parse(headers_value(request_headers, if_modified_since), now_s, &since_s) || since_s > now_s) {
+        !date_parse(headers_value(request_headers, if_modified_since), now_s, &since_s)) {
         return CONDITION_NONE;
     }
     /* RFC 9111 §4.3.2: Last-Modified, else Date, else the time it was received */

@@ -22,7 +22,7 @@ enum condition {
 };
 
 /* Evaluates If-None-Match, else If-Modified-Since, of a GET or HEAD against a 200's header fields (RFC 9110 §13.2.2, RFC 9111
- * §4.3.2). If-Modified-Since compares with Last-Modified, else Date, else `received_s`. A malformed or future date is no condition. */
+ * §4.3.2). If-Modified-Since compares with Last-Modified, else Date, else `received_s`. A malformed date is no condition. */
 enum condition condition_evaluate(const struct headers *request_headers, const struct headers *response_headers, int64_t received_s, int64_t now_s);
 
 /* If-Match or If-Unmodified-Since: the origin has to decide. */

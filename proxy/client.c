@@ -286,12 +286,16 @@ static void client_process(struct client *client)
         }
     }
     client->processing = false;
+    if (client->state == CLIENT_LINGER || client->state == CLIENT_CLOSING) {
+        buf_finish(&client->in); /* nobody reads it any more */
+        return;
+    }
     if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted) {
         conn_set_timer(&client->conn, client->worker->config->server.client_body_timeout_ms);
     }
     if (client->in.len > IN_PAUSE_BYTES) {
         conn_read_stop(&client->conn);
-    } else if (client->state != CLIENT_CLOSING) {
+    } else {
         conn_read_start(&client->conn);
     }
 }
@@ -423,13 +427,12 @@ static bool step_drain(struct client *client)
 
 static void client_linger(struct client *client)
 {
-    if (client->input_ended) {
+    if (client->input_ended || client->conn.ended) {
         client_close(client);
         return;
     }
     client->state = CLIENT_LINGER;
     client->drained_bytes = 0;
-    buf_finish(&client->in);
     arena_finish(&client->arena);
     conn_shutdown_write(&client->conn);
     conn_set_timer(&client->conn, LINGER_MS);

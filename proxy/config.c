@@ -149,10 +149,10 @@ static bool read_table(struct config_reader *reader, enum config_section_id id, 
 /* Everything but the sites, which --origin concerns. */
 static bool read_tables(struct config_reader *reader)
 {
-    const struct toml_node *server;
-    const struct toml_node *timeouts;
-    const struct toml_node *limits;
-    const struct toml_node *cache;
+    const struct toml_node *server = NULL;
+    const struct toml_node *timeouts = NULL;
+    const struct toml_node *limits = NULL;
+    const struct toml_node *cache = NULL;
 
     return config_read_section(reader, SECTION_TOP, SPAN(""), reader->root, NULL) &&
            find_table(reader, reader->root, SPAN(""), "server", &server) &&

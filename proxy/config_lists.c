@@ -31,12 +31,6 @@ static struct config_place member_place(const struct config_place *list, const s
     return place;
 }
 
-static void store_list(const struct config_key *key, void *base, const void *items, size_t count)
-{
-    memcpy((char *)base + key->offset, &items, sizeof items);
-    memcpy((char *)base + key->count_offset, &count, sizeof count);
-}
-
 /* Lower-case ASCII copy; false at the arena's limit. */
 static bool copy_lower(struct arena *arena, struct span text, struct span *out_text)
 {
@@ -143,7 +137,7 @@ bool config_set_list(struct config_reader *reader, const struct config_key *key,
             return config_fail_expected(reader, &member, TOML_STRING, "expected %s", key->expected);
         }
     }
-    store_list(key, base, items, members.count);
+    config_store_list(key, base, items, members.count);
     return true;
 }
 
@@ -177,7 +171,7 @@ bool config_set_statuses(struct config_reader *reader, const struct config_key *
         }
         statuses[i] = (unsigned)status;
     }
-    store_list(key, base, statuses, members.count);
+    config_store_list(key, base, statuses, members.count);
     return true;
 }
 
@@ -255,7 +249,7 @@ bool config_set_origins(struct config_reader *reader, const struct config_key *k
             return false;
         }
     }
-    store_list(key, base, origins, members.count);
+    config_store_list(key, base, origins, members.count);
     return true;
 }
 

@@ -14,10 +14,11 @@
 #define SECOND_MS UINT64_C(1000)
 #define DAY_MS    (86400 * SECOND_MS)
 
-#define CONFIG_FIELD(field) .offset = offsetof(struct config, field), .bytes = sizeof(((struct config *)NULL)->field)
-#define SITE_FIELD(field)   .offset = offsetof(struct site, field), .bytes = sizeof(((struct site *)NULL)->field)
-#define RULE_FIELD(field)   .offset = offsetof(struct rule, field), .bytes = sizeof(((struct rule *)NULL)->field)
-#define GIVES(field)        .given_offset = offsetof(struct rule, field)
+#define CONFIG_FIELD(field)      .offset = offsetof(struct config, field), .bytes = sizeof(((struct config *)NULL)->field)
+#define SITE_FIELD(field)        .offset = offsetof(struct site, field), .bytes = sizeof(((struct site *)NULL)->field)
+#define RULE_FIELD(field)        .offset = offsetof(struct rule, field), .bytes = sizeof(((struct rule *)NULL)->field)
+#define LIST(type, items, count) .offset = offsetof(type, items), .count_offset = offsetof(type, count)
+#define GIVES(field)             .given_offset = offsetof(struct rule, field)
 
 /* Ten years: longer is a slip, and nothing overflows below it. */
 #define LIFETIME .min = 0, .max = 10 * 365 * UINT64_C(86400)
@@ -30,8 +31,8 @@ static const struct config_choice forwarded_styles[] = {
 static const struct config_choice profiles[] = {{"safe", PROFILE_SAFE}, {"rfc", PROFILE_RFC}, {NULL, 0}};
 
 static const struct config_key server_keys[] = {
-    {"listen", config_set_listen, CONFIG_FIELD(server.listen),
-     .count_offset = offsetof(struct config, server.listen_count), .standard = "127.0.0.1:8080"},
+    {"listen", config_set_listen, LIST(struct config, server.listen, server.listen_count),
+     .standard = "127.0.0.1:8080"},
     {"workers", config_set_count, CONFIG_FIELD(server.workers), .min = 1, .max = 256},
     {"access_log", config_set_access_log, CONFIG_FIELD(server.access_log), .standard = "off"},
     {"access_log_format", config_set_choice, CONFIG_FIELD(server.access_format), .standard = "json",
@@ -100,11 +101,10 @@ static const struct config_key cache_keys[] = {
 };
 
 static const struct config_key site_keys[] = {
-    {"hosts", config_set_list, SITE_FIELD(hosts), .count_offset = offsetof(struct site, host_count),
-     .member = config_member_host,
+    {"hosts", config_set_list, LIST(struct site, hosts, host_count), .member = config_member_host,
      .expected = "host names without port, such as \"www.example.com\" or \"*.example.com\""},
     {"path", config_set_site_path, SITE_FIELD(path_prefix), .standard = "/"},
-    {"origin", config_set_origins, SITE_FIELD(origins), .count_offset = offsetof(struct site, origin_count)},
+    {"origin", config_set_origins, LIST(struct site, origins, origin_count)},
     {"host_header", config_set_host_header, SITE_FIELD(host_header)},
 };
 
@@ -112,10 +112,9 @@ static const struct config_key rule_keys[] = {
     {"name", config_set_rule_name, RULE_FIELD(name)},
     {"path", config_set_glob, RULE_FIELD(path_glob), .member = config_member_path_glob,
      .expected = "a path that may have * and ?, such as \"/img/*\""},
-    {"methods", config_set_list, RULE_FIELD(methods), .count_offset = offsetof(struct rule, method_count),
-     .member = config_member_method, .expected = "methods such as \"GET\""},
-    {"statuses", config_set_statuses, RULE_FIELD(statuses), .count_offset = offsetof(struct rule, status_count),
-     .min = 200, .max = 599},
+    {"methods", config_set_list, LIST(struct rule, methods, method_count), .member = config_member_method,
+     .expected = "methods such as \"GET\""},
+    {"statuses", config_set_statuses, LIST(struct rule, statuses, status_count), .min = 200, .max = 599},
     {"content_type", config_set_glob, RULE_FIELD(content_type_glob), .member = config_member_media_glob,
      .expected = "a media type that may have * and ?, such as \"image/*\""},
     {"ttl", config_set_duration_s, RULE_FIELD(ttl_s), GIVES(given[SETTING_TTL]), LIFETIME},
@@ -128,15 +127,13 @@ static const struct config_key rule_keys[] = {
     {"ignore_cookies", config_set_bool, RULE_FIELD(ignore_cookies), GIVES(given[SETTING_IGNORE_COOKIES])},
     {"store_set_cookie", config_set_bool, RULE_FIELD(store_set_cookie), GIVES(given[SETTING_STORE_SET_COOKIE])},
     {"request_directives", config_set_bool, RULE_FIELD(request_directives), GIVES(given[SETTING_REQUEST_DIRECTIVES])},
-    {"strip_query", config_set_list, RULE_FIELD(strip_query), .count_offset = offsetof(struct rule, strip_query_count),
-     GIVES(gives_query), .member = config_member_parameter_glob,
-     .expected = "names of query parameters, such as \"ref\" or \"utm_*\""},
+    {"strip_query", config_set_list, LIST(struct rule, strip_query, strip_query_count), GIVES(gives_query),
+     .member = config_member_parameter_glob, .expected = "names of query parameters, such as \"ref\" or \"utm_*\""},
     {"strip_tracking", config_set_bool, RULE_FIELD(strip_tracking), GIVES(gives_query)},
     {"sort_query", config_set_bool, RULE_FIELD(sort_query), GIVES(gives_query)},
     {"normalize_accept_encoding", config_set_bool, RULE_FIELD(normalize_accept_encoding), GIVES(gives_vary)},
-    {"strip_request_fields", config_set_list, RULE_FIELD(strip_request_fields),
-     .count_offset = offsetof(struct rule, strip_request_field_count), GIVES(gives_request_fields),
-     .member = config_member_field_name,
+    {"strip_request_fields", config_set_list, LIST(struct rule, strip_request_fields, strip_request_field_count),
+     GIVES(gives_request_fields), .member = config_member_field_name,
      .expected = "names of request fields, such as \"Cookie\", except Host, Content-Length and those that concern the "
                  "connection"},
 };

@@ -109,6 +109,9 @@ bool config_is_text(const struct toml_node *node);
 /* A zero-terminated copy in the configuration's arena. NULL: error line written. */
 const char *config_copy_text(struct config_reader *reader, const struct config_place *place, struct span text);
 
+/* Puts a list into the key's two fields of `base`. */
+void config_store_list(const struct config_key *key, void *base, const void *items, size_t count);
+
 /* Setters; config_values.c. */
 config_set_fn config_set_bool, config_set_count, config_set_size, config_set_duration_ms, config_set_duration_s,
     config_set_choice, config_set_access_log, config_set_path_text, config_set_pseudonym, config_set_listen;

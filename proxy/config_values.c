@@ -193,6 +193,17 @@ static void store_number(const struct config_key *key, void *base, uint64_t valu
     }
 }
 
+static void store_pointer(const struct config_key *key, void *base, const void *pointer)
+{
+    memcpy(field_of(key, base), &pointer, sizeof pointer);
+}
+
+void config_store_list(const struct config_key *key, void *base, const void *items, size_t count)
+{
+    store_pointer(key, base, items);
+    memcpy((char *)base + key->count_offset, &count, sizeof count);
+}
+
 bool config_set_bool(struct config_reader *reader, const struct config_key *key, void *base,
                      const struct config_place *place)
 {
@@ -309,7 +320,7 @@ static bool store_text(struct config_reader *reader, const struct config_key *ke
     const char *copy = config_copy_text(reader, place, place->node->text);
 
     if (copy != NULL) {
-        memcpy(field_of(key, base), &copy, sizeof copy);
+        store_pointer(key, base, copy);
     }
     return copy != NULL;
 }
@@ -331,7 +342,7 @@ bool config_set_access_log(struct config_reader *reader, const struct config_key
                                     "expected a path, \"-\" for standard output, or \"off\"");
     }
     if (span_equal(place->node->text, SPAN("off"))) {
-        memset(field_of(key, base), 0, key->bytes);
+        store_pointer(key, base, NULL);
         return true;
     }
     return store_text(reader, key, base, place);
@@ -392,7 +403,6 @@ bool config_set_listen(struct config_reader *reader, const struct config_key *ke
             return false;
         }
     }
-    memcpy(field_of(key, base), &addresses, sizeof addresses);
-    memcpy((char *)base + key->count_offset, &count, sizeof count);
+    config_store_list(key, base, addresses, count);
     return true;
 }

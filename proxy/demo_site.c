@@ -185,7 +185,7 @@ static void write_not_modified(const struct headers *fields, struct buf *out)
 void demo_site_answer(const struct http_request *request, int64_t now_s, enum demo_after after, struct arena *arena,
                       struct buf *out)
 {
-    struct made made;
+    struct made made = {.etag = ""};
     struct resource resource = find_resource(request, now_s, &made);
     struct span body = span_of(resource.body);
     struct headers fields;

@@ -10,6 +10,7 @@
 
 enum {
     WORK_MS = 1000, /* the longest it sleeps: work that nobody queues (space to reclaim) is looked for then */
+    REFUSED_MS = 100, /* after a failed commit, so that a full disk does not keep a core busy */
     BATCH_MS = 50,  /* the longest something queued waits for others to share its commit */
 };
 
@@ -40,7 +41,10 @@ static void *run(void *arg) /* start routine of pthread_create */
     while (cache_wait(disk->cache, WAIT_FOR_WORK, &until)) {
         until = time_in(BATCH_MS);
         (void)cache_wait(disk->cache, WAIT_FOR_BATCH, &until); /* stopped or not: what is queued is written */
-        cache_write(disk->cache);
+        if (!cache_write(disk->cache)) {
+            struct timespec pause = {.tv_nsec = REFUSED_MS * 1000000};
+            nanosleep(&pause, NULL);
+        }
         until = time_in(WORK_MS);
     }
     return NULL;

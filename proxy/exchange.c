@@ -17,6 +17,14 @@
 
 static enum step step_route(struct exchange *ex);
 static enum step step_lookup(struct exchange *ex);
+/* How Cache-Status words that a stored response may not be served as it is. */
+static enum outcome outcome_of_validation(enum reason reason)
+{
+    bool asked = reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
+
+    return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
+}
+
 static enum step step_decide(struct exchange *ex);
 static enum step step_join(struct exchange *ex);
 static enum step step_pass(struct exchange *ex);
@@ -125,6 +133,9 @@ static enum err check_request(struct exchange *ex)
     if (expect != NULL && !span_equal_nocase(expect->value, SPAN("100-continue"))) {
         return ERR_BAD_EXPECTATION;
     }
+    if (span_equal(ex->request.target, SPAN("*")) && ex->request.method != METHOD_OPTIONS) {
+        return ERR_BAD_TARGET; /* RFC 9112 §3.2.4 */
+    }
     uint64_t limit = ex->worker->config->server.max_request_body_bytes;
     if (limit > 0 && ex->request.framing.kind == FRAMING_LENGTH && ex->request.framing.length > limit) {
         return ERR_BODY_TOO_LARGE;
@@ -232,7 +243,7 @@ static enum step step_decide(struct exchange *ex)
         revalidate_behind(ex);
         return STEP_SERVE;
     case REUSE_VALIDATE:
-        ex->outcome = OUTCOME_STALE;
+        ex->outcome = outcome_of_validation(ex->reason);
         break;
     case REUSE_FETCH:
         ex->outcome = OUTCOME_REQUEST;
@@ -247,7 +258,6 @@ static struct join_request join_request_of(struct exchange *ex, enum join_wish w
 {
     return (struct join_request){.key = &ex->key,
                                  .request = &ex->request,
-                                 .policy = &ex->policy,
                                  .wish = wish,
                                  .generation = ex->generation,
                                  .now_ms = worker_now_ms(),
@@ -326,7 +336,7 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
 /* A response that another's fetch brought: may we have it? */
 static enum step follow(struct exchange *ex)
 {
-    if (cache_flight_serves(ex->flight, &ex->request, &ex->policy, worker_now_ms(), ex->arena)) {
+    if (cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
         ex->reason = REASON_FOLLOWED;
         return STEP_RESPOND;
     }
@@ -469,6 +479,10 @@ static enum step fail(struct exchange *ex, enum err error, enum reason reason)
     ex->error = error;
     ex->reason = reason;
     ex->status = status != 0 ? status : 502;
+    if (reason == REASON_BAD_REQUEST) {
+        ex->end = END_REFUSED;
+        stream_close_after(ex->stream);
+    }
     return STEP_REPLY;
 }
 

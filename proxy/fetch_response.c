@@ -10,6 +10,7 @@
 #include "http/date.h"
 #include "http/forward.h"
 #include "http/serialize.h"
+#include "http/token.h"
 #include "proxy/fetch_internal.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
@@ -200,6 +201,16 @@ static void write_passed(struct buf *out, const struct headers *headers, struct 
     }
 }
 
+/* Fields that private="…" names are for the one who asked (RFC 9111 §5.2.2.7). */
+static void write_private(struct buf *out, const struct headers *headers, struct span names)
+{
+    struct span name;
+
+    while (list_next(&names, &name)) {
+        write_passed(out, headers, name);
+    }
+}
+
 /* Opens the fill with what the head says. False: no memory. */
 static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, const struct freshness_inputs *inputs,
                       const struct policy *policy, struct span selection)
@@ -212,7 +223,8 @@ static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, 
     head_write(&response->headers, &fields);
     write_passed(&passed, &response->headers, SPAN("Age"));
     write_passed(&passed, &response->headers, SPAN("Cache-Status"));
-    if (!response_may_have_body(fetch->request.method, response->status) && response->status != 204) {
+    write_private(&passed, &response->headers, inputs->directives.private_fields);
+    if (fetch->request.method == METHOD_HEAD && response->status != 204 && response->status != 304) {
         write_passed(&passed, &response->headers, SPAN("Content-Length"));
     }
     struct flight_head head = {
@@ -220,6 +232,7 @@ static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, 
         .fields = buf_span(&fields),
         .passed = buf_span(&passed),
         .selection = selection,
+        .policy = *policy,
         .rule = verdict->rule,
         .record = {.status = response->status,
                    .inputs = *inputs,
@@ -281,35 +294,62 @@ static void final_head(struct fetch *fetch)
 
 /* ---- 304 ---- */
 
-/* The record and head after the 304: times and directives come from what the stored head says now. */
-static bool freshened(struct fetch *fetch, const struct headers *merged, struct record *out_record,
-                      struct span *out_head)
+/* What a stored response becomes by a 304. */
+struct freshened {
+    struct record record;
+    struct span head;
+    struct headers headers;
+};
+
+/* Record and stored form of `headers`, which are in force from now on: times and directives are read from them anew. */
+static bool freshen(struct fetch *fetch, const struct headers *headers, struct freshened *out)
 {
     struct http_response as_stored = {.status = fetch->validate.stored.record.status};
     const struct header *age = headers_find(&fetch->response.headers, SPAN("Age"));
     struct buf fields;
 
     buf_init(&fields, FIELDS_LIMIT_BYTES);
-    head_write(merged, &fields);
-    bool done = !fields.failed && arena_copy(&fetch->arena, buf_span(&fields), out_head) &&
-                headers_copy(&as_stored.headers, merged, &fetch->arena) &&
+    head_write(headers, &fields);
+    bool done = !fields.failed && arena_copy(&fetch->arena, buf_span(&fields), &out->head) &&
+                headers_copy(&as_stored.headers, headers, &fetch->arena) &&
                 (age == NULL || headers_set(&as_stored.headers, SPAN("Age"), age->value));
     buf_finish(&fields);
     if (!done) {
         return false;
     }
-    *out_record = fetch->validate.stored.record;
-    out_record->inputs = freshness_inputs_of(&as_stored, fetch->request_ms, fetch->response_ms, &fetch->arena);
-    out_record->qualified_no_cache = out_record->inputs.directives.no_cache_fields.len > 0;
-    out_record->qualified_private = out_record->inputs.directives.private_fields.len > 0;
+    out->headers = as_stored.headers;
+    out->record = fetch->validate.stored.record;
+    out->record.inputs = freshness_inputs_of(&as_stored, fetch->request_ms, fetch->response_ms, &fetch->arena);
+    out->record.qualified_no_cache = out->record.inputs.directives.no_cache_fields.len > 0;
+    out->record.qualified_private = out->record.inputs.directives.private_fields.len > 0;
     return true;
 }
 
+/* May what the 304 made of the stored response stay stored, and is it still what requests like this one select? */
+static bool may_stay(struct fetch *fetch, const struct freshened *now)
+{
+    unsigned status = now->record.status;
+    struct http_response response = {.status = status, .headers = now->headers};
+    struct policy policy = route_policy(fetch->worker->config, fetch->site, &fetch->request, status, &now->headers);
+    struct buf selection;
+
+    if (!policy_may_store(&fetch->request, &response, &now->record.inputs, &policy).store) {
+        return false;
+    }
+    buf_init(&selection, VARY_MAX_BYTES * 4);
+    enum vary_kind kind = vary_select(&now->headers, &fetch->request.headers, &fetch->arena, &selection);
+    bool same =
+        (kind == VARY_NONE || kind == VARY_SOME) && span_equal(buf_span(&selection), fetch->validate.stored.selection);
+    buf_finish(&selection);
+    return same;
+}
+
+/* The 304 is folded into the stored head. The client that asked gets all of it; for others it stays only as far as a
+ * response with such a head may be stored: without a Set-Cookie that may not, or not at all. */
 static void validated(struct fetch *fetch)
 {
     struct headers stored, merged;
-    struct record record;
-    struct span head;
+    struct freshened now, kept;
 
     if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
         !head_not_modified_selects(&stored, &fetch->response.headers)) {
@@ -319,18 +359,22 @@ static void validated(struct fetch *fetch)
         fetch_again(fetch);
         return;
     }
-    if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) ||
-        !freshened(fetch, &merged, &record, &head)) {
+    if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) || !freshen(fetch, &merged, &now)) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }
     if (fetch->exchange != NULL) {
-        exchange_on_validated(fetch->exchange, &record, head);
+        exchange_on_validated(fetch->exchange, &now.record, now.head);
     }
-    cache_fill_validated(fetch->fill, &fetch->validate, &record, head);
-    if (record.inputs.directives.no_store || record.inputs.directives.is_private) {
-        cache_invalidate(fetch->worker->cache, &fetch->key); /* good for this request, not for another */
+    bool stays = may_stay(fetch, &now);
+    if (!stays && headers_remove(&merged, SPAN("Set-Cookie")) > 0 && freshen(fetch, &merged, &kept)) {
+        now = kept;
+        stays = may_stay(fetch, &now);
     }
+    if (!stays) {
+        cache_invalidate(fetch->worker->cache, &fetch->key); /* first: nobody else must see the new head */
+    }
+    cache_fill_validated(fetch->fill, &fetch->validate, &now.record, now.head);
     fetch->reusable = fetch->reusable && fetch->in.len == 0;
     fetch_finish(fetch);
 }

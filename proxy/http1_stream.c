@@ -183,6 +183,11 @@ static void write_framing(struct stream *stream, const struct stream_head *head)
     }
 }
 
+void stream_close_after(struct stream *stream)
+{
+    stream->wants_keep_alive = false;
+}
+
 bool stream_start(struct stream *stream, const struct stream_head *head)
 {
     size_t before = stream->out.len;

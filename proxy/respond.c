@@ -121,24 +121,25 @@ static struct stream_head framing_of_flight(struct exchange *ex, const struct fl
 
 enum step respond_from_flight(struct exchange *ex)
 {
-    const struct flight_head *flight_head_ = flight_head(ex->flight);
-    struct freshness freshness = freshness_now(ex, &flight_head_->record.inputs);
+    const struct flight_head *from = flight_head(ex->flight);
     struct span fields;
 
-    ex->status = flight_head_->status;
+    ex->policy = from->policy;
+    struct freshness freshness = freshness_now(ex, &from->record.inputs);
+    ex->status = from->status;
     ex->ttl_s = freshness.lifetime_s - freshness.age_s;
     ex->source = SOURCE_FLIGHT;
     ex->store_reason = flight_store_reason(ex->flight);
     /* The flight outlives the response's head, but not the log line. */
-    if (!arena_copy(ex->arena, flight_head_->fields, &fields) || head_read(fields, ex->arena, &ex->headers) != ERR_OK) {
+    if (!arena_copy(ex->arena, from->fields, &fields) || head_read(fields, ex->arena, &ex->headers) != ERR_OK) {
         return no_room(ex);
     }
-    bool done = ex->leads ? add_passed(ex, flight_head_->passed) : add_age(ex, freshness.age_s);
-    if (!done || !add_own_fields(ex, ex->leads && flight_head_->shared)) {
+    bool done = ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s);
+    if (!done || !add_own_fields(ex, ex->leads && from->record.body_id != 0)) {
         return no_room(ex);
     }
-    struct stream_head head = framing_of_flight(ex, flight_head_);
-    if (client_has_it(ex, flight_head_->record.inputs.response_ms)) {
+    struct stream_head head = framing_of_flight(ex, from);
+    if (client_has_it(ex, from->record.inputs.response_ms)) {
         if (!make_not_modified(ex)) {
             return no_room(ex);
         }
@@ -207,17 +208,18 @@ static bool add_own_fields(struct exchange *ex, bool stored)
 {
     const char *name = ex->worker->config->server.via;
     enum reason reason = ex->reason;
-    bool fetched = ex->outcome != OUTCOME_HIT && ex->leads;
+    bool missed = ex->outcome == OUTCOME_URI_MISS || ex->outcome == OUTCOME_VARY_MISS || ex->outcome == OUTCOME_STALE;
+    const char *rule = ex->rule;
     struct span value;
 
-    if (fetched && ex->store_reason != REASON_NONE) {
+    if (missed && ex->leads && ex->reason != REASON_HEAD_MISS && ex->reason != REASON_RANGE) {
         reason = ex->store_reason; /* why it is or is not stored is what people ask of a miss */
-        ex->rule = ex->flight != NULL ? flight_head(ex->flight)->rule : NULL;
+        rule = flight_head(ex->flight)->rule;
     }
     struct cache_status status = {.name = name,
                                   .outcome = ex->outcome,
                                   .reason = reason,
-                                  .rule = ex->rule,
+                                  .rule = rule,
                                   .fwd_status = ex->origin_status,
                                   .stored = stored || ex->validated,
                                   .collapsed = ex->collapsed,

@@ -37,6 +37,9 @@ enum stream_state {
 /* A 1xx, at once; ignored for HTTP/1.0 clients. */
 void stream_informational(struct stream *stream, unsigned status, const struct headers *headers);
 
+/* The connection (of HTTP/1) ends with this exchange; to be called before stream_start. */
+void stream_close_after(struct stream *stream);
+
 /* Begins the response; sent with the first bytes of its body or its end. False: no memory. */
 MUST_CHECK bool stream_start(struct stream *stream, const struct stream_head *head);
 

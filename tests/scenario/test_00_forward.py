@@ -279,10 +279,15 @@ def test_a_hit_drains_the_request_body(origin, client):
     assert origin.count("/smuggled") == 0
 
 
-def test_an_absolute_target_wins_over_host(origin, client):
+def test_an_absolute_target_that_agrees_with_host(origin, client):
     """RFC 9112 §3.2.2; the origin gets the origin form."""
-    origin.expect("GET /a?b", {"Host": "other.test"}).reply(200, NO_STORE, b"x")
-    client.get("http://other.test/a?b", host="larder.test").expect(200)
+    origin.expect("GET /a?b", {"Host": "larder.test"}).reply(200, NO_STORE, b"x")
+    client.get("http://larder.test/a?b", host="larder.test").expect(200)
+
+
+def test_an_absolute_target_that_disagrees_with_host(client):
+    """Which of the two is meant is a matter of opinion, and caches are poisoned that way: refused."""
+    client.get("http://other.test/a", host="larder.test").expect(400)
 
 
 # --- what an intermediary changes ---------------------------------------------------------------------------------------------------
@@ -381,8 +386,15 @@ def test_host_is_the_clients(origin, client):
 
 
 def test_the_path_goes_out_as_it_came(origin, client):
-    for target in ("/a%2Fb", "/a//b", "/a;b=c?d=e&f", "/%7Euser", "/a?x=1?y", "/~!$&'()*+,;=:@"):
+    for target in ("/a%2Fb", "/a//b", "/a;b=c?d=e&f", "/a?x=1?y", "/~!$&'()*+,;=:@"):
         origin.expect(f"GET {target}").reply(200, NO_STORE)
+        client.get(target).expect(200)
+
+
+def test_the_path_is_normalised_once(origin, client):
+    """RFC 3986 §6.2.2: what is keyed is what goes out."""
+    for target, out in (("/%7euser", "/~user"), ("/a/../b", "/b"), ("/a/./c", "/a/c"), ("/%2f", "/%2F")):
+        origin.expect(f"GET {out}").reply(200, NO_STORE)
         client.get(target).expect(200)
 
 

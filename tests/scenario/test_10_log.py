@@ -17,7 +17,8 @@ def logged(larder, origin, tmp_path):
     path = tmp_path / "access.log"
 
     def start(config=None, flags=(), origin_url=origin):
-        proxy = larder(origin_url, config=config, flags=["--access-log", path, *flags])
+        # one worker: each has a buffer of its own, and so the order of lines of several is not the order of requests
+        proxy = larder(origin_url, config=config, flags=["--access-log", path, "--workers", "1", *flags])
 
         def lines(count):
             wait_until(lambda: path.exists() and path.read_text(encoding="utf-8").count("\n") >= count, f"{count} log lines")
@@ -91,8 +92,10 @@ def test_a_client_that_leaves(origin, logged):
 
 def test_an_origin_that_breaks_off(origin, logged):
     client, lines = logged()
-    origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    gate = origin.gate()
+    origin.expect("GET /a").handle(lambda exchange: (exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), gate.wait(), exchange.close()))
     response = client.begin("GET", "/a")
+    gate.open()
     with pytest.raises(AssertionError):
         _ = response.body
     broke, = lines(1)

@@ -8,7 +8,7 @@
 
 #include "cache/vary.h"
 
-enum { OPS_AT_ONCE = 64, WORD = 8 };
+enum { WORD = 8 };
 
 static uint64_t mix(uint64_t value)
 {
@@ -261,11 +261,11 @@ enum err support_put(struct store *store, const struct support_object *object, u
 enum err support_put_many(struct store *store, const struct support_object *objects, size_t count)
 {
     struct arena arena;
-    struct store_op ops[OPS_AT_ONCE * 2];
-    struct record records[OPS_AT_ONCE];
-    struct buf streams[OPS_AT_ONCE];
+    struct store_op ops[SUPPORT_MANY * 2];
+    struct record records[SUPPORT_MANY];
+    struct buf streams[SUPPORT_MANY];
 
-    REQUIRE(count <= OPS_AT_ONCE);
+    REQUIRE(count <= SUPPORT_MANY);
     arena_init(&arena, SUPPORT_ARENA_BYTES);
     for (size_t i = 0; i < count; i++) {
         uint64_t body_id = store_new_body_id(store);

@@ -10,6 +10,7 @@
 enum {
     SUPPORT_PATH_BYTES = 256,
     SUPPORT_ARENA_BYTES = 1024 * 1024,
+    SUPPORT_MANY = 1024, /* objects one support_put_many stores */
 };
 
 /* A directory for one test, under $TMPDIR or /tmp. */
@@ -38,7 +39,7 @@ enum err support_put(struct store *store, const struct support_object *object, u
 /* All but the publishing: pieces of an unfinished body. */
 enum err support_put_pieces(struct store *store, const struct support_object *object, uint64_t body_id);
 
-/* Small objects with one publishing each, in one batch. At most 64. */
+/* Small objects with one publishing each, in one batch. At most SUPPORT_MANY. */
 enum err support_put_many(struct store *store, const struct support_object *objects, size_t count);
 
 struct record support_record(const struct support_object *object);

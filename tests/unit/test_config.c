@@ -1,7 +1,7 @@
 /* test_config.c: what a configuration may say, and the one line for each mistake. */
 #include <criterion/criterion.h>
 
-#include "config_support.h"
+#include "tests/unit/config_support.h"
 
 #define SITE "[[site]]\norigin = \"http://a\"\n"
 #define RULE SITE "[[site.rule]]\nname = \"r\"\n"
@@ -27,6 +27,12 @@ Test(config, mistakes_in_the_toml_itself)
     static const struct error_case cases[] = {
         {"a list without its end", "[server]\nlisten = [\n",
          "larder.toml:2:12: expected TOML: Error while parsing array: encountered end-of-file"},
+        {"a header that starts with no key", "[=a]\n",
+         "larder.toml:1:2: expected TOML: Error while parsing key: expected bare key starting character or string "
+         "delimiter, saw '='"},
+        {"a letter beyond ASCII outside of text", "a = 1 \xc3\xa4\n",
+         "larder.toml:1:7: expected TOML: Error while parsing key-value pair: expected a comment or whitespace, saw "
+         "'?\?'"},
         {"a key twice", "[server]\nworkers = 1\nworkers = 2\n",
          "larder.toml:3:11: expected TOML: Error while parsing key-value pair: cannot redefine existing integer "
          "'workers'"},

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -239,10 +240,12 @@ Test(store_crash, files_that_are_not_ours_are_set_aside)
 
 Test(store_crash, an_empty_file_is_a_new_store)
 {
+    struct store *store = NULL;
+
     write_file("", 0);
-    make_store(1, 10);
-    cr_expect_eq(support_try_open(dir, SIZE, &(struct store *){NULL}, &note), ERR_OK);
+    cr_expect_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
     cr_expect_eq(note.len, 0);
+    store_close(store);
 }
 
 Test(store_crash, truncated_files_are_set_aside)
@@ -287,7 +290,7 @@ Test(store_crash, unknown_meta_pages_are_set_aside)
         make_store(3, 1000);
         overwrite(cases[i].at, &cases[i].value, sizeof(cases[i].value));
         if (cases[i].at % PAGE >= 80) {
-            uint32_t high = 0;
+            uint32_t high = 0; /* half of the number of a page */
             overwrite(cases[i].at + 4, &high, sizeof(high));
         }
         expect_set_aside(cases[i].text, cases[i].name);
@@ -351,6 +354,47 @@ Test(store_crash, a_directory_that_cannot_be_made)
     cr_expect_eq(support_try_open(deep, SIZE, &store, &note), ERR_IO);
     cr_expect_gt(note.len, 0);
     cr_expect_null(store);
+}
+
+/* ---- a disk that fails ---- */
+
+static void limit_files_to(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Writes behind a place in the file fail: the batch is lost, what was there is served, and later batches try again. */
+Test(store_crash, a_write_that_fails_costs_the_batch_only)
+{
+    struct support_object object = {.number = 1, .body_len = 1000000};
+    unsigned version;
+
+    signal(SIGXFSZ, SIG_IGN);
+    struct store *store = support_open(dir, SIZE);
+    struct store_reader *reader = store_reader_create(store);
+    cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    limit_files_to(1500000);
+    object.number = 2;
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_IO);
+        cr_expect_not(store_failed(store));
+        cr_expect_eq(support_check(reader, store, 1, NULL, &arena, &version), SUPPORT_GOOD);
+        cr_expect_eq(support_check(reader, store, 2, NULL, &arena, &version), SUPPORT_ABSENT);
+    }
+    limit_files_to(RLIM_INFINITY);
+    cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    cr_expect_eq(support_check(reader, store, 2, NULL, &arena, &version), SUPPORT_GOOD);
+    cr_expect_eq(support_check(reader, store, 1, NULL, &arena, &version), SUPPORT_GOOD);
+    struct store_stats stats;
+    store_stats_of(store, &stats);
+    cr_expect_geq(stats.commit_errors, 3);
+    cr_expect_eq(support_settle(store), ERR_OK);
+    store_reader_destroy(reader);
+    store_close(store);
 }
 
 /* ---- flipped bytes ---- */

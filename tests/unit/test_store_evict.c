@@ -128,6 +128,29 @@ Test(store_evict, churn_of_small_objects)
     }
 }
 
+/* Every batch changes most of the pages there are: their copies, not the objects, fill the store. */
+Test(store_evict, churn_of_tiny_objects_in_the_smallest_store)
+{
+    static struct support_object objects[SUPPORT_MANY];
+    unsigned number = 0;
+
+    close_store();
+    open_store(STORE_MIN_SIZE_BYTES);
+    for (unsigned round = 0; round < 40; round++) {
+        for (unsigned i = 0; i < SUPPORT_MANY; i++) {
+            objects[i] = (struct support_object){.number = number, .body_len = 10};
+            number++;
+        }
+        cr_assert_eq(support_put_many(store, objects, SUPPORT_MANY), ERR_OK, "round %u", round);
+    }
+    cr_expect_leq(file_bytes(), STORE_MIN_SIZE_BYTES);
+    cr_expect_leq(stats_now().used_bytes, STORE_MIN_SIZE_BYTES);
+    cr_expect_gt(stats_now().evictions, 0);
+    for (unsigned i = number - 500; i < number; i++) {
+        cr_assert_eq(check(i), SUPPORT_GOOD, "the newest are there");
+    }
+}
+
 Test(store_evict, visited_objects_stay)
 {
     enum { COUNT = 100 };

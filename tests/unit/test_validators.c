@@ -97,7 +97,7 @@ Test(validators, conditions_rfc9110_13_2_2)
         {"malformed", "If-Modified-Since: yesterday\r\n", "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
          CONDITION_NONE},
         {"in the future", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n",
-         "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", CONDITION_NONE},
+         "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", CONDITION_MATCHED},
         {"two dates",
          "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
          "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", CONDITION_NONE},
