@@ -228,8 +228,10 @@ def test_a_damaged_store_starts_empty(origin, proxy, client, damage):
 
 
 @pytest.mark.parametrize("size", [3000, 10000, 200_000])
-def test_damaged_bytes_of_a_body_are_never_served(origin, proxy, client, size):
+def test_damaged_bytes_of_a_body_are_never_served(origin, larder, size):
     """Every body is right, or fetched again, or visibly broken off. (LMDB's own pages have no checksums: damage there is beyond us.)"""
+    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    client = Client(proxy)
     fill(origin, client, 12, size)
     proxy.stop()
     damaged = 0
