@@ -170,6 +170,21 @@ void settled_unlink(struct settled *settled)
     settled->next = NULL;
 }
 
+void settled_forget(struct settled *settled)
+{
+    struct shard *shard = settled->shard;
+
+    pthread_mutex_lock(&shard->mutex);
+    if (!settled->dead) {
+        struct entry *entry = settled->entry;
+        settled_unlink(settled);
+        shard->generation++;
+        entry_release(entry);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    settled_destroy(settled);
+}
+
 void settled_destroy(struct settled *settled)
 {
     if (settled == NULL) {
@@ -192,6 +207,7 @@ static bool cached_from_settled(struct cache *cache, const struct settled *settl
     struct stored *stored = &cached->stored;
 
     *cached = (struct cached){.stored.record = settled->record};
+    stored->record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
     if (!arena_copy(arena, settled->head, &stored->head) ||
         !arena_copy(arena, settled->selection, &stored->selection) ||
         !arena_copy(arena, settled->body_start, &stored->body_start)) {
@@ -290,14 +306,15 @@ static bool fill_serves(const struct fill *fill, const struct join_request *join
     if (phase == FLIGHT_PENDING) {
         return true;
     }
-    return (phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE) && flight_is_storing(fill->flight) &&
+    return (phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE) &&
            cache_flight_serves(fill->flight, join->request, join->now_ms, join->arena);
 }
 
-static struct fill *fill_to_follow(const struct entry *entry, const struct join_request *join)
+/* The fill whose flight `party` follows now, or NULL. */
+static struct fill *follow_one(const struct entry *entry, const struct join_request *join, struct party *party)
 {
     for (struct fill *fill = entry->fills; fill != NULL; fill = fill->next) {
-        if (fill_serves(fill, join)) {
+        if (fill_serves(fill, join) && flight_join(fill->flight, party)) {
             return fill;
         }
     }
@@ -318,11 +335,13 @@ static enum join join_locked(struct cache *cache, struct entry *entry, const str
     if (!alone && entry->shard->generation != join->generation) {
         return JOIN_LOOK_AGAIN;
     }
-    struct fill *fill = alone ? NULL : fill_to_follow(entry, join);
+    struct fill *fill = alone ? NULL : follow_one(entry, join, party);
     if (fill != NULL) {
-        flight_follow(fill->flight, party);
         *out_flight = flight_ref(fill->flight);
         return JOIN_FOLLOW;
+    }
+    if (join->wish == JOIN_IF_RUNNING) {
+        return JOIN_NOBODY;
     }
     fill = fill_create(cache, entry, !alone);
     if (fill == NULL) {

@@ -64,12 +64,14 @@ enum join {
     JOIN_ALONE,      /* fetch it for yourself: `*out_fill`, nobody follows; it may still be stored */
     JOIN_FOLLOW,     /* another fetches it: `party` follows `*out_flight` */
     JOIN_LOOK_AGAIN, /* something was stored since the look-up: look up again */
+    JOIN_NOBODY,     /* JOIN_IF_RUNNING: nobody fetches what would do */
     JOIN_FAILED,     /* no memory */
 };
 
 enum join_wish {
     JOIN_WITH_OTHERS,
     JOIN_WITHOUT_OTHERS, /* do not wait for anyone */
+    JOIN_IF_RUNNING,     /* follow, but do not begin a fetch */
     JOIN_ONLY_LEAD,      /* a revalidation behind: JOIN_FOLLOW tells that someone is fetching it already; then
                             nothing is followed and no reference given */
 };

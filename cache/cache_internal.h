@@ -1,7 +1,7 @@
 /* cache_internal.h: what cache.c (look-up, joining), fill.c (the producer's side) and writer.c (the disk thread's)
  * share.
  *
- * Locks, in the order they may be taken: a shard's mutex, a flight's (flight.c), the queue's. */
+ * Locks, in the order they may be taken: a fill's submit mutex, a shard's, a flight's (flight.c), the queue's. */
 #ifndef CACHE_CACHE_INTERNAL_H
 #define CACHE_CACHE_INTERNAL_H
 
@@ -30,9 +30,10 @@ struct settled {
     struct span selection;
     struct span body_start; /* freshened ones with a small body: all of it */
     char *memory;
+    size_t memory_bytes;
     struct flight *flight; /* holds the body; NULL: it is in the store */
     struct store *pinned;  /* not NULL: record.body_id is pinned there */
-    bool dead;             /* invalidated: it must not be published */
+    bool dead;             /* invalidated or superseded, and unlinked: it must not be published */
 };
 
 /* A fetch under way as the cache sees it. */
@@ -47,9 +48,8 @@ struct fill {
     bool joinable; /* others may follow */
     uint64_t max_object_bytes;
     void *digest; /* XXH3 state of the body so far; NULL when not storing */
-    bool dropped; /* what was written of the body has been given up */
 
-    pthread_mutex_t submit_mutex; /* one thread at a time hands pieces over; guards the three below */
+    pthread_mutex_t submit_mutex; /* one thread at a time hands pieces, or the body's end, over; guards three below */
     bool ended;                   /* by the producer */
     bool in_backlog;              /* pieces wait for room in the queue */
     struct settled *to_publish;   /* complete: publish when all pieces are handed over */
@@ -94,6 +94,7 @@ struct job {
     uint64_t body_id;        /* PIECES, DROP */
     struct settled *settled; /* PUBLISH, FRESHEN: its owner */
     struct entry *entry;     /* REMOVE */
+    unsigned refusals;       /* REMOVE: by the disk, since the writes were stopped */
 };
 
 struct queue {
@@ -141,11 +142,13 @@ void entry_release(struct entry *entry);
 
 void settled_destroy(struct settled *settled);
 
+/* The store says now what `settled` said, or never will: unlinks and destroys it. */
+void settled_forget(struct settled *settled);
+
 /* Takes `settled` off its entry's list. The shard's mutex is held. */
 void settled_unlink(struct settled *settled);
 
-/* Queues a job. PIECES are refused (false) while the queue is full; everything else fits, unless there is no memory
- * (false). */
+/* Queues a job, however full the queue is: who can do without asks queue_full first. False: no memory. */
 bool queue_push(struct queue *queue, const struct job *job);
 
 bool queue_full(struct queue *queue);

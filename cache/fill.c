@@ -114,8 +114,9 @@ static void submit(struct fill *fill)
     }
     if (fill->to_publish != NULL) {
         struct job publish = {.kind = JOB_PUBLISH, .settled = fill->to_publish, .body_id = job.body_id};
-        if (queue_push(queue, &publish)) {
-            fill->to_publish = NULL;
+        fill->to_publish = NULL;
+        if (!queue_push(queue, &publish)) { /* what was written is swept at the next start */
+            settled_forget(publish.settled);
         }
     }
 }
@@ -160,7 +161,7 @@ void cache_fill_complete(struct fill *fill, struct span trailers)
         settled = settle(fill);
     }
     if (settled == NULL) {
-        stop_storing(fill, storing ? REASON_RACED : flight_store_reason(fill->flight));
+        stop_storing(fill, flight_is_storing(fill->flight) ? REASON_RACED : flight_store_reason(fill->flight));
     }
     end_fill(fill, settled);
 }
@@ -189,7 +190,8 @@ static struct settled *settled_create(const struct record *record, struct span h
                                       struct span body_start)
 {
     struct settled *settled = calloc(1, sizeof(*settled));
-    char *memory = malloc(head.len + selection.len + body_start.len + 1);
+    size_t memory_bytes = head.len + selection.len + body_start.len;
+    char *memory = malloc(memory_bytes + 1);
 
     if (settled == NULL || memory == NULL) {
         free(settled);
@@ -199,6 +201,7 @@ static struct settled *settled_create(const struct record *record, struct span h
     struct span *copies[] = {&settled->head, &settled->selection, &settled->body_start};
     struct span sources[] = {head, selection, body_start};
     settled->memory = memory;
+    settled->memory_bytes = memory_bytes;
     settled->record = *record;
     settled->record.head_override = (struct span){NULL, 0};
     for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
@@ -211,6 +214,21 @@ static struct settled *settled_create(const struct record *record, struct span h
     return settled;
 }
 
+/* What a newer response to the same requests takes the place of must not be published behind it: an older fill may
+ * still wait in the backlog. The shard's mutex is held. */
+static void supersede(struct entry *entry, struct span selection)
+{
+    struct settled *next;
+
+    for (struct settled *settled = entry->settled; settled != NULL; settled = next) {
+        next = settled->next;
+        if (span_equal(settled->selection, selection)) {
+            settled->dead = true;
+            settled_unlink(settled);
+        }
+    }
+}
+
 /* Links `settled` where the fill was, unless the key was invalidated meanwhile. */
 static bool settled_link(struct fill *fill, struct settled *settled)
 {
@@ -218,6 +236,9 @@ static bool settled_link(struct fill *fill, struct settled *settled)
     struct entry *entry = fill->entry;
     bool valid = entry != NULL && !fill->invalidated;
     if (valid) {
+        if (settled->flight == fill->flight) {
+            supersede(entry, settled->selection);
+        }
         settled->shard = fill->shard;
         settled->entry = entry;
         settled->next = entry->settled;
@@ -229,7 +250,7 @@ static bool settled_link(struct fill *fill, struct settled *settled)
     return valid;
 }
 
-/* The complete response becomes what look-ups find. NULL: invalidated meanwhile, or no memory. */
+/* The complete response becomes what look-ups find. NULL: invalidated meanwhile, refused by the disk, or no memory. */
 static struct settled *settle(struct fill *fill)
 {
     const struct flight_head *head = flight_head(fill->flight);
@@ -242,7 +263,7 @@ static struct settled *settle(struct fill *fill)
         return NULL;
     }
     settled->flight = flight_ref(fill->flight);
-    if (!settled_link(fill, settled)) {
+    if (!flight_keep(fill->flight) || !settled_link(fill, settled)) {
         settled_destroy(settled);
         return NULL;
     }
@@ -263,20 +284,15 @@ static bool settled_keep_body(struct settled *settled, struct cache *cache, cons
     return true;
 }
 
-/* Queues the freshening of a linked response; without memory it is as if the 304 had not been kept. */
+/* Queues the freshening of a linked response; without room or memory it is as if the 304 had not been kept. */
 static void freshen(struct fill *fill, struct settled *settled)
 {
-    struct job job = {.kind = JOB_FRESHEN, .settled = settled};
+    struct queue *queue = &fill->cache->queue;
+    struct job job = {.kind = JOB_FRESHEN, .settled = settled, .bytes = settled->memory_bytes};
 
-    if (queue_push(&fill->cache->queue, &job)) {
-        return;
+    if (queue_full(queue) || !queue_push(queue, &job)) {
+        settled_forget(settled);
     }
-    pthread_mutex_lock(&fill->shard->mutex);
-    if (!settled->dead) {
-        settled_unlink(settled);
-    }
-    pthread_mutex_unlock(&fill->shard->mutex);
-    settled_destroy(settled);
 }
 
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
@@ -287,6 +303,7 @@ void cache_fill_validated(struct fill *fill, const struct cached *cached, const 
         settled_create(record, head, stored->selection, whole ? stored->body_start : (struct span){NULL, 0});
 
     if (settled != NULL) {
+        settled->record.head_override = settled->head;
         if (settled_keep_body(settled, fill->cache, cached) && settled_link(fill, settled)) {
             freshen(fill, settled);
         } else {
@@ -356,17 +373,15 @@ static void stop_storing(struct fill *fill, enum reason reason)
 {
     flight_set_store_reason(fill->flight, reason);
     leave_table(fill, 0);
+    pthread_mutex_lock(&fill->submit_mutex); /* no piece comes behind the DROP: nothing would ever delete it */
     flight_stop_storing(fill->flight);
-    if (fill->digest == NULL) {
-        return;
-    }
-    XXH3_freeState(fill->digest);
-    fill->digest = NULL;
-    if (!fill->dropped && flight_written(fill->flight) > 0) {
+    if (fill->digest != NULL && flight_written(fill->flight) > 0) {
         struct job job = {.kind = JOB_DROP, .body_id = flight_head(fill->flight)->record.body_id};
-        fill->dropped = true;
         (void)queue_push(&fill->cache->queue, &job); /* no memory: it is swept at the next start */
     }
+    pthread_mutex_unlock(&fill->submit_mutex);
+    XXH3_freeState(fill->digest);
+    fill->digest = NULL;
 }
 
 static void end_fill(struct fill *fill, struct settled *to_publish)
@@ -388,7 +403,7 @@ void fill_resume(struct fill *fill)
 {
     pthread_mutex_lock(&fill->submit_mutex);
     fill->in_backlog = false;
-    if (flight_is_storing(fill->flight)) {
+    if (fill->to_publish != NULL || flight_is_storing(fill->flight)) {
         submit(fill);
     }
     bool destroy = fill->ended && !fill->in_backlog;

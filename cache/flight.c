@@ -40,6 +40,7 @@ struct flight {
     enum flight_phase phase;
     enum err error;
     bool storing;
+    bool kept;    /* look-ups may find it: see flight_keep */
     bool starved; /* the producer was told that there is no room */
     size_t window_bytes;
     struct party *producer;
@@ -56,6 +57,7 @@ struct flight {
 
 static struct segment *segment_create(size_t capacity);
 static void release_slots(struct flight *flight);
+static void link_follower(struct flight *flight, struct party *party);
 static void wake(struct party *party);
 static void wake_all(struct flight *flight);
 static void set_phase(struct flight *flight, enum flight_phase phase, enum err error);
@@ -262,16 +264,19 @@ bool flight_wanted(struct flight *flight)
 void flight_follow(struct flight *flight, struct party *party)
 {
     pthread_mutex_lock(&flight->mutex);
-    REQUIRE(!party->linked);
-    party->previous = NULL;
-    party->next = flight->followers;
-    if (party->next != NULL) {
-        party->next->previous = party;
-    }
-    flight->followers = party;
-    party->linked = true;
-    party->consumed = 0;
+    link_follower(flight, party);
     pthread_mutex_unlock(&flight->mutex);
+}
+
+bool flight_join(struct flight *flight, struct party *party)
+{
+    pthread_mutex_lock(&flight->mutex);
+    bool whole = flight->phase == FLIGHT_PENDING || flight->storing;
+    if (whole) {
+        link_follower(flight, party);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return whole;
 }
 
 void flight_unfollow(struct flight *flight, struct party *party)
@@ -429,6 +434,15 @@ void flight_committed(struct flight *flight, uint64_t offset)
     pthread_mutex_unlock(&flight->mutex);
 }
 
+bool flight_keep(struct flight *flight)
+{
+    pthread_mutex_lock(&flight->mutex);
+    bool keep = flight->storing;
+    flight->kept = keep;
+    pthread_mutex_unlock(&flight->mutex);
+    return keep;
+}
+
 uint64_t flight_written(struct flight *flight)
 {
     pthread_mutex_lock(&flight->mutex);
@@ -499,16 +513,26 @@ static void set_phase(struct flight *flight, enum flight_phase phase, enum err e
     wake_all(flight);
 }
 
-/* What may leave memory: when stored, what is committed; else what every follower has consumed (and what was committed
- * before). */
+static void link_follower(struct flight *flight, struct party *party)
+{
+    REQUIRE(!party->linked);
+    party->previous = NULL;
+    party->next = flight->followers;
+    if (party->next != NULL) {
+        party->next->previous = party;
+    }
+    flight->followers = party;
+    party->linked = true;
+    party->consumed = 0;
+}
+
+/* What may leave memory: when stored, or found by look-ups, what is committed; else what every follower has consumed
+ * (and what was committed before). */
 static uint64_t releasable_offset(const struct flight *flight)
 {
     uint64_t consumed = flight->length;
 
-    if (flight->storing) {
-        return flight->committed;
-    }
-    if (flight->followers == NULL) {
+    if (flight->storing || flight->kept || flight->followers == NULL) {
         return flight->committed;
     }
     for (const struct party *party = flight->followers; party != NULL; party = party->next) {

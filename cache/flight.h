@@ -57,7 +57,8 @@ struct flight_head {
 
 /* ---- life ---- */
 
-/* `window_bytes` bounds what it holds in memory. NULL: no memory. One reference for the caller. */
+/* `window_bytes` bounds what it holds in memory; at least 64 KiB, for memory is given back in slots of almost that.
+ * NULL: no memory. One reference for the caller. */
 MUST_CHECK struct flight *flight_create(struct span key, size_t window_bytes);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight); /* accepts NULL */
@@ -98,6 +99,9 @@ bool flight_wanted(struct flight *flight);
 /* ---- followers ---- */
 
 void flight_follow(struct flight *flight, struct party *party);
+
+/* For one who comes later: follows unless the first bytes may be gone already. False: not followed. */
+MUST_CHECK bool flight_join(struct flight *flight, struct party *party);
 void flight_unfollow(struct flight *flight,
                      struct party *party); /* no wake after the return; accepts an unlinked party */
 bool flight_has_followers(struct flight *flight);
@@ -140,6 +144,10 @@ bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segme
 
 /* Everything before `offset` is committed. */
 void flight_committed(struct flight *flight, uint64_t offset);
+
+/* It is complete and look-ups may find it from now on: whatever followers have consumed, only what is committed leaves
+ * memory, also when it is not stored in the end. False: it is not being stored (any more). */
+MUST_CHECK bool flight_keep(struct flight *flight);
 
 /* How far the stream was handed out by flight_next_write. */
 uint64_t flight_written(struct flight *flight);

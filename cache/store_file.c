@@ -21,7 +21,6 @@
 
 #include "cache/store_internal.h"
 
-#define DATA_FILE      "data.mdb"
 #define LOCK_FILE      "lock" /* not LMDB's own, which is lock.mdb */
 #define SET_ASIDE      "data.mdb.damaged-"
 #define META_MAGIC     0xBEEFC0DEu
@@ -41,7 +40,6 @@ enum {
     AT_LAST_PAGE = 136,
 };
 
-static bool path_of(const char *dir, const char *name, char out_path[PATH_MAX]);
 static enum err err_from_errno(int code);
 static enum err check_meta(const char meta[META_BYTES], uint64_t page_bytes, uint64_t file_bytes, uint64_t *out_last,
                            struct buf *note);
@@ -57,7 +55,7 @@ enum err store_file_lock(const char *dir, int *out_lock_fd, struct buf *note)
         buf_format(note, "cannot make the directory %s: %s", dir, strerror(errno));
         return error;
     }
-    if (!path_of(dir, LOCK_FILE, path)) {
+    if (!store_file_path(dir, LOCK_FILE, path)) {
         buf_format(note, "the directory's name is too long");
         return ERR_IO;
     }
@@ -86,7 +84,7 @@ enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note
     uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     enum err error = ERR_OK;
 
-    if (!path_of(dir, DATA_FILE, path)) {
+    if (!store_file_path(dir, STORE_DATA_FILE, path)) {
         return ERR_IO;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -136,7 +134,7 @@ enum err store_file_set_aside(const char *dir, struct buf *note)
     uint64_t number = newest_set_aside(dir) + 1;
 
     snprintf(name, sizeof(name), SET_ASIDE "%llu", (unsigned long long)number);
-    if (!path_of(dir, DATA_FILE, from) || !path_of(dir, name, to)) {
+    if (!store_file_path(dir, STORE_DATA_FILE, from) || !store_file_path(dir, name, to)) {
         return ERR_IO;
     }
     if (rename(from, to) != 0) {
@@ -150,11 +148,34 @@ enum err store_file_set_aside(const char *dir, struct buf *note)
     return ERR_OK;
 }
 
-static bool path_of(const char *dir, const char *name, char out_path[PATH_MAX])
+bool store_file_path(const char *dir, const char *name, char out_path[PATH_MAX])
 {
     int len = snprintf(out_path, PATH_MAX, "%s/%s", dir, name);
 
     return len > 0 && len < PATH_MAX;
+}
+
+enum err store_file_replace(const char *dir, const char *replacement)
+{
+    char path[PATH_MAX];
+    char from[PATH_MAX];
+
+    if (!store_file_path(dir, STORE_DATA_FILE, path)) {
+        return ERR_IO;
+    }
+    if (replacement == NULL) {
+        return unlink(path) == 0 || errno == ENOENT ? ERR_OK : err_from_errno(errno);
+    }
+    if (!store_file_path(dir, replacement, from) || rename(from, path) != 0) {
+        return ERR_IO;
+    }
+    /* After a power cut it would be the old file else: larger, but whole. */
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+    return ERR_OK;
 }
 
 static enum err err_from_errno(int code)

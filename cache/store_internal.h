@@ -1,7 +1,13 @@
 /* store_internal.h: what the store's files share. LMDB's types end here.
  *
  * store_file.c   the directory, the lock, is the data file fit to be opened, setting it aside
- * store.c        open, close, tables, meta
+ * store_marker.c how the last process ended
+ * store_probe.c  the first open after an unclean stop, in a child
+ * store_check.c  LMDB's own pages, looked at before the first change
+ * store_guard.c  a fault in LMDB costs the store, not the process
+ * store_shrink.c a file larger than its limit
+ * store.c        open, close
+ * store_meta.c   tables, and what `meta` says
  * store_rows.c   the bytes of a row: encoding, checks
  * store_read.c   readers: find, read
  * store_batch.c  a write transaction: begin, commit, abort
@@ -129,6 +135,69 @@ enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note
 /* Renames the data file to data.mdb.damaged-<n>; older such files are removed. */
 enum err store_file_set_aside(const char *dir, struct buf *note);
 
+#define STORE_DATA_FILE "data.mdb"
+
+bool store_file_path(const char *dir, const char *name, char out_path[PATH_MAX]); /* false: too long */
+
+/* Without the data file; another one, made meanwhile, takes its place where `replacement` is not NULL. */
+enum err store_file_replace(const char *dir, const char *replacement);
+
+/* ---- how the last process ended (store_marker.c) ---- */
+
+enum last_stop {
+    LAST_STOP_CLEAN,
+    LAST_STOP_UNCLEAN, /* killed, crashed, or nothing is known */
+    LAST_STOP_DAMAGED, /* the store had failed */
+    LAST_STOP_CRASHES, /* crashed soon after its start, and the one before, too */
+};
+
+/* Says how it ended and notes that a process runs. -1: no marker can be written; then the next open finds nothing or
+ * an old one, which costs at most a probe. */
+int store_marker_open(const char *dir, enum last_stop *out_last);
+void store_marker_forgive(int fd);                 /* the file those crashes were about is gone */
+void store_marker_close(int fd, bool damaged);     /* accepts -1 */
+void store_marker_write_crashed(int fd);           /* in a signal handler */
+
+/* ---- the first open after an unclean stop (store_probe.c) ---- */
+
+/* Opens the file in a child and goes where an open and a first batch would. False: that does not end well; says why. */
+bool store_probe(const char *dir, uint64_t map_bytes, struct buf *note);
+
+/* ---- LMDB's own pages (store_check.c) ---- */
+
+enum tree_check {
+    TREES_GOOD,
+    TREES_DAMAGED,
+    TREES_UNCHECKED, /* the budget did not suffice; no memory */
+};
+
+/* Looks at every page of every tree of the file, whose meta pages must have been found good. Nobody may write. */
+enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t budget_pages);
+
+/* The most that key, value and LMDB's header take together inside a leaf; beyond, the value has pages of its own. */
+size_t value_inline_max(uint64_t page_bytes);
+uint64_t value_pages(size_t data_bytes, uint64_t page_bytes);
+bool value_page_good(const char *page, uint64_t number, uint64_t pages); /* the header of the first of them */
+
+/* ---- faults (store_guard.c) ---- */
+
+typedef void (*guarded_fn)(void *arg);
+
+/* Installs the handlers (once a process). `marker_fd`: where a crash is noted, or -1. */
+void guard_install(int marker_fd);
+void guard_forget_marker(int marker_fd);
+
+/* Runs `call`. False: it faulted half-way. No lock of ours may be held while it touches the map; it does not nest. */
+MUST_CHECK bool guard_call(guarded_fn call, void *arg);
+
+/* The same for a store that is open: a fault marks it failed. False without a call if it has failed before. */
+MUST_CHECK bool guard_run(struct store *store, guarded_fn call, void *arg);
+
+void guard_on_assert(MDB_env *env, const char *text);
+
+/* Leaks it on purpose: it is part of, or points into, what LMDB left in an unknown state. */
+void guard_abandon(void *what);
+
 /* ---- the store ---- */
 
 /* An unlinked body whose pieces are still there. */
@@ -148,8 +217,13 @@ struct store {
     MDB_env *env;
     MDB_dbi tables[TABLE_COUNT];
     int lock_fd;
+    int marker_fd;
+    char *dir;
+    const char *map; /* where LMDB has mapped the file; to check what a value's page says of itself */
+    MDB_txn *figures; /* read transaction of store_count, reset between calls */
     uint64_t page_bytes;
     uint64_t limit_pages; /* what the file may take */
+    uint64_t map_pages;   /* that, or the size of a file that is still larger */
     uint64_t secret;
     unsigned max_variants;
     struct sieve *sieve;
@@ -158,6 +232,7 @@ struct store {
     _Atomic uint64_t next_body_id;
 
     /* the disk thread's */
+    bool trees_checked; /* must be before the first change */
     uint64_t next_object_id;
     uint64_t hand;
     uint64_t sequence;
@@ -189,6 +264,19 @@ struct store {
 #define NO_ROOM MDB_TXN_FULL /* a code of our own, beside LMDB's: one of its that says the same */
 
 enum err err_from_mdb(int code);
+
+/* Nobody calls LMDB on it any more. Any thread. */
+void store_fail(struct store *store);
+
+/* Opens the environment and its tables in a file that was found fit, or makes one. Inside a guarded call. */
+int store_open_env(struct store *store, const struct store_options *options);
+
+/* Opens or makes the tables, reads what `meta` and `pending` say (store_meta.c). */
+int store_open_tables(struct store *store);
+
+/* Makes the file obey the limit, with the store closed afterwards, or removes it: see store_shrink.c. Says what it did
+ * where something was lost. Inside no guarded call. */
+enum err store_shrink(struct store *store, struct buf *note);
 
 /* Marks the store failed where the code says that LMDB cannot or should not go on. */
 void store_note_code(struct store *store, int code);
@@ -222,6 +310,13 @@ struct batch {
 int batch_begin(struct store *store, struct batch *out_batch);
 int batch_commit(struct batch *batch); /* ends it in any case */
 void batch_abort(struct batch *batch);
+
+/* A value about to be deleted or replaced: are its own pages, of which LMDB believes the header, as they should be?
+ * MDB_CORRUPTED. */
+int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data);
+
+int batch_delete(struct batch *batch, enum table table, MDB_val *key); /* absent is fine */
+int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data);
 
 /* ---- deletion and space (store_evict.c) ---- */
 

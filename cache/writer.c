@@ -8,11 +8,28 @@
 
 #include "cache/cache_internal.h"
 
+enum { STOPPED_TRIES = 10 };
+
 static void collect(struct cache *cache, struct batch *batch);
 static void prepare(struct cache *cache, const struct job *job, struct store_op *op);
-static void finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error);
+static bool finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error);
 
 /* ---- the queue ---- */
+
+static void push(struct queue *queue, struct job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&queue->mutex);
+    if (queue->last != NULL) {
+        queue->last->next = job;
+    } else {
+        queue->first = job;
+    }
+    queue->last = job;
+    queue->bytes += job->bytes;
+    pthread_cond_signal(&queue->changed);
+    pthread_mutex_unlock(&queue->mutex);
+}
 
 bool queue_push(struct queue *queue, const struct job *job)
 {
@@ -22,17 +39,7 @@ bool queue_push(struct queue *queue, const struct job *job)
         return false;
     }
     *copy = *job;
-    copy->next = NULL;
-    pthread_mutex_lock(&queue->mutex);
-    if (queue->last != NULL) {
-        queue->last->next = copy;
-    } else {
-        queue->first = copy;
-    }
-    queue->last = copy;
-    queue->bytes += copy->bytes;
-    pthread_cond_signal(&queue->changed);
-    pthread_mutex_unlock(&queue->mutex);
+    push(queue, copy);
     return true;
 }
 
@@ -109,7 +116,9 @@ bool cache_write(struct cache *cache)
         error = store_apply(cache->store, batch->ops, batch->count);
     }
     for (size_t i = 0; i < batch->count; i++) {
-        finish_job(cache, batch->jobs[i], &batch->ops[i], error);
+        if (finish_job(cache, batch->jobs[i], &batch->ops[i], error)) {
+            free(batch->jobs[i]);
+        }
     }
     resume_backlog(&cache->queue);
     return error == ERR_OK;
@@ -173,6 +182,11 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
     *op = (struct store_op){.body_id = job->body_id};
     switch (job->kind) {
     case JOB_PIECES:
+        if (!flight_is_storing(job->flight)) {
+            /* Pieces whose first ones were lost with a failed batch: nothing would ever delete them. */
+            op->kind = STORE_OP_DROP_BODY;
+            break;
+        }
         op->kind = STORE_OP_PIECES;
         op->first_piece = (uint32_t)(job->offset / STORE_PIECE_BYTES);
         op->bytes = job->data;
@@ -194,8 +208,6 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
         if (op->object_id == 0 && settled->flight != NULL) {
             op->object_id = flight_object_id(settled->flight);
         }
-        settled->record.object_id = op->object_id;
-        settled->record.head_override = settled->head;
         op->record = &settled->record;
         break;
     case JOB_DROP:
@@ -206,25 +218,6 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
         op->key = (struct key){.text = job->entry->text, .hash = job->entry->hash};
         break;
     }
-}
-
-/* The store says now what `settled` said (or never will). */
-static void retire(struct settled *settled, uint64_t object_id)
-{
-    struct shard *shard = settled->shard;
-
-    pthread_mutex_lock(&shard->mutex);
-    if (settled->flight != NULL && object_id != 0) {
-        flight_set_object_id(settled->flight, object_id);
-    }
-    if (!settled->dead) {
-        struct entry *entry = settled->entry;
-        settled_unlink(settled);
-        shard->generation++;
-        entry_release(entry);
-    }
-    pthread_mutex_unlock(&shard->mutex);
-    settled_destroy(settled);
 }
 
 static void removed(struct entry *entry)
@@ -245,16 +238,29 @@ static void count_written(struct queue *queue, size_t bytes)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-static void finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error)
+/* A removal must not be lost, but for a stop it is tried a few times only: a full disk may stay full. */
+static bool give_up(struct cache *cache, struct job *job)
+{
+    struct queue *queue = &cache->queue;
+
+    pthread_mutex_lock(&queue->mutex);
+    bool stopped = queue->stopped;
+    pthread_mutex_unlock(&queue->mutex);
+    job->refusals += stopped ? 1 : 0;
+    return store_failed(cache->store) || job->refusals >= STOPPED_TRIES;
+}
+
+/* False: the job was queued again. */
+static bool finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error)
 {
     struct job again = {.kind = JOB_DROP, .body_id = job->body_id};
 
     switch (job->kind) {
     case JOB_PIECES:
         count_written(&cache->queue, job->bytes);
-        if (error == ERR_OK) {
+        if (error == ERR_OK && op->kind == STORE_OP_PIECES) {
             flight_committed(job->flight, job->offset + job->data.len);
-        } else {
+        } else if (error != ERR_OK) {
             flight_set_store_reason(job->flight, REASON_STORE_FAILED);
             flight_stop_storing(job->flight);
         }
@@ -266,19 +272,24 @@ static void finish_job(struct cache *cache, struct job *job, const struct store_
             flight_set_store_reason(job->settled->flight, REASON_STORE_FAILED);
             (void)queue_push(&cache->queue, &again); /* no memory: it is swept at the next start */
         }
-        retire(job->settled, error == ERR_OK && op->kind == STORE_OP_PUBLISH ? op->object_id : 0);
+        if (error == ERR_OK && op->kind == STORE_OP_PUBLISH && op->done) {
+            flight_set_object_id(job->settled->flight, op->object_id);
+        }
+        settled_forget(job->settled);
         break;
     case JOB_FRESHEN:
-        retire(job->settled, 0);
+        count_written(&cache->queue, job->bytes);
+        settled_forget(job->settled);
         break;
     case JOB_DROP:
         break;
     case JOB_REMOVE:
-        again = (struct job){.kind = JOB_REMOVE, .entry = job->entry};
-        if (error == ERR_OK || store_failed(cache->store) || !queue_push(&cache->queue, &again)) {
-            removed(job->entry);
+        if (error != ERR_OK && !give_up(cache, job)) {
+            push(&cache->queue, job);
+            return false;
         }
+        removed(job->entry);
         break;
     }
-    free(job);
+    return true;
 }

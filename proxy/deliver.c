@@ -25,9 +25,18 @@ enum progress {
     PROGRESS_LOST, /* the body broke off */
 };
 
+/* Sends `runs`, which begin at ex->offset, as far as the part reaches. */
 static enum progress send_runs(struct exchange *ex, const struct span *runs, size_t count, size_t *out_accepted)
 {
-    enum stream_state state = stream_write(ex->stream, runs, count, out_accepted);
+    struct span clipped[STORE_READ_MAX_PIECES];
+    uint64_t left = ex->parts[ex->part].end - ex->offset;
+    size_t used = 0;
+
+    for (; used < count && used < STORE_READ_MAX_PIECES && left > 0; used++) {
+        clipped[used] = span_take(runs[used], left < runs[used].len ? (size_t)left : runs[used].len);
+        left -= clipped[used].len;
+    }
+    enum stream_state state = stream_write(ex->stream, clipped, used, out_accepted);
 
     ex->offset += *out_accepted;
     switch (state) {
@@ -99,6 +108,9 @@ static enum progress send_from_flight(struct exchange *ex, struct flight *flight
     case FLIGHT_READ_IN_STORE:
         return send_from_store(ex, flight_head(flight)->record.body_id, base);
     case FLIGHT_READ_WAIT:
+        if (flight == ex->flight) {
+            flight_consumed(flight, &ex->party, base + ex->offset); /* a range needs nothing before it */
+        }
         /* What was begun goes out now: the client sees the head, and each piece, as the origin sends it. */
         return stream_flush(ex->stream) == STREAM_GONE ? PROGRESS_GONE : PROGRESS_WAIT;
     case FLIGHT_READ_END:
@@ -114,9 +126,6 @@ static enum progress send_stored(struct exchange *ex)
 {
     const struct stored *stored = &ex->cached.stored;
 
-    if (ex->offset >= stored->record.body_len) {
-        return PROGRESS_END;
-    }
     if (ex->offset < stored->body_start.len) {
         return send_run(ex, span_skip(stored->body_start, (size_t)ex->offset));
     }
@@ -126,13 +135,26 @@ static enum progress send_stored(struct exchange *ex)
     return send_from_store(ex, stored->record.body_id, (uint64_t)stored->record.key_len + stored->record.head_len);
 }
 
+/* Sends from the part that is next. */
 static enum progress send_some(struct exchange *ex)
 {
+    const struct part *part;
+
+    if (ex->part == ex->part_count) {
+        return PROGRESS_END;
+    }
+    part = &ex->parts[ex->part];
+    if (ex->offset == part->end) {
+        ex->part++;
+        ex->offset = ex->part < ex->part_count ? ex->parts[ex->part].first : 0;
+        return PROGRESS_MORE;
+    }
+    if (part->text.len > 0) {
+        return send_run(ex, span_skip(part->text, (size_t)ex->offset));
+    }
     switch (ex->source) {
     case SOURCE_NONE:
         return PROGRESS_END;
-    case SOURCE_TEXT:
-        return ex->offset < ex->text.len ? send_run(ex, span_skip(ex->text, (size_t)ex->offset)) : PROGRESS_END;
     case SOURCE_STORED:
         return send_stored(ex);
     case SOURCE_FLIGHT:
@@ -165,7 +187,9 @@ static const struct headers *trailers_of(struct exchange *ex, struct headers *st
 {
     struct span lines;
 
-    if (ex->source != SOURCE_FLIGHT || !arena_copy(ex->arena, flight_trailers(ex->flight), &lines) || lines.len == 0) {
+    bool to_the_end = ex->part_count > 0 && ex->parts[0].end == UINT64_MAX; /* else its length was said, and there are none */
+
+    if (ex->source != SOURCE_FLIGHT || !to_the_end || !arena_copy(ex->arena, flight_trailers(ex->flight), &lines) || lines.len == 0) {
         return NULL;
     }
     return head_read(lines, ex->arena, storage) == ERR_OK ? storage : NULL;

@@ -42,7 +42,7 @@ static const struct {
     [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_REPLY)},
     [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
     [STEP_DECIDE] = {"decide", step_decide, TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_PASS) | TO(STEP_REPLY)},
-    [STEP_JOIN] = {"join", step_join, TO(STEP_LOOKUP) | TO(STEP_AWAIT) | TO(STEP_REPLY)},
+    [STEP_JOIN] = {"join", step_join, TO(STEP_LOOKUP) | TO(STEP_PASS) | TO(STEP_AWAIT) | TO(STEP_REPLY)},
     [STEP_PASS] = {"pass", step_pass, TO(STEP_AWAIT) | TO(STEP_REPLY)},
     [STEP_AWAIT] = {"await", step_await,
                     TO(STEP_AWAIT) | TO(STEP_RESPOND) | TO(STEP_SERVE) | TO(STEP_LOOKUP) | TO(STEP_JOIN) |
@@ -215,10 +215,6 @@ static enum step decide_fetch(struct exchange *ex)
         ex->reason = ex->has_cached ? ex->reason : REASON_HEAD_MISS;
         return STEP_PASS;
     }
-    if (headers_has(&ex->request.headers, SPAN("Range"))) {
-        ex->reason = REASON_RANGE;
-        return STEP_PASS;
-    }
     return STEP_JOIN;
 }
 
@@ -273,7 +269,15 @@ static enum step step_join(struct exchange *ex)
     if (ex->look_ups >= MAX_LOOK_UPS) {
         ex->alone = true;
     }
-    struct join_request join = join_request_of(ex, ex->alone ? JOIN_WITHOUT_OTHERS : JOIN_WITH_OTHERS);
+    enum join_wish wish = ex->alone ? JOIN_WITHOUT_OTHERS : JOIN_WITH_OTHERS;
+    if (headers_has(&ex->request.headers, SPAN("Range"))) {
+        ex->reason = REASON_RANGE;
+        if (ex->alone) {
+            return STEP_PASS;
+        }
+        wish = JOIN_IF_RUNNING; /* not fetched as if it were the whole, but taken from a fetch of the whole */
+    }
+    struct join_request join = join_request_of(ex, wish);
     switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
     case JOIN_LOOK_AGAIN:
         return STEP_LOOKUP;
@@ -288,6 +292,8 @@ static enum step step_join(struct exchange *ex)
         /* Its answers are not shared, so the client's own conditions are the best chance for a 304. */
         ex->passes = !ex->has_cached;
         break;
+    case JOIN_NOBODY:
+        return STEP_PASS;
     case JOIN_FAILED:
         return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
     }
@@ -533,6 +539,7 @@ static void revalidate_behind(struct exchange *ex)
     }
     case JOIN_FOLLOW:
     case JOIN_LOOK_AGAIN:
+    case JOIN_NOBODY:
     case JOIN_FAILED:
         break;
     }

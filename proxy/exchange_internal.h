@@ -6,6 +6,7 @@
 #define PROXY_EXCHANGE_INTERNAL_H
 
 #include "cache/cache.h"
+#include "http/range.h"
 #include "proxy/exchange.h"
 #include "proxy/fetch.h"
 #include "proxy/mailbox.h"
@@ -32,7 +33,16 @@ enum step {
 };
 
 /* Where the response's body comes from. */
-enum body_source { SOURCE_NONE, SOURCE_TEXT, SOURCE_STORED, SOURCE_FLIGHT };
+enum body_source { SOURCE_NONE, SOURCE_STORED, SOURCE_FLIGHT };
+
+/* A run of the response's body: bytes first … end-1 of the representation, or text of our own (part heads of a multipart/byteranges). */
+struct part {
+    struct span text; /* if text.len > 0 */
+    uint64_t first;
+    uint64_t end; /* UINT64_MAX: to the end, wherever that is */
+};
+
+enum { PARTS_MAX = 2 * RANGES_MAX + 1 };
 
 struct exchange {
     /* who */
@@ -77,9 +87,10 @@ struct exchange {
     unsigned status;
     struct headers headers;
     enum body_source source;
-    struct span text;
-    uint64_t offset; /* of the body: what was sent */
-    uint64_t length; /* of the body, where known */
+    struct part *parts; /* what is sent of it, in this order */
+    size_t part_count;
+    size_t part;     /* being sent */
+    uint64_t offset; /* next byte of the representation, or of the part's text */
     struct tunnel *tunnel;
 
     /* for the log */

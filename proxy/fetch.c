@@ -508,8 +508,11 @@ static void fetch_destroy(struct fetch *fetch)
 
 void fetches_abort(struct worker *worker)
 {
-    while (worker->fetches != NULL) {
-        fetch_fail(worker->fetches, ERR_CANCELED);
+    struct fetch *next;
+
+    for (struct fetch *fetch = worker->fetches; fetch != NULL; fetch = next) {
+        next = fetch->next;
+        fetch_fail(fetch, ERR_CANCELED);
     }
 }
 

@@ -9,10 +9,12 @@
 #include "cache/head.h"
 #include "http/date.h"
 #include "http/forward.h"
+#include "http/multipart.h"
 #include "http/validators.h"
 #include "proxy/cache_status.h"
 #include "proxy/worker.h"
 
+static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
 static enum step start_response(struct exchange *ex, const struct stream_head *head);
 static bool add_own_fields(struct exchange *ex, bool stored);
 static bool make_not_modified(struct exchange *ex);
@@ -64,21 +66,12 @@ enum step respond_from_stored(struct exchange *ex)
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
-    ex->length = stored->record.body_len;
-    if (client_has_it(ex, stored->record.inputs.response_ms)) {
-        if (!make_not_modified(ex)) {
-            return no_room(ex);
-        }
+    if (!response_may_have_body(METHOD_GET, ex->status)) {
         head.body = STREAM_BODY_NONE;
-        ex->source = SOURCE_NONE;
     } else if (ex->request.method == METHOD_HEAD) {
         head.body = STREAM_BODY_OMITTED;
-        ex->source = SOURCE_NONE;
-    } else if (!response_may_have_body(ex->request.method, ex->status)) {
-        head.body = STREAM_BODY_NONE;
-        ex->source = SOURCE_NONE;
     }
-    return start_response(ex, &head);
+    return finish_head(ex, &head, stored->record.inputs.response_ms);
 }
 
 /* ---- from a flight ---- */
@@ -115,7 +108,6 @@ static struct stream_head framing_of_flight(struct exchange *ex, const struct fl
         head.body = STREAM_BODY_LENGTH;
         head.length = flight_head->body_len;
     }
-    ex->length = head.length;
     return head;
 }
 
@@ -139,14 +131,136 @@ enum step respond_from_flight(struct exchange *ex)
         return no_room(ex);
     }
     struct stream_head head = framing_of_flight(ex, from);
-    if (client_has_it(ex, from->record.inputs.response_ms)) {
-        if (!make_not_modified(ex)) {
-            return no_room(ex);
-        }
-        head.body = STREAM_BODY_NONE;
-        ex->source = SOURCE_NONE;
+    return finish_head(ex, &head, from->record.inputs.response_ms);
+}
+
+/* ---- what the client's own fields make of it ---- */
+
+/* The parts of a multipart/byteranges, and the fields that go with it. */
+static bool make_multipart(struct exchange *ex, struct stream_head *head, const struct ranges *ranges, uint64_t complete_length)
+{
+    struct multipart multipart = {.content_type = headers_value(&ex->headers, SPAN("Content-Type")),
+                                  .ranges = ranges,
+                                  .complete_length = complete_length};
+    struct part *part = ex->parts;
+    struct span type;
+    uint64_t random[2];
+
+    if (uv_random(NULL, NULL, random, sizeof(random), 0, NULL) != 0 ||
+        !arena_format(ex->arena, &multipart.boundary, "larder-%016llx%016llx", (unsigned long long)random[0],
+                      (unsigned long long)random[1]) ||
+        !multipart_type(&multipart, ex->arena, &type) || !multipart_length(&multipart, &head->length)) {
+        return false;
     }
-    return start_response(ex, &head);
+    for (size_t i = 0; i < ranges->count; i++) {
+        if (!multipart_part_head(&multipart, i, ex->arena, &part->text)) {
+            return false;
+        }
+        part->end = part->text.len;
+        part++;
+        *part++ = (struct part){.first = ranges->items[i].first, .end = ranges->items[i].last + 1};
+    }
+    if (!multipart_end(&multipart, ex->arena, &part->text)) {
+        return false;
+    }
+    part->end = part->text.len;
+    part++;
+    ex->part_count = (size_t)(part - ex->parts);
+    return headers_set(&ex->headers, SPAN("Content-Type"), type);
+}
+
+static bool make_partial(struct exchange *ex, struct stream_head *head, const struct ranges *ranges, uint64_t complete_length)
+{
+    struct content_range value = {
+        .has_range = true, .range = ranges->items[0], .has_length = true, .complete_length = complete_length};
+    struct span text;
+
+    ex->status = 206;
+    if (ranges->count > 1) {
+        return make_multipart(ex, head, ranges, complete_length);
+    }
+    ex->parts[0] = (struct part){.first = ranges->items[0].first, .end = ranges->items[0].last + 1};
+    head->length = ranges->total_bytes;
+    return content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
+}
+
+/* 416 with the length there is (RFC 9110 §15.5.17); the representation's own fields do not belong to it. */
+static bool make_unsatisfiable(struct exchange *ex, struct stream_head *head, uint64_t complete_length)
+{
+    struct content_range value = {.has_length = true, .complete_length = complete_length};
+    struct span text;
+
+    ex->status = 416;
+    ex->part_count = 0;
+    head->length = 0;
+    (void)headers_remove(&ex->headers, SPAN("Content-Type"));
+    (void)headers_remove(&ex->headers, SPAN("Content-Encoding"));
+    return content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
+}
+
+static bool ascending(const struct ranges *ranges)
+{
+    for (size_t i = 1; i < ranges->count; i++) {
+        if (ranges->items[i].first < ranges->items[i - 1].first) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Answers with the ranges asked for, if they may be had (RFC 9110 §14.2): of a complete 200 whose length is known. */
+static bool apply_range(struct exchange *ex, struct stream_head *head)
+{
+    uint64_t length = head->length;
+    struct range_set set;
+    struct ranges ranges;
+
+    if (ex->passes || ex->request.method != METHOD_GET || ex->status != 200 || head->body != STREAM_BODY_LENGTH ||
+        !range_of_request(&ex->request.headers, &set) ||
+        !if_range_holds(&ex->request.headers, &ex->headers, worker_now_ms() / 1000)) {
+        return true;
+    }
+    enum range_verdict verdict = range_resolve(&set, length, &ranges);
+    if (verdict == RANGE_SATISFIABLE && ex->source == SOURCE_FLIGHT && !ascending(&ranges)) {
+        return true; /* a flight is read forwards only */
+    }
+    switch (verdict) {
+    case RANGE_NONE:
+        return true;
+    case RANGE_SATISFIABLE:
+        return make_partial(ex, head, &ranges, length);
+    case RANGE_UNSATISFIABLE:
+        return make_unsatisfiable(ex, head, length);
+    }
+    UNREACHABLE();
+}
+
+/* Conditions first, then ranges (RFC 9110 §13.2.2), then the response begins. */
+static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms)
+{
+    bool known = head->body == STREAM_BODY_LENGTH;
+    bool done = true;
+
+    ex->parts = arena_alloc(ex->arena, PARTS_MAX * sizeof(*ex->parts));
+    if (ex->parts == NULL) {
+        return no_room(ex);
+    }
+    ex->parts[0] = (struct part){.end = known ? head->length : UINT64_MAX};
+    ex->part_count = 1;
+    if (client_has_it(ex, received_ms)) {
+        done = make_not_modified(ex);
+        head->body = STREAM_BODY_NONE;
+    } else {
+        done = apply_range(ex, head);
+    }
+    if (!done) {
+        return no_room(ex);
+    }
+    if (head->body == STREAM_BODY_NONE || head->body == STREAM_BODY_OMITTED) {
+        ex->part_count = 0;
+    }
+    ex->offset = ex->parts[0].first;
+    return start_response(ex, head);
 }
 
 /* ---- our own ---- */
@@ -157,11 +271,12 @@ enum step respond_ourselves(struct exchange *ex)
     const char *why = ex->error != ERR_OK ? err_text(ex->error) : reason_text(ex->reason);
     char date[DATE_TEXT_LEN];
     struct span date_text;
+    struct span text;
 
     date_format(worker_now_ms() / 1000, date);
     headers_init(&ex->headers, ex->arena);
     ex->ttl_s = INT64_MIN;
-    bool done = arena_format(ex->arena, &ex->text, "%u %s: %s\n", ex->status, phrase, why) &&
+    bool done = arena_format(ex->arena, &text, "%u %s: %s\n", ex->status, phrase, why) &&
                 arena_copy(ex->arena, (struct span){date, DATE_TEXT_LEN}, &date_text) &&
                 headers_add(&ex->headers, SPAN("Date"), date_text) &&
                 headers_add(&ex->headers, SPAN("Content-Type"), SPAN("text/plain; charset=utf-8")) &&
@@ -172,12 +287,17 @@ enum step respond_ourselves(struct exchange *ex)
     if (!done || !add_own_fields(ex, false)) {
         return no_room(ex);
     }
-    ex->source = SOURCE_TEXT;
-    ex->length = ex->text.len;
-    struct stream_head head = {.body = STREAM_BODY_LENGTH, .length = ex->text.len};
+    struct stream_head head = {.body = STREAM_BODY_LENGTH, .length = text.len};
+    ex->source = SOURCE_NONE;
+    ex->parts = arena_alloc(ex->arena, sizeof(*ex->parts));
+    if (ex->parts == NULL) {
+        return no_room(ex);
+    }
+    ex->parts[0] = (struct part){.text = text, .end = text.len};
+    ex->part_count = 1;
     if (ex->request.method == METHOD_HEAD) {
         head.body = STREAM_BODY_OMITTED;
-        ex->source = SOURCE_NONE;
+        ex->part_count = 0;
     }
     return start_response(ex, &head);
 }

@@ -1,0 +1,435 @@
+/* store_check.c: are LMDB's own pages what they should be?
+ *
+ * LMDB has no checksums. Reading a damaged tree gives rows that fail their checks, or a fault that the guard catches;
+ * *changing* one can write anywhere in our memory. So every page of every tree is looked at before the first change:
+ * headers, every node inside its page and beside the others, keys in order, levels, no page used twice, free pages not
+ * in use, counts as recorded. What lies in the tables is not looked at: it has checks of its own.
+ *
+ * Cost: branches and leaves only, about 1 % of the file; 1 GB of bodies: 2600 pages. `budget_pages` bounds it.
+ *
+ *     page    u64 number  u16 pad  u16 flags  u16 lower  u16 upper   (overflow: u32 pages)   then u16 offsets of nodes
+ *     node    u16 lo  u16 hi  u16 flags  u16 key size  key  data      leaf: hi:lo size of data; branch: flags:hi:lo page
+ *     tree    u32 pad  u16 flags  u16 depth  u64 branches  u64 leaves  u64 overflow pages  u64 entries  u64 root */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/store_internal.h"
+
+#define NO_PAGE UINT64_MAX
+
+enum {
+    PAGE_BRANCH = 0x01,
+    PAGE_LEAF = 0x02,
+    PAGE_OVERFLOW = 0x04,
+    NODE_BIG = 0x01,
+    NODE_TREE = 0x02,
+    TREE_NUMBERS = 0x08,
+    TREE_BYTES = 48,
+    PAGE_HEADER_BYTES = 16,
+    NODE_HEADER_BYTES = 8,
+    META_AT_FREE_TREE = 40,
+    META_AT_MAIN_TREE = 88,
+    META_AT_LAST_PAGE = 136,
+    META_AT_TXN = 144,
+    FIRST_PAGE = 2,
+    MAX_DEPTH = 32, /* LMDB's cursors have no more */
+    MAX_PAGE_BYTES = 65536,
+};
+
+enum tree_kind {
+    TREE_FREE_LIST, /* values: lists of free pages */
+    TREE_NAMES,     /* values: trees */
+    TREE_ROWS,
+};
+
+struct walk {
+    const char *map;
+    uint64_t page_bytes;
+    uint64_t last_page;
+    uint64_t txn;
+    uint64_t budget; /* pages that may still be looked at */
+    unsigned char *used; /* a bit a page */
+};
+
+struct tree {
+    enum tree_kind kind;
+    unsigned flags;
+    unsigned depth;
+    uint64_t branches; /* these four count down */
+    uint64_t leaves;
+    uint64_t overflow_pages;
+    uint64_t entries;
+    uint64_t root;
+    bool has_last;
+    struct span last;     /* the key met before */
+    bool last_may_repeat; /* it was a branch's: usually the first key of what it leads to */
+};
+
+struct node {
+    unsigned flags;
+    struct span key;
+    uint64_t child;
+    size_t data_bytes;
+    const char *data; /* in the page: the value, or the number of its first page */
+    size_t bytes;     /* in the page */
+};
+
+static enum tree_check walk_file(struct walk *walk);
+static enum tree_check walk_tree(struct walk *walk, enum tree_kind kind, const char *at);
+static enum tree_check walk_page(struct walk *walk, struct tree *tree, uint64_t number, unsigned level);
+static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const char *page, size_t count);
+static bool check_page(const struct walk *walk, const char *page, uint64_t number, unsigned flags, size_t *out_count);
+static bool read_node(const struct walk *walk, const char *page, size_t index, unsigned kind, struct node *out_node);
+static bool check_key(const struct tree *tree, struct span key);
+static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct node *node);
+static bool claim(struct walk *walk, uint64_t first, uint64_t count);
+
+static uint64_t u64_at(const char *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static unsigned u16_at(const char *at)
+{
+    uint16_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+struct guarded_walk {
+    struct walk walk;
+    enum tree_check result;
+};
+
+static void on_walk(void *arg) /* guarded_fn */
+{
+    struct guarded_walk *call = arg;
+
+    call->result = walk_file(&call->walk);
+}
+
+enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t budget_pages)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    struct guarded_walk call = {.walk = {.page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), .budget = budget_pages},
+                                .result = TREES_DAMAGED};
+    size_t map_bytes = (size_t)(file_pages * call.walk.page_bytes);
+
+    if (!store_file_path(dir, STORE_DATA_FILE, path)) {
+        return TREES_UNCHECKED;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return TREES_UNCHECKED;
+    }
+    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size < map_bytes) {
+        close(fd);
+        return TREES_DAMAGED;
+    }
+    void *map = mmap(NULL, map_bytes, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    call.walk.used = calloc(1, (size_t)(file_pages / CHAR_BIT + 1));
+    if (map == MAP_FAILED || call.walk.used == NULL) {
+        call.result = TREES_UNCHECKED;
+    } else {
+        call.walk.map = map;
+        (void)madvise(map, map_bytes, MADV_RANDOM); /* the leaves lie anywhere between the bodies */
+        if (!guard_call(on_walk, &call)) {
+            call.result = TREES_DAMAGED; /* a page that the disk cannot read */
+        }
+    }
+    if (map != MAP_FAILED) {
+        munmap(map, map_bytes);
+    }
+    free(call.walk.used);
+    return call.result;
+}
+
+/* The meta page in force, as LMDB picks it, and the two trees in it. */
+static enum tree_check walk_file(struct walk *walk)
+{
+    const char *first = walk->map;
+    const char *second = walk->map + walk->page_bytes;
+    uint64_t first_txn = u64_at(first + META_AT_TXN);
+    uint64_t second_txn = u64_at(second + META_AT_TXN);
+    const char *meta = first_txn < second_txn ? second : first;
+
+    if (first_txn % 2 != 0 || (second_txn % 2 == 0 && second_txn != 0)) {
+        return TREES_DAMAGED; /* transaction n writes meta page n % 2 */
+    }
+    walk->txn = u64_at(meta + META_AT_TXN);
+    walk->last_page = u64_at(meta + META_AT_LAST_PAGE);
+    /* These flags are the environment's, too: no other is ever ours. */
+    if (u16_at(meta + META_AT_FREE_TREE + 4) != TREE_NUMBERS || u16_at(meta + META_AT_MAIN_TREE + 4) != 0) {
+        return TREES_DAMAGED;
+    }
+    enum tree_check result = walk_tree(walk, TREE_FREE_LIST, meta + META_AT_FREE_TREE);
+    return result == TREES_GOOD ? walk_tree(walk, TREE_NAMES, meta + META_AT_MAIN_TREE) : result;
+}
+
+static enum tree_check walk_tree(struct walk *walk, enum tree_kind kind, const char *at)
+{
+    struct tree tree = {
+        .kind = kind,
+        .flags = u16_at(at + 4),
+        .depth = u16_at(at + 6),
+        .branches = u64_at(at + 8),
+        .leaves = u64_at(at + 16),
+        .overflow_pages = u64_at(at + 24),
+        .entries = u64_at(at + 32),
+        .root = u64_at(at + 40),
+    };
+    enum tree_check result = TREES_GOOD;
+
+    if ((tree.flags & ~(unsigned)TREE_NUMBERS) != 0 || tree.depth > MAX_DEPTH ||
+        (tree.root == NO_PAGE) != (tree.depth == 0)) {
+        return TREES_DAMAGED;
+    }
+    if (tree.root != NO_PAGE) {
+        result = walk_page(walk, &tree, tree.root, 1);
+    }
+    if (result != TREES_GOOD) {
+        return result;
+    }
+    return tree.branches == 0 && tree.leaves == 0 && tree.overflow_pages == 0 && tree.entries == 0 ? TREES_GOOD
+                                                                                                   : TREES_DAMAGED;
+}
+
+static enum tree_check walk_page(struct walk *walk, struct tree *tree, uint64_t number, unsigned level)
+{
+    enum tree_check result = TREES_GOOD;
+    bool leaf = level == tree->depth;
+    size_t count;
+
+    if (walk->budget == 0) {
+        return TREES_UNCHECKED;
+    }
+    walk->budget--;
+    if (!claim(walk, number, 1)) {
+        return TREES_DAMAGED;
+    }
+    const char *page = walk->map + number * walk->page_bytes;
+    if (!check_page(walk, page, number, leaf ? PAGE_LEAF : PAGE_BRANCH, &count)) {
+        return TREES_DAMAGED;
+    }
+    if (leaf) {
+        tree->leaves--;
+        return walk_leaf(walk, tree, page, count);
+    }
+    tree->branches--;
+    for (size_t i = 0; i < count && result == TREES_GOOD; i++) {
+        struct node node;
+
+        if (!read_node(walk, page, i, PAGE_BRANCH, &node)) {
+            return TREES_DAMAGED;
+        }
+        if (i > 0) { /* the first one is never compared and may be empty */
+            if (!check_key(tree, node.key)) {
+                return TREES_DAMAGED;
+            }
+            tree->last = node.key;
+            tree->last_may_repeat = true;
+        }
+        result = walk_page(walk, tree, node.child, level + 1);
+    }
+    return result;
+}
+
+static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const char *page, size_t count)
+{
+    enum tree_check result = TREES_GOOD;
+
+    for (size_t i = 0; i < count && result == TREES_GOOD; i++) {
+        struct node node;
+
+        if (!read_node(walk, page, i, PAGE_LEAF, &node) || !check_key(tree, node.key)) {
+            return TREES_DAMAGED;
+        }
+        tree->has_last = true;
+        tree->last = node.key;
+        tree->last_may_repeat = false;
+        tree->entries--;
+        result = check_value(walk, tree, &node);
+    }
+    return result;
+}
+
+/* Its header; and its nodes fill exactly the part behind `upper`, without holes or overlaps. */
+static bool check_page(const struct walk *walk, const char *page, uint64_t number, unsigned flags, size_t *out_count)
+{
+    size_t lower = u16_at(page + 12);
+    size_t upper = u16_at(page + 14);
+    unsigned char taken[MAX_PAGE_BYTES / 2 / CHAR_BIT] = {0}; /* nodes begin at even places */
+    size_t bytes = 0;
+
+    if (u64_at(page) != number || u16_at(page + 10) != flags || lower <= PAGE_HEADER_BYTES || lower % 2 != 0 ||
+        lower > upper || upper > walk->page_bytes || walk->page_bytes > MAX_PAGE_BYTES) {
+        return false;
+    }
+    size_t count = (lower - PAGE_HEADER_BYTES) / 2;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = u16_at(page + PAGE_HEADER_BYTES + 2 * i);
+        struct node node;
+
+        if (at < upper || at % 2 != 0 || !read_node(walk, page, i, flags, &node)) {
+            return false;
+        }
+        for (size_t unit = at / 2; unit < (at + node.bytes) / 2; unit++) {
+            unsigned char bit = (unsigned char)(1u << unit % CHAR_BIT);
+            if ((taken[unit / CHAR_BIT] & bit) != 0) {
+                return false;
+            }
+            taken[unit / CHAR_BIT] |= bit;
+        }
+        bytes += node.bytes;
+    }
+    *out_count = count;
+    return bytes == walk->page_bytes - upper;
+}
+
+static bool read_node(const struct walk *walk, const char *page, size_t index, unsigned kind, struct node *out_node)
+{
+    size_t at = u16_at(page + PAGE_HEADER_BYTES + 2 * index);
+
+    if (at + NODE_HEADER_BYTES > walk->page_bytes) {
+        return false;
+    }
+    const char *start = page + at;
+    uint64_t low = u16_at(start) | (uint64_t)u16_at(start + 2) << 16;
+    struct node node = {.flags = u16_at(start + 4),
+                        .key = {start + NODE_HEADER_BYTES, u16_at(start + 6)},
+                        .data = start + NODE_HEADER_BYTES + u16_at(start + 6)};
+    node.bytes = NODE_HEADER_BYTES + node.key.len;
+    if (kind == PAGE_BRANCH) {
+        node.child = low | (uint64_t)node.flags << 32;
+    } else {
+        bool big = NODE_HEADER_BYTES + node.key.len + low > value_inline_max(walk->page_bytes);
+        if ((node.flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 || ((node.flags & NODE_BIG) != 0) != big) {
+            return false;
+        }
+        node.data_bytes = (size_t)low;
+        node.bytes += big ? sizeof(uint64_t) : node.data_bytes;
+    }
+    node.bytes += node.bytes % 2;
+    *out_node = node;
+    return at + node.bytes <= walk->page_bytes;
+}
+
+/* Of the right form, and behind the last one. */
+static bool check_key(const struct tree *tree, struct span key)
+{
+    int order = 1;
+
+    if (key.len == 0 || (tree->flags == TREE_NUMBERS && key.len != sizeof(uint64_t))) {
+        return false;
+    }
+    if (!tree->has_last) {
+        return true;
+    }
+    if (tree->flags == TREE_NUMBERS) {
+        uint64_t number = u64_at(key.data);
+        uint64_t last = u64_at(tree->last.data);
+        order = number > last ? 1 : number == last ? 0 : -1;
+    } else {
+        order = memcmp(key.data, tree->last.data, key.len < tree->last.len ? key.len : tree->last.len);
+        order = order == 0 ? (key.len > tree->last.len) - (key.len < tree->last.len) : order;
+    }
+    return order > 0 || (order == 0 && tree->last_may_repeat);
+}
+
+/* The list of pages that one transaction freed: how many, then their numbers, falling. */
+static bool check_free_list(struct walk *walk, struct span key, struct span list)
+{
+    if (u64_at(key.data) > walk->txn || list.len < sizeof(uint64_t) || list.len % sizeof(uint64_t) != 0 ||
+        u64_at(list.data) > list.len / sizeof(uint64_t) - 1) {
+        return false;
+    }
+    uint64_t before = UINT64_MAX;
+    for (uint64_t i = 1; i <= u64_at(list.data); i++) {
+        uint64_t number = u64_at(list.data + i * sizeof(uint64_t));
+        if (number >= before || !claim(walk, number, 1)) {
+            return false;
+        }
+        before = number;
+    }
+    return true;
+}
+
+static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct node *node)
+{
+    struct span value = {node->data, node->data_bytes};
+
+    if ((node->flags & NODE_BIG) != 0) {
+        uint64_t first = u64_at(node->data);
+        uint64_t pages = value_pages(node->data_bytes, walk->page_bytes);
+
+        if (!claim(walk, first, pages)) {
+            return TREES_DAMAGED;
+        }
+        tree->overflow_pages -= pages;
+        value.data = walk->map + first * walk->page_bytes + PAGE_HEADER_BYTES;
+        /* Headers of rows and pieces are looked at when they are deleted: they are as many as the bodies' pages. */
+        if (tree->kind == TREE_FREE_LIST &&
+            !value_page_good(walk->map + first * walk->page_bytes, first, pages)) {
+            return TREES_DAMAGED;
+        }
+    }
+    if (((node->flags & NODE_TREE) != 0) != (tree->kind == TREE_NAMES)) {
+        return TREES_DAMAGED;
+    }
+    switch (tree->kind) {
+    case TREE_FREE_LIST:
+        return check_free_list(walk, node->key, value) ? TREES_GOOD : TREES_DAMAGED;
+    case TREE_NAMES:
+        return value.len == TREE_BYTES ? walk_tree(walk, TREE_ROWS, value.data) : TREES_DAMAGED;
+    case TREE_ROWS:
+        return TREES_GOOD;
+    }
+    UNREACHABLE();
+}
+
+/* False: outside the file, or used by something else already. */
+static bool claim(struct walk *walk, uint64_t first, uint64_t count)
+{
+    if (first < FIRST_PAGE || first > walk->last_page || count > walk->last_page - first + 1) {
+        return false;
+    }
+    for (uint64_t page = first; page < first + count; page++) {
+        unsigned char bit = (unsigned char)(1u << page % CHAR_BIT);
+        if ((walk->used[page / CHAR_BIT] & bit) != 0) {
+            return false;
+        }
+        walk->used[page / CHAR_BIT] |= bit;
+    }
+    return true;
+}
+
+/* ---- values in pages of their own ---- */
+
+size_t value_inline_max(uint64_t page_bytes)
+{
+    return (size_t)(((page_bytes - PAGE_HEADER_BYTES) / 2 & ~UINT64_C(1)) - sizeof(uint16_t));
+}
+
+uint64_t value_pages(size_t data_bytes, uint64_t page_bytes)
+{
+    return (PAGE_HEADER_BYTES - 1 + data_bytes) / page_bytes + 1;
+}
+
+bool value_page_good(const char *page, uint64_t number, uint64_t pages)
+{
+    uint32_t stored;
+
+    memcpy(&stored, page + 12, sizeof(stored));
+    return u64_at(page) == number && u16_at(page + 10) == PAGE_OVERFLOW && stored == pages;
+}
