@@ -9,6 +9,7 @@
 #include "cache/freshness.h"
 
 #include "http/date.h"
+#include "http/targeted.h"
 #include "http/token.h"
 
 enum { MS_PER_S = 1000 };
@@ -46,6 +47,20 @@ struct freshness_inputs freshness_inputs_of(const struct http_response *response
     }
     read_expires(headers, now_s, &inputs);
     return inputs;
+}
+
+void freshness_apply_targeted(struct freshness_inputs *inputs, const struct headers *headers,
+                              const struct span *targets, size_t target_count, struct arena *arena)
+{
+    for (size_t i = 0; i < target_count; i++) {
+        struct response_directives directives;
+        if (directives_of_targeted(headers, targets[i], arena, &directives)) {
+            inputs->directives = directives;
+            inputs->has_expires = false;
+            inputs->expires_invalid = false;
+            return;
+        }
+    }
 }
 
 /* RFC 9111 §5.3: a date that cannot be read, "0" above all, is a time in the past. Of several lines the first counts

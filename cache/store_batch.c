@@ -104,17 +104,74 @@ static void end_batch(struct batch *batch)
 
 void store_count(struct store *store)
 {
-    MDB_txn *txn;
     MDB_stat stat;
     uint64_t pages;
 
-    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0) {
+    if (mdb_txn_renew(store->figures) != 0) {
         return; /* the figures stay as they were */
     }
-    if (store_used_pages(store, txn, &pages) == 0 && mdb_stat(txn, store->tables[TABLE_OBJECTS], &stat) == 0) {
+    if (store_used_pages(store, store->figures, &pages) == 0 &&
+        mdb_stat(store->figures, store->tables[TABLE_OBJECTS], &stat) == 0) {
         atomic_store_explicit(&store->used_bytes, pages * store->page_bytes, memory_order_relaxed);
         atomic_store_explicit(&store->objects, stat.ms_entries, memory_order_relaxed);
     }
-    mdb_txn_abort(txn);
+    mdb_txn_reset(store->figures);
     atomic_store_explicit(&store->reclaim_bodies, store->reclaim_count, memory_order_relaxed);
+}
+
+/* ---- rows ---- */
+
+static bool in_own_pages(const struct batch *batch, MDB_val key, MDB_val data)
+{
+    enum { NODE_HEADER_BYTES = 8 };
+
+    return NODE_HEADER_BYTES + key.mv_size + data.mv_size > value_inline_max(batch->store->page_bytes);
+}
+
+/* LMDB frees as many pages as the header says, from the page on that it says: pages of others, if it is damaged. A
+ * value that this transaction has written lies outside the map. */
+int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data)
+{
+    enum { PAGE_HEADER_BYTES = 16 };
+    const struct store *store = batch->store;
+    uintptr_t at = (uintptr_t)data.mv_data - PAGE_HEADER_BYTES - (uintptr_t)store->map;
+
+    if (!in_own_pages(batch, key, data) || at / store->page_bytes >= store->map_pages) {
+        return 0;
+    }
+    bool good = at % store->page_bytes == 0 &&
+                value_page_good(store->map + at, at / store->page_bytes, value_pages(data.mv_size, store->page_bytes));
+    return good ? 0 : MDB_CORRUPTED;
+}
+
+static int get_checked(struct batch *batch, enum table table, MDB_val *key, MDB_val *out_data)
+{
+    int code = mdb_get(batch->txn, batch->store->tables[table], key, out_data);
+
+    return code == 0 ? batch_check_value(batch, *key, *out_data) : code;
+}
+
+int batch_delete(struct batch *batch, enum table table, MDB_val *key)
+{
+    MDB_val data;
+    int code = get_checked(batch, table, key, &data);
+
+    if (code == 0) {
+        code = mdb_del(batch->txn, batch->store->tables[table], key, NULL);
+    }
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
+/* A value in pages of its own is deleted first: LMDB would write a smaller one into the same pages, and how many they
+ * are could not be told from its length any more. */
+int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data)
+{
+    MDB_dbi dbi = batch->store->tables[table];
+    MDB_val old;
+    int code = get_checked(batch, table, key, &old);
+
+    if (code == 0 && in_own_pages(batch, *key, old)) {
+        code = mdb_del(batch->txn, dbi, key, NULL);
+    }
+    return code == 0 || code == MDB_NOTFOUND ? mdb_put(batch->txn, dbi, key, data, 0) : code;
 }

@@ -8,8 +8,8 @@
  * Cost: branches and leaves only, about 1 % of the file; 1 GB of bodies: 2600 pages. `budget_pages` bounds it.
  *
  *     page    u64 number  u16 pad  u16 flags  u16 lower  u16 upper   (overflow: u32 pages)   then u16 offsets of nodes
- *     node    u16 lo  u16 hi  u16 flags  u16 key size  key  data      leaf: hi:lo size of data; branch: flags:hi:lo page
- *     tree    u32 pad  u16 flags  u16 depth  u64 branches  u64 leaves  u64 overflow pages  u64 entries  u64 root */
+ *     node    u16 lo  u16 hi  u16 flags  u16 key size  key  data      leaf: hi:lo size of data; branch: flags:hi:lo
+ * page tree    u32 pad  u16 flags  u16 depth  u64 branches  u64 leaves  u64 overflow pages  u64 entries  u64 root */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ struct walk {
     uint64_t page_bytes;
     uint64_t last_page;
     uint64_t txn;
-    uint64_t budget; /* pages that may still be looked at */
+    uint64_t budget;     /* pages that may still be looked at */
     unsigned char *used; /* a bit a page */
 };
 
@@ -379,8 +379,7 @@ static enum tree_check check_value(struct walk *walk, struct tree *tree, const s
         tree->overflow_pages -= pages;
         value.data = walk->map + first * walk->page_bytes + PAGE_HEADER_BYTES;
         /* Headers of rows and pieces are looked at when they are deleted: they are as many as the bodies' pages. */
-        if (tree->kind == TREE_FREE_LIST &&
-            !value_page_good(walk->map + first * walk->page_bytes, first, pages)) {
+        if (tree->kind == TREE_FREE_LIST && !value_page_good(walk->map + first * walk->page_bytes, first, pages)) {
             return TREES_DAMAGED;
         }
     }

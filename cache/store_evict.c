@@ -95,7 +95,6 @@ int batch_check_space(struct batch *batch, uint64_t pages)
 
 int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
 {
-    MDB_dbi table = batch->store->tables[TABLE_INDEX];
     struct index_row row = {.len = 0};
     struct variant variant;
     struct span rest;
@@ -104,7 +103,7 @@ int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
     MDB_val data;
 
     index_key_write(hash, bytes);
-    int code = mdb_get(batch->txn, table, &key, &data);
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
     }
@@ -122,11 +121,11 @@ int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
         }
     }
     if (row.len == 0) {
-        return mdb_del(batch->txn, table, &key, NULL); /* a damaged row, too: nothing in it can be found any more */
+        return batch_delete(batch, TABLE_INDEX, &key); /* a damaged row, too: nothing in it can be found any more */
     }
     struct span sealed = index_row_seal(&row, hash);
     data = (MDB_val){.mv_size = sealed.len, .mv_data = row.bytes};
-    return mdb_put(batch->txn, table, &key, &data, 0);
+    return batch_put(batch, TABLE_INDEX, &key, &data);
 }
 
 int batch_drop_object(struct batch *batch, uint64_t object_id)
@@ -168,20 +167,18 @@ int batch_drop_body(struct batch *batch, uint64_t body_id)
     char kind = PENDING_RECLAIM;
     MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
     MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
-    code = mdb_put(batch->txn, store->tables[TABLE_PENDING], &key, &data, 0);
+    code = batch_put(batch, TABLE_PENDING, &key, &data);
     if (code == 0 && store_reclaim_later(store, body_id)) { /* else the row is there: the next open finds it */
         store->reclaim[store->reclaim_count - 1].waiting = pinned;
     }
     return code;
 }
 
-/* Absent is fine. */
 static int delete_row(struct batch *batch, enum table table, uint64_t name)
 {
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
-    int code = mdb_del(batch->txn, batch->store->tables[table], &key, NULL);
 
-    return code == MDB_NOTFOUND ? 0 : code;
+    return batch_delete(batch, table, &key);
 }
 
 static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_pieces, bool *out_all)
@@ -204,7 +201,10 @@ static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_piece
         if (code != 0 || deleted == max_pieces) {
             return code;
         }
-        code = mdb_cursor_del(batch->pieces, 0);
+        code = batch_check_value(batch, key, data);
+        if (code == 0) {
+            code = mdb_cursor_del(batch->pieces, 0);
+        }
         if (code != 0) {
             return code;
         }
@@ -404,4 +404,35 @@ int store_make_room(struct store *store, uint64_t pages)
     }
     code = batch_commit(&batch);
     return code == 0 ? commit_tiny(store) : code;
+}
+
+int store_evict_to_limit(struct store *store)
+{
+    uint64_t before = UINT64_MAX;
+
+    for (;;) {
+        struct batch batch;
+        uint64_t used = 0;
+        int code = batch_begin(store, &batch);
+
+        if (code != 0) {
+            return code;
+        }
+        code = batch_make_space(&batch, 0);
+        if (code == 0) {
+            code = store_used_pages(store, batch.txn, &used);
+        }
+        if (code == 0 && used > high_water(store) && used >= before) {
+            code = NO_ROOM; /* what is left cannot be evicted */
+        }
+        if (code != 0) {
+            batch_abort(&batch);
+            return code;
+        }
+        code = batch_commit(&batch);
+        if (code != 0 || used <= high_water(store)) {
+            return code;
+        }
+        before = used;
+    }
 }

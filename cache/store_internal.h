@@ -154,9 +154,9 @@ enum last_stop {
 /* Says how it ended and notes that a process runs. -1: no marker can be written; then the next open finds nothing or
  * an old one, which costs at most a probe. */
 int store_marker_open(const char *dir, enum last_stop *out_last);
-void store_marker_forgive(int fd);                 /* the file those crashes were about is gone */
-void store_marker_close(int fd, bool damaged);     /* accepts -1 */
-void store_marker_write_crashed(int fd);           /* in a signal handler */
+void store_marker_forgive(int fd);             /* the file those crashes were about is gone */
+void store_marker_close(int fd, bool damaged); /* accepts -1 */
+void store_marker_write_crashed(int fd);       /* in a signal handler */
 
 /* ---- the first open after an unclean stop (store_probe.c) ---- */
 
@@ -219,7 +219,7 @@ struct store {
     int lock_fd;
     int marker_fd;
     char *dir;
-    const char *map; /* where LMDB has mapped the file; to check what a value's page says of itself */
+    const char *map;  /* where LMDB has mapped the file; to check what a value's page says of itself */
     MDB_txn *figures; /* read transaction of store_count, reset between calls */
     uint64_t page_bytes;
     uint64_t limit_pages; /* what the file may take */
@@ -261,6 +261,14 @@ struct store {
     _Atomic uint64_t bytes_written;
 };
 
+struct store_table {
+    const char *name;
+    unsigned flags; /* of mdb_dbi_open */
+};
+extern const struct store_table store_tables[TABLE_COUNT];
+
+#define STORE_ENV_FLAGS (MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD) /* why: store.c */
+
 #define NO_ROOM MDB_TXN_FULL /* a code of our own, beside LMDB's: one of its that says the same */
 
 enum err err_from_mdb(int code);
@@ -281,7 +289,7 @@ enum err store_shrink(struct store *store, struct buf *note);
 /* Marks the store failed where the code says that LMDB cannot or should not go on. */
 void store_note_code(struct store *store, int code);
 
-/* Writes the row `state`. */
+/* Writes the row `state` (store_meta.c). */
 int store_write_state(struct store *store, MDB_txn *txn, const struct state_row *state);
 
 /* Brings the figures up to date with the last commit (store_batch.c). */
@@ -337,6 +345,9 @@ int batch_make_space(struct batch *batch, uint64_t pages);
 
 /* NO_ROOM: even after eviction `pages` more do not fit (bodies that are being written or sent fill the store). */
 int batch_check_space(struct batch *batch, uint64_t pages);
+
+/* Evicts until the store is below the high-water mark of its limit, whatever the file holds. */
+int store_evict_to_limit(struct store *store);
 
 /* After MAP_FULL: frees `pages` in transactions of their own and makes them usable. */
 int store_make_room(struct store *store, uint64_t pages);

@@ -38,8 +38,8 @@ static void write_line(int fd, const char *word, uint64_t crashes)
     /* Twice: the first time makes the time that the second one writes. A marker that cannot be written is missed at the
      * next open only, and there for a probe only. */
     for (unsigned i = 0; i < 2; i++) {
-        int len = snprintf(line, sizeof(line), "%s %llu %011lld\n", word, (unsigned long long)crashes,
-                           (long long)start_s);
+        int len =
+            snprintf(line, sizeof(line), "%s %llu %011lld\n", word, (unsigned long long)crashes, (long long)start_s);
         (void)!pwrite(fd, line, (size_t)len, 0);
         if (fstat(fd, &status) == 0) {
             start_s = (int64_t)status.st_mtim.tv_sec;

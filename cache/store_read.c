@@ -3,6 +3,9 @@
  * A read transaction is renewed, used and reset within one call: it never outlives a return to a loop, where it would
  * keep every page freed meanwhile from being used again.
  *
+ * Whatever touches the map runs inside guard_run; callbacks, which may do anything, do not. What they are given lies in
+ * the map, but every byte of it was read a moment before, for its check.
+ *
  * Nothing of the disk is believed: lengths are checked before they are used, every piece and row against its check.
  * What fails counts as absent and is noted for the next store_apply, which removes it. */
 #include <stdlib.h>
@@ -15,7 +18,7 @@ enum { FIND_TRIES = 8 }; /* each retry means that a batch was committed within t
 
 struct store_reader {
     struct store *store;
-    MDB_txn *txn;       /* reset between calls */
+    MDB_txn *txn;       /* reset between calls; NULL if the store had failed before */
     MDB_cursor *pieces; /* on `chunks` */
 };
 
@@ -34,7 +37,11 @@ enum look {
     LOOK_RETRY, /* with a new snapshot */
 };
 
+static void on_create(void *arg);
 static int reader_begin(struct store_reader *reader);
+static void reader_end(struct store_reader *reader);
+static void on_find(void *arg);
+static void on_collect(void *arg);
 static enum store_found find_once(struct store_reader *reader, const struct key *key, const struct headers *request,
                                   struct arena *arena, struct stored *out_stored, bool *out_retry);
 static bool read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants);
@@ -62,29 +69,40 @@ struct store_reader *store_reader_create(struct store *store)
         return NULL;
     }
     reader->store = store;
-    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader->txn) != 0) {
-        goto err_free_reader;
+    if (guard_run(store, on_create, reader) && reader->txn == NULL) {
+        free(reader);
+        return NULL;
     }
-    if (mdb_cursor_open(reader->txn, store->tables[TABLE_CHUNKS], &reader->pieces) != 0) {
-        goto err_abort_txn;
-    }
-    mdb_txn_reset(reader->txn);
     return reader;
+}
 
-err_abort_txn:
-    mdb_txn_abort(reader->txn);
-err_free_reader:
-    free(reader);
-    return NULL;
+static void on_create(void *arg) /* guarded_fn */
+{
+    struct store_reader *reader = arg;
+
+    if (mdb_txn_begin(reader->store->env, NULL, MDB_RDONLY, &reader->txn) != 0) {
+        reader->txn = NULL;
+    } else if (mdb_cursor_open(reader->txn, reader->store->tables[TABLE_CHUNKS], &reader->pieces) != 0) {
+        mdb_txn_abort(reader->txn);
+        reader->txn = NULL;
+    } else {
+        mdb_txn_reset(reader->txn);
+    }
 }
 
 void store_reader_destroy(struct store_reader *reader)
 {
-    if (reader != NULL) {
+    if (reader == NULL) {
+        return;
+    }
+    if (store_failed(reader->store)) {
+        guard_abandon(reader->txn);
+        guard_abandon(reader->pieces);
+    } else {
         mdb_cursor_close(reader->pieces);
         mdb_txn_abort(reader->txn);
-        free(reader);
     }
+    free(reader);
 }
 
 static int reader_begin(struct store_reader *reader)
@@ -103,18 +121,50 @@ static int reader_begin(struct store_reader *reader)
     return code;
 }
 
+/* Touches LMDB's table of readers and its memory, not the map. */
+static void reader_end(struct store_reader *reader)
+{
+    if (!store_failed(reader->store)) {
+        mdb_txn_reset(reader->txn);
+    }
+}
+
 /* ---- finding ---- */
+
+struct find_call {
+    struct store_reader *reader;
+    const struct key *key;
+    const struct headers *request;
+    struct arena *arena;
+    struct stored stored;
+    bool retry;
+    enum store_found found;
+};
 
 enum store_found store_find(struct store_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct stored *out_stored)
 {
-    enum store_found found = STORE_ABSENT;
-    bool retry = true;
+    struct find_call call = {.reader = reader, .key = key, .request = request, .arena = arena, .retry = true};
 
-    for (unsigned i = 0; i < FIND_TRIES && retry && !store_failed(reader->store); i++) {
-        found = find_once(reader, key, request, arena, out_stored, &retry);
+    for (unsigned i = 0; i < FIND_TRIES && call.retry; i++) {
+        if (!guard_run(reader->store, on_find, &call)) {
+            return STORE_ABSENT; /* a pin that it had taken stays: nothing will ever be deleted */
+        }
     }
-    return retry ? STORE_ABSENT : found;
+    if (call.retry) {
+        return STORE_ABSENT;
+    }
+    if (call.found == STORE_FOUND) {
+        *out_stored = call.stored;
+    }
+    return call.found;
+}
+
+static void on_find(void *arg) /* guarded_fn */
+{
+    struct find_call *call = arg;
+
+    call->found = find_once(call->reader, call->key, call->request, call->arena, &call->stored, &call->retry);
 }
 
 static enum store_found find_once(struct store_reader *reader, const struct key *key, const struct headers *request,
@@ -140,7 +190,7 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
             }
         }
     }
-    mdb_txn_reset(reader->txn);
+    reader_end(reader);
     if (look == LOOK_FOUND) {
         sieve_mark(reader->store->sieve, out_stored->record.object_id);
         return STORE_FOUND;
@@ -348,83 +398,135 @@ static int next_piece(struct store_reader *reader, uint64_t body_id, uint64_t nu
 
 /* ---- the body ---- */
 
+struct collect_call {
+    struct store_reader *reader;
+    uint64_t body_id;
+    uint64_t offset;
+    size_t max_bytes;
+    struct span runs[STORE_READ_MAX_PIECES];
+    size_t count;
+    bool begun; /* the transaction is to be ended */
+    int code;   /* what stopped it, 0 where it had enough */
+};
+
 enum err store_read(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
                     store_read_fn read, void *arg, size_t *out_used)
 {
-    struct span runs[STORE_READ_MAX_PIECES];
-    size_t count = 0;
-    size_t bytes = 0;
-    uint64_t number = offset / STORE_PIECE_BYTES;
-    size_t skip = (size_t)(offset % STORE_PIECE_BYTES);
-    int code = 0;
+    struct collect_call call;
+    enum err error = ERR_OK;
 
     if (!body_id_valid(body_id) || offset >= STORE_MAX_STREAM_BYTES) {
         return ERR_NOT_FOUND;
     }
-    if (store_failed(reader->store) || reader_begin(reader) != 0) {
+    call.reader = reader; /* not as a whole: the runs are a kilobyte that need not be zeroed */
+    call.body_id = body_id;
+    call.offset = offset;
+    call.max_bytes = max_bytes;
+    if (!guard_run(reader->store, on_collect, &call) || !call.begun) {
         return ERR_IO;
     }
-    while (count < STORE_READ_MAX_PIECES && bytes < max_bytes) {
-        struct span piece;
-        code = next_piece(reader, body_id, number + count, count == 0, &piece);
-        if (code != 0) {
-            break;
-        }
-        bool last = piece.len < STORE_PIECE_BYTES;
-        piece = span_take(span_skip(piece, skip), max_bytes - bytes);
-        skip = 0;
-        if (piece.len == 0) {
-            break; /* the end */
-        }
-        runs[count] = piece;
-        count++;
-        bytes += piece.len;
-        if (last) {
-            break;
-        }
-    }
-    enum err error = ERR_OK;
-    if (count > 0) {
+    if (call.count > 0) {
         /* What comes before a piece that fails is good; the next call will begin at the failure. */
-        *out_used = read(arg, runs, count);
+        *out_used = read(arg, call.runs, call.count);
     } else {
-        error = code == MDB_CORRUPTED ? ERR_DAMAGED : code == 0 || code == MDB_NOTFOUND ? ERR_NOT_FOUND : ERR_IO;
+        error = call.code == MDB_CORRUPTED                    ? ERR_DAMAGED
+                : call.code == 0 || call.code == MDB_NOTFOUND ? ERR_NOT_FOUND
+                                                              : ERR_IO;
     }
-    mdb_txn_reset(reader->txn);
+    reader_end(reader);
     if (error == ERR_DAMAGED) {
         note_damaged_body(reader->store, body_id);
     }
     return error;
 }
 
+/* The pieces, each checked: from here on their pages have been read. */
+static void on_collect(void *arg) /* guarded_fn */
+{
+    struct collect_call *call = arg;
+    uint64_t number = call->offset / STORE_PIECE_BYTES;
+    size_t skip = (size_t)(call->offset % STORE_PIECE_BYTES);
+    size_t bytes = 0;
+    bool last = false;
+
+    call->count = 0;
+    call->code = 0;
+    call->begun = reader_begin(call->reader) == 0;
+    while (call->begun && !last && call->count < STORE_READ_MAX_PIECES && bytes < call->max_bytes) {
+        struct span piece;
+        call->code = next_piece(call->reader, call->body_id, number + call->count, call->count == 0, &piece);
+        if (call->code != 0) {
+            break;
+        }
+        last = piece.len < STORE_PIECE_BYTES;
+        piece = span_take(span_skip(piece, skip), call->max_bytes - bytes);
+        skip = 0;
+        if (piece.len == 0) {
+            break; /* the end */
+        }
+        call->runs[call->count] = piece;
+        call->count++;
+        bytes += piece.len;
+    }
+}
+
 /* ---- all variants ---- */
+
+struct variants_call {
+    struct store_reader *reader;
+    const struct key *key;
+    struct arena *arena;
+    struct index_row row; /* a copy */
+    struct variant variant;
+    struct stored stored;
+    bool begun;
+    bool good; /* `stored` is there */
+};
+
+static void on_read_row(void *arg) /* guarded_fn */
+{
+    struct variants_call *call = arg;
+    struct span variants;
+
+    call->row.len = 0;
+    call->begun = reader_begin(call->reader) == 0;
+    if (call->begun && read_index(call->reader, call->key->hash, &variants)) {
+        memcpy(call->row.bytes, variants.data, variants.len);
+        call->row.len = variants.len;
+    }
+}
+
+static void on_read_variant(void *arg) /* guarded_fn */
+{
+    struct variants_call *call = arg;
+
+    call->stored = (struct stored){.selection = call->variant.selection};
+    call->good = read_record(call->reader, call->key, call->variant.object_id, &call->stored.record) &&
+                 copy_stored(call->reader, call->key, call->arena, &call->stored) == ERR_OK;
+    call->stored.body_start = (struct span){NULL, 0};
+}
 
 enum store_found store_each_variant(struct store_reader *reader, const struct key *key, struct arena *arena,
                                     store_variant_fn visit, void *arg)
 {
+    struct variants_call call = {.reader = reader, .key = key, .arena = arena};
     enum store_found found = STORE_ABSENT;
-    struct variant variant;
-    struct span rest;
 
-    if (store_failed(reader->store) || reader_begin(reader) != 0) {
+    if (!guard_run(reader->store, on_read_row, &call) || !call.begun) {
         return STORE_ABSENT;
     }
-    if (read_index(reader, key->hash, &rest)) {
-        while (variant_next(&rest, &variant)) {
-            struct stored stored = {.selection = variant.selection};
-
-            if (!read_record(reader, key, variant.object_id, &stored.record) ||
-                copy_stored(reader, key, arena, &stored) != ERR_OK) {
-                continue;
-            }
-            stored.body_start = (struct span){NULL, 0};
+    struct span rest = {call.row.bytes, call.row.len};
+    bool more = true;
+    while (more && variant_next(&rest, &call.variant)) {
+        if (!guard_run(reader->store, on_read_variant, &call)) {
+            return found;
+        }
+        if (call.good) {
             found = STORE_FOUND;
-            if (!visit(arg, &stored)) {
-                break;
-            }
+            more = visit(arg, &call.stored);
         }
     }
-    mdb_txn_reset(reader->txn);
+    reader_end(reader);
     return found;
 }
 

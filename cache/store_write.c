@@ -23,6 +23,8 @@ enum {
 };
 
 static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, uint64_t *out_pages);
+static bool check_trees_once(struct store *store);
+static void on_apply(void *arg);
 static void wait_for_readers(unsigned attempt);
 static int apply_once(struct store *store, struct store_op *ops, size_t count, uint64_t pages);
 static int apply_op(struct batch *batch, struct store_op *op);
@@ -40,9 +42,17 @@ bool store_wants_apply(struct store *store)
            atomic_load_explicit(&store->freed_seen, memory_order_relaxed) != pins_freed(store->pins);
 }
 
+struct apply_call {
+    struct store *store;
+    struct store_op *ops;
+    size_t count;
+    uint64_t pages; /* that the operations will take */
+    int code;
+};
+
 enum err store_apply(struct store *store, struct store_op *ops, size_t count)
 {
-    uint64_t pages = 0;
+    struct apply_call call = {.store = store, .ops = ops, .count = count};
 
     if (store_failed(store)) {
         return ERR_IO;
@@ -50,27 +60,48 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     if (count == 0 && !store_wants_apply(store)) {
         return ERR_OK;
     }
-    enum err error = check_ops(store, ops, count, &pages);
+    enum err error = check_ops(store, ops, count, &call.pages);
     if (error != ERR_OK) {
         return error;
     }
-    int code = apply_once(store, ops, count, pages);
+    if (!check_trees_once(store) || !guard_run(store, on_apply, &call)) {
+        call.code = MDB_PANIC;
+    }
+    if (call.code == 0) {
+        return ERR_OK;
+    }
+    store_note_code(store, call.code);
+    atomic_fetch_add_explicit(&store->commit_errors, 1, memory_order_relaxed);
+    error = err_from_mdb(call.code);
+    return error == ERR_NO_SPACE || error == ERR_NO_MEMORY ? error : ERR_IO;
+}
+
+/* Of a file too large for the open. Nobody has changed it since, and nobody does meanwhile. */
+static bool check_trees_once(struct store *store)
+{
+    if (!store->trees_checked) {
+        store->trees_checked = store_check_trees(store->dir, store->map_pages, UINT64_MAX) == TREES_GOOD;
+    }
+    return store->trees_checked;
+}
+
+/* Everything here may fault: nothing may be held that has to be given back, but for LMDB's own. */
+static void on_apply(void *arg) /* guarded_fn */
+{
+    struct apply_call *call = arg;
+    struct store *store = call->store;
+    int code = apply_once(store, call->ops, call->count, call->pages);
+
     for (unsigned i = 0; i < ROOM_TRIES && (code == MDB_MAP_FULL || (code == NO_ROOM && i == 0)); i++) {
-        code = store_make_room(store, ROOM_BATCHES * pages);
+        code = store_make_room(store, ROOM_BATCHES * call->pages);
         if (code == 0) {
-            code = apply_once(store, ops, count, pages);
+            code = apply_once(store, call->ops, call->count, call->pages);
         }
         if (code == MDB_MAP_FULL) {
             wait_for_readers(i);
         }
     }
-    if (code == 0) {
-        return ERR_OK;
-    }
-    store_note_code(store, code);
-    atomic_fetch_add_explicit(&store->commit_errors, 1, memory_order_relaxed);
-    error = err_from_mdb(code);
-    return error == ERR_NO_SPACE || error == ERR_NO_MEMORY ? error : ERR_IO;
+    call->code = code;
 }
 
 /* Freed pages cannot be used while a reader has a snapshot from before: usually one that the scheduler has set aside,
@@ -193,7 +224,7 @@ static int apply_pieces(struct batch *batch, struct store_op *op)
         char kind = PENDING_UNFINISHED;
         MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
         MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
-        code = mdb_put(batch->txn, batch->store->tables[TABLE_PENDING], &key, &data, 0);
+        code = batch_put(batch, TABLE_PENDING, &key, &data);
     }
     struct span rest = op->bytes;
     for (uint64_t number = op->first_piece; rest.len > 0 && code == 0; number++) {
@@ -238,7 +269,7 @@ static int put_object(struct batch *batch, uint64_t object_id, struct key_hash h
     buf_init(&encoded, RECORD_MAX_BYTES);
     object_row_write(&encoded, object_id, hash, record->body_id, record);
     MDB_val data = {.mv_size = encoded.len, .mv_data = encoded.data};
-    int code = encoded.failed ? ENOMEM : mdb_put(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data, 0);
+    int code = encoded.failed ? ENOMEM : batch_put(batch, TABLE_OBJECTS, &key, &data);
     buf_finish(&encoded);
     return code;
 }
@@ -246,7 +277,6 @@ static int put_object(struct batch *batch, uint64_t object_id, struct key_hash h
 /* Puts the new variant in front; those it replaces, and those there is no room for, are dropped with their bodies. */
 static int add_to_index(struct batch *batch, const struct store_op *op)
 {
-    MDB_dbi table = batch->store->tables[TABLE_INDEX];
     struct index_row old = {.len = 0};
     struct index_row row = {.len = 0};
     struct variant variant;
@@ -256,7 +286,7 @@ static int add_to_index(struct batch *batch, const struct store_op *op)
     MDB_val data;
 
     index_key_write(op->key.hash, bytes);
-    int code = mdb_get(batch->txn, table, &key, &data);
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
     if (code != 0 && code != MDB_NOTFOUND) {
         return code;
     }
@@ -284,7 +314,7 @@ static int add_to_index(struct batch *batch, const struct store_op *op)
     }
     struct span sealed = index_row_seal(&row, op->key.hash);
     data = (MDB_val){.mv_size = sealed.len, .mv_data = row.bytes};
-    return mdb_put(batch->txn, table, &key, &data, 0);
+    return batch_put(batch, TABLE_INDEX, &key, &data);
 }
 
 static int apply_publish(struct batch *batch, struct store_op *op)
@@ -304,7 +334,7 @@ static int apply_publish(struct batch *batch, struct store_op *op)
         return code == 0 ? batch_drop_body(batch, op->body_id) : code;
     }
     MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
-    code = mdb_del(batch->txn, batch->store->tables[TABLE_PENDING], &key, NULL);
+    code = batch_delete(batch, TABLE_PENDING, &key);
     op->object_id = batch->next_object_id;
     record.object_id = op->object_id;
     record.body_id = op->body_id;
@@ -353,7 +383,6 @@ static int apply_drop_body(struct batch *batch, struct store_op *op)
 
 static int apply_remove_key(struct batch *batch, struct store_op *op)
 {
-    MDB_dbi table = batch->store->tables[TABLE_INDEX];
     struct index_row old = {.len = 0};
     struct variant variant;
     struct span rest;
@@ -362,7 +391,7 @@ static int apply_remove_key(struct batch *batch, struct store_op *op)
     MDB_val data;
 
     index_key_write(op->key.hash, bytes);
-    int code = mdb_get(batch->txn, table, &key, &data);
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
     }
@@ -375,7 +404,7 @@ static int apply_remove_key(struct batch *batch, struct store_op *op)
         code = batch_drop_object(batch, variant.object_id);
     }
     op->done = true;
-    return code == 0 ? mdb_del(batch->txn, table, &key, NULL) : code;
+    return code == 0 ? batch_delete(batch, TABLE_INDEX, &key) : code;
 }
 
 static int apply_op(struct batch *batch, struct store_op *op)

@@ -110,6 +110,8 @@ struct config {
         uint64_t size_bytes;
         uint64_t max_object_bytes;
         enum profile profile;
+        struct span *targets; /* fields that replace Cache-Control for us, first valid one wins (RFC 9213) */
+        size_t target_count;
         uint64_t max_variants;      /* of one key */
         uint64_t write_queue_bytes; /* waiting for the disk */
         uint64_t collapse_wait_ms;  /* the longest a request waits for another's response head */

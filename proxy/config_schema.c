@@ -89,6 +89,8 @@ static const struct config_key cache_keys[] = {
     {"size", config_set_size, CONFIG_FIELD(cache.size_bytes), .standard = "1GiB", .min = 16 * MIB, .max = 64 * TIB},
     {"max_object_size", config_set_size, CONFIG_FIELD(cache.max_object_bytes), .min = KIB, .max = 32 * TIB},
     {"profile", config_set_choice, CONFIG_FIELD(cache.profile), .standard = "safe", .choices = profiles},
+    {"targets", config_set_list, LIST(struct config, cache.targets, cache.target_count), .standard = "CDN-Cache-Control",
+     .member = config_member_field_name, .expected = "names of response fields, such as \"CDN-Cache-Control\""},
     {"max_variants", config_set_count, CONFIG_FIELD(cache.max_variants), .standard = "64", .min = 1, .max = 1000},
     {"write_queue", config_set_size, CONFIG_FIELD(cache.write_queue_bytes), .standard = "32MiB", .min = MIB,
      .max = 16 * GIB},

@@ -165,6 +165,17 @@ static void invalidate(struct fetch *fetch)
     }
 }
 
+/* What a response says of its freshness, to us. */
+static struct freshness_inputs inputs_of(struct fetch *fetch, const struct http_response *response)
+{
+    const struct config *config = fetch->worker->config;
+    struct freshness_inputs inputs =
+        freshness_inputs_of(response, fetch->request_ms, fetch->response_ms, &fetch->arena);
+
+    freshness_apply_targeted(&inputs, &response->headers, config->cache.targets, config->cache.target_count, &fetch->arena);
+    return inputs;
+}
+
 /* Is it stored, and why? */
 static struct store_verdict judge(struct fetch *fetch, const struct freshness_inputs *inputs,
                                   const struct policy *policy, struct buf *selection)
@@ -272,8 +283,7 @@ static void final_head(struct fetch *fetch)
     }
     struct policy policy =
         route_policy(worker->config, fetch->site, &fetch->request, response->status, &response->headers);
-    struct freshness_inputs inputs =
-        freshness_inputs_of(response, fetch->request_ms, fetch->response_ms, &fetch->arena);
+    struct freshness_inputs inputs = inputs_of(fetch, response);
     buf_init(&selection, VARY_MAX_BYTES * 4);
     struct store_verdict verdict = judge(fetch, &inputs, &policy, &selection);
     bool opened = open_fill(fetch, &verdict, &inputs, &policy, buf_span(&selection));
@@ -319,7 +329,7 @@ static bool freshen(struct fetch *fetch, const struct headers *headers, struct f
     }
     out->headers = as_stored.headers;
     out->record = fetch->validate.stored.record;
-    out->record.inputs = freshness_inputs_of(&as_stored, fetch->request_ms, fetch->response_ms, &fetch->arena);
+    out->record.inputs = inputs_of(fetch, &as_stored);
     out->record.qualified_no_cache = out->record.inputs.directives.no_cache_fields.len > 0;
     out->record.qualified_private = out->record.inputs.directives.private_fields.len > 0;
     return true;
