@@ -7,8 +7,9 @@ static const struct {
     const char *name;
     const char *text;
     unsigned status;
+    const char *proxy_error;
 } errors[] = {
-#define ERR_ROW(name, text, status) [ERR_##name] = {#name, text, status},
+#define ERR_ROW(name, text, status, proxy_error) [ERR_##name] = {#name, text, status, proxy_error},
     ERRORS(ERR_ROW)
 #undef ERR_ROW
 };
@@ -29,4 +30,10 @@ unsigned err_status(enum err error)
 {
     REQUIRE((size_t)error < ARRAY_LEN(errors));
     return errors[error].status;
+}
+
+const char *err_proxy_error(enum err error)
+{
+    REQUIRE((size_t)error < ARRAY_LEN(errors));
+    return errors[error].proxy_error;
 }

@@ -1,6 +1,8 @@
 /* forward.c: hop-by-hop fields out, Via and Forwarded in. */
 #include "http/forward.h"
 
+#include <stdio.h>
+
 #include "http/token.h"
 
 /* RFC 9110 §7.6.1, and two that only intermediaries understand. Trailer stays: it speaks of fields that travel end to
@@ -27,6 +29,7 @@ static const struct span kept[] = {
     SPAN_INIT("Age"),           SPAN_INIT("Expires"),
     SPAN_INIT("Last-Modified"), SPAN_INIT("Location"),
     SPAN_INIT("Range"),         SPAN_INIT("Transfer-Encoding"),
+    SPAN_INIT("CDN-Loop"), /* RFC 8586 §2 */
 };
 
 static bool is_one_of(struct span name, const struct span *names, size_t count);
@@ -193,4 +196,42 @@ static bool add_rfc7239(struct headers *headers, const struct forwarded *forward
 
     return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) &&
            headers_set(headers, SPAN("Forwarded"), value);
+}
+
+/* "larder; id=0123456789abcdef": cdn-id and one parameter. */
+static struct span loop_member(struct span pseudonym, uint64_t instance_id, char *buffer, size_t size)
+{
+    int len = snprintf(buffer, size, "%.*s; id=%016llx", SPAN_ARG(pseudonym), (unsigned long long)instance_id);
+
+    return (struct span){buffer, len < 0 || (size_t)len >= size ? 0 : (size_t)len};
+}
+
+enum { LOOP_MEMBER_MAX_BYTES = 256 };
+
+bool forward_add_loop(struct headers *headers, struct span pseudonym, uint64_t instance_id)
+{
+    char buffer[LOOP_MEMBER_MAX_BYTES];
+    struct span member = loop_member(pseudonym, instance_id, buffer, sizeof(buffer));
+    struct span copy;
+
+    /* A line of its own: lists may be cut over lines (RFC 9110 §5.3), and the others' stay untouched (RFC 8586 §2). */
+    return arena_copy(headers->arena, member, &copy) && headers_add(headers, SPAN("CDN-Loop"), copy);
+}
+
+bool forward_is_loop(const struct headers *headers, struct span pseudonym, uint64_t instance_id)
+{
+    char buffer[LOOP_MEMBER_MAX_BYTES];
+    struct span own = loop_member(pseudonym, instance_id, buffer, sizeof(buffer));
+
+    for (const struct header *line = headers_find(headers, SPAN("CDN-Loop")); line != NULL;
+         line = headers_find_next(headers, line)) {
+        struct span rest = line->value;
+        struct span member;
+        while (list_next(&rest, &member)) {
+            if (span_equal(member, own)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }

@@ -187,9 +187,11 @@ static const struct headers *trailers_of(struct exchange *ex, struct headers *st
 {
     struct span lines;
 
-    bool to_the_end = ex->part_count > 0 && ex->parts[0].end == UINT64_MAX; /* else its length was said, and there are none */
+    bool to_the_end =
+        ex->part_count > 0 && ex->parts[0].end == UINT64_MAX; /* else its length was said, and there are none */
 
-    if (ex->source != SOURCE_FLIGHT || !to_the_end || !arena_copy(ex->arena, flight_trailers(ex->flight), &lines) || lines.len == 0) {
+    if (ex->source != SOURCE_FLIGHT || !to_the_end || !arena_copy(ex->arena, flight_trailers(ex->flight), &lines) ||
+        lines.len == 0) {
         return NULL;
     }
     return head_read(lines, ex->arena, storage) == ERR_OK ? storage : NULL;

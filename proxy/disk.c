@@ -9,9 +9,9 @@
 #include "proxy/thread.h"
 
 enum {
-    WORK_MS = 1000, /* the longest it sleeps: work that nobody queues (space to reclaim) is looked for then */
+    WORK_MS = 1000,   /* the longest it sleeps: work that nobody queues (space to reclaim) is looked for then */
     REFUSED_MS = 100, /* after a failed commit, so that a full disk does not keep a core busy */
-    BATCH_MS = 50,  /* the longest something queued waits for others to share its commit */
+    BATCH_MS = 50,    /* the longest something queued waits for others to share its commit */
 };
 
 static void *run(void *arg);

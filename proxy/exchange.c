@@ -10,6 +10,7 @@
 #include "proxy/exchange_internal.h"
 
 #include "cache/head.h"
+#include "http/forward.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
 
@@ -20,7 +21,8 @@ static enum step step_lookup(struct exchange *ex);
 /* How Cache-Status words that a stored response may not be served as it is. */
 static enum outcome outcome_of_validation(enum reason reason)
 {
-    bool asked = reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
+    bool asked =
+        reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
 
     return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
 }
@@ -132,6 +134,10 @@ static enum err check_request(struct exchange *ex)
     }
     if (expect != NULL && !span_equal_nocase(expect->value, SPAN("100-continue"))) {
         return ERR_BAD_EXPECTATION;
+    }
+    if (forward_is_loop(&ex->request.headers, span_of(ex->worker->config->server.via),
+                        ex->worker->config->server.instance_id)) {
+        return ERR_LOOP;
     }
     if (span_equal(ex->request.target, SPAN("*")) && ex->request.method != METHOD_OPTIONS) {
         return ERR_BAD_TARGET; /* RFC 9112 §3.2.4 */

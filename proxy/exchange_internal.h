@@ -35,7 +35,8 @@ enum step {
 /* Where the response's body comes from. */
 enum body_source { SOURCE_NONE, SOURCE_STORED, SOURCE_FLIGHT };
 
-/* A run of the response's body: bytes first … end-1 of the representation, or text of our own (part heads of a multipart/byteranges). */
+/* A run of the response's body: bytes first … end-1 of the representation, or text of our own (part heads of a
+ * multipart/byteranges). */
 struct part {
     struct span text; /* if text.len > 0 */
     uint64_t first;
@@ -87,6 +88,7 @@ struct exchange {
     unsigned status;
     struct headers headers;
     enum body_source source;
+    struct part whole;  /* the usual single part */
     struct part *parts; /* what is sent of it, in this order */
     size_t part_count;
     size_t part;     /* being sent */

@@ -196,6 +196,7 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
     }
     return (!fetch->validating || add_validators(fetch, headers, arena)) &&
            forward_add_via(headers, fetch->request.minor, span_of(config->server.via)) &&
+           forward_add_loop(headers, span_of(config->server.via), config->server.instance_id) &&
            forward_add_forwarded(headers, &forwarded) && add_transport_fields(fetch, headers, arena);
 }
 

@@ -172,7 +172,8 @@ static struct freshness_inputs inputs_of(struct fetch *fetch, const struct http_
     struct freshness_inputs inputs =
         freshness_inputs_of(response, fetch->request_ms, fetch->response_ms, &fetch->arena);
 
-    freshness_apply_targeted(&inputs, &response->headers, config->cache.targets, config->cache.target_count, &fetch->arena);
+    freshness_apply_targeted(&inputs, &response->headers, config->cache.targets, config->cache.target_count,
+                             &fetch->arena);
     return inputs;
 }
 

@@ -136,17 +136,26 @@ enum step respond_from_flight(struct exchange *ex)
 
 /* ---- what the client's own fields make of it ---- */
 
+static void one_part(struct exchange *ex, struct part part)
+{
+    ex->whole = part;
+    ex->parts = &ex->whole;
+    ex->part_count = 1;
+}
+
 /* The parts of a multipart/byteranges, and the fields that go with it. */
-static bool make_multipart(struct exchange *ex, struct stream_head *head, const struct ranges *ranges, uint64_t complete_length)
+static bool make_multipart(struct exchange *ex, struct stream_head *head, const struct ranges *ranges,
+                           uint64_t complete_length)
 {
     struct multipart multipart = {.content_type = headers_value(&ex->headers, SPAN("Content-Type")),
                                   .ranges = ranges,
                                   .complete_length = complete_length};
-    struct part *part = ex->parts;
+    struct part *part = arena_alloc(ex->arena, PARTS_MAX * sizeof(*part));
     struct span type;
     uint64_t random[2];
 
-    if (uv_random(NULL, NULL, random, sizeof(random), 0, NULL) != 0 ||
+    ex->parts = part;
+    if (part == NULL || uv_random(NULL, NULL, random, sizeof(random), 0, NULL) != 0 ||
         !arena_format(ex->arena, &multipart.boundary, "larder-%016llx%016llx", (unsigned long long)random[0],
                       (unsigned long long)random[1]) ||
         !multipart_type(&multipart, ex->arena, &type) || !multipart_length(&multipart, &head->length)) {
@@ -169,7 +178,8 @@ static bool make_multipart(struct exchange *ex, struct stream_head *head, const 
     return headers_set(&ex->headers, SPAN("Content-Type"), type);
 }
 
-static bool make_partial(struct exchange *ex, struct stream_head *head, const struct ranges *ranges, uint64_t complete_length)
+static bool make_partial(struct exchange *ex, struct stream_head *head, const struct ranges *ranges,
+                         uint64_t complete_length)
 {
     struct content_range value = {
         .has_range = true, .range = ranges->items[0], .has_length = true, .complete_length = complete_length};
@@ -179,7 +189,7 @@ static bool make_partial(struct exchange *ex, struct stream_head *head, const st
     if (ranges->count > 1) {
         return make_multipart(ex, head, ranges, complete_length);
     }
-    ex->parts[0] = (struct part){.first = ranges->items[0].first, .end = ranges->items[0].last + 1};
+    one_part(ex, (struct part){.first = ranges->items[0].first, .end = ranges->items[0].last + 1});
     head->length = ranges->total_bytes;
     return content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
 }
@@ -241,12 +251,7 @@ static enum step finish_head(struct exchange *ex, struct stream_head *head, int6
     bool known = head->body == STREAM_BODY_LENGTH;
     bool done = true;
 
-    ex->parts = arena_alloc(ex->arena, PARTS_MAX * sizeof(*ex->parts));
-    if (ex->parts == NULL) {
-        return no_room(ex);
-    }
-    ex->parts[0] = (struct part){.end = known ? head->length : UINT64_MAX};
-    ex->part_count = 1;
+    one_part(ex, (struct part){.end = known ? head->length : UINT64_MAX});
     if (client_has_it(ex, received_ms)) {
         done = make_not_modified(ex);
         head->body = STREAM_BODY_NONE;
@@ -272,6 +277,7 @@ enum step respond_ourselves(struct exchange *ex)
     char date[DATE_TEXT_LEN];
     struct span date_text;
     struct span text;
+    struct span proxy_status;
 
     date_format(worker_now_ms() / 1000, date);
     headers_init(&ex->headers, ex->arena);
@@ -281,6 +287,11 @@ enum step respond_ourselves(struct exchange *ex)
                 headers_add(&ex->headers, SPAN("Date"), date_text) &&
                 headers_add(&ex->headers, SPAN("Content-Type"), SPAN("text/plain; charset=utf-8")) &&
                 headers_add(&ex->headers, SPAN("Cache-Control"), SPAN("no-store"));
+    if (done && ex->error != ERR_OK && err_proxy_error(ex->error)[0] != '\0') { /* RFC 9209 */
+        done = arena_format(ex->arena, &proxy_status, "%s; error=%s", ex->worker->config->server.via,
+                            err_proxy_error(ex->error)) &&
+               headers_add(&ex->headers, SPAN("Proxy-Status"), proxy_status);
+    }
     if (done && ex->status == 503) {
         done = headers_add(&ex->headers, SPAN("Retry-After"), SPAN("1"));
     }
@@ -289,12 +300,7 @@ enum step respond_ourselves(struct exchange *ex)
     }
     struct stream_head head = {.body = STREAM_BODY_LENGTH, .length = text.len};
     ex->source = SOURCE_NONE;
-    ex->parts = arena_alloc(ex->arena, sizeof(*ex->parts));
-    if (ex->parts == NULL) {
-        return no_room(ex);
-    }
-    ex->parts[0] = (struct part){.text = text, .end = text.len};
-    ex->part_count = 1;
+    one_part(ex, (struct part){.text = text, .end = text.len});
     if (ex->request.method == METHOD_HEAD) {
         head.body = STREAM_BODY_OMITTED;
         ex->part_count = 0;

@@ -70,7 +70,11 @@ int server_run(struct config *config)
 
     (void)signal(SIGPIPE, SIG_IGN); /* libuv does not do it; cannot fail for a valid number */
     buf_init(&server.text, TEXT_MAX_BYTES);
-    enum err error = init_loop(&server);
+    enum err error =
+        err_from_uv(uv_random(NULL, NULL, &config->server.instance_id, sizeof(config->server.instance_id), 0, NULL));
+    if (error == ERR_OK) {
+        error = init_loop(&server);
+    }
     if (error == ERR_OK) {
         error = start(&server);
         if (error == ERR_OK) {

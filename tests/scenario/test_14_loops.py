@@ -1,0 +1,52 @@
+"""CDN-Loop (RFC 8586) and Proxy-Status on answers of larder's own (RFC 9209)."""
+
+import re
+
+import pytest
+from support.client import Client
+from support.say import always
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def test_cdn_loop_is_appended(origin, client):
+    origin.expect("GET /a", {"CDN-Loop": re.compile(r"other\.example; abc, larder; id=[0-9a-f]{16}")}).reply(200, NO_STORE)
+    client.get("/a", {"CDN-Loop": "other.example; abc"}).expect(200)
+
+
+def test_connection_cannot_name_it_away(origin, client):
+    origin.expect("GET /a", {"CDN-Loop": re.compile(r"other, larder; id=.*")}).reply(200, NO_STORE)
+    client.get("/a", {"CDN-Loop": "other", "Connection": "CDN-Loop"}).expect(200)
+
+
+def test_a_request_that_comes_back_is_refused(origin, client):
+    origin.on("GET /a", always(200, NO_STORE))
+    client.get("/a").expect(200)
+    mark = origin.last.header("CDN-Loop")
+    client.get("/a", {"CDN-Loop": f"first, {mark}"}).expect(508, headers={"Proxy-Status": "larder; error=proxy_loop_detected"})
+
+
+def test_a_larder_before_a_larder_is_no_loop(origin, larder):
+    origin.on("GET /a", always(200, NO_STORE))
+    inner = larder(origin)
+    outer = larder(None, flags=["--origin", f"http://127.0.0.1:{inner.port}"])
+    Client(outer).get("/a").expect(200, body=b"body")
+
+
+@pytest.mark.parametrize("behave, status, error", [
+    (lambda expectation: expectation.disconnect(), 502, "connection_terminated"),
+    (lambda expectation: expectation.send_raw(b"nonsense\r\n\r\n"), 502, "http_protocol_error"),
+])
+def test_proxy_status(origin, client, behave, status, error):
+    behave(origin.expect("GET /a"))
+    client.get("/a").expect(status, headers={"Proxy-Status": f"larder; error={error}"})
+
+
+def test_proxy_status_of_an_origin_that_is_not_there(larder):
+    Client(larder(None, flags=["--origin", "http://127.0.0.1:1"])).get("/a").expect(
+        502, headers={"Proxy-Status": "larder; error=connection_refused"})
+
+
+def test_proxy_status_of_a_bad_request(client):
+    client.send_raw(b"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    client.read_response().expect(400, headers={"Proxy-Status": "larder; error=http_request_error"})
