@@ -29,7 +29,7 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
         return error;
     }
     cache->pass_window_bytes = options->window_bytes;
-    cache->fill_window_bytes = options->write_queue_bytes / 4;
+    cache->fill_window_bytes = options->write_queue_bytes / 8;
     cache->hit_for_miss_ms = options->hit_for_miss_ms;
     cache->queue.limit_bytes = options->write_queue_bytes;
     REQUIRE(pthread_mutex_init(&cache->queue.mutex, NULL) == 0);

@@ -94,7 +94,8 @@ struct job {
     uint64_t body_id;        /* PIECES, DROP */
     struct settled *settled; /* PUBLISH, FRESHEN: its owner */
     struct entry *entry;     /* REMOVE */
-    unsigned refusals;       /* REMOVE: by the disk, since the writes were stopped */
+    unsigned refusals;       /* DROP, REMOVE: by the disk, since the writes were stopped */
+    bool again;              /* DROP: counted in the batch's drops */
 };
 
 struct queue {
@@ -115,6 +116,7 @@ struct batch {
     struct store_op ops[BATCH_JOBS];
     size_t count;
     size_t bytes;
+    size_t drops; /* JOB_DROPs that were refused and queued again */
 };
 
 struct cache {

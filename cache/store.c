@@ -32,7 +32,7 @@ enum {
     MIN_OBJECTS = 4096,
     MAX_OBJECTS = 16 * 1024 * 1024,
     SHRINK_ROOM_PAGES = 1024,   /* behind a file that is too large: deleting copies pages */
-    CHECK_AT_OPEN_PAGES = 4096, /* of trees: 1.5 GB of bodies; 5 ms from memory, 0.1 s from an idle SSD */
+    CHECK_AT_OPEN_PAGES = 4096, /* of trees: about 1.5 GB of bodies; see store_check.c for the time */
 };
 
 static enum err create_parts(struct store *store, const struct store_options *options);

@@ -17,9 +17,11 @@
  * Threads: readers from any thread, each with a struct store_reader of its own, never across a return to a loop;
  * store_apply from one thread (the disk thread). Everything else says so.
  *
- * Errors: where LMDB reports damage or cannot go on after a failed commit the store is marked failed and never touched
- * again: finds are ABSENT, applies return ERR_IO. The caller goes on as a proxy that does not store. A disk that is
- * full or answers with an error costs the batch only: what was committed is still served, and later applies try again.
+ * Errors: where LMDB reports damage, faults on it (SIGSEGV, SIGBUS, an assertion) or cannot go on after a failed
+ * commit, the store is marked failed and never touched again: finds are ABSENT, applies return ERR_IO. The caller goes
+ * on as a proxy that does not store, and the next open sets the file aside. What LMDB held stays allocated. A disk that
+ * is full or answers with an error costs the batch only: what was committed is still served, and later applies try
+ * again.
  */
 #ifndef CACHE_STORE_H
 #define CACHE_STORE_H
@@ -42,14 +44,16 @@ struct store_reader;
 struct store_options {
     const char *dir;       /* made if absent, mode 0700 */
     uint64_t size_bytes;   /* the file never grows beyond this; at least STORE_MIN_SIZE_BYTES is used. A file that is
-                              larger already (the limit was lowered) keeps its size and is emptied down to it */
+                              larger already (the limit was lowered) is evicted down to it and written anew by
+                              store_open, up to 4 GiB; a larger one is removed */
     unsigned max_variants; /* of one key, at least 1; the oldest is dropped beyond (and where a row fills a page) */
     unsigned max_readers;  /* store_reader objects at one time */
 };
 
-/* Opens or makes the store. ERR_OK with a text in `out_note` when an unreadable, foreign, truncated or unknown-format
- * file was set aside (renamed) and an empty store made. ERR_IN_USE (another process), ERR_IO (directory not writable,
- * …), ERR_NO_SPACE; `out_note` says more. */
+/* Opens or makes the store. ERR_OK with a text in `out_note` when an unreadable, foreign, damaged or unknown-format
+ * file was set aside (renamed) and an empty store made. The first call installs handlers for SIGSEGV, SIGBUS and
+ * SIGABRT, which pass on whatever does not happen inside the store. After an unclean stop it forks. ERR_IN_USE (another
+ * process), ERR_IO (directory not writable, …), ERR_NO_SPACE; `out_note` says more. */
 MUST_CHECK enum err store_open(const struct store_options *options, struct store **out_store, struct buf *out_note);
 
 /* All readers must have been destroyed, no pin matters any more. Accepts NULL. */

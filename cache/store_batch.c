@@ -21,9 +21,9 @@ int batch_begin(struct store *store, struct batch *out_batch)
     if (code != 0) {
         return code;
     }
-    code = mdb_cursor_open(batch.txn, store->tables[TABLE_CHUNKS], &batch.pieces);
+    code = store_open_cursor(batch.txn, store->tables[TABLE_CHUNKS], &batch.pieces);
     if (code == 0) {
-        code = mdb_cursor_open(batch.txn, store->tables[TABLE_OBJECTS], &batch.objects);
+        code = store_open_cursor(batch.txn, store->tables[TABLE_OBJECTS], &batch.objects);
     }
     if (code != 0) {
         mdb_txn_abort(batch.txn);
@@ -31,6 +31,14 @@ int batch_begin(struct store *store, struct batch *out_batch)
     }
     *out_batch = batch;
     return 0;
+}
+
+int store_open_cursor(MDB_txn *txn, MDB_dbi table, MDB_cursor **out_cursor)
+{
+    MDB_stat stat;
+    int code = mdb_stat(txn, table, &stat); /* reads the table's row among the tables */
+
+    return code == 0 ? mdb_cursor_open(txn, table, out_cursor) : code;
 }
 
 int batch_commit(struct batch *batch)

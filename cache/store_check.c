@@ -50,6 +50,7 @@ enum tree_kind {
 struct walk {
     const char *map;
     uint64_t page_bytes;
+    uint64_t file_pages;
     uint64_t last_page;
     uint64_t txn;
     uint64_t budget;     /* pages that may still be looked at */
@@ -121,8 +122,9 @@ enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t
 {
     char path[PATH_MAX];
     struct stat status;
-    struct guarded_walk call = {.walk = {.page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), .budget = budget_pages},
-                                .result = TREES_DAMAGED};
+    struct guarded_walk call = {
+        .walk = {.page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), .file_pages = file_pages, .budget = budget_pages},
+        .result = TREES_DAMAGED};
     size_t map_bytes = (size_t)(file_pages * call.walk.page_bytes);
 
     if (!store_file_path(dir, STORE_DATA_FILE, path)) {
@@ -164,11 +166,11 @@ static enum tree_check walk_file(struct walk *walk)
     uint64_t second_txn = u64_at(second + META_AT_TXN);
     const char *meta = first_txn < second_txn ? second : first;
 
-    if (first_txn % 2 != 0 || (second_txn % 2 == 0 && second_txn != 0)) {
+    walk->last_page = u64_at(meta + META_AT_LAST_PAGE);
+    if (walk->last_page >= walk->file_pages || first_txn % 2 != 0 || (second_txn % 2 == 0 && second_txn != 0)) {
         return TREES_DAMAGED; /* transaction n writes meta page n % 2 */
     }
     walk->txn = u64_at(meta + META_AT_TXN);
-    walk->last_page = u64_at(meta + META_AT_LAST_PAGE);
     /* These flags are the environment's, too: no other is ever ours. */
     if (u16_at(meta + META_AT_FREE_TREE + 4) != TREE_NUMBERS || u16_at(meta + META_AT_MAIN_TREE + 4) != 0) {
         return TREES_DAMAGED;

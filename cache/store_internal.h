@@ -9,7 +9,8 @@
  * store.c        open, close
  * store_meta.c   tables, and what `meta` says
  * store_rows.c   the bytes of a row: encoding, checks
- * store_read.c   readers: find, read
+ * store_read.c   readers, the pieces of a body, damage that was met
+ * store_find.c   finding what is stored under a key
  * store_batch.c  a write transaction: begin, commit, abort
  * store_write.c  the operations
  * store_evict.c  accounting, deletion, SIEVE, making room
@@ -295,8 +296,30 @@ int store_write_state(struct store *store, MDB_txn *txn, const struct state_row 
 /* Brings the figures up to date with the last commit (store_batch.c). */
 void store_count(struct store *store);
 
+/* mdb_cursor_open, but a damaged root faults before there is a cursor to leak. */
+int store_open_cursor(MDB_txn *txn, MDB_dbi table, MDB_cursor **out_cursor);
+
 /* Pages in use in the (read or write) transaction: exact, and independent of the size of the store. */
 int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_pages);
+
+/* ---- reading (store_read.c): inside a guarded call, but for reader_end ---- */
+
+struct store_reader {
+    struct store *store;
+    MDB_txn *txn;       /* reset between calls; NULL if the store had failed before */
+    MDB_cursor *pieces; /* on `chunks` */
+};
+
+int reader_begin(struct store_reader *reader);
+void reader_end(struct store_reader *reader);
+
+/* Piece `number` of a body: the one behind the last call's, but for the `first`. MDB_NOTFOUND; MDB_CORRUPTED: its check
+ * fails. (Neither means that LMDB's own pages are damaged.) */
+int reader_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, struct span *out_payload);
+
+/* The object is removed by the next store_apply. 0: the index row itself. */
+void store_note_damage(struct store *store, struct key_hash hash, uint64_t object_id);
+bool store_body_damaged(struct store *store, uint64_t body_id); /* a piece of it failed lately */
 
 /* ---- a batch: one write transaction (store_batch.c) ---- */
 

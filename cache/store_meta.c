@@ -155,7 +155,7 @@ static int last_key(MDB_txn *txn, MDB_dbi table, uint64_t *out_key)
     MDB_cursor *cursor;
     MDB_val key;
     MDB_val data;
-    int code = mdb_cursor_open(txn, table, &cursor);
+    int code = store_open_cursor(txn, table, &cursor);
 
     if (code != 0) {
         return code;
@@ -215,7 +215,7 @@ static int read_pending(struct store *store, MDB_txn *txn, uint64_t *out_last_bo
     MDB_cursor *cursor;
     MDB_val key;
     MDB_val data;
-    int code = mdb_cursor_open(txn, store->tables[TABLE_PENDING], &cursor);
+    int code = store_open_cursor(txn, store->tables[TABLE_PENDING], &cursor);
 
     if (code != 0) {
         return code;

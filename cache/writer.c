@@ -8,7 +8,10 @@
 
 #include "cache/cache_internal.h"
 
-enum { STOPPED_TRIES = 10 };
+enum {
+    STOPPED_TRIES = 10,
+    DROPS_MAX = 1024, /* that wait for a disk that refuses everything */
+};
 
 static void collect(struct cache *cache, struct batch *batch);
 static void prepare(struct cache *cache, const struct job *job, struct store_op *op);
@@ -238,7 +241,8 @@ static void count_written(struct queue *queue, size_t bytes)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-/* A removal must not be lost, but for a stop it is tried a few times only: a full disk may stay full. */
+/* What takes something away must not be lost, but for a stop it is tried a few times only: a full disk may stay full.
+ */
 static bool give_up(struct cache *cache, struct job *job)
 {
     struct queue *queue = &cache->queue;
@@ -282,7 +286,14 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         settled_forget(job->settled);
         break;
     case JOB_DROP:
-        break;
+        if (error != ERR_OK && !give_up(cache, job) && (job->again || cache->batch->drops < DROPS_MAX)) {
+            cache->batch->drops += job->again ? 0 : 1;
+            job->again = true;
+            push(&cache->queue, job);
+            return false;
+        }
+        cache->batch->drops -= job->again ? 1 : 0;
+        break; /* given up: it is swept at the next start */
     case JOB_REMOVE:
         if (error != ERR_OK && !give_up(cache, job)) {
             push(&cache->queue, job);

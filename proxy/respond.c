@@ -46,6 +46,29 @@ static bool client_has_it(const struct exchange *ex, int64_t received_ms)
                CONDITION_MATCHED;
 }
 
+/* A strong entity tag from the body, for a response that came without a validator: equal bytes, equal tag (RFC 9110
+ * §8.8.3). */
+static bool add_own_etag(struct exchange *ex, const struct record *record)
+{
+    struct buf tag;
+    struct span copy;
+
+    if (!ex->policy.own_etag || ex->status != 200 || headers_has(&ex->headers, SPAN("ETag")) ||
+        headers_has(&ex->headers, SPAN("Last-Modified"))) {
+        return true;
+    }
+    buf_init(&tag, sizeof("\"larder-\"") + 2 * DIGEST_BYTES);
+    buf_add_text(&tag, "\"larder-");
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        buf_format(&tag, "%02x", record->digest[i]);
+    }
+    buf_add_byte(&tag, '"');
+    bool done =
+        !tag.failed && arena_copy(ex->arena, buf_span(&tag), &copy) && headers_add(&ex->headers, SPAN("ETag"), copy);
+    buf_finish(&tag);
+    return done;
+}
+
 /* ---- from the store ---- */
 
 enum step respond_from_stored(struct exchange *ex)
@@ -62,7 +85,7 @@ enum step respond_from_stored(struct exchange *ex)
     if (stored->record.qualified_no_cache || stored->record.qualified_private) {
         head_drop_qualified(&ex->headers);
     }
-    if (!add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
+    if (!add_own_etag(ex, &stored->record) || !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;

@@ -142,6 +142,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_REQUEST_DIRECTIVES:
         policy->request_directives = rule->request_directives;
         break;
+    case SETTING_OWN_ETAG:
+        policy->own_etag = rule->own_etag;
+        break;
     case SETTING_COUNT:
         break;
     }
@@ -162,6 +165,7 @@ struct policy route_policy(const struct config *config, const struct site *site,
 {
     struct policy policy = {
         .profile = config->cache.profile,
+        .own_etag = config->cache.profile == PROFILE_SAFE,
         .ttl_s = -1, /* none */
         .default_ttl_s = -1,
         .stale_while_revalidate_s = -1,

@@ -306,7 +306,7 @@ request_directives = true
 @pytest.mark.parametrize("headers", [{"Cache-Control": "no-cache"}, {"Cache-Control": "max-age=0"}, {"Cache-Control": "min-fresh=1000"}])
 def test_request_directives_reach_through_where_configured(origin, larder, headers):
     client = Client(larder(config=HONOUR.format(origin=origin.url)))
-    origin.on("GET /a", always(200, fresh(60)))
+    origin.on("GET /a", always(200, fresh(60, Age="5")))
     client.get("/a").expect(200)
     client.get("/a", headers).expect(200, cache="fwd=request")
     assert origin.count() == 2

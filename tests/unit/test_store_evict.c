@@ -339,18 +339,15 @@ Test(store_evict, a_full_map_costs_the_batch_and_nothing_else)
     cr_expect_leq(file_bytes(), SIZE);
 }
 
-Test(store_evict, a_lower_limit_is_approached_after_a_restart)
+Test(store_evict, a_lower_limit_is_obeyed_after_a_restart)
 {
     (void)churn(1, 7, SIZE);
-    uint64_t used = stats_now().used_bytes;
     close_store();
     open_store(SIZE / 2);
-    cr_expect_eq(stats_now().used_bytes, used, "nothing is lost by opening");
-    for (unsigned i = 0; i < 30; i++) {
-        struct support_object object = {.number = 10000 + i, .body_len = 1000};
-        (void)support_put(store, &object, NULL, NULL);
-    }
+    cr_expect_leq(file_bytes(), SIZE / 2);
     cr_expect_leq(stats_now().used_bytes, SIZE / 2);
+    cr_expect_gt(stats_now().used_bytes, SIZE / 3, "no more than necessary was evicted: %llu are left",
+                 (unsigned long long)stats_now().used_bytes);
     (void)churn(20000, 8, SIZE);
     cr_expect_leq(stats_now().used_bytes, SIZE / 2);
     close_store();
