@@ -380,7 +380,7 @@ bool cache_pass(struct cache *cache, struct flight **out_flight, struct fill **o
 
 /* ---- invalidation ---- */
 
-void cache_invalidate(struct cache *cache, const struct key *key)
+void cache_invalidate(struct cache *cache, const struct key *key, const struct fill *except)
 {
     struct shard *shard = cache_shard(cache, key->hash);
 
@@ -388,7 +388,7 @@ void cache_invalidate(struct cache *cache, const struct key *key)
     struct entry *entry = entry_find(shard, key->hash, key->text, true);
     if (entry != NULL) {
         for (struct fill *fill = entry->fills; fill != NULL; fill = fill->next) {
-            fill->invalidated = true;
+            fill->invalidated = fill->invalidated || fill != except;
         }
         while (entry->settled != NULL) {
             struct settled *settled = entry->settled;

@@ -126,14 +126,19 @@ void cache_fill_fail(struct fill *fill, enum err error);
 /* The leader goes another way before a head came: followers join again. */
 void cache_fill_refuse(struct fill *fill);
 
+/* `cached` has now `record` (times, inputs) and `head`: look-ups see it at once, unless the key was invalidated since
+ * the fill began. Does not end the fill. */
+void cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
+
 /* The origin answered 304: `cached` has now `record` (times, inputs) and `head`; followers look up again. */
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record,
                           struct span head);
 
 /* ---- invalidation ---- */
 
-/* Everything under the key is gone for look-ups that start after the return; running fetches of it are not stored. */
-void cache_invalidate(struct cache *cache, const struct key *key);
+/* Everything under the key is gone for look-ups that start after the return; running fetches of it are not stored, but
+ * for `except` (NULL: none): the very exchange that invalidates may bring what is stored next. */
+void cache_invalidate(struct cache *cache, const struct key *key, const struct fill *except);
 
 /* ---- the disk thread ---- */
 
@@ -146,8 +151,8 @@ enum cache_wait {
  */
 bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec *until);
 
-/* Collects a batch of what is queued (at most 8 MiB), applies it in one commit, tells whom it concerns. False: the disk refused it; wait a little before
- * the next. */
+/* Collects a batch of what is queued (at most 8 MiB), applies it in one commit, tells whom it concerns. False: the disk
+ * refused it; wait a little before the next. */
 bool cache_write(struct cache *cache);
 
 /* From now on cache_wait does not wait, and is false once the queue is empty. */

@@ -156,6 +156,11 @@ void cache_fill_complete(struct fill *fill, struct span trailers)
         stop_storing(fill, REASON_DISK_BEHIND);
         storing = false;
     }
+    if (storing) {
+        XXH128_canonical_t digest;
+        XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(fill->digest));
+        flight_set_digest(fill->flight, digest.digest);
+    }
     flight_complete(fill->flight, trailers);
     if (storing) {
         settled = settle(fill);
@@ -257,7 +262,7 @@ static struct settled *settle(struct fill *fill)
     struct record record = head->record;
 
     record.body_len = flight_length(fill->flight) - flight_body_offset(fill->flight);
-    XXH128_canonicalFromHash((XXH128_canonical_t *)(void *)record.digest, XXH3_128bits_digest(fill->digest));
+    (void)flight_digest(fill->flight, record.digest); /* it was set before the end */
     struct settled *settled = settled_create(&record, head->fields, head->selection, (struct span){NULL, 0});
     if (settled == NULL) {
         return NULL;
@@ -295,7 +300,7 @@ static void freshen(struct fill *fill, struct settled *settled)
     }
 }
 
-void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+void cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
 {
     const struct stored *stored = &cached->stored;
     bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
@@ -310,6 +315,11 @@ void cache_fill_validated(struct fill *fill, const struct cached *cached, const 
             settled_destroy(settled);
         }
     }
+}
+
+void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+{
+    cache_fill_freshen(fill, cached, record, head);
     leave_table(fill, 0);
     flight_set_validated(fill->flight);
     end_fill(fill, NULL);

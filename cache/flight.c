@@ -51,6 +51,8 @@ struct flight {
     uint64_t length;
     uint64_t written;
     uint64_t committed;
+    uint8_t digest[DIGEST_BYTES];
+    bool has_digest;
     char *trailers;
     size_t trailers_len;
 };
@@ -249,6 +251,25 @@ void flight_set_store_reason(struct flight *flight, enum reason reason)
 enum reason flight_store_reason(const struct flight *flight)
 {
     return (enum reason)atomic_load_explicit(&flight->store_reason, memory_order_relaxed);
+}
+
+void flight_set_digest(struct flight *flight, const uint8_t digest[DIGEST_BYTES])
+{
+    pthread_mutex_lock(&flight->mutex);
+    memcpy(flight->digest, digest, DIGEST_BYTES);
+    flight->has_digest = true;
+    pthread_mutex_unlock(&flight->mutex);
+}
+
+bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES])
+{
+    pthread_mutex_lock(&flight->mutex);
+    bool has = flight->has_digest;
+    if (has) {
+        memcpy(out_digest, flight->digest, DIGEST_BYTES);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return has;
 }
 
 bool flight_wanted(struct flight *flight)

@@ -25,7 +25,7 @@ struct segment;
 
 /* Someone who waits for a flight: a follower or the producer. Embed it; zero it first. */
 struct party {
-    void (*wake)(struct party *party); /* something changed: look again; posted at most once until party_rearm */
+    void (*wake)(struct party *party); /* something changed: look again; may be called often: post a message once */
     struct party *next;                /* the flight's list */
     struct party *previous;
     uint64_t consumed; /* followers: everything before this offset is not needed any more */
@@ -92,6 +92,10 @@ void flight_set_refused(struct flight *flight);
 /* Why it is stored (REASON_STORED…) or not; may change while it runs. Any thread. */
 void flight_set_store_reason(struct flight *flight, enum reason reason);
 enum reason flight_store_reason(const struct flight *flight);
+
+/* The digest of the whole body, known with FLIGHT_COMPLETE of a stored one. */
+void flight_set_digest(struct flight *flight, const uint8_t digest[DIGEST_BYTES]);
+bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES]); /* false: not known */
 
 /* Does anyone still want it: a follower, or the store? */
 bool flight_wanted(struct flight *flight);

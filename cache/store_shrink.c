@@ -5,16 +5,20 @@
  * place by rename. A kill at any moment leaves either file whole: the next open goes on. The copy's name is fixed: what
  * a kill left of one is overwritten.
  *
- * Cost: LMDB reads each evicted page once and the copy writes what stays: 64 MiB to 16 MiB 0.2 s, about 3 s a GiB of
- * the old file. Nobody may wait long for a start: a file of more than SHRINK_MAX_BYTES is removed, and the store starts
- * empty; so it does where the copy does not succeed (the disk must hold it beside the old file for a moment). */
+ * Cost: the old file is read once, in its order (LMDB reads page by page: from a cold disk that took ten times as
+ * long), and what stays is written. 0.5 GB to 128 MiB: 0.4 s when it is in memory, 1.1 s from a cold disk.
+ * Nobody may wait long for a start: a file of more than SHRINK_MAX_BYTES is removed, and the store starts empty; so it
+ * does where the copy does not succeed (the disk must hold it beside the old file for a moment). */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cache/store_internal.h"
 
 #define COPY_FILE        "data.mdb.smaller"
 #define SHRINK_MAX_BYTES ((uint64_t)4 << 30)
+
+enum { READ_BYTES = 256 * 1024 };
 
 struct shrink {
     struct store *store;
@@ -32,6 +36,24 @@ static void on_shrink(void *arg) /* guarded_fn */
     }
 }
 
+/* Into the page cache, from front to back. Errors show where LMDB meets them. */
+static void read_through(const struct store *store)
+{
+    char path[PATH_MAX];
+    char *bytes = malloc(READ_BYTES);
+    int fd = store_file_path(store->dir, STORE_DATA_FILE, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    if (fd >= 0 && bytes != NULL) {
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice */
+        while (read(fd, bytes, READ_BYTES) > 0) {
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(bytes);
+}
+
 /* The file as it should be, under the copy's name. */
 static bool make_copy(struct store *store, const char *path)
 {
@@ -40,6 +62,7 @@ static bool make_copy(struct store *store, const char *path)
     if (shrink.fd < 0) {
         return false;
     }
+    read_through(store);
     bool made = guard_run(store, on_shrink, &shrink) && shrink.code == 0 && fsync(shrink.fd) == 0;
     close(shrink.fd);
     return made;

@@ -1,7 +1,7 @@
 /* arena.h: a bump allocator with a hard limit, for everything that lives as long as one exchange.
  *
- * Nothing is freed one by one: arena_reset gives all of it back and keeps one block for the next exchange. Exhaustion is an
- * ordinary result (NULL), never an abort. Threads: one at a time. */
+ * Nothing is freed one by one: arena_reset gives all of it back and keeps one block for the next exchange. Exhaustion
+ * is an ordinary result (NULL), never an abort. Threads: one at a time. */
 #ifndef HTTP_ARENA_H
 #define HTTP_ARENA_H
 
@@ -24,7 +24,8 @@ void arena_init(struct arena *arena, size_t limit_bytes);
 /* Frees all memory. Accepts a zeroed arena. */
 void arena_finish(struct arena *arena);
 
-/* Everything handed out is gone; the first block is kept for reuse unless `keep_nothing`-style idling calls arena_finish. */
+/* Everything handed out is gone; the first block is kept for reuse unless `keep_nothing`-style idling calls
+ * arena_finish. */
 void arena_reset(struct arena *arena);
 
 /* Aligned for any type, zeroed. NULL at the limit or without memory. */

@@ -1,7 +1,7 @@
 /* buf.h: growable bytes with a hard limit, for heads, log lines and read buffers.
  *
- * Appending beyond the limit or without memory sets `failed`, which stays: build a whole message, then look once. Threads: one at a
- * time. */
+ * Appending beyond the limit or without memory sets `failed`, which stays: build a whole message, then look once.
+ * Threads: one at a time. */
 #ifndef HTTP_BUF_H
 #define HTTP_BUF_H
 
@@ -32,7 +32,8 @@ void buf_add_i64(struct buf *buf, int64_t value);
 void buf_add_hex(struct buf *buf, uint64_t value); /* lower case, no leading zeros */
 void buf_format(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* As a JSON string with its quotes: controls, quote, backslash and bytes that are not UTF-8 are escaped (the last as \u00XX). */
+/* As a JSON string with its quotes: controls, quote, backslash and bytes that are not UTF-8 are escaped (the last as
+ * \u00XX). */
 void buf_add_json_string(struct buf *buf, struct span text);
 
 /* Room for at least `bytes` behind the content; write there, then add to `len`. NULL when that is beyond the limit. */

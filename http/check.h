@@ -1,7 +1,8 @@
 /* check.h: the project's whole macro vocabulary.
  *
- * REQUIRE is for programmer errors only: entry conditions and the state a step relies on. It is compiled in always. It is
- * never applied to bytes from the network, the disk or the configuration: those are validated by functions that can say no. */
+ * REQUIRE is for programmer errors only: entry conditions and the state a step relies on. It is compiled in always. It
+ * is never applied to bytes from the network, the disk or the configuration: those are validated by functions that can
+ * say no. */
 #ifndef HTTP_CHECK_H
 #define HTTP_CHECK_H
 

@@ -1,7 +1,8 @@
 /* date.h: HTTP dates, three forms in, one out (RFC 9110 §5.6.7).
  *
- * Reads IMF-fixdate, RFC 850 and asctime, ignoring case and the weekday's truth; refuses everything else (other zones, missing comma,
- * double spaces, one-digit hours, two-digit years in IMF form). Times are seconds since 1970, 64 bits. Threads: any. */
+ * Reads IMF-fixdate, RFC 850 and asctime, ignoring case and the weekday's truth; refuses everything else (other zones,
+ * missing comma, double spaces, one-digit hours, two-digit years in IMF form). Times are seconds since 1970, 64 bits.
+ * Threads: any. */
 #ifndef HTTP_DATE_H
 #define HTTP_DATE_H
 
@@ -9,7 +10,8 @@
 
 enum { DATE_TEXT_LEN = 29 }; /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
-/* `now_s` decides the century of RFC 850's two-digit years: one that would lie more than 50 years ahead is in the past. */
+/* `now_s` decides the century of RFC 850's two-digit years: one that would lie more than 50 years ahead is in the past.
+ */
 bool date_parse(struct span text, int64_t now_s, int64_t *out_time_s);
 
 /* Writes exactly DATE_TEXT_LEN bytes, no zero. Times before year 0 or after 9999 are clamped. */

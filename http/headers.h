@@ -1,7 +1,8 @@
 /* headers.h: an ordered list of header fields in an arena.
  *
- * Order and duplicates are kept. Names compare ignoring case. Values are without the white space around them. Names and values borrow:
- * from the arena, the message's bytes, or literals, all of which must live as long as the list. Threads: one at a time. */
+ * Order and duplicates are kept. Names compare ignoring case. Values are without the white space around them. Names and
+ * values borrow: from the arena, the message's bytes, or literals, all of which must live as long as the list. Threads:
+ * one at a time. */
 #ifndef HTTP_HEADERS_H
 #define HTTP_HEADERS_H
 
@@ -44,9 +45,10 @@ size_t headers_remove(struct headers *headers, struct span name);
 /* Removes all lines of that name, then appends one. False at the arena's limit. */
 MUST_CHECK bool headers_set(struct headers *headers, struct span name, struct span value);
 
-/* All lines of that name joined with ", " (RFC 9110 §5.3); borrowed as it is where there is only one. `*out_present` tells absent from
- * empty. False at the arena's limit. */
-MUST_CHECK bool headers_combine(const struct headers *headers, struct span name, struct arena *arena, struct span *out_value, bool *out_present);
+/* All lines of that name joined with ", " (RFC 9110 §5.3); borrowed as it is where there is only one. `*out_present`
+ * tells absent from empty. False at the arena's limit. */
+MUST_CHECK bool headers_combine(const struct headers *headers, struct span name, struct arena *arena,
+                                struct span *out_value, bool *out_present);
 
 /* Is `token` a member of the comma list that all lines of that name form? */
 bool headers_list_has(const struct headers *headers, struct span name, struct span token);

@@ -9,7 +9,7 @@
 
 /* The methods that mean something to a cache; every other token is METHOD_OTHER and is passed on as it came. */
 #define METHODS(X)                                                                                                     \
-    /* name, safe, idempotent (RFC 9110 §9.2) */                                                                       \
+    /* name, safe, idempotent (RFC 9110 §9.2) */                                                                      \
     X(GET, true, true)                                                                                                 \
     X(HEAD, true, true)                                                                                                \
     X(POST, false, false)                                                                                              \
@@ -43,7 +43,8 @@ enum framing_kind {
 struct framing {
     enum framing_kind kind;
     uint64_t length;     /* FRAMING_LENGTH: the bytes of the body */
-    bool unknown_coding; /* FRAMING_CLOSE: a coding besides chunked was named: passed on decoded by nobody, never stored */
+    bool unknown_coding; /* FRAMING_CLOSE: a coding besides chunked was named: passed on decoded by nobody, never stored
+                          */
 };
 
 struct http_request {
@@ -53,7 +54,7 @@ struct http_request {
     unsigned minor;          /* HTTP/1.minor: 0 or 1 */
     struct headers headers;
     struct framing framing;
-    struct uri uri;  /* the target URI, normalised; filled by uri_of_request */
+    struct uri uri; /* the target URI, normalised; filled by uri_of_request */
 };
 
 struct http_response {

@@ -10,7 +10,7 @@
 enum { BOUNDARY_MAX_BYTES = 70 }; /* RFC 2046 §5.1.1 */
 
 struct multipart {
-    struct span boundary;        /* a token of 1 … BOUNDARY_MAX_BYTES that no part contains: the caller's random choice */
+    struct span boundary; /* a token of 1 … BOUNDARY_MAX_BYTES that no part contains: the caller's random choice */
     struct span content_type;    /* of the representation; empty if it has none */
     const struct ranges *ranges; /* within the complete length */
     uint64_t complete_length;

@@ -1,7 +1,8 @@
 /* parser.h: heads of HTTP/1 messages, read one strict way (RFC 9112); the one file that knows llhttp.
  *
- * A head is first found and scanned byte for byte, then parsed in one piece. The scan refuses what llhttp lets through: obs-fold, lines
- * that end in a bare LF or hold a bare CR, NUL and other controls, empty names, HTTP/0.9 and 2.0 version tokens, two spaces, `\` and
+ * A head is first found and scanned byte for byte, then parsed in one piece. The scan refuses what llhttp lets through:
+ * obs-fold, lines that end in a bare LF or hold a bare CR, NUL and other controls, empty names, HTTP/0.9 and 2.0
+ * version tokens, two spaces, `\` and
  * `#` in targets. Limits are the caller's. Threads: any. */
 #ifndef HTTP_PARSER_H
 #define HTTP_PARSER_H
@@ -38,20 +39,22 @@ struct head_scan {
     size_t word_2;  /* where the second word of the first line starts, for the limit on targets */
 };
 
-/* Looks for the end of a head in `data`. ERR_AGAIN: not yet, call again with more bytes behind the same ones. ERR_OK: `*out_len` bytes,
- * skipped lines included, are the head. ERR_HEAD_TOO_LARGE, ERR_TARGET_TOO_LONG (the second word of the first line is longer than
- * `target_bytes`), ERR_BAD_LINE_END, ERR_BAD_FIELD, ERR_BAD_HEAD (a control byte): as early as the bytes show it. Each byte is looked at
- * once. After an error the scan is over. */
-MUST_CHECK enum err head_find(struct head_scan *scan, struct span data, const struct head_limits *limits, size_t *out_len);
+/* Looks for the end of a head in `data`. ERR_AGAIN: not yet, call again with more bytes behind the same ones. ERR_OK:
+ * `*out_len` bytes, skipped lines included, are the head. ERR_HEAD_TOO_LARGE, ERR_TARGET_TOO_LONG (the second word of
+ * the first line is longer than `target_bytes`), ERR_BAD_LINE_END, ERR_BAD_FIELD, ERR_BAD_HEAD (a control byte): as
+ * early as the bytes show it. Each byte is looked at once. After an error the scan is over. */
+MUST_CHECK enum err head_find(struct head_scan *scan, struct span data, const struct head_limits *limits,
+                              size_t *out_len);
 
-/* Parses a head that head_find found. Copies it into `arena` first: `head` may go away. Fills method, target, minor, headers and
- * framing; checks Host (one, valid, needed in 1.1); leaves `uri` empty. On failure `out_request->method_name` and `target` hold what
- * was read of the first line, for the log. */
-MUST_CHECK enum err parse_request_head(struct span head, const struct head_limits *limits, struct arena *arena, struct http_request *out_request);
+/* Parses a head that head_find found. Copies it into `arena` first: `head` may go away. Fills method, target, minor,
+ * headers and framing; checks Host (one, valid, needed in 1.1); leaves `uri` empty. On failure
+ * `out_request->method_name` and `target` hold what was read of the first line, for the log. */
+MUST_CHECK enum err parse_request_head(struct span head, const struct head_limits *limits, struct arena *arena,
+                                       struct http_request *out_request);
 
-/* `method` is that of the request, for the framing (HEAD has no body). ERR_TRUNCATED never comes from here. llhttp judges every head by
- * itself: two lengths, or length and coding together, are refused even where there is no body. */
-MUST_CHECK enum err parse_response_head(struct span head, const struct head_limits *limits, enum method method, struct arena *arena,
-                                        struct http_response *out_response);
+/* `method` is that of the request, for the framing (HEAD has no body). ERR_TRUNCATED never comes from here. llhttp
+ * judges every head by itself: two lengths, or length and coding together, are refused even where there is no body. */
+MUST_CHECK enum err parse_response_head(struct span head, const struct head_limits *limits, enum method method,
+                                        struct arena *arena, struct http_response *out_response);
 
 #endif

@@ -1,17 +1,18 @@
 /* range.h: Range and If-Range, Content-Range in and out (RFC 9110 §13.1.5, §14).
  *
- * Only the unit `bytes` is known. Range means something for GET only: whoever asks looks at the method first. Positions are inclusive, as
- * they are written in the fields. Ownership: spans borrow as said; texts are made in the arena. Threads: any. */
+ * Only the unit `bytes` is known. Range means something for GET only: whoever asks looks at the method first. Positions
+ * are inclusive, as they are written in the fields. Ownership: spans borrow as said; texts are made in the arena.
+ * Threads: any. */
 #ifndef HTTP_RANGE_H
 #define HTTP_RANGE_H
 
 #include "http/headers.h"
 
 enum {
-    RANGE_SPECS_MAX = 64,        /* ranges that a request may ask for; with more Range is ignored (RFC 9110 §17.15) */
-    RANGES_MAX = 16,             /* ranges in one answer, after coalescing */
-    RANGE_GAP_BYTES = 80,        /* a smaller gap costs less than another part (RFC 9110 §15.3.7.2) */
-    STRONG_DATE_DISTANCE_S = 60, /* Date − Last-Modified from which a Last-Modified is a strong validator */
+    RANGE_SPECS_MAX = 64,         /* ranges that a request may ask for; with more Range is ignored (RFC 9110 §17.15) */
+    RANGES_MAX = 16,              /* ranges in one answer, after coalescing */
+    RANGE_GAP_BYTES = 80,         /* a smaller gap costs less than another part (RFC 9110 §15.3.7.2) */
+    STRONG_DATE_DISTANCE_S = 60,  /* Date − Last-Modified from which a Last-Modified is a strong validator */
     CONTENT_RANGE_MAX_BYTES = 68, /* "bytes ", three numbers of 20 digits, "-", "/" */
 };
 
@@ -50,24 +51,27 @@ enum range_verdict {
     RANGE_UNSATISFIABLE, /* answer 416 */
 };
 
-/* The value of Range. False if it is malformed, of another unit or asks for too many: it is to be ignored (RFC 9110 §14.2). */
+/* The value of Range. False if it is malformed, of another unit or asks for too many: it is to be ignored (RFC 9110
+ * §14.2). */
 MUST_CHECK bool range_parse(struct span value, struct range_set *out_set);
 
 /* The Range of a request; false also if it is absent or there are several lines. */
 MUST_CHECK bool range_of_request(const struct headers *request_headers, struct range_set *out_set);
 
-/* What that means for a representation of that length. Ranges that overlap, touch or nearly do become one, which stands where the first of
- * them stood. RANGE_NONE if several are asked for and 200 is the better answer: together they are as large as the representation, or too
- * many are left; and for a representation without bytes. A single range is answered with 206 even if it is the whole: players ask for
- * `bytes=0-` to learn whether they can seek. `out_ranges` is written for RANGE_SATISFIABLE only. */
+/* What that means for a representation of that length. Ranges that overlap, touch or nearly do become one, which stands
+ * where the first of them stood. RANGE_NONE if several are asked for and 200 is the better answer: together they are as
+ * large as the representation, or too many are left; and for a representation without bytes. A single range is answered
+ * with 206 even if it is the whole: players ask for `bytes=0-` to learn whether they can seek. `out_ranges` is written
+ * for RANGE_SATISFIABLE only. */
 enum range_verdict range_resolve(const struct range_set *set, uint64_t complete_length, struct ranges *out_ranges);
 
-/* Does If-Range let Range count, given the header fields of the representation that would be sent? True without If-Range. False if it is
- * malformed or repeated, if the tags are not equal by strong comparison, if the date is not Last-Modified's or that is weak. */
+/* Does If-Range let Range count, given the header fields of the representation that would be sent? True without
+ * If-Range. False if it is malformed or repeated, if the tags are not equal by strong comparison, if the date is not
+ * Last-Modified's or that is weak. */
 bool if_range_holds(const struct headers *request_headers, const struct headers *response_headers, int64_t now_s);
 
-/* Is Last-Modified there and so much older than Date that nothing can have changed in the same second unseen (RFC 9110 §8.8.2.2)? We do not
- * know whether both come from one clock, hence STRONG_DATE_DISTANCE_S and not one second. */
+/* Is Last-Modified there and so much older than Date that nothing can have changed in the same second unseen (RFC 9110
+ * §8.8.2.2)? We do not know whether both come from one clock, hence STRONG_DATE_DISTANCE_S and not one second. */
 bool last_modified_is_strong(const struct headers *response_headers, int64_t now_s);
 
 /* The value of Content-Range. At least one of the two parts is there. */
@@ -78,7 +82,8 @@ struct content_range {
     uint64_t complete_length; /* if has_length */
 };
 
-/* False if it is malformed, of another unit, contradicts itself or does not fit into 64 bits: the body must not be combined with anything. */
+/* False if it is malformed, of another unit, contradicts itself or does not fit into 64 bits: the body must not be
+ * combined with anything. */
 MUST_CHECK bool content_range_parse(struct span value, struct content_range *out);
 
 /* The same of a response; false also if the field is absent or there are several lines. */

@@ -1,7 +1,7 @@
 /* span.h: borrowed bytes.
  *
- * A span never owns: the comment where one is kept says from whom it borrows and until when. It is not zero-terminated and may hold
- * any byte. Threads: any. Errors: none but the bool results. */
+ * A span never owns: the comment where one is kept says from whom it borrows and until when. It is not zero-terminated
+ * and may hold any byte. Threads: any. Errors: none but the bool results. */
 #ifndef HTTP_SPAN_H
 #define HTTP_SPAN_H
 
@@ -16,7 +16,10 @@ struct span {
 
 /* A string literal as a span; SPAN_INIT where a constant initialiser is needed. */
 #define SPAN(literal) ((struct span){(literal), sizeof(literal) - 1})
-#define SPAN_INIT(literal) {(literal), sizeof(literal) - 1}
+#define SPAN_INIT(literal)                                                                                             \
+    {                                                                                                                  \
+        (literal), sizeof(literal) - 1                                                                                 \
+    }
 
 /* printf's "%.*s". */
 #define SPAN_ARG(span) (int)(span).len, (span).data
@@ -37,8 +40,8 @@ struct span span_take(struct span text, size_t count);
 /* Without OWS (space, tab) at both ends, RFC 9110 §5.6.3. */
 struct span span_trim(struct span text);
 
-/* Splits at the first `separator`: what stands before it goes to `out_head`, what stands behind it stays in `*rest`. Without a
- * separator the whole goes to `out_head` and `*rest` becomes empty. False when `*rest` was empty already. */
+/* Splits at the first `separator`: what stands before it goes to `out_head`, what stands behind it stays in `*rest`.
+ * Without a separator the whole goes to `out_head` and `*rest` becomes empty. False when `*rest` was empty already. */
 bool span_split(struct span *rest, char separator, struct span *out_head);
 
 /* Digits only, at least one, all of `text`. False on anything else and on overflow. */

@@ -1,6 +1,7 @@
 /* structured_internal.h: what structured.c and structured_item.c share; for no one else.
  *
- * Functions named …_take_… cut what they read off the front of `*text` and say whether it was well-formed. Threads: any. */
+ * Functions named …_take_… cut what they read off the front of `*text` and say whether it was well-formed. Threads:
+ * any. */
 #ifndef HTTP_STRUCTURED_INTERNAL_H
 #define HTTP_STRUCTURED_INTERNAL_H
 

@@ -11,19 +11,22 @@ bool etag_equal_weak(struct span a, struct span b);
 bool etag_equal_strong(struct span a, struct span b);
 bool etag_is_weak(struct span etag);
 
-/* Is `etag` matched by the If-None-Match lines of the request: a list, `*`, weak comparison (RFC 9110 §13.1.2)? An `etag` that is empty matches
- * only `*`. Members that are not well-formed entity tags match when they are byte for byte equal. */
+/* Is `etag` matched by the If-None-Match lines of the request: a list, `*`, weak comparison (RFC 9110 §13.1.2)? An
+ * `etag` that is empty matches only `*`. Members that are not well-formed entity tags match when they are byte for byte
+ * equal. */
 bool if_none_match_matches(const struct headers *request_headers, struct span etag);
 
 enum condition {
-    CONDITION_NONE,         /* no condition that a cache evaluates */
-    CONDITION_MATCHED,      /* the client's copy is current: answer 304 */
-    CONDITION_NOT_MATCHED,  /* answer in full */
+    CONDITION_NONE,        /* no condition that a cache evaluates */
+    CONDITION_MATCHED,     /* the client's copy is current: answer 304 */
+    CONDITION_NOT_MATCHED, /* answer in full */
 };
 
-/* Evaluates If-None-Match, else If-Modified-Since, of a GET or HEAD against a 200's header fields (RFC 9110 §13.2.2, RFC 9111
- * §4.3.2). If-Modified-Since compares with Last-Modified, else Date, else `received_s`. A malformed date is no condition. */
-enum condition condition_evaluate(const struct headers *request_headers, const struct headers *response_headers, int64_t received_s, int64_t now_s);
+/* Evaluates If-None-Match, else If-Modified-Since, of a GET or HEAD against a 200's header fields (RFC 9110 §13.2.2,
+ * RFC 9111 §4.3.2). If-Modified-Since compares with Last-Modified, else Date, else `received_s`. A malformed date is no
+ * condition. */
+enum condition condition_evaluate(const struct headers *request_headers, const struct headers *response_headers,
+                                  int64_t received_s, int64_t now_s);
 
 /* If-Match or If-Unmodified-Since: the origin has to decide. */
 bool has_origin_condition(const struct headers *request_headers);
@@ -31,9 +34,9 @@ bool has_origin_condition(const struct headers *request_headers);
 /* Removes If-None-Match, If-Modified-Since, If-Match, If-Unmodified-Since, If-Range. */
 void remove_conditions(struct headers *request_headers);
 
-/* Of a response: does a 304 to a client carry this field (RFC 9110 §15.4.5)? Content-Location, Date, ETag, Vary, Cache-Control, Expires,
- * Last-Modified, Age and fields that are not representation metadata (Set-Cookie, CORS, …) yes; Content-Length, Content-Type,
- * Content-Encoding, Content-Language, Content-Range, Transfer-Encoding, Trailer no. */
+/* Of a response: does a 304 to a client carry this field (RFC 9110 §15.4.5)? Content-Location, Date, ETag, Vary,
+ * Cache-Control, Expires, Last-Modified, Age and fields that are not representation metadata (Set-Cookie, CORS, …) yes;
+ * Content-Length, Content-Type, Content-Encoding, Content-Language, Content-Range, Transfer-Encoding, Trailer no. */
 bool field_belongs_in_304(struct span name);
 
 #endif

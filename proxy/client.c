@@ -427,7 +427,9 @@ static bool step_drain(struct client *client)
 
 static void client_linger(struct client *client)
 {
-    if (client->input_ended || client->conn.ended) {
+    /* Nothing unread, nothing expected: an ordinary close resets nothing. */
+    bool clean = client->stream.body_done && client->in.len == 0;
+    if (client->input_ended || client->conn.ended || (clean && client->worker->stopping)) {
         client_close(client);
         return;
     }

@@ -58,7 +58,10 @@ static const struct {
     [STEP_LOG] = {"log", step_log, 0},
 };
 
-enum { MAX_LOOK_UPS = 3 }; /* then the request goes on alone */
+enum {
+    MAX_LOOK_UPS = 3,            /* then the request goes on alone */
+    HELD_BACK_BYTES = 64 * 1024, /* the largest body whose end is awaited for its digest */
+};
 
 static void leave_flight(struct exchange *ex);
 static enum step fail(struct exchange *ex, enum err error, enum reason reason);
@@ -307,18 +310,38 @@ static enum step step_join(struct exchange *ex)
     return begin_fetch(ex, fill);
 }
 
+/* Some answers that pass concern what is stored: to a HEAD, which may freshen it (RFC 9111 §4.3.5), and to a POST,
+ * which may be stored for later GETs (RFC 9110 §9.3.3). Their fetch is known to the key, so that an invalidation
+ * meanwhile counts. */
+static bool touches_stored(struct exchange *ex)
+{
+    if (ex->worker->cache_reader == NULL || ex->reason == REASON_BYPASS_RULE || ex->reason == REASON_UPGRADE) {
+        return false;
+    }
+    if (ex->request.method == METHOD_HEAD) {
+        return ex->has_cached;
+    }
+    return ex->request.method == METHOD_POST &&
+           key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key);
+}
+
 static enum step step_pass(struct exchange *ex)
 {
     struct fill *fill = NULL;
 
-    cached_finish(ex->worker->cache, &ex->cached);
-    ex->has_cached = false;
+    bool begun = false;
+
     ex->passes = true;
-    ex->key = (struct key){0};
-    if (!cache_pass(ex->worker->cache, &ex->flight, &fill)) {
-        return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    if (touches_stored(ex)) {
+        struct join_request join = join_request_of(ex, JOIN_WITHOUT_OTHERS);
+        begun = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill) == JOIN_ALONE;
+    } else {
+        cached_finish(ex->worker->cache, &ex->cached);
+        ex->has_cached = false;
+        ex->key = (struct key){0};
+        begun = cache_pass(ex->worker->cache, &ex->flight, &fill);
     }
-    return begin_fetch(ex, fill);
+    return begun ? begin_fetch(ex, fill) : fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
 }
 
 static enum step begin_fetch(struct exchange *ex, struct fill *fill)
@@ -328,6 +351,7 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
                                     .request = &ex->request,
                                     .key = ex->key.text.len > 0 ? &ex->key : NULL,
                                     .validate = ex->has_cached ? &ex->cached : NULL,
+                                    .compare = ex->request.method == METHOD_HEAD,
                                     .client = ex->client,
                                     .scheme = ex->scheme,
                                     .host = ex->host,
@@ -377,12 +401,28 @@ static enum step answered(struct exchange *ex)
     return STEP_RESPOND;
 }
 
+/* A client that asks with an entity tag, about a small response that will get one of ours from its body: the end of the
+ * body decides between 304 and 200. */
+static bool waits_for_digest(const struct exchange *ex)
+{
+    const struct flight_head *head = flight_head(ex->flight);
+
+    return !ex->passes && head->policy.own_etag && head->record.body_id != 0 && head->status == 200 &&
+           head->length_known && head->body_len <= HELD_BACK_BYTES && !head->record.inputs.has_etag &&
+           !head->record.inputs.has_last_modified && headers_has(&ex->request.headers, SPAN("If-None-Match"));
+}
+
 static enum step step_await(struct exchange *ex)
 {
     switch (flight_phase(ex->flight)) {
     case FLIGHT_PENDING:
         return STEP_WAIT;
     case FLIGHT_STREAMING:
+        if (waits_for_digest(ex)) {
+            return STEP_WAIT;
+        }
+        stream_set_deadline(ex->stream, 0);
+        return ex->leads ? answered(ex) : follow(ex);
     case FLIGHT_COMPLETE:
         stream_set_deadline(ex->stream, 0);
         return ex->leads ? answered(ex) : follow(ex);

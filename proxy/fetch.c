@@ -121,10 +121,11 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
         }
     }
     if (options->validate != NULL) {
-        fetch->validating = cached_copy(fetch->worker->cache, options->validate, arena, &fetch->validate);
-        if (!fetch->validating) {
+        if (!cached_copy(fetch->worker->cache, options->validate, arena, &fetch->validate)) {
             return false;
         }
+        fetch->comparing = options->compare;
+        fetch->validating = !options->compare;
     }
     bool copied = arena_format(arena, &client, "%s", options->client) &&
                   arena_copy(arena, options->scheme, &fetch->scheme) &&

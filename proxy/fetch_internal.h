@@ -41,7 +41,8 @@ struct fetch {
     const char *client;
     struct span scheme;
     struct span host;
-    struct cached validate;
+    struct cached validate; /* what is validated, or compared with */
+    bool comparing;         /* … with the answer to this HEAD */
     bool validating;
 
     /* the request on its way */

@@ -21,6 +21,7 @@ static bool take_head(struct fetch *fetch);
 static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
 static void validated(struct fetch *fetch);
+static void compare(struct fetch *fetch);
 static void complete(struct fetch *fetch);
 static void broken(struct fetch *fetch, enum err detail);
 
@@ -144,7 +145,7 @@ static void invalidate_uri(struct fetch *fetch, const struct uri *uri)
     struct key key;
 
     if (key_of_uri(uri, cache_secret(fetch->worker->cache), &fetch->arena, &key)) {
-        cache_invalidate(fetch->worker->cache, &key);
+        cache_invalidate(fetch->worker->cache, &key, fetch->fill);
     }
 }
 
@@ -177,12 +178,37 @@ static struct freshness_inputs inputs_of(struct fetch *fetch, const struct http_
     return inputs;
 }
 
+/* What is stored is stored for GET. */
+static struct http_request as_get_of(const struct fetch *fetch)
+{
+    struct http_request request = fetch->request;
+
+    request.method = METHOD_GET;
+    request.framing = (struct framing){0};
+    return request;
+}
+
+/* Is this the answer to a POST that later GETs may have: explicitly fresh, and its content that of the target (RFC 9110
+ * §9.3.3)? */
+static bool answers_later_gets(struct fetch *fetch, const struct freshness_inputs *inputs)
+{
+    const struct header *location = headers_find(&fetch->response.headers, SPAN("Content-Location"));
+    const struct uri *target = &fetch->request.uri;
+    struct uri uri;
+
+    return fetch->request.method == METHOD_POST && fetch->response.status == 200 && freshness_is_explicit(inputs) &&
+           location != NULL && uri_resolve(target, location->value, &fetch->arena, &uri) == ERR_OK &&
+           uri_same_origin(target, &uri) && span_equal(uri.path, target->path) && uri.has_query == target->has_query &&
+           span_equal(uri.query, target->query);
+}
+
 /* Is it stored, and why? */
 static struct store_verdict judge(struct fetch *fetch, const struct freshness_inputs *inputs,
                                   const struct policy *policy, struct buf *selection)
 {
     const struct http_response *response = &fetch->response;
-    struct store_verdict verdict = policy_may_store(&fetch->request, response, inputs, policy);
+    struct http_request request = answers_later_gets(fetch, inputs) ? as_get_of(fetch) : fetch->request;
+    struct store_verdict verdict = policy_may_store(&request, response, inputs, policy);
 
     if (!verdict.store) {
         return verdict;
@@ -278,6 +304,9 @@ static void final_head(struct fetch *fetch)
     if (policy_invalidates(fetch->request.method, response->status)) {
         invalidate(fetch);
     }
+    if (response->status == 200 && fetch->comparing) {
+        compare(fetch);
+    }
     if (response->status == 304 && fetch->validating) {
         validated(fetch);
         return;
@@ -344,7 +373,8 @@ static bool may_stay(struct fetch *fetch, const struct freshened *now)
     struct policy policy = route_policy(fetch->worker->config, fetch->site, &fetch->request, status, &now->headers);
     struct buf selection;
 
-    if (!policy_may_store(&fetch->request, &response, &now->record.inputs, &policy).store) {
+    struct http_request as_get = as_get_of(fetch);
+    if (!policy_may_store(&as_get, &response, &now->record.inputs, &policy).store) {
         return false;
     }
     buf_init(&selection, VARY_MAX_BYTES * 4);
@@ -383,11 +413,46 @@ static void validated(struct fetch *fetch)
         stays = may_stay(fetch, &now);
     }
     if (!stays) {
-        cache_invalidate(fetch->worker->cache, &fetch->key); /* first: nobody else must see the new head */
+        cache_invalidate(fetch->worker->cache, &fetch->key, NULL); /* first: nobody else must see the new head */
     }
     cache_fill_validated(fetch->fill, &fetch->validate, &now.record, now.head);
     fetch->reusable = fetch->reusable && fetch->in.len == 0;
     fetch_finish(fetch);
+}
+
+/* ---- HEAD ---- */
+
+static bool field_agrees(const struct headers *stored, const struct headers *now, struct span name)
+{
+    const struct header *field = headers_find(now, name);
+
+    return field == NULL || span_equal(field->value, headers_value(stored, name));
+}
+
+/* Does the answer to HEAD speak of what is stored: the same validators and length (RFC 9111 §4.3.5)? */
+static bool head_agrees(const struct fetch *fetch, const struct headers *stored)
+{
+    const struct headers *now = &fetch->response.headers;
+    const struct header *length = headers_find(now, SPAN("Content-Length"));
+    uint64_t bytes = 0;
+
+    return field_agrees(stored, now, SPAN("ETag")) && field_agrees(stored, now, SPAN("Last-Modified")) &&
+           (length == NULL || (span_to_u64(length->value, &bytes) && bytes == fetch->validate.stored.record.body_len));
+}
+
+/* A 200 to HEAD freshens the stored response, or shows that it is not the current one any more. */
+static void compare(struct fetch *fetch)
+{
+    struct headers stored, merged;
+    struct freshened now;
+
+    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) == ERR_OK && head_agrees(fetch, &stored) &&
+        head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) && freshen(fetch, &merged, &now) &&
+        may_stay(fetch, &now)) {
+        cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head);
+    } else {
+        cache_invalidate(fetch->worker->cache, &fetch->key, NULL);
+    }
 }
 
 /* ---- bodies ---- */

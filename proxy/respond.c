@@ -48,7 +48,7 @@ static bool client_has_it(const struct exchange *ex, int64_t received_ms)
 
 /* A strong entity tag from the body, for a response that came without a validator: equal bytes, equal tag (RFC 9110
  * §8.8.3). */
-static bool add_own_etag(struct exchange *ex, const struct record *record)
+static bool add_own_etag(struct exchange *ex, const uint8_t digest[DIGEST_BYTES])
 {
     struct buf tag;
     struct span copy;
@@ -60,7 +60,7 @@ static bool add_own_etag(struct exchange *ex, const struct record *record)
     buf_init(&tag, sizeof("\"larder-\"") + 2 * DIGEST_BYTES);
     buf_add_text(&tag, "\"larder-");
     for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        buf_format(&tag, "%02x", record->digest[i]);
+        buf_format(&tag, "%02x", digest[i]);
     }
     buf_add_byte(&tag, '"');
     bool done =
@@ -85,7 +85,7 @@ enum step respond_from_stored(struct exchange *ex)
     if (stored->record.qualified_no_cache || stored->record.qualified_private) {
         head_drop_qualified(&ex->headers);
     }
-    if (!add_own_etag(ex, &stored->record) || !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
+    if (!add_own_etag(ex, stored->record.digest) || !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
@@ -147,6 +147,10 @@ enum step respond_from_flight(struct exchange *ex)
     ex->store_reason = flight_store_reason(ex->flight);
     /* The flight outlives the response's head, but not the log line. */
     if (!arena_copy(ex->arena, from->fields, &fields) || head_read(fields, ex->arena, &ex->headers) != ERR_OK) {
+        return no_room(ex);
+    }
+    uint8_t digest[DIGEST_BYTES];
+    if (flight_digest(ex->flight, digest) && !add_own_etag(ex, digest)) {
         return no_room(ex);
     }
     bool done = ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s);

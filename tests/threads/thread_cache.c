@@ -505,7 +505,7 @@ static void invalidate(unsigned number)
     arena_init(&arena, 4096);
     struct key key = key_of(number, &arena);
     unsigned version = atomic_fetch_add(&versions[number], 1) + 1;
-    cache_invalidate(cache, &key);
+    cache_invalidate(cache, &key, NULL);
     unsigned before = atomic_load(&oldest[number]);
     while (before < version && !atomic_compare_exchange_weak(&oldest[number], &before, version)) {
     }

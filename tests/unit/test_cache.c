@@ -507,7 +507,7 @@ Test(cache, look_again_when_something_was_stored_in_between)
     write_some();
     cr_expect_eq(join(&before, JOIN_WITH_OTHERS), JOIN_LOOK_AGAIN, "committed");
     cr_expect_eq(find(&before), STORE_FOUND);
-    cache_invalidate(cache, &before.key);
+    cache_invalidate(cache, &before.key, NULL);
     write_some();
     cr_expect_eq(join(&before, JOIN_WITH_OTHERS), JOIN_LOOK_AGAIN, "removed");
     cr_expect_eq(join(&before, JOIN_WITHOUT_OTHERS), JOIN_ALONE, "who goes alone does not care");
@@ -588,7 +588,7 @@ Test(cache, the_newest_is_found)
     expect_found("/a", 2, "A: 1\r\n", "both committed");
     cr_expect(reads_as(&old.cached, 1), "who has the old one reads it to its end");
     leave(&old);
-    cache_invalidate(cache, &old.key);
+    cache_invalidate(cache, &old.key, NULL);
     expect_empty_store("both");
 }
 
@@ -662,7 +662,7 @@ Test(cache, a_304_freshens_what_is_committed_or_not)
         (void)find(&last);
         cr_expect_eq(last.cached.stored.record.inputs.directives.max_age.seconds, 2 * LIFETIME_S, "%s", name);
         cr_expect_null(last.cached.flight, "%s: from the store", name);
-        cache_invalidate(cache, &last.key);
+        cache_invalidate(cache, &last.key, NULL);
         leave(&last);
     }
     expect_empty_store("all pins are given back");
@@ -711,7 +711,7 @@ Test(cache, invalidation_in_every_order)
         cr_assert_eq(join(&client, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
         cr_assert_eq(join(&follower, JOIN_WITH_OTHERS), JOIN_FOLLOW, "%s", name);
         if (moment == BEFORE_HEAD) {
-            cache_invalidate(cache, &client.key);
+            cache_invalidate(cache, &client.key, NULL);
             struct client next = client_for("/a", NULL);
             cr_expect_eq(find(&next), STORE_ABSENT);
             cr_expect_eq(join(&next, JOIN_WITH_OTHERS), JOIN_LEAD, "%s: nobody follows it any more", name);
@@ -722,18 +722,18 @@ Test(cache, invalidation_in_every_order)
         give_body(&client, i, 0, len / 2);
         if (moment == IN_BODY) {
             write_some();
-            cache_invalidate(cache, &client.key);
+            cache_invalidate(cache, &client.key, NULL);
         }
         give_body(&client, i, len / 2, len);
         complete(&client);
         cr_expect_eq(flight_store_reason(client.flight), moment <= IN_BODY ? REASON_RACED : REASON_STORED, "%s", name);
         cr_expect_eq(followed(&follower, i, FLIGHT_READ_END, name), len, "%s: a follower gets all of it", name);
         if (moment == SETTLED) {
-            cache_invalidate(cache, &client.key);
+            cache_invalidate(cache, &client.key, NULL);
         }
         if (moment == COMMITTED) {
             write_some();
-            cache_invalidate(cache, &client.key);
+            cache_invalidate(cache, &client.key, NULL);
         }
         if (moment >= BEFORE_304) {
             struct client again = client_for("/a", NULL);
@@ -743,7 +743,7 @@ Test(cache, invalidation_in_every_order)
             cr_assert_eq(find(&again), STORE_FOUND, "%s", name);
             cr_assert_eq(join(&again, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
             if (moment == BEFORE_304) {
-                cache_invalidate(cache, &client.key);
+                cache_invalidate(cache, &client.key, NULL);
             }
             confirm(&again, "B: 2\r\n");
             if (moment == FRESHENED_COMMITTED) {
@@ -751,7 +751,7 @@ Test(cache, invalidation_in_every_order)
             }
             if (moment != BEFORE_304) {
                 expect_found("/a", i, "B: 2\r\n", name);
-                cache_invalidate(cache, &client.key);
+                cache_invalidate(cache, &client.key, NULL);
             }
             leave(&again);
         }
@@ -771,15 +771,15 @@ Test(cache, what_comes_after_an_invalidation_is_kept)
 
     store_it("/a", 1, 1000);
     write_some();
-    cache_invalidate(cache, &client.key);
-    cache_invalidate(cache, &client.key);
+    cache_invalidate(cache, &client.key, NULL);
+    cache_invalidate(cache, &client.key, NULL);
     expect_absent("/a", "the removal is not committed yet");
     store_it("/a", 2, 100000);
     expect_found("/a", 2, "A: 1\r\n", "settled before the removal is committed");
     write_some();
     expect_found("/a", 2, "A: 1\r\n", "and behind it");
     struct client nothing = client_for("/nothing", NULL);
-    cache_invalidate(cache, &nothing.key);
+    cache_invalidate(cache, &nothing.key, NULL);
     expect_absent("/nothing", "nothing was there");
 }
 
@@ -853,7 +853,7 @@ Test(cache, too_large)
         write_some();
         struct client next = client_for(path, NULL);
         cr_expect_eq(find(&next), cases[i].stored ? STORE_FOUND : STORE_ABSENT, "%s", name);
-        cache_invalidate(cache, &next.key);
+        cache_invalidate(cache, &next.key, NULL);
         leave(&next);
     }
     expect_empty_store("too large");
@@ -977,8 +977,8 @@ Test(cache, a_full_queue)
     expect_found("/busy/0", 0, "A: 1\r\n", "and is stored in the end");
     expect_found("/busy/5", 5, "A: 1\r\n", "and is stored in the end");
     end_busy(busy);
-    cache_invalidate(cache, &busy[0].key);
-    cache_invalidate(cache, &busy[5].key);
+    cache_invalidate(cache, &busy[0].key, NULL);
+    cache_invalidate(cache, &busy[5].key, NULL);
     expect_empty_store("the backlog");
 }
 
@@ -1018,7 +1018,7 @@ Test(cache, copies_hold_the_body_until_the_last_is_finished)
         cr_assert(cached_copy(cache, &client.cached, &other, &copy));
         cached_finish(cache, &client.cached);
         cached_finish(cache, &client.cached);
-        cache_invalidate(cache, &client.key);
+        cache_invalidate(cache, &client.key, NULL);
         write_some();
         expect_absent("/a", "removed");
         cr_expect(reads_as(&copy, i), "the copy still reads");
@@ -1048,7 +1048,7 @@ Test(cache, a_copy_that_does_not_fit_holds_nothing)
     cached_finish(cache, &copy);
     arena_finish(&small);
     leave(&client);
-    cache_invalidate(cache, &client.key);
+    cache_invalidate(cache, &client.key, NULL);
     expect_empty_store("a failed copy");
 }
 
@@ -1166,7 +1166,7 @@ Test(cache, a_commit_that_fails_under_a_backlog)
     }
     end_busy(busy);
     for (unsigned i = 0; i < 8; i++) {
-        cache_invalidate(cache, &busy[i].key);
+        cache_invalidate(cache, &busy[i].key, NULL);
     }
     expect_empty_store("a backlog");
 }
@@ -1197,7 +1197,7 @@ Test(cache, a_removal_is_tried_until_it_is_done)
     store_it("/a", 1, 1000);
     write_some();
     break_disk();
-    cache_invalidate(cache, &client.key);
+    cache_invalidate(cache, &client.key, NULL);
     for (unsigned i = 0; i < 30; i++) {
         cr_expect_not(cache_write(cache));
         expect_absent("/a", "the store still has it");
@@ -1224,7 +1224,7 @@ Test(cache, a_stop_does_not_wait_for_a_disk_that_stays_full)
     write_some();
     break_disk();
     store_it("/b", 1, 1000);
-    cache_invalidate(cache, &client.key);
+    cache_invalidate(cache, &client.key, NULL);
     cr_expect_not(done_writing());
     cache_stop_writes(cache);
     while (tries < 100 && !done_writing()) {

@@ -1,0 +1,123 @@
+"""Entity tags of larder's own, for origins that send no validator."""
+
+import re
+
+from support.client import Client
+from support.say import date, fresh
+
+OWN = re.compile(r'"larder-[0-9a-f]{32}"')
+
+
+def own_tag(client, target="/a"):
+    tag = client.get(target).expect(200, cache="hit").header("ETag")
+    assert OWN.fullmatch(tag), tag
+    return tag
+
+
+def test_a_hit_has_a_tag_and_a_client_gets_its_304(origin, client):
+    origin.expect("GET /a").reply(200, fresh(), b"hello")
+    client.get("/a").expect(200)
+    tag = own_tag(client)
+    client.get("/a", {"If-None-Match": tag}).expect(304, headers={"ETag": tag})
+    client.get("/a", {"If-None-Match": f'"other", {tag}'}).expect(304)
+    client.get("/a", {"If-None-Match": '"other"'}).expect(200, body=b"hello")
+
+
+def test_ranges_go_with_it(origin, client):
+    origin.expect("GET /a").reply(200, fresh(), b"hello")
+    client.get("/a").expect(200)
+    tag = own_tag(client)
+    client.get("/a", {"Range": "bytes=1-2", "If-Range": tag}).expect(206, body=b"el")
+    client.get("/a", {"Range": "bytes=1-2", "If-Range": '"other"'}).expect(200, body=b"hello")
+
+
+def test_equal_bytes_fetched_again_are_a_304(origin, client):
+    """The origin has no condition to answer and sends all of it; the client that has it needs nothing."""
+    origin.expect("GET /a").reply(200, fresh(60, Age="59"), b"hello")
+    client.get("/a").expect(200)
+    tag = own_tag(client)
+    origin.expect("POST /a").reply(204)
+    client.post("/a").expect(204)
+    origin.expect("GET /a", {"If-None-Match": None}).reply(200, fresh(), b"hello")
+    client.get("/a", {"If-None-Match": tag}).expect(304, cache="fwd=uri-miss; fwd-status=200; stored", headers={"ETag": tag})
+    origin.expect("POST /a").reply(204)
+    client.post("/a").expect(204)
+    origin.expect("GET /a").reply(200, fresh(), b"other")
+    client.get("/a", {"If-None-Match": tag}).expect(200, body=b"other")
+
+
+def test_a_large_body_is_not_held_back(origin, client):
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), [bytes(100_000), gate, bytes(100_000)])
+    response = client.begin("GET", "/a", {"If-None-Match": '"larder-00"'}).expect(200)
+    assert response.stream.exact(1000) == bytes(1000)
+    gate.open()
+    assert response.body == bytes(199_000)
+
+
+def test_the_origins_validators_come_first(origin, client):
+    for target, fields in (("/a", {"ETag": '"v1"'}), ("/b", {"Last-Modified": date(-100)})):
+        origin.expect(f"GET {target}").reply(200, fresh(60, **fields), b"hello")
+        client.get(target).expect(200)
+        client.get(target).expect(200, cache="hit", headers={"ETag": fields.get("ETag")})
+
+
+def test_off_in_the_rfc_profile_and_by_rule(origin, larder):
+    for options in ({"flags": ["--profile", "rfc"]}, {"config": '[[site]]\n[[site.rule]]\nname = "no-tags"\nown_etag = false\n'}):
+        client = Client(larder(origin, **options))
+        origin.expect("GET /a").reply(200, fresh(), b"hello")
+        client.get("/a").expect(200)
+        client.get("/a").expect(200, cache="hit", headers={"ETag": None})
+
+
+# --- HEAD and POST ------------------------------------------------------------------------------------------------------------------
+
+def test_head_freshens_what_is_stored(origin, client):
+    """RFC 9111 §4.3.5."""
+    origin.expect("GET /a").reply(200, fresh(60, Age="60", ETag='"v1"', X_Old="1"), b"hello")
+    client.get("/a").expect(200)
+    origin.expect("HEAD /a").reply(200, fresh(60, Age="0", ETag='"v1"', X_New="2", Content_Length="5"))
+    client.head("/a").expect(200, cache="fwd=stale", headers={"X-Old": None, "X-New": "2", "Content-Length": "5"})
+    client.get("/a").expect(200, body=b"hello", cache="hit", headers={"X-Old": "1", "X-New": "2"})
+
+
+def test_head_shows_that_it_is_not_current(origin, client):
+    for number, fields in enumerate(({"ETag": '"v2"'}, {"ETag": '"v1"', "Content-Length": "6"})):
+        origin.expect(f"GET /{number}").reply(200, fresh(60, Age="60", ETag='"v1"'), b"hello")
+        client.get(f"/{number}").expect(200)
+        origin.expect(f"HEAD /{number}").reply(200, fresh(60, Age="0", **fields))
+        client.head(f"/{number}").expect(200)
+        origin.expect(f"GET /{number}", {"If-None-Match": None}).reply(200, fresh(60, **fields), b"hello2")
+        client.get(f"/{number}").expect(200, body=b"hello2")
+
+
+def test_only_a_200_freshens(origin, client):
+    origin.expect("GET /a").reply(200, fresh(60, Age="60", ETag='"v1"'), b"hello")
+    client.get("/a").expect(200)
+    origin.expect("HEAD /a").reply(410, fresh(60, ETag='"v1"'))
+    client.head("/a").expect(410)
+    origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(304, fresh(60, Age="0"))
+    client.get("/a").expect(200, body=b"hello")
+
+
+def test_a_post_for_later_gets(origin, client):
+    """RFC 9110 §9.3.3: explicitly fresh, and its Content-Location the target."""
+    origin.expect("POST /a", body=b"x").reply(200, fresh(60, Content_Location="/a"), b"result")
+    client.post("/a", b"x").expect(200, body=b"result", cache="fwd=method; stored")
+    client.get("/a").expect(200, body=b"result", cache="hit")
+
+
+def test_a_post_that_is_only_a_post(origin, client):
+    for number, fields in enumerate(({"Content-Location": "/other"}, {}, {"Content-Location": "http://elsewhere.test/2"})):
+        origin.expect(f"POST /{number}").reply(200, fresh(60, **fields), b"result")
+        client.post(f"/{number}", b"").expect(200, cache="!stored")
+        origin.expect(f"GET /{number}").reply(200, {"Cache-Control": "no-store"}, b"get")
+        client.get(f"/{number}").expect(200, body=b"get")
+
+
+def test_a_post_invalidates_before_it_stores(origin, client):
+    origin.expect("GET /a").reply(200, fresh(600), b"old")
+    client.get("/a").expect(200)
+    origin.expect("POST /a").reply(200, fresh(60, Content_Location="/a"), b"new")
+    client.post("/a", b"").expect(200)
+    client.get("/a").expect(200, body=b"new", cache="hit")
