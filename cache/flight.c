@@ -590,6 +590,7 @@ static bool slots_reserve(struct flight *flight)
         return true;
     }
     if (flight->first_slot > 0) {
+        REQUIRE(flight->slots != NULL);
         memmove(flight->slots, flight->slots + flight->first_slot, flight->slot_count * sizeof(*flight->slots));
         flight->first_slot = 0;
         return true;
@@ -645,6 +646,7 @@ static struct slot *slot_to_fill(struct flight *flight, size_t more)
     if (segment == NULL) {
         return NULL;
     }
+    REQUIRE(flight->slots != NULL);
     last = &flight->slots[flight->first_slot + flight->slot_count];
     *last = (struct slot){.segment = segment, .len = 0};
     flight->slot_count++;

@@ -82,7 +82,7 @@ static void on_probe(void *arg) /* guarded_fn */
 {
     struct probe *probe = arg;
     MDB_env *env;
-    MDB_txn *txn;
+    MDB_txn *txn = NULL;
     int code = mdb_env_create(&env);
 
     if (code == 0) {
