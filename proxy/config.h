@@ -50,8 +50,11 @@ struct rule {
     size_t strip_query_count;
     bool strip_tracking;
     bool sort_query;
-    bool gives_vary;                   /* variant normalisation */
-    bool normalize_accept_encoding;    /* Accept-Encoding becomes "br", "gzip" or "", for the cache and the origin */
+    bool gives_vary;                /* variant normalisation */
+    bool normalize_accept_encoding; /* Accept-Encoding becomes "br", "gzip" or "", for the cache and the origin */
+    bool gives_language;
+    struct span *languages; /* Accept-Language becomes one of these, best first */
+    size_t language_count;
     bool gives_request_fields;         /* strip_request_fields is set, be it empty */
     struct span *strip_request_fields; /* removed before the cache and the origin see them */
     size_t strip_request_field_count;

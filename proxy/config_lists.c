@@ -87,6 +87,17 @@ bool config_member_method(struct span text, struct arena *arena, struct span *ou
     return is_token(text) && arena_copy(arena, text, out_text);
 }
 
+bool config_member_language(struct span text, struct arena *arena, struct span *out_text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char byte = ascii_lower(text.data[i]);
+        if (!(byte >= 'a' && byte <= 'z') && !(byte >= '0' && byte <= '9') && byte != '-') {
+            return false;
+        }
+    }
+    return text.len > 0 && text.data[0] != '-' && arena_copy(arena, text, out_text);
+}
+
 bool config_member_parameter_glob(struct span text, struct arena *arena, struct span *out_text)
 {
     return is_visible(text) && arena_copy(arena, text, out_text);

@@ -136,6 +136,8 @@ static const struct config_key rule_keys[] = {
     {"strip_tracking", config_set_bool, RULE_FIELD(strip_tracking), GIVES(gives_query)},
     {"sort_query", config_set_bool, RULE_FIELD(sort_query), GIVES(gives_query)},
     {"normalize_accept_encoding", config_set_bool, RULE_FIELD(normalize_accept_encoding), GIVES(gives_vary)},
+    {"normalize_accept_language", config_set_list, LIST(struct rule, languages, language_count), GIVES(gives_language),
+     .member = config_member_language, .expected = "language tags such as \"en\" or \"pt-BR\""},
     {"strip_request_fields", config_set_list, LIST(struct rule, strip_request_fields, strip_request_field_count),
      GIVES(gives_request_fields), .member = config_member_field_name,
      .expected = "names of request fields, such as \"Cookie\", except Host, Content-Length and those that concern the "

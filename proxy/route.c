@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "http/negotiate.h"
 #include "http/token.h"
 
 enum { MEDIA_TYPE_MAX_BYTES = 128 }; /* longer ones match no glob */
@@ -188,48 +189,6 @@ struct policy route_policy(const struct config *config, const struct site *site,
     return policy;
 }
 
-/* What a client thinks of the codings that matter. */
-struct coding_qualities {
-    int br, gzip, any; /* thousandths; -1: not named */
-};
-
-static struct coding_qualities read_accept_encoding(const struct headers *headers)
-{
-    struct coding_qualities found = {-1, -1, -1};
-    const struct header *line = headers_find(headers, SPAN("Accept-Encoding"));
-
-    for (; line != NULL; line = headers_find_next(headers, line)) {
-        struct span rest = line->value;
-        struct span member;
-        while (list_next(&rest, &member)) {
-            struct span coding;
-            int quality = (int)quality_of(member, &coding);
-            if (span_equal_nocase(coding, SPAN("br"))) {
-                found.br = quality;
-            } else if (span_equal_nocase(coding, SPAN("gzip")) || span_equal_nocase(coding, SPAN("x-gzip"))) {
-                found.gzip = quality;
-            } else if (span_equal(coding, SPAN("*"))) {
-                found.any = quality;
-            }
-        }
-    }
-    return found;
-}
-
-/* One of three, so that a page is stored in three variants at most (RFC 9110 §12.5.3). Clients that send nothing get
- * what is not coded: an empty field says so, where an absent one would let the origin choose. */
-static struct span normal_encoding(const struct headers *headers)
-{
-    struct coding_qualities found = read_accept_encoding(headers);
-    int br = found.br >= 0 ? found.br : found.any;
-    int gzip = found.gzip >= 0 ? found.gzip : found.any;
-
-    if (br > 0 && br >= gzip) {
-        return SPAN("br");
-    }
-    return gzip > 0 ? SPAN("gzip") : SPAN("");
-}
-
 static bool apply_query(const struct rule *rule, struct http_request *request, struct arena *arena)
 {
     return uri_filter_query(&request->uri, rule->strip_query, rule->strip_query_count, rule->sort_query, arena);
@@ -238,7 +197,17 @@ static bool apply_query(const struct rule *rule, struct http_request *request, s
 static bool apply_encoding(const struct rule *rule, struct http_request *request)
 {
     return !rule->normalize_accept_encoding ||
-           headers_set(&request->headers, SPAN("Accept-Encoding"), normal_encoding(&request->headers));
+           headers_set(&request->headers, SPAN("Accept-Encoding"), negotiate_encoding(&request->headers));
+}
+
+/* A request without the field stays without: its client leaves the choice to the origin. */
+static bool apply_language(const struct rule *rule, struct http_request *request)
+{
+    if (rule->language_count == 0 || !headers_has(&request->headers, SPAN("Accept-Language"))) {
+        return true;
+    }
+    return headers_set(&request->headers, SPAN("Accept-Language"),
+                       negotiate_language(&request->headers, rule->languages, rule->language_count));
 }
 
 static void apply_fields(const struct rule *rule, struct http_request *request)
@@ -252,6 +221,7 @@ bool route_rewrite_request(const struct site *site, struct http_request *request
 {
     const struct rule *query = NULL;
     const struct rule *vary = NULL;
+    const struct rule *language = NULL;
     const struct rule *fields = NULL;
 
     for (size_t i = 0; i < site->rule_count; i++) {
@@ -261,10 +231,12 @@ bool route_rewrite_request(const struct site *site, struct http_request *request
         }
         query = query == NULL && rule->gives_query ? rule : query;
         vary = vary == NULL && rule->gives_vary ? rule : vary;
+        language = language == NULL && rule->gives_language ? rule : language;
         fields = fields == NULL && rule->gives_request_fields ? rule : fields;
     }
     if (fields != NULL) {
         apply_fields(fields, request); /* before the normalisation, which adds a field */
     }
-    return (query == NULL || apply_query(query, request, arena)) && (vary == NULL || apply_encoding(vary, request));
+    return (query == NULL || apply_query(query, request, arena)) && (vary == NULL || apply_encoding(vary, request)) &&
+           (language == NULL || apply_language(language, request));
 }

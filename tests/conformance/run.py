@@ -27,6 +27,14 @@ INSTALLED = ROOT / "build" / "node-conformance"
 SUITE = INSTALLED / "node_modules" / "http-cache-tests"
 EXPECTED = HERE / "expected.json"
 README = ROOT / "README.md"
+# Choosing a variant by the weight and not the wording of Accept-Language is sound only where the origin does so too: by rule.
+CONFIG = """\
+[[site]]
+[[site.rule]]
+name = "languages"
+normalize_accept_language = ["de", "en", "fr"]
+"""
+
 BEGIN, END = "<!-- conformance -->", "<!-- /conformance -->"
 
 PASS = "pass"
@@ -80,7 +88,8 @@ def run_suite(one=""):
         with open(directory / "origin.log", "wb") as log, open(directory / "larder.log", "wb") as errors:
             started.append(subprocess.Popen(["node", "server/server.mjs"], cwd=SUITE, env=settings, stdout=log, stderr=log))
             wait_for(origin_port, started[0], "the suite's origin")
-            started.append(subprocess.Popen([LARDER, "serve", "--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin_port}",
+            (directory / "larder.toml").write_text(CONFIG, encoding="utf-8")
+            started.append(subprocess.Popen([LARDER, "serve", "--config", directory / "larder.toml", "--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin_port}",
                                              "--cache-dir", directory / "cache", "--profile", "rfc", "--access-log", "off"], stderr=errors))
             wait_for(port, started[1], "larder")
             done = subprocess.run(["node", "cli.mjs"], cwd=SUITE, env=settings, check=True, capture_output=True, text=True, timeout=600)
