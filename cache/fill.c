@@ -1,9 +1,13 @@
 /* fill.c: the producer's side of the cache: a fetch becomes a stored response, or not. See cache.h.
  *
  * Happy path: head → body id, key and head open the stream; full segments go to the disk thread's queue as they come;
- * the verified end makes the response settled (every look-up finds it now) and queues its publication. The queue is
- * full: what has begun waits in the backlog (its memory is bounded by the flight's window); what has not is not stored.
- * Broken off, too large, invalidated, no memory: what was written is dropped; clients that follow go on from memory. */
+ * the verified end makes the response settled (every look-up finds it now) and queues its publication.
+ *
+ * Failures:
+ * - The queue is full: what has begun waits in the backlog (its memory is bounded by the flight's window); what has not
+ *   is not stored.
+ * - Broken off, too large, invalidated, no memory: what was written is dropped; clients that follow go on from memory.
+ */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 

@@ -2,8 +2,10 @@
  * cache.h.
  *
  * Happy path: jobs are collected until there are enough bytes or they have waited long enough, applied in one
- * transaction, and what they made true is taken off the table: the store says it now. A batch fails: its fills go on
- * without being stored, its publications are forgotten, its removals are tried again. */
+ * transaction, and what they made true is taken off the table: the store says it now.
+ *
+ * Failures: of a refused batch the fills go on without being stored, the publications are forgotten, and the removals
+ * are tried again. */
 #include <errno.h>
 
 #include "cache/cache_internal.h"

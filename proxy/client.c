@@ -1,10 +1,12 @@
 /* client.c: see client.h.
  *
  * Happy path: IDLE until bytes come, HEAD until the head is complete, EXCHANGE until the exchange has ended, DRAIN what
- * is unread of the request's body, IDLE again. Bytes of pipelined requests wait in `in`, a bounded number of them. The
- * other side ends: idle, it is closed; during an exchange with a complete request the response still goes out (it may
- * have closed only its sending side); else the exchange is told. We end first: LINGER lets the response arrive before
- * the close (what is still coming in would turn it into a reset). */
+ * is unread of the request's body, IDLE again. Bytes of pipelined requests wait in `in`, a bounded number of them.
+ *
+ * Ends:
+ * - The other side ends: idle, it is closed; during an exchange with a complete request the response still goes out (it
+ *   may have closed only its sending side); else the exchange is told.
+ * - We end first: LINGER lets the response arrive before the close (what is still coming in would make it a reset). */
 #include "proxy/client.h"
 
 #include <string.h>

@@ -1,10 +1,13 @@
 /* deliver.c: the body of a response to its client, from text, the store or a flight.
  *
- * Happy path: bytes go to the stream as long as it takes them; then the end. The stream pulls: when it is full DELIVER
- * waits for exchange_on_writable, when a flight has nothing yet for its wake. Failures:   the body breaks off (the
- * origin did, or a stored piece is damaged): the connection is reset, the client must not take what it got for the
- * whole. The client is gone: LOG. From the store bytes go out of the map within one call; what the socket did not take
- * is read again later. */
+ * Happy path: bytes go to the stream as long as it takes them; then the end. The stream pulls: when it is full, DELIVER
+ * waits for exchange_on_writable, when a flight has nothing yet, for its wake. From the store bytes go out of the map
+ * within one call; what the socket did not take is read again later.
+ *
+ * Failures:
+ * - The body breaks off (the origin did, or a stored piece is damaged): the connection is reset; the client must not
+ *   take what it got for the whole.
+ * - The client is gone: LOG. */
 #include "proxy/exchange_internal.h"
 
 #include "cache/head.h"

@@ -1,12 +1,18 @@
 /* exchange.c: one request, from its head to its log line. Read this file first.
  *
- * Happy path: ROUTE finds site and rules, LOOKUP asks the cache, DECIDE says whether the stored response may be used.
- * If so SERVE takes its head; else JOIN follows a fetch that runs for the same key already or begins one, AWAIT waits
- * for its head, RESPOND takes it. DELIVER sends the body, SENDING waits for the last bytes to leave, LOG ends the
- * exchange. Past it:    what a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own. Failures: no
- * site, a bad request, an origin that fails with nothing stored that may be used: REPLY. An origin that breaks off: the
- * client's connection is reset, so that it notices. The client is gone: LOG; the fetch lives on if others follow it or
- * it is being stored. Memory:     everything lives in the client's arena. The exchange is over when LOG returns. */
+ * Happy path:
+ * - ROUTE finds site and rules, LOOKUP asks the cache, DECIDE says whether the stored response may be used.
+ * - If so, SERVE takes its head. Else JOIN follows a fetch that runs for the same key, or begins one; AWAIT waits for
+ *   its head, RESPOND takes it (exchange_fetch.c).
+ * - DELIVER sends the body, SENDING waits for the last bytes to leave, LOG ends the exchange.
+ *
+ * Other ways:
+ * - What a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own.
+ * - No site, a bad request, an origin that fails with nothing stored that may be used: REPLY.
+ * - An origin that breaks off: the client's connection is reset, so that it notices.
+ * - The client is gone: LOG; the fetch lives on if others follow it or it is being stored.
+ *
+ * Memory: everything lives in the client's arena. The exchange is over when LOG returns. */
 #include "proxy/exchange_internal.h"
 
 #include "cache/head.h"
@@ -18,19 +24,7 @@
 
 static enum step step_route(struct exchange *ex);
 static enum step step_lookup(struct exchange *ex);
-/* How Cache-Status words that a stored response may not be served as it is. */
-static enum outcome outcome_of_validation(enum reason reason)
-{
-    bool asked =
-        reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
-
-    return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
-}
-
 static enum step step_decide(struct exchange *ex);
-static enum step step_join(struct exchange *ex);
-static enum step step_pass(struct exchange *ex);
-static enum step step_await(struct exchange *ex);
 static enum step step_sending(struct exchange *ex);
 static enum step step_tunnel(struct exchange *ex);
 static enum step step_log(struct exchange *ex);
@@ -44,9 +38,9 @@ static const struct {
     [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_REPLY)},
     [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
     [STEP_DECIDE] = {"decide", step_decide, TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_PASS) | TO(STEP_REPLY)},
-    [STEP_JOIN] = {"join", step_join, TO(STEP_LOOKUP) | TO(STEP_PASS) | TO(STEP_AWAIT) | TO(STEP_REPLY)},
-    [STEP_PASS] = {"pass", step_pass, TO(STEP_AWAIT) | TO(STEP_REPLY)},
-    [STEP_AWAIT] = {"await", step_await,
+    [STEP_JOIN] = {"join", exchange_join, TO(STEP_LOOKUP) | TO(STEP_PASS) | TO(STEP_AWAIT) | TO(STEP_REPLY)},
+    [STEP_PASS] = {"pass", exchange_pass, TO(STEP_AWAIT) | TO(STEP_REPLY)},
+    [STEP_AWAIT] = {"await", exchange_await,
                     TO(STEP_AWAIT) | TO(STEP_RESPOND) | TO(STEP_SERVE) | TO(STEP_LOOKUP) | TO(STEP_JOIN) |
                         TO(STEP_REPLY) | TO(STEP_TUNNEL) | TO(STEP_LOG)},
     [STEP_SERVE] = {"serve", respond_from_stored, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
@@ -58,16 +52,6 @@ static const struct {
     [STEP_LOG] = {"log", step_log, 0},
 };
 
-enum {
-    MAX_LOOK_UPS = 3,            /* then the request goes on alone */
-    HELD_BACK_BYTES = 64 * 1024, /* the largest body whose end is awaited for its digest */
-};
-
-static void leave_flight(struct exchange *ex);
-static enum step fail(struct exchange *ex, enum err error, enum reason reason);
-static enum step begin_fetch(struct exchange *ex, struct fill *fill);
-static void revalidate_behind(struct exchange *ex);
-static enum step origin_failed(struct exchange *ex);
 static void on_wake(struct message *message);
 
 static void wake(struct party *party)
@@ -77,7 +61,7 @@ static void wake(struct party *party)
     mailbox_post(&ex->worker->mailbox, &ex->wake);
 }
 
-static uint64_t now_us(void)
+uint64_t exchange_now_us(void)
 {
     return uv_hrtime() / 1000;
 }
@@ -103,7 +87,7 @@ struct exchange *exchange_create(const struct exchange_start *start)
     ex->ttl_s = INT64_MIN;
     ex->age_s = -1;
     ex->time_ms = worker_now_ms();
-    ex->begun_us = now_us();
+    ex->begun_us = exchange_now_us();
     return ex;
 }
 
@@ -161,7 +145,7 @@ static enum step step_route(struct exchange *ex)
         ex->error = check_request(ex);
     }
     if (ex->error != ERR_OK) {
-        return fail(ex, ex->error, REASON_BAD_REQUEST);
+        return exchange_fail(ex, ex->error, REASON_BAD_REQUEST);
     }
     ex->site = route_find(config, &ex->request.uri);
     if (ex->site == NULL) {
@@ -170,7 +154,7 @@ static enum step step_route(struct exchange *ex)
         return STEP_REPLY;
     }
     if (!route_rewrite_request(ex->site, &ex->request, ex->arena)) {
-        return fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+        return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
     }
     ex->policy = route_policy(config, ex->site, &ex->request, 0, NULL);
     ex->only_if_cached = policy_only_if_cached(&ex->request, &ex->policy);
@@ -199,7 +183,7 @@ static enum step step_lookup(struct exchange *ex)
         return STEP_PASS;
     }
     if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
-        return fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+        return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
     }
     cached_finish(ex->worker->cache, &ex->cached);
     ex->look_ups++;
@@ -227,6 +211,15 @@ static enum step decide_fetch(struct exchange *ex)
     return STEP_JOIN;
 }
 
+/* How Cache-Status words that a stored response may not be served as it is. */
+static enum outcome outcome_of_validation(enum reason reason)
+{
+    bool asked =
+        reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
+
+    return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
+}
+
 static enum step step_decide(struct exchange *ex)
 {
     if (!ex->has_cached) {
@@ -245,7 +238,7 @@ static enum step step_decide(struct exchange *ex)
         return STEP_SERVE;
     case REUSE_SERVE_REVALIDATE:
         ex->outcome = OUTCOME_HIT;
-        revalidate_behind(ex);
+        exchange_revalidate_behind(ex);
         return STEP_SERVE;
     case REUSE_VALIDATE:
         ex->outcome = outcome_of_validation(ex->reason);
@@ -257,203 +250,6 @@ static enum step step_decide(struct exchange *ex)
         break;
     }
     return decide_fetch(ex);
-}
-
-static struct join_request join_request_of(struct exchange *ex, enum join_wish wish)
-{
-    return (struct join_request){.key = &ex->key,
-                                 .request = &ex->request,
-                                 .wish = wish,
-                                 .generation = ex->generation,
-                                 .now_ms = worker_now_ms(),
-                                 .monotonic_ms = uv_now(&ex->worker->loop),
-                                 .arena = ex->arena};
-}
-
-static enum step step_join(struct exchange *ex)
-{
-    struct fill *fill = NULL;
-
-    leave_flight(ex);
-    if (ex->look_ups >= MAX_LOOK_UPS) {
-        ex->alone = true;
-    }
-    enum join_wish wish = ex->alone ? JOIN_WITHOUT_OTHERS : JOIN_WITH_OTHERS;
-    if (headers_has(&ex->request.headers, SPAN("Range"))) {
-        ex->reason = REASON_RANGE;
-        if (ex->alone) {
-            return STEP_PASS;
-        }
-        wish = JOIN_IF_RUNNING; /* not fetched as if it were the whole, but taken from a fetch of the whole */
-    }
-    struct join_request join = join_request_of(ex, wish);
-    switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
-    case JOIN_LOOK_AGAIN:
-        return STEP_LOOKUP;
-    case JOIN_FOLLOW:
-        ex->collapsed = true;
-        ex->asked_us = now_us();
-        stream_set_deadline(ex->stream, ex->worker->config->cache.collapse_wait_ms);
-        return STEP_AWAIT;
-    case JOIN_LEAD:
-        break;
-    case JOIN_ALONE:
-        /* Its answers are not shared, so the client's own conditions are the best chance for a 304. */
-        ex->passes = !ex->has_cached;
-        break;
-    case JOIN_NOBODY:
-        return STEP_PASS;
-    case JOIN_FAILED:
-        return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
-    }
-    ex->collapsed = false;
-    return begin_fetch(ex, fill);
-}
-
-/* Some answers that pass concern what is stored: to a HEAD, which may freshen it (RFC 9111 §4.3.5), and to a POST,
- * which may be stored for later GETs (RFC 9110 §9.3.3). Their fetch is known to the key, so that an invalidation
- * meanwhile counts. */
-static bool touches_stored(struct exchange *ex)
-{
-    if (ex->worker->cache_reader == NULL || ex->reason == REASON_BYPASS_RULE || ex->reason == REASON_UPGRADE) {
-        return false;
-    }
-    if (ex->request.method == METHOD_HEAD) {
-        return ex->has_cached;
-    }
-    return ex->request.method == METHOD_POST &&
-           key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key);
-}
-
-static enum step step_pass(struct exchange *ex)
-{
-    struct fill *fill = NULL;
-
-    bool begun = false;
-
-    ex->passes = true;
-    if (touches_stored(ex)) {
-        struct join_request join = join_request_of(ex, JOIN_WITHOUT_OTHERS);
-        begun = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill) == JOIN_ALONE;
-    } else {
-        cached_finish(ex->worker->cache, &ex->cached);
-        ex->has_cached = false;
-        ex->key = (struct key){0};
-        begun = cache_pass(ex->worker->cache, &ex->flight, &fill);
-    }
-    return begun ? begin_fetch(ex, fill) : fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
-}
-
-static enum step begin_fetch(struct exchange *ex, struct fill *fill)
-{
-    struct fetch_options options = {.worker = ex->worker,
-                                    .site = ex->site,
-                                    .request = &ex->request,
-                                    .key = ex->key.text.len > 0 ? &ex->key : NULL,
-                                    .validate = ex->has_cached ? &ex->cached : NULL,
-                                    .compare = ex->request.method == METHOD_HEAD,
-                                    .client = ex->client,
-                                    .scheme = ex->scheme,
-                                    .host = ex->host,
-                                    .exchange = ex,
-                                    .keep_conditions = ex->passes,
-                                    .upgrade = ex->reason == REASON_UPGRADE};
-
-    flight_follow(ex->flight, &ex->party);
-    ex->leads = true;
-    ex->asked_us = now_us();
-    if (!fetch_start(&options, fill, ex->flight, &ex->fetch)) {
-        return fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
-    }
-    ex->origin = fetch_origin_text(ex->fetch);
-    return STEP_AWAIT;
-}
-
-/* A response that another's fetch brought: may we have it? */
-static enum step follow(struct exchange *ex)
-{
-    if (cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
-        ex->reason = REASON_FOLLOWED;
-        return STEP_RESPOND;
-    }
-    ex->look_ups++; /* it was not for us; a second disappointment is enough */
-    return STEP_JOIN;
-}
-
-static bool is_server_failure(unsigned status)
-{
-    return status == 500 || status == 502 || status == 503 || status == 504;
-}
-
-/* The origin's own answer to us. */
-static enum step answered(struct exchange *ex)
-{
-    unsigned status = flight_head(ex->flight)->status;
-
-    ex->origin_status = status;
-    ex->answered_us = now_us();
-    if (ex->has_cached && is_server_failure(status) &&
-        policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_STATUS, worker_now_ms(),
-                               &ex->reason, &ex->rule)) {
-        leave_flight(ex);
-        return STEP_SERVE;
-    }
-    return STEP_RESPOND;
-}
-
-/* A client that asks with an entity tag, about a small response that will get one of ours from its body: the end of the
- * body decides between 304 and 200. */
-static bool waits_for_digest(const struct exchange *ex)
-{
-    const struct flight_head *head = flight_head(ex->flight);
-
-    return !ex->passes && head->policy.own_etag && head->record.body_id != 0 && head->status == 200 &&
-           head->length_known && head->body_len <= HELD_BACK_BYTES && !head->record.inputs.has_etag &&
-           !head->record.inputs.has_last_modified && headers_has(&ex->request.headers, SPAN("If-None-Match"));
-}
-
-static enum step step_await(struct exchange *ex)
-{
-    switch (flight_phase(ex->flight)) {
-    case FLIGHT_PENDING:
-        return STEP_WAIT;
-    case FLIGHT_STREAMING:
-        if (waits_for_digest(ex)) {
-            return STEP_WAIT;
-        }
-        stream_set_deadline(ex->stream, 0);
-        return ex->leads ? answered(ex) : follow(ex);
-    case FLIGHT_COMPLETE:
-        stream_set_deadline(ex->stream, 0);
-        return ex->leads ? answered(ex) : follow(ex);
-    case FLIGHT_VALIDATED:
-        if (ex->leads && ex->validated) {
-            ex->answered_us = now_us();
-            leave_flight(ex);
-            return STEP_SERVE;
-        }
-        leave_flight(ex);
-        return STEP_LOOKUP;
-    case FLIGHT_REFUSED:
-        return STEP_JOIN;
-    case FLIGHT_FAILED:
-        return origin_failed(ex);
-    }
-    UNREACHABLE();
-}
-
-static enum step origin_failed(struct exchange *ex)
-{
-    enum err error = flight_error(ex->flight);
-    enum origin_failure failure = error == ERR_TIMEOUT ? FAILURE_TIMEOUT : FAILURE_DISCONNECTED;
-
-    leave_flight(ex);
-    if (ex->has_cached && policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, failure,
-                                                 worker_now_ms(), &ex->reason, &ex->rule)) {
-        ex->error = error;
-        return STEP_SERVE;
-    }
-    return fail(ex, error, error == ERR_TIMEOUT ? REASON_ORIGIN_TIMEOUT : REASON_ORIGIN_FAILED);
 }
 
 static enum step step_sending(struct exchange *ex)
@@ -497,7 +293,7 @@ static struct access_entry entry_of(const struct exchange *ex, const struct stre
         .age_s = ex->age_s,
         .origin_us = ex->answered_us == 0 ? -1 : (int64_t)(ex->answered_us - ex->asked_us),
         .first_byte_us = ex->first_byte_us == 0 ? -1 : (int64_t)(ex->first_byte_us - ex->begun_us),
-        .total_us = (int64_t)(now_us() - ex->begun_us),
+        .total_us = (int64_t)(exchange_now_us() - ex->begun_us),
         .end = ex->end,
         .error = ex->error,
     };
@@ -508,7 +304,7 @@ static enum step step_log(struct exchange *ex)
     struct stream *stream = ex->stream;
     struct stream_count count = stream_count(stream);
 
-    leave_flight(ex);
+    exchange_leave_flight(ex);
     cached_finish(ex->worker->cache, &ex->cached);
     if (ex->tunnel != NULL) {
         tunnel_abort(ex->tunnel);
@@ -523,11 +319,11 @@ static enum step step_log(struct exchange *ex)
 /* ---- helpers of the steps ---- */
 
 /* An answer of our own for a failure. */
-static enum step fail(struct exchange *ex, enum err error, enum reason reason)
+enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
 {
     unsigned status = err_status(error);
 
-    leave_flight(ex);
+    exchange_leave_flight(ex);
     ex->error = error;
     ex->reason = reason;
     ex->status = status != 0 ? status : 502;
@@ -536,60 +332,6 @@ static enum step fail(struct exchange *ex, enum err error, enum reason reason)
         stream_close_after(ex->stream);
     }
     return STEP_REPLY;
-}
-
-static void leave_flight(struct exchange *ex)
-{
-    struct fetch *fetch = ex->fetch;
-
-    stream_set_deadline(ex->stream, 0);
-    if (ex->flight != NULL) {
-        if (ex->leads) {
-            ex->store_reason = flight_store_reason(ex->flight);
-        }
-        flight_unfollow(ex->flight, &ex->party);
-        mailbox_cancel(&ex->worker->mailbox, &ex->wake);
-    }
-    ex->fetch = NULL;
-    if (fetch != NULL) {
-        fetch_detach(fetch);
-    }
-    flight_unref(ex->flight);
-    ex->flight = NULL;
-    ex->leads = false;
-}
-
-/* Stale while revalidate: one fetch behind for the key, unless one is under way. */
-static void revalidate_behind(struct exchange *ex)
-{
-    struct join_request join = join_request_of(ex, JOIN_ONLY_LEAD);
-    struct flight *flight = NULL;
-    struct fill *fill = NULL;
-    struct fetch *fetch;
-
-    switch (cache_join(ex->worker->cache, &join, NULL, &flight, &fill)) {
-    case JOIN_LEAD:
-    case JOIN_ALONE: {
-        struct fetch_options options = {.worker = ex->worker,
-                                        .site = ex->site,
-                                        .request = &ex->request,
-                                        .key = &ex->key,
-                                        .validate = &ex->cached,
-                                        .client = ex->client,
-                                        .scheme = ex->scheme,
-                                        .host = ex->host};
-        if (!fetch_start(&options, fill, flight, &fetch)) {
-            log_warn("no memory to revalidate behind"); /* the next request tries again */
-        }
-        break;
-    }
-    case JOIN_FOLLOW:
-    case JOIN_LOOK_AGAIN:
-    case JOIN_NOBODY:
-    case JOIN_FAILED:
-        break;
-    }
-    flight_unref(flight);
 }
 
 /* ---- what the stream tells ---- */
@@ -632,7 +374,7 @@ void exchange_on_body(struct exchange *ex, struct span bytes, bool end, const st
 void exchange_on_body_error(struct exchange *ex, enum err error)
 {
     if (ex->step == STEP_AWAIT) {
-        resume(ex, fail(ex, error, REASON_BAD_REQUEST));
+        resume(ex, exchange_fail(ex, error, REASON_BAD_REQUEST));
     } else {
         ex->error = error; /* the answer has begun: it goes on, the connection ends with it */
     }
@@ -701,10 +443,10 @@ void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const s
 
     REQUIRE(ex->step == STEP_AWAIT);
     ex->fetch = NULL; /* it is ending */
-    leave_flight(ex);
+    exchange_leave_flight(ex);
     ex->origin_status = 101;
     ex->status = 101;
-    ex->answered_us = now_us();
+    ex->answered_us = exchange_now_us();
     ex->first_byte_us = ex->answered_us;
     if (stream_start(ex->stream, &head) && stream_end(ex->stream, NULL) == STREAM_READY) {
         ex->tunnel = tunnel_start(stream_connection(ex->stream), conn, stream_take_early_bytes(ex->stream), early,

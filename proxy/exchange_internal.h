@@ -112,6 +112,17 @@ struct exchange {
     enum end_reason end;
 };
 
+/* exchange.c: an answer of our own for a failure. The next step. */
+enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
+uint64_t exchange_now_us(void);
+
+/* exchange_fetch.c: steps, and what they and others need. */
+enum step exchange_join(struct exchange *ex);
+enum step exchange_pass(struct exchange *ex);
+enum step exchange_await(struct exchange *ex);
+void exchange_leave_flight(struct exchange *ex);      /* follows nothing, asks for nothing any more */
+void exchange_revalidate_behind(struct exchange *ex); /* one fetch behind for the key, unless one is under way */
+
 /* respond.c: fill in status, headers, source and length, and start the response. The next step. */
 enum step respond_from_stored(struct exchange *ex);
 enum step respond_from_flight(struct exchange *ex);

@@ -1,10 +1,14 @@
 /* fetch.c: one request to an origin: its connection, the request on its way out, retries, life and end. See fetch.h.
  *
  * Happy path: a connection (idle or new), the head in one write, the request's body as the client sends it, then
- * fetch_response.c. A reused connection turns out dead before a byte of response: once more on a new one, if the
- * request may be repeated (idempotent, no body). No address answers: the site's next origin. None left, a timeout, a
- * broken response: the fill is failed, with the error the clients get. Nobody wants it any more: it ends, and so does
- * its connection. */
+ * fetch_response.c.
+ *
+ * Failures:
+ * - A reused connection turns out dead before a byte of response: once more on a new one, if the request may be
+ * repeated (idempotent, no body).
+ * - No address answers: the site's next origin.
+ * - None left, a timeout, a broken response: the fill is failed, with the error the clients get.
+ * - Nobody wants it any more: it ends, and so does its connection. */
 #include "proxy/fetch_internal.h"
 
 #include "cache/head.h"

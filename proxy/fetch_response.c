@@ -2,9 +2,11 @@
  * into the fill.
  *
  * Happy path: the final head gives a verdict (stored or not, and why), opens the fill, and the body follows to its
- * verified end. 304:        to our own validators: the stored head is freshened, and everybody looks again. Failures:
- * a head or a chunk that is not strictly HTTP: 502, and the connection is closed. The end before the end: the fill is
- * failed, so that nothing of it is ever served as whole. */
+ * verified end. A 304 to our own validators freshens the stored head, and everybody looks again.
+ *
+ * Failures:
+ * - A head or a chunk that is not strictly HTTP: 502, and the connection is closed.
+ * - The end before the end: the fill is failed, so that nothing of it is ever served as whole. */
 #include "cache/head.h"
 #include "cache/vary.h"
 #include "http/date.h"

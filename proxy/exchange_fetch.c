@@ -1,0 +1,271 @@
+/* exchange_fetch.c: the steps of an exchange that needs the origin: who asks it, waiting for its head, and what its
+ * answer or silence means.
+ *
+ * - JOIN: one fetch a key. Follow the one that runs, lead a new one, or (when its answers cannot be shared) fetch
+ * alone.
+ * - PASS: a fetch of its own, past the cache.
+ * - AWAIT: the head. A response, a confirmation (304), a refusal to lead, or a failure, which a stale response may
+ *   cover. */
+#include "cache/head.h"
+#include "proxy/exchange_internal.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+enum {
+    MAX_LOOK_UPS = 3,            /* then the request goes on alone */
+    HELD_BACK_BYTES = 64 * 1024, /* the largest body whose end is awaited for its digest */
+};
+
+static enum step begin_fetch(struct exchange *ex, struct fill *fill);
+static enum step origin_failed(struct exchange *ex);
+
+static struct join_request join_request_of(struct exchange *ex, enum join_wish wish)
+{
+    return (struct join_request){.key = &ex->key,
+                                 .request = &ex->request,
+                                 .wish = wish,
+                                 .generation = ex->generation,
+                                 .now_ms = worker_now_ms(),
+                                 .monotonic_ms = uv_now(&ex->worker->loop),
+                                 .arena = ex->arena};
+}
+
+enum step exchange_join(struct exchange *ex)
+{
+    struct fill *fill = NULL;
+
+    exchange_leave_flight(ex);
+    if (ex->look_ups >= MAX_LOOK_UPS) {
+        ex->alone = true;
+    }
+    enum join_wish wish = ex->alone ? JOIN_WITHOUT_OTHERS : JOIN_WITH_OTHERS;
+    if (headers_has(&ex->request.headers, SPAN("Range"))) {
+        ex->reason = REASON_RANGE;
+        if (ex->alone) {
+            return STEP_PASS;
+        }
+        wish = JOIN_IF_RUNNING; /* not fetched as if it were the whole, but taken from a fetch of the whole */
+    }
+    struct join_request join = join_request_of(ex, wish);
+    switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
+    case JOIN_LOOK_AGAIN:
+        return STEP_LOOKUP;
+    case JOIN_FOLLOW:
+        ex->collapsed = true;
+        ex->asked_us = exchange_now_us();
+        stream_set_deadline(ex->stream, ex->worker->config->cache.collapse_wait_ms);
+        return STEP_AWAIT;
+    case JOIN_LEAD:
+        break;
+    case JOIN_ALONE:
+        /* Its answers are not shared, so the client's own conditions are the best chance for a 304. */
+        ex->passes = !ex->has_cached;
+        break;
+    case JOIN_NOBODY:
+        return STEP_PASS;
+    case JOIN_FAILED:
+        return exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    }
+    ex->collapsed = false;
+    return begin_fetch(ex, fill);
+}
+
+/* Some answers that pass concern what is stored: to a HEAD, which may freshen it (RFC 9111 §4.3.5), and to a POST,
+ * which may be stored for later GETs (RFC 9110 §9.3.3). Their fetch is known to the key, so that an invalidation
+ * meanwhile counts. */
+static bool touches_stored(struct exchange *ex)
+{
+    if (ex->worker->cache_reader == NULL || ex->reason == REASON_BYPASS_RULE || ex->reason == REASON_UPGRADE) {
+        return false;
+    }
+    if (ex->request.method == METHOD_HEAD) {
+        return ex->has_cached;
+    }
+    return ex->request.method == METHOD_POST &&
+           key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key);
+}
+
+enum step exchange_pass(struct exchange *ex)
+{
+    struct fill *fill = NULL;
+
+    bool begun = false;
+
+    ex->passes = true;
+    if (touches_stored(ex)) {
+        struct join_request join = join_request_of(ex, JOIN_WITHOUT_OTHERS);
+        begun = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill) == JOIN_ALONE;
+    } else {
+        cached_finish(ex->worker->cache, &ex->cached);
+        ex->has_cached = false;
+        ex->key = (struct key){0};
+        begun = cache_pass(ex->worker->cache, &ex->flight, &fill);
+    }
+    return begun ? begin_fetch(ex, fill) : exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+}
+
+static enum step begin_fetch(struct exchange *ex, struct fill *fill)
+{
+    struct fetch_options options = {.worker = ex->worker,
+                                    .site = ex->site,
+                                    .request = &ex->request,
+                                    .key = ex->key.text.len > 0 ? &ex->key : NULL,
+                                    .validate = ex->has_cached ? &ex->cached : NULL,
+                                    .compare = ex->request.method == METHOD_HEAD,
+                                    .client = ex->client,
+                                    .scheme = ex->scheme,
+                                    .host = ex->host,
+                                    .exchange = ex,
+                                    .keep_conditions = ex->passes,
+                                    .upgrade = ex->reason == REASON_UPGRADE};
+
+    flight_follow(ex->flight, &ex->party);
+    ex->leads = true;
+    ex->asked_us = exchange_now_us();
+    if (!fetch_start(&options, fill, ex->flight, &ex->fetch)) {
+        return exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    }
+    ex->origin = fetch_origin_text(ex->fetch);
+    return STEP_AWAIT;
+}
+
+/* A response that another's fetch brought: may we have it? */
+static enum step follow(struct exchange *ex)
+{
+    if (cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
+        ex->reason = REASON_FOLLOWED;
+        return STEP_RESPOND;
+    }
+    ex->look_ups++; /* it was not for us; a second disappointment is enough */
+    return STEP_JOIN;
+}
+
+static bool is_server_failure(unsigned status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+/* The origin's own answer to us. */
+static enum step answered(struct exchange *ex)
+{
+    unsigned status = flight_head(ex->flight)->status;
+
+    ex->origin_status = status;
+    ex->answered_us = exchange_now_us();
+    if (ex->has_cached && is_server_failure(status) &&
+        policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_STATUS, worker_now_ms(),
+                               &ex->reason, &ex->rule)) {
+        exchange_leave_flight(ex);
+        return STEP_SERVE;
+    }
+    return STEP_RESPOND;
+}
+
+/* A client that asks with an entity tag, about a small response that will get one of ours from its body: the end of the
+ * body decides between 304 and 200. */
+static bool waits_for_digest(const struct exchange *ex)
+{
+    const struct flight_head *head = flight_head(ex->flight);
+
+    return !ex->passes && head->policy.own_etag && head->record.body_id != 0 && head->status == 200 &&
+           head->length_known && head->body_len <= HELD_BACK_BYTES && !head->record.inputs.has_etag &&
+           !head->record.inputs.has_last_modified && headers_has(&ex->request.headers, SPAN("If-None-Match"));
+}
+
+enum step exchange_await(struct exchange *ex)
+{
+    switch (flight_phase(ex->flight)) {
+    case FLIGHT_PENDING:
+        return STEP_WAIT;
+    case FLIGHT_STREAMING:
+        if (waits_for_digest(ex)) {
+            return STEP_WAIT;
+        }
+        stream_set_deadline(ex->stream, 0);
+        return ex->leads ? answered(ex) : follow(ex);
+    case FLIGHT_COMPLETE:
+        stream_set_deadline(ex->stream, 0);
+        return ex->leads ? answered(ex) : follow(ex);
+    case FLIGHT_VALIDATED:
+        if (ex->leads && ex->validated) {
+            ex->answered_us = exchange_now_us();
+            exchange_leave_flight(ex);
+            return STEP_SERVE;
+        }
+        exchange_leave_flight(ex);
+        return STEP_LOOKUP;
+    case FLIGHT_REFUSED:
+        return STEP_JOIN;
+    case FLIGHT_FAILED:
+        return origin_failed(ex);
+    }
+    UNREACHABLE();
+}
+
+static enum step origin_failed(struct exchange *ex)
+{
+    enum err error = flight_error(ex->flight);
+    enum origin_failure failure = error == ERR_TIMEOUT ? FAILURE_TIMEOUT : FAILURE_DISCONNECTED;
+
+    exchange_leave_flight(ex);
+    if (ex->has_cached && policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, failure,
+                                                 worker_now_ms(), &ex->reason, &ex->rule)) {
+        ex->error = error;
+        return STEP_SERVE;
+    }
+    return exchange_fail(ex, error, error == ERR_TIMEOUT ? REASON_ORIGIN_TIMEOUT : REASON_ORIGIN_FAILED);
+}
+
+void exchange_leave_flight(struct exchange *ex)
+{
+    struct fetch *fetch = ex->fetch;
+
+    stream_set_deadline(ex->stream, 0);
+    if (ex->flight != NULL) {
+        if (ex->leads) {
+            ex->store_reason = flight_store_reason(ex->flight);
+        }
+        flight_unfollow(ex->flight, &ex->party);
+        mailbox_cancel(&ex->worker->mailbox, &ex->wake);
+    }
+    ex->fetch = NULL;
+    if (fetch != NULL) {
+        fetch_detach(fetch);
+    }
+    flight_unref(ex->flight);
+    ex->flight = NULL;
+    ex->leads = false;
+}
+
+/* Stale while revalidate: one fetch behind for the key, unless one is under way. */
+void exchange_revalidate_behind(struct exchange *ex)
+{
+    struct join_request join = join_request_of(ex, JOIN_ONLY_LEAD);
+    struct flight *flight = NULL;
+    struct fill *fill = NULL;
+    struct fetch *fetch;
+
+    switch (cache_join(ex->worker->cache, &join, NULL, &flight, &fill)) {
+    case JOIN_LEAD:
+    case JOIN_ALONE: {
+        struct fetch_options options = {.worker = ex->worker,
+                                        .site = ex->site,
+                                        .request = &ex->request,
+                                        .key = &ex->key,
+                                        .validate = &ex->cached,
+                                        .client = ex->client,
+                                        .scheme = ex->scheme,
+                                        .host = ex->host};
+        if (!fetch_start(&options, fill, flight, &fetch)) {
+            log_warn("no memory to revalidate behind"); /* the next request tries again */
+        }
+        break;
+    }
+    case JOIN_FOLLOW:
+    case JOIN_LOOK_AGAIN:
+    case JOIN_NOBODY:
+    case JOIN_FAILED:
+        break;
+    }
+    flight_unref(flight);
+}
