@@ -1,30 +1,9 @@
-/* flight.c: see flight.h.
- *
- * The stream is cut into slots of SEGMENT_BYTES at fixed offsets, so that a slot is a whole number of the store's
- * pieces. A slot's memory is a refcounted segment: bytes once appended never change or move. A short slot that grows
- * gets a larger segment and a copy; who still reads the old one holds a reference to it. */
+/* flight.c: see flight.h. The bytes are segments.c's; here is who may read them, who waits, and when they may go. */
 #include "cache/flight.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-
-enum {
-    SEGMENT_PIECES = 16,
-    SEGMENT_BYTES = SEGMENT_PIECES * STORE_PIECE_BYTES,
-    FIRST_SEGMENT_BYTES = 4096, /* where the length is not known */
-};
-
-struct segment {
-    atomic_uint references;
-    size_t capacity;
-    char data[];
-};
-
-struct slot {
-    struct segment *segment;
-    size_t len;
-};
 
 struct flight {
     atomic_uint references;
@@ -45,10 +24,7 @@ struct flight {
     size_t window_bytes;
     struct party *producer;
     struct party *followers;
-    struct slot *slots; /* a run of slots: slots[first_slot] starts at stream offset `base` */
-    size_t first_slot, slot_count, slot_capacity;
-    uint64_t base;
-    uint64_t length;
+    struct segments bytes;
     uint64_t written;
     uint64_t committed;
     uint8_t digest[DIGEST_BYTES];
@@ -57,8 +33,7 @@ struct flight {
     size_t trailers_len;
 };
 
-static struct segment *segment_create(size_t capacity);
-static void release_slots(struct flight *flight);
+static void release_bytes(struct flight *flight);
 static void link_follower(struct flight *flight, struct party *party);
 static void wake(struct party *party);
 static void wake_all(struct flight *flight);
@@ -95,14 +70,11 @@ void flight_unref(struct flight *flight)
         return;
     }
     REQUIRE(flight->followers == NULL);
-    for (size_t i = 0; i < flight->slot_count; i++) {
-        segment_unref(flight->slots[flight->first_slot + i].segment);
-    }
+    segments_finish(&flight->bytes);
     if (flight->store != NULL) {
         store_unpin(flight->store, flight->head.record.body_id);
     }
     REQUIRE(pthread_mutex_destroy(&flight->mutex) == 0);
-    free(flight->slots);
     free(flight->trailers);
     free(flight->head_memory);
     free((char *)(uintptr_t)flight->key.data);
@@ -183,7 +155,7 @@ size_t flight_room(struct flight *flight)
     size_t room = 0;
 
     pthread_mutex_lock(&flight->mutex);
-    uint64_t held = flight->length - flight->base;
+    uint64_t held = flight->bytes.length - flight->bytes.base;
     if (held < flight->window_bytes) {
         room = flight->window_bytes - (size_t)held;
     } else {
@@ -315,7 +287,7 @@ void flight_unfollow(struct flight *flight, struct party *party)
         party->linked = false;
         party->next = NULL;
         party->previous = NULL;
-        release_slots(flight);
+        release_bytes(flight);
         wake(flight->producer); /* it may not be wanted any more */
     }
     pthread_mutex_unlock(&flight->mutex);
@@ -363,7 +335,7 @@ uint64_t flight_body_offset(const struct flight *flight)
 uint64_t flight_length(struct flight *flight)
 {
     pthread_mutex_lock(&flight->mutex);
-    uint64_t length = flight->length;
+    uint64_t length = flight->bytes.length;
     pthread_mutex_unlock(&flight->mutex);
     return length;
 }
@@ -373,15 +345,10 @@ enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segm
     enum flight_read result = FLIGHT_READ_WAIT;
 
     pthread_mutex_lock(&flight->mutex);
-    if (offset < flight->base) {
+    if (offset < flight->bytes.base) {
         result = FLIGHT_READ_IN_STORE;
-    } else if (offset < flight->length) {
-        size_t index = flight->first_slot + (size_t)(offset / SEGMENT_BYTES - flight->base / SEGMENT_BYTES);
-        struct slot *slot = &flight->slots[index];
-        size_t skip = (size_t)(offset % SEGMENT_BYTES);
-        atomic_fetch_add_explicit(&slot->segment->references, 1, memory_order_relaxed);
-        *out_segment = slot->segment;
-        *out_run = (struct span){slot->segment->data + skip, slot->len - skip};
+    } else if (offset < flight->bytes.length) {
+        *out_run = segments_read(&flight->bytes, offset, out_segment);
         result = FLIGHT_READ_DATA;
     } else if (flight->phase == FLIGHT_COMPLETE) {
         result = FLIGHT_READ_END;
@@ -392,19 +359,12 @@ enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segm
     return result;
 }
 
-void segment_unref(struct segment *segment)
-{
-    if (segment != NULL && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1) {
-        free(segment);
-    }
-}
-
 void flight_consumed(struct flight *flight, struct party *party, uint64_t offset)
 {
     pthread_mutex_lock(&flight->mutex);
     party->consumed = offset;
     if (!flight->storing) {
-        release_slots(flight);
+        release_bytes(flight);
     }
     pthread_mutex_unlock(&flight->mutex);
 }
@@ -418,16 +378,13 @@ bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segme
 
     pthread_mutex_lock(&flight->mutex);
     uint64_t end = flight->written + SEGMENT_BYTES;
-    if (end > flight->length && flight->phase == FLIGHT_COMPLETE) {
-        end = flight->length;
+    if (end > flight->bytes.length && flight->phase == FLIGHT_COMPLETE) {
+        end = flight->bytes.length;
     }
-    if (flight->storing && flight->written < end && end <= flight->length) {
-        size_t index = flight->first_slot + (size_t)(flight->written / SEGMENT_BYTES - flight->base / SEGMENT_BYTES);
-        struct segment *segment = flight->slots[index].segment;
-        atomic_fetch_add_explicit(&segment->references, 1, memory_order_relaxed);
-        *out_segment = segment;
+    if (flight->storing && flight->written < end && end <= flight->bytes.length) {
+        struct span run = segments_read(&flight->bytes, flight->written, out_segment);
         *out_offset = flight->written;
-        *out_bytes = (struct span){segment->data, (size_t)(end - flight->written)};
+        *out_bytes = span_take(run, (size_t)(end - flight->written));
         flight->written = end;
         found = true;
     }
@@ -450,7 +407,7 @@ void flight_committed(struct flight *flight, uint64_t offset)
     pthread_mutex_lock(&flight->mutex);
     if (offset > flight->committed) {
         flight->committed = offset;
-        release_slots(flight);
+        release_bytes(flight);
     }
     pthread_mutex_unlock(&flight->mutex);
 }
@@ -477,7 +434,7 @@ void flight_stop_storing(struct flight *flight)
     pthread_mutex_lock(&flight->mutex);
     if (flight->storing) {
         flight->storing = false;
-        release_slots(flight);
+        release_bytes(flight);
         wake_all(flight);
         wake(flight->producer);
     }
@@ -501,17 +458,6 @@ void flight_wake_all(struct flight *flight)
 }
 
 /* ---- helpers; the mutex is held ---- */
-
-static struct segment *segment_create(size_t capacity)
-{
-    struct segment *segment = malloc(sizeof(*segment) + capacity);
-
-    if (segment != NULL) {
-        atomic_init(&segment->references, 1);
-        segment->capacity = capacity;
-    }
-    return segment;
-}
 
 static void wake(struct party *party)
 {
@@ -551,7 +497,7 @@ static void link_follower(struct flight *flight, struct party *party)
  * (and what was committed before). */
 static uint64_t releasable_offset(const struct flight *flight)
 {
-    uint64_t consumed = flight->length;
+    uint64_t consumed = flight->bytes.length;
 
     if (flight->storing || flight->kept || flight->followers == NULL) {
         return flight->committed;
@@ -562,110 +508,19 @@ static uint64_t releasable_offset(const struct flight *flight)
     return consumed > flight->committed ? consumed : flight->committed;
 }
 
-static void release_slots(struct flight *flight)
+static void release_bytes(struct flight *flight)
 {
-    uint64_t until = releasable_offset(flight);
-
-    while (flight->slot_count > 0) {
-        struct slot *slot = &flight->slots[flight->first_slot];
-        bool growing = slot->len < SEGMENT_BYTES && flight->phase == FLIGHT_STREAMING;
-        if (growing || flight->base + slot->len > until) {
-            break;
-        }
-        segment_unref(slot->segment);
-        flight->base += slot->len;
-        flight->first_slot++;
-        flight->slot_count--;
-    }
-    if (flight->starved && flight->length - flight->base < flight->window_bytes) {
+    segments_release(&flight->bytes, releasable_offset(flight), flight->phase == FLIGHT_STREAMING);
+    if (flight->starved && flight->bytes.length - flight->bytes.base < flight->window_bytes) {
         flight->starved = false;
         wake(flight->producer);
     }
 }
 
-/* Room for one more slot at the end of the run. */
-static bool slots_reserve(struct flight *flight)
-{
-    if (flight->first_slot + flight->slot_count < flight->slot_capacity) {
-        return true;
-    }
-    if (flight->first_slot > 0) {
-        REQUIRE(flight->slots != NULL);
-        memmove(flight->slots, flight->slots + flight->first_slot, flight->slot_count * sizeof(*flight->slots));
-        flight->first_slot = 0;
-        return true;
-    }
-    size_t capacity = flight->slot_capacity == 0 ? 4 : flight->slot_capacity * 2;
-    struct slot *slots = realloc(flight->slots, capacity * sizeof(*slots));
-    if (slots == NULL) {
-        return false;
-    }
-    flight->slots = slots;
-    flight->slot_capacity = capacity;
-    return true;
-}
-
-/* How large the segment of a slot that holds `len` bytes and gets `more` should be. */
-static size_t segment_size(const struct flight *flight, size_t len, size_t more)
-{
-    size_t wanted = FIRST_SEGMENT_BYTES;
-
-    if (flight->head.length_known) {
-        uint64_t slot_start = flight->length - len;
-        uint64_t left = flight->body_offset + flight->head.body_len - slot_start;
-        wanted = left < SEGMENT_BYTES ? (size_t)left : SEGMENT_BYTES;
-    }
-    while (wanted < len + more && wanted < SEGMENT_BYTES) {
-        wanted = wanted == 0 ? FIRST_SEGMENT_BYTES : wanted * 4;
-    }
-    return wanted < SEGMENT_BYTES ? wanted : SEGMENT_BYTES;
-}
-
-/* The last slot with room for at least one byte; NULL without memory. */
-static struct slot *slot_to_fill(struct flight *flight, size_t more)
-{
-    struct slot *last = flight->slot_count == 0 ? NULL : &flight->slots[flight->first_slot + flight->slot_count - 1];
-
-    if (last != NULL && last->len < last->segment->capacity) {
-        return last;
-    }
-    if (last != NULL && last->len < SEGMENT_BYTES) {
-        struct segment *larger = segment_create(segment_size(flight, last->len, more));
-        if (larger == NULL) {
-            return NULL;
-        }
-        memcpy(larger->data, last->segment->data, last->len);
-        segment_unref(last->segment);
-        last->segment = larger;
-        return last;
-    }
-    if (!slots_reserve(flight)) {
-        return NULL;
-    }
-    struct segment *segment = segment_create(segment_size(flight, 0, more));
-    if (segment == NULL) {
-        return NULL;
-    }
-    REQUIRE(flight->slots != NULL);
-    last = &flight->slots[flight->first_slot + flight->slot_count];
-    *last = (struct slot){.segment = segment, .len = 0};
-    flight->slot_count++;
-    return last;
-}
-
 static enum err append_locked(struct flight *flight, struct span bytes)
 {
-    while (bytes.len > 0) {
-        struct slot *slot = slot_to_fill(flight, bytes.len);
-        if (slot == NULL) {
-            return ERR_NO_MEMORY;
-        }
-        size_t room = slot->segment->capacity - slot->len;
-        size_t count = bytes.len < room ? bytes.len : room;
-        memcpy(slot->segment->data + slot->len, bytes.data, count);
-        slot->len += count;
-        flight->length += count;
-        bytes = span_skip(bytes, count);
-    }
-    return ERR_OK;
+    const struct flight_head *head = &flight->head;
+    uint64_t total = head->length_known ? flight->body_offset + head->body_len : UINT64_MAX;
+
+    return segments_append(&flight->bytes, bytes, total);
 }

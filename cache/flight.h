@@ -17,11 +17,10 @@
 #include "cache/policy.h"
 #include "cache/reason.h"
 #include "cache/record.h"
-#include "cache/store.h"
+#include "cache/segments.h"
 #include "http/error.h"
 
 struct flight;
-struct segment;
 
 /* Someone who waits for a flight: a follower or the producer. Embed it; zero it first. */
 struct party {
@@ -130,7 +129,6 @@ enum flight_read {
 /* Bytes from `offset` on. */
 enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segment **out_segment,
                              struct span *out_run);
-void segment_unref(struct segment *segment);
 
 /* The follower needs nothing before `offset` any more. */
 void flight_consumed(struct flight *flight, struct party *party, uint64_t offset);

@@ -56,6 +56,13 @@ struct store_options {
  * process), ERR_IO (directory not writable, …), ERR_NO_SPACE; `out_note` says more. */
 MUST_CHECK enum err store_open(const struct store_options *options, struct store **out_store, struct buf *out_note);
 
+/* A look at the store in `dir`, which another process may be using at the same time: takes no lock of ours, makes and
+ * changes nothing in the data file, sets nothing aside. For readers, store_find and store_each_variant only, never
+ * store_apply; what is found is what was committed. ERR_NOT_FOUND: there is none; ERR_FOREIGN: of another program or
+ * format; ERR_DAMAGED, ERR_LIMIT (too many look at it), ERR_IO; `out_note` says more. LMDB keeps note of readers in
+ * `lock.mdb`, which must be writable. Not for a process that has the same store open already. */
+MUST_CHECK enum err store_open_readonly(const char *dir, struct store **out_store, struct buf *out_note);
+
 /* All readers must have been destroyed, no pin matters any more. Accepts NULL. */
 void store_close(struct store *store);
 

@@ -7,6 +7,7 @@
  * store_guard.c  a fault in LMDB costs the store, not the process
  * store_shrink.c a file larger than its limit
  * store.c        open, close
+ * store_readonly.c  a look at a store that another process may be using
  * store_meta.c   tables, and what `meta` says
  * store_rows.c   the bytes of a row: encoding, checks
  * store_read.c   readers, the pieces of a body, damage that was met
@@ -282,6 +283,9 @@ int store_open_env(struct store *store, const struct store_options *options);
 
 /* Opens or makes the tables, reads what `meta` and `pending` say (store_meta.c). */
 int store_open_tables(struct store *store);
+
+/* Opens the tables there are and reads what identifies the store; writes nothing. */
+int store_open_tables_readonly(struct store *store);
 
 /* Makes the file obey the limit, with the store closed afterwards, or removes it: see store_shrink.c. Says what it did
  * where something was lost. Inside no guarded call. */

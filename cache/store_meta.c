@@ -22,6 +22,27 @@ static int read_ids(struct store *store, MDB_txn *txn);
 static int read_pending(struct store *store, MDB_txn *txn, uint64_t *out_last_body);
 static int find_map(struct store *store);
 
+/* The handles of our tables; they are kept when `txn` is committed. With `create` they are made. */
+static int open_handles(struct store *store, MDB_txn *txn, unsigned create)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < TABLE_COUNT && code == 0; i++) {
+        unsigned flags;
+        code = mdb_dbi_open(txn, store_tables[i].name, store_tables[i].flags | create, &store->tables[i]);
+        if (code == MDB_NOTFOUND) {
+            code = MDB_INCOMPATIBLE; /* something else's tables */
+        }
+        if (code == 0) {
+            code = mdb_dbi_flags(txn, store->tables[i], &flags);
+        }
+        if (code == 0 && flags != store_tables[i].flags) {
+            code = MDB_INCOMPATIBLE;
+        }
+    }
+    return code;
+}
+
 int store_open_tables(struct store *store)
 {
     MDB_stat main_stat;
@@ -33,19 +54,8 @@ int store_open_tables(struct store *store)
     }
     code = mdb_stat(txn, 1, &main_stat); /* 1: the main table, which holds the names of ours */
     bool fresh = code == 0 && main_stat.ms_entries == 0;
-    for (size_t i = 0; i < TABLE_COUNT && code == 0; i++) {
-        unsigned flags;
-        code = mdb_dbi_open(txn, store_tables[i].name, store_tables[i].flags | (fresh ? MDB_CREATE : 0),
-                            &store->tables[i]);
-        if (code == MDB_NOTFOUND) {
-            code = MDB_INCOMPATIBLE; /* something else's tables */
-        }
-        if (code == 0) {
-            code = mdb_dbi_flags(txn, store->tables[i], &flags);
-        }
-        if (code == 0 && flags != store_tables[i].flags) {
-            code = MDB_INCOMPATIBLE;
-        }
+    if (code == 0) {
+        code = open_handles(store, txn, fresh ? MDB_CREATE : 0);
     }
     if (code == 0 && fresh) {
         code = create_tables(store, txn);
@@ -62,6 +72,25 @@ int store_open_tables(struct store *store)
     }
     code = mdb_txn_commit(txn); /* writes nothing unless the tables are new; keeps their handles */
     return code == 0 ? find_map(store) : code;
+}
+
+int store_open_tables_readonly(struct store *store)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+
+    if (code != 0) {
+        return code;
+    }
+    code = open_handles(store, txn, 0);
+    if (code == 0) {
+        code = read_meta(store, txn);
+    }
+    if (code != 0) {
+        mdb_txn_abort(txn);
+        return code;
+    }
+    return mdb_txn_commit(txn); /* keeps the handles */
 }
 
 static MDB_val meta_key(const char *name)

@@ -98,6 +98,8 @@ static void on_apply(void *arg) /* guarded_fn */
             code = apply_once(store, call->ops, call->count, call->pages);
         }
         if (code == MDB_MAP_FULL) {
+            int dead;
+            (void)mdb_reader_check(store->env, &dead); /* a `larder why` that was killed while it looked */
             wait_for_readers(i);
         }
     }
