@@ -27,6 +27,7 @@ struct flight {
     struct segments bytes;
     uint64_t written;
     uint64_t committed;
+    uint64_t shed; /* followers that need what is before it were too slow */
     uint8_t digest[DIGEST_BYTES];
     bool has_digest;
     char *trailers;
@@ -244,6 +245,22 @@ bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES])
     return has;
 }
 
+void flight_shed_slow(struct flight *flight)
+{
+    uint64_t fastest = 0;
+
+    pthread_mutex_lock(&flight->mutex);
+    for (const struct party *party = flight->followers; party != NULL; party = party->next) {
+        fastest = party->consumed > fastest ? party->consumed : fastest;
+    }
+    if (!flight->storing && fastest > flight->window_bytes / 2) {
+        flight->shed = fastest - flight->window_bytes / 2;
+        release_bytes(flight);
+        wake_all(flight);
+    }
+    pthread_mutex_unlock(&flight->mutex);
+}
+
 bool flight_wanted(struct flight *flight)
 {
     pthread_mutex_lock(&flight->mutex);
@@ -346,7 +363,7 @@ enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segm
 
     pthread_mutex_lock(&flight->mutex);
     if (offset < flight->bytes.base) {
-        result = FLIGHT_READ_IN_STORE;
+        result = offset < flight->committed || flight->kept ? FLIGHT_READ_IN_STORE : FLIGHT_READ_FAILED;
     } else if (offset < flight->bytes.length) {
         *out_run = segments_read(&flight->bytes, offset, out_segment);
         result = FLIGHT_READ_DATA;
@@ -505,6 +522,7 @@ static uint64_t releasable_offset(const struct flight *flight)
     for (const struct party *party = flight->followers; party != NULL; party = party->next) {
         consumed = party->consumed < consumed ? party->consumed : consumed;
     }
+    consumed = consumed > flight->shed ? consumed : flight->shed;
     return consumed > flight->committed ? consumed : flight->committed;
 }
 

@@ -96,6 +96,10 @@ enum reason flight_store_reason(const struct flight *flight);
 void flight_set_digest(struct flight *flight, const uint8_t digest[DIGEST_BYTES]);
 bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES]); /* false: not known */
 
+/* Not storing, and the window is full of what slow followers have not read: lets go of it up to half a window behind
+ * the fastest one. Who needed what is gone finds FLIGHT_READ_FAILED. */
+void flight_shed_slow(struct flight *flight);
+
 /* Does anyone still want it: a follower, or the store? */
 bool flight_wanted(struct flight *flight);
 

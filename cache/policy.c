@@ -60,10 +60,10 @@ bool policy_may_lookup(const struct http_request *request, const struct policy *
     /* RFC 9111 §4: only GET's responses are stored, and HEAD may use them (RFC 9110 §9.3.2). */
     if (request->method != METHOD_GET && request->method != METHOD_HEAD) {
         reason = REASON_METHOD;
+    } else if (is_upgrade(request)) { /* before the rules: a bypassed path may well be a WebSocket's */
+        reason = REASON_UPGRADE;
     } else if (policy->bypass) {
         reason = REASON_BYPASS_RULE;
-    } else if (is_upgrade(request)) {
-        reason = REASON_UPGRADE;
     } else if (has_content(&request->framing)) {
         /* RFC 9110 §9.3.1: content in a GET has no defined meaning; it is not part of the key. */
         reason = REASON_BODY_ON_GET;

@@ -56,6 +56,7 @@
     X(COOKIE_HEURISTIC, "cookie-not-explicit", "config", "an answer to a Cookie without explicit freshness")           \
     X(VARY_STAR, "vary-star", "RFC 9111 4.1", "Vary: * never matches again")                                           \
     X(VARY_TOO_MUCH, "vary-limit", "config", "Vary names more than the limits allow")                                  \
+    X(VARY_CLIENT, "vary-client", "RFC 9111 4.1", "Vary names a field in which larder tells the client's address")     \
     X(NO_FRESHNESS, "no-freshness", "RFC 9111 3", "no freshness, no validator: it could never be reused")              \
     X(MUST_UNDERSTAND, "must-understand", "RFC 9111 5.2.2.3", "the status is not one larder understands")              \
     X(UNKNOWN_CODING, "unknown-coding", "RFC 9112 6.1", "a transfer coding larder cannot take off")                    \
@@ -66,6 +67,8 @@
     X(RACED, "raced", "RFC 9111 4.4", "invalidated while it was being fetched")                                        \
     /* answered by larder itself */                                                                                    \
     X(BAD_REQUEST, "bad-request", "RFC 9112 2", "the request is malformed or beyond a limit")                          \
+    X(TOO_MANY_CONNECTIONS, "too-many-connections", "config", "more connections than allowed")                         \
+    X(MAX_FORWARDS, "max-forwards", "RFC 9110 7.6.2", "Max-Forwards says that the request ends here")                  \
     X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
     X(ORIGIN_FAILED, "origin-failed", "RFC 9110 15.6.3", "the origin did not answer, and nothing stored may be used")  \
     X(ORIGIN_TIMEOUT, "origin-timeout", "RFC 9110 15.6.5",                                                             \

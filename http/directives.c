@@ -38,14 +38,7 @@ struct response_directives directives_of_response(const struct headers *headers,
             read_response_member(&member, arena, &out);
         }
     }
-    /* An unqualified directive forbids more than any list does. */
-    if (out.no_cache) {
-        out.no_cache_fields = (struct span){NULL, 0};
-    }
-    if (out.is_private) {
-        out.private_fields = (struct span){NULL, 0};
-    }
-    return out;
+    return out; /* both forms together both count: a rule may lift the unqualified one, never the list */
 }
 
 struct request_directives directives_of_request(const struct headers *headers, struct arena *arena)

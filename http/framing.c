@@ -72,6 +72,8 @@ enum err framing_of_response(enum method method, const struct http_response *res
         }
         if (coding_is_chunked(headers)) {
             framing.kind = FRAMING_CHUNKED;
+        } else if (headers_list_has(headers, SPAN("Transfer-Encoding"), SPAN("chunked"))) {
+            return ERR_BAD_CODING; /* chunks around or inside what we cannot decode and never asked for */
         } else {
             framing.unknown_coding = true;
         }

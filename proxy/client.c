@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "http/date.h"
 #include "http/parser.h"
 #include "http/serialize.h"
 #include "proxy/exchange.h"
@@ -22,6 +23,8 @@ enum {
     DRAIN_MAX_BYTES = 256 * 1024, /* of a request body nobody wants */
     LINGER_MAX_BYTES = 1024 * 1024,
     LINGER_MS = 2000,
+    REFUSAL_MAX_BYTES = 1024,
+    REFUSALS_PER_LINE = 1000, /* in the log */
 };
 
 enum client_state {
@@ -44,6 +47,7 @@ struct client {
     struct buf in;      /* received and not consumed */
     struct head_scan scan;
     struct message kick; /* process again, from the loop */
+    bool admitted;       /* within max_connections, and counted */
     bool processing;     /* client_process is on the stack */
     bool input_ended;    /* the client closed its sending side */
     uint64_t drained_bytes;
@@ -57,6 +61,7 @@ static void on_written(struct conn *conn, enum err error);
 static void on_timer(struct conn *conn);
 static void on_kick(struct message *message);
 static void on_closed(struct conn *conn);
+static void exchange_gone(struct client *client, enum end_reason reason);
 static void client_process(struct client *client);
 static bool step_head(struct client *client);
 static void begin_exchange(struct client *client, struct http_request *request, enum err error);
@@ -67,19 +72,35 @@ static void client_close(struct client *client);
 static const struct conn_events client_events = {
     .on_read = on_read, .on_end = on_end, .on_written = on_written, .on_timer = on_timer};
 
-/* Over the limit of connections: a short answer, then the close. */
+/* Over the limit of connections: a short answer, then the close, at once: it must not take the place of another. */
 static void refuse(struct client *client)
 {
-    static const char text[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n";
-    struct span run = SPAN(text);
+    struct worker *worker = client->worker;
+    char date[DATE_TEXT_LEN];
+    struct buf text;
     size_t taken;
 
-    if (conn_try_write(&client->conn, &run, 1, &taken) != ERR_OK) { /* a fresh socket takes it, or the client is gone */
-        client_close(client);
-        return;
+    if (worker->refused_count++ % REFUSALS_PER_LINE == 0) {
+        log_warn("more connections than allowed limit=%llu refused=%llu",
+                 (unsigned long long)worker->config->server.max_connections, (unsigned long long)worker->refused_count);
     }
-    client_linger(client);
+    date_format(worker_now_ms() / 1000, date);
+    buf_init(&text, REFUSAL_MAX_BYTES);
+    write_status_line(&text, 503);
+    write_field(&text, SPAN("Date"), (struct span){date, DATE_TEXT_LEN});
+    write_field(&text, SPAN("Retry-After"), SPAN("1"));
+    buf_format(&text, "Cache-Status: %s; detail=%s\r\n", worker->config->server.via,
+               reason_token(REASON_TOO_MANY_CONNECTIONS));
+    write_field(&text, SPAN("Content-Length"), SPAN("0"));
+    write_field(&text, SPAN("Connection"), SPAN("close"));
+    write_end(&text);
+    struct span run = buf_span(&text);
+    enum err error = conn_try_write(&client->conn, &run, 1, &taken);
+    buf_finish(&text);
+    if (error == ERR_OK) { /* a fresh socket takes it, or the client is gone */
+        conn_shutdown_write(&client->conn);
+    }
+    client_close(client);
 }
 
 enum err client_accept(struct worker *worker, uv_stream_t *listener)
@@ -106,7 +127,9 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
         client->next->previous = client;
     }
     worker->clients = client;
-    if (atomic_fetch_add(worker->connection_count, 1) >= config->server.max_connections) {
+    client->admitted = atomic_fetch_add(worker->connection_count, 1) < config->server.max_connections;
+    if (!client->admitted) {
+        atomic_fetch_sub(worker->connection_count, 1);
         refuse(client);
         return ERR_OK;
     }
@@ -124,6 +147,8 @@ void clients_stop(struct worker *worker)
         client->stream.wants_keep_alive = false;
         if (client->state == CLIENT_IDLE) {
             client_close(client);
+        } else if (client->state == CLIENT_EXCHANGE && exchange_is_tunnel(client->stream.exchange)) {
+            exchange_gone(client, END_SHUTDOWN); /* it has no end of its own to wait for */
         }
     }
 }
@@ -181,7 +206,9 @@ static void on_end(struct conn *conn, enum err error)
 
     client->input_ended = true;
     if (client->state == CLIENT_EXCHANGE) {
-        client->stream.wants_keep_alive = false;
+        if (client->in.len == 0) { /* else requests it sent before are still to be answered */
+            client->stream.wants_keep_alive = false;
+        }
         if (error != ERR_OK || !client->stream.body_done) {
             exchange_gone(client, END_CLIENT_GONE);
         }
@@ -312,6 +339,10 @@ static bool step_head(struct client *client)
     struct http_request request = {0};
     size_t head_len = 0;
 
+    if (client->in.len == 0 && client->input_ended) {
+        client_close(client);
+        return true;
+    }
     if (client->in.len == 0) {
         return false;
     }
@@ -320,6 +351,10 @@ static bool step_head(struct client *client)
         conn_set_timer(&client->conn, config->server.client_head_timeout_ms);
     }
     enum err error = head_find(&client->scan, buf_span(&client->in), &limits, &head_len);
+    if (error == ERR_AGAIN && client->input_ended) {
+        client_close(client);
+        return true;
+    }
     if (error == ERR_AGAIN) {
         return false;
     }
@@ -357,7 +392,7 @@ static void begin_exchange(struct client *client, struct http_request *request, 
     conn_set_timer(&client->conn, 0);
     client->state = CLIENT_EXCHANGE;
     http1_stream_begin(&client->stream, &start.request);
-    if (error != ERR_OK || client->worker->stopping || client->input_ended) {
+    if (error != ERR_OK || client->worker->stopping || (client->input_ended && client->in.len == 0)) {
         client->stream.wants_keep_alive = false;
     }
     client->stream.exchange = exchange_create(&start);
@@ -470,7 +505,9 @@ static void on_closed(struct conn *conn)
     if (client->next != NULL) {
         client->next->previous = client->previous;
     }
-    atomic_fetch_sub(worker->connection_count, 1);
+    if (client->admitted) {
+        atomic_fetch_sub(worker->connection_count, 1);
+    }
     http1_stream_finish(&client->stream);
     buf_finish(&client->in);
     arena_finish(&client->arena);

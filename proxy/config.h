@@ -85,8 +85,10 @@ struct config {
         enum log_level log_level;
         enum forwarded_style forwarded;
         bool trust_forwarded;
-        const char *via;      /* pseudonym in Via and Cache-Status */
-        uint64_t instance_id; /* random at each start: tells this larder from others of the same name (CDN-Loop) */
+        const char *via;       /* pseudonym in Via and Cache-Status */
+        uint64_t instance_id;  /* random at each start: tells this larder from others of the same name (CDN-Loop) */
+        struct span *upgrades; /* protocols that clients may switch to (Upgrade); others are not passed on */
+        size_t upgrade_count;
         uint64_t shutdown_timeout_ms;
         uint64_t client_head_timeout_ms;
         uint64_t client_body_timeout_ms;

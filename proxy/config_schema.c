@@ -42,6 +42,8 @@ static const struct config_key server_keys[] = {
      .choices = forwarded_styles},
     {"trust_forwarded", config_set_bool, CONFIG_FIELD(server.trust_forwarded), .standard = "false"},
     {"name", config_set_pseudonym, CONFIG_FIELD(server.via), .standard = "larder"},
+    {"upgrades", config_set_list, LIST(struct config, server.upgrades, server.upgrade_count), .standard = "websocket",
+     .member = config_member_field_name, .expected = "names of protocols, such as \"websocket\""},
     {"shutdown_timeout", config_set_duration_ms, CONFIG_FIELD(server.shutdown_timeout_ms), .standard = "30s",
      .max = DAY_MS},
 };

@@ -6,6 +6,7 @@
 
 #include <time.h>
 
+#include "proxy/log.h"
 #include "proxy/thread.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
 };
 
 static void *run(void *arg);
+static void write_batch(struct disk *disk);
 static struct timespec time_in(long delay_ms);
 
 enum err disk_start(struct disk *disk, struct cache *cache)
@@ -33,6 +35,24 @@ void disk_stop(struct disk *disk)
     }
 }
 
+/* Says once that the disk refuses, and once that it does not any more; in between responses pass unstored. */
+static void write_batch(struct disk *disk)
+{
+    bool written = cache_write(disk->cache);
+
+    if (written && disk->refused) {
+        log_info("the disk takes writes again");
+    }
+    if (!written && !disk->refused) {
+        log_warn("the disk refuses writes: responses are passed on without being stored");
+    }
+    disk->refused = !written;
+    if (!written) {
+        struct timespec pause = {.tv_nsec = REFUSED_MS * 1000000};
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void *run(void *arg) /* start routine of pthread_create */
 {
     struct disk *disk = arg;
@@ -41,10 +61,7 @@ static void *run(void *arg) /* start routine of pthread_create */
     while (cache_wait(disk->cache, WAIT_FOR_WORK, &until)) {
         until = time_in(BATCH_MS);
         (void)cache_wait(disk->cache, WAIT_FOR_BATCH, &until); /* stopped or not: what is queued is written */
-        if (!cache_write(disk->cache)) {
-            struct timespec pause = {.tv_nsec = REFUSED_MS * 1000000};
-            nanosleep(&pause, NULL);
-        }
+        write_batch(disk);
         until = time_in(WORK_MS);
     }
     return NULL;

@@ -10,6 +10,7 @@ struct disk {
     struct cache *cache;
     pthread_t thread;
     bool running;
+    bool refused; /* the last commit failed */
 };
 
 MUST_CHECK enum err disk_start(struct disk *disk, struct cache *cache);

@@ -136,6 +136,36 @@ static enum err check_request(struct exchange *ex)
     return uri_of_request(ex->scheme, ex->request.target, ex->host, ex->arena, &ex->request.uri);
 }
 
+/* Only protocols that are configured are switched to: h2c for one would carry requests past us (RFC 9110 §7.8 lets us
+ * ignore any). */
+static void drop_unknown_upgrade(struct exchange *ex)
+{
+    const struct config *config = ex->worker->config;
+    const struct header *field = headers_find(&ex->request.headers, SPAN("Upgrade"));
+
+    for (size_t i = 0; field != NULL && i < config->server.upgrade_count; i++) {
+        if (span_equal_nocase(field->value, config->server.upgrades[i]) &&
+            headers_find_next(&ex->request.headers, field) == NULL) {
+            return;
+        }
+    }
+    (void)headers_remove(&ex->request.headers, SPAN("Upgrade"));
+}
+
+/* Max-Forwards of an OPTIONS (RFC 9110 §7.6.2): at 0 larder is whom it asks, else one less goes on. */
+static bool ends_here(struct exchange *ex)
+{
+    const struct header *field = headers_find(&ex->request.headers, SPAN("Max-Forwards"));
+    uint64_t left;
+    struct span text;
+
+    if (ex->request.method != METHOD_OPTIONS || field == NULL || !span_to_u64_clamped(field->value, INT32_MAX, &left)) {
+        return false;
+    }
+    return left == 0 || !arena_format(ex->arena, &text, "%llu", (unsigned long long)left - 1) ||
+           !headers_set(&ex->request.headers, SPAN("Max-Forwards"), text);
+}
+
 static enum step step_route(struct exchange *ex)
 {
     const struct config *config = ex->worker->config;
@@ -146,6 +176,12 @@ static enum step step_route(struct exchange *ex)
     }
     if (ex->error != ERR_OK) {
         return exchange_fail(ex, ex->error, REASON_BAD_REQUEST);
+    }
+    drop_unknown_upgrade(ex);
+    if (ends_here(ex)) {
+        ex->status = 200;
+        ex->reason = REASON_MAX_FORWARDS;
+        return STEP_REPLY;
     }
     ex->site = route_find(config, &ex->request.uri);
     if (ex->site == NULL) {
@@ -176,6 +212,10 @@ static enum step step_lookup(struct exchange *ex)
         ex->outcome = outcome_of_bypass(ex->reason);
         ex->rule = ex->reason == REASON_BYPASS_RULE ? ex->policy.rule[SETTING_BYPASS] : NULL;
         return STEP_PASS;
+    }
+    /* What Connection names away is not seen by the origin, so nothing may be selected by it. */
+    if (!forward_remove_hop_by_hop(&ex->request.headers)) {
+        return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
     }
     if (ex->worker->cache_reader == NULL) {
         ex->outcome = OUTCOME_MISS;
@@ -334,6 +374,11 @@ enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
     return STEP_REPLY;
 }
 
+bool exchange_is_tunnel(const struct exchange *ex)
+{
+    return ex->step == STEP_TUNNEL;
+}
+
 /* ---- what the stream tells ---- */
 
 void exchange_on_writable(struct exchange *ex)
@@ -375,9 +420,13 @@ void exchange_on_body_error(struct exchange *ex, enum err error)
 {
     if (ex->step == STEP_AWAIT) {
         resume(ex, exchange_fail(ex, error, REASON_BAD_REQUEST));
-    } else {
-        ex->error = error; /* the answer has begun: it goes on, the connection ends with it */
+        return;
     }
+    /* The answer has begun, and the origin will not get the rest of what it is answering. */
+    ex->error = error;
+    ex->end = error == ERR_CLIENT_TIMEOUT ? END_CLIENT_TIMEOUT : END_REFUSED;
+    stream_abort(ex->stream);
+    resume(ex, STEP_LOG);
 }
 
 /* ---- what its own fetch and flight tell ---- */

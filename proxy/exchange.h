@@ -30,6 +30,9 @@ struct exchange *exchange_create(const struct exchange_start *start);
 /* Runs it until it waits or ends. When it has ended, stream_exchange_ended was called and the exchange is gone. */
 void exchange_run(struct exchange *exchange);
 
+/* Does another protocol have the connection? */
+bool exchange_is_tunnel(const struct exchange *exchange);
+
 /* ---- what the stream tells ---- */
 void exchange_on_writable(struct exchange *exchange);
 void exchange_on_sent(struct exchange *exchange); /* stream_end was BLOCKED and is done */

@@ -114,7 +114,7 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
                                     .compare = ex->request.method == METHOD_HEAD,
                                     .client = ex->client,
                                     .scheme = ex->scheme,
-                                    .host = ex->host,
+                                    .host = ex->request.uri.authority,
                                     .exchange = ex,
                                     .keep_conditions = ex->passes,
                                     .upgrade = ex->reason == REASON_UPGRADE};
@@ -243,19 +243,22 @@ void exchange_revalidate_behind(struct exchange *ex)
     struct join_request join = join_request_of(ex, JOIN_ONLY_LEAD);
     struct flight *flight = NULL;
     struct fill *fill = NULL;
+    struct http_request get = ex->request;
     struct fetch *fetch;
 
+    get.method = METHOD_GET; /* also behind a HEAD: the stored response is a GET's */
+    get.method_name = SPAN("GET");
     switch (cache_join(ex->worker->cache, &join, NULL, &flight, &fill)) {
     case JOIN_LEAD:
     case JOIN_ALONE: {
         struct fetch_options options = {.worker = ex->worker,
                                         .site = ex->site,
-                                        .request = &ex->request,
+                                        .request = &get,
                                         .key = &ex->key,
                                         .validate = &ex->cached,
                                         .client = ex->client,
                                         .scheme = ex->scheme,
-                                        .host = ex->host};
+                                        .host = ex->request.uri.authority};
         if (!fetch_start(&options, fill, flight, &fetch)) {
             log_warn("no memory to revalidate behind"); /* the next request tries again */
         }

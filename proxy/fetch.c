@@ -21,6 +21,7 @@
 enum {
     HEAD_OUT_LIMIT = 1024 * 1024,
     CONTINUE_WAIT_MS = 1000, /* then the body is sent without a 100 (RFC 9110 §10.1.1) */
+    SLOW_FOLLOWER_MS = 2000, /* how long a body that is not stored waits for the slowest of its clients */
     DISK_PATIENCE_MS = 1000, /* how long a fill waits for the disk to make room before it goes on unstored */
 };
 
@@ -141,6 +142,13 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
     return copied;
 }
 
+static bool has_body(const struct http_request *request)
+{
+    const struct framing *framing = &request->framing;
+
+    return framing->kind == FRAMING_CHUNKED || (framing->kind == FRAMING_LENGTH && framing->length > 0);
+}
+
 /* The stored validators replace the client's own (RFC 9111 §4.3.1). */
 static bool add_validators(const struct fetch *fetch, struct headers *headers, struct arena *arena)
 {
@@ -192,8 +200,8 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
     }
     (void)headers_remove(headers, SPAN("Content-Length")); /* rebuilt from the framing */
     (void)headers_remove(headers, SPAN("Host"));
-    if (fetch->behind) {
-        (void)headers_remove(headers, SPAN("Expect"));
+    if (!has_body(&fetch->request)) {
+        (void)headers_remove(headers, SPAN("Expect")); /* RFC 9110 §10.1.1: nothing is waiting for a 100 */
     }
     if (!fetch->keep_conditions) {
         remove_conditions(headers);
@@ -286,13 +294,14 @@ static void sent(struct fetch *fetch)
 {
     const struct config *config = fetch->worker->config;
 
-    if (fetch->request.framing.kind == FRAMING_NONE ||
-        (fetch->request.framing.kind == FRAMING_LENGTH && fetch->request.framing.length == 0)) {
+    if (!has_body(&fetch->request)) {
         fetch->request_sent = true;
     }
     if (fetch->request_sent) {
         if (fetch->state == FETCH_HEAD) {
             conn_set_timer(&fetch->conn->conn, config->server.origin_first_byte_timeout_ms);
+        } else {
+            fetch_read_on(fetch); /* its answer began before the request was all sent */
         }
         return;
     }
@@ -405,15 +414,20 @@ static void on_timer(struct conn *conn)
 {
     struct fetch *fetch = conn->owner;
 
-    if (fetch->awaits_continue) {
+    if (fetch->awaits_continue && !fetch->request_sent) {
         if (fetch->exchange != NULL) {
             exchange_on_informational(fetch->exchange, 100, NULL);
         }
         fetch_continue(fetch);
         return;
     }
-    if (fetch->paused) {
+    if (fetch->paused && flight_is_storing(fetch->flight)) {
         cache_fill_stop_storing(fetch->fill, REASON_DISK_BEHIND);
+        fetch_read_on(fetch);
+        return;
+    }
+    if (fetch->paused) {
+        flight_shed_slow(fetch->flight);
         fetch_read_on(fetch);
         return;
     }
@@ -434,8 +448,9 @@ void fetch_read_on(struct fetch *fetch)
         return;
     }
     conn_read_stop(conn);
-    /* Storing: the disk must make room. Else the clients must, and their own write timeouts count. */
-    conn_set_timer(conn, flight_is_storing(fetch->flight) ? DISK_PATIENCE_MS : 0);
+    /* Storing: the disk must make room. Else the clients must: the slowest of several does not hold up the others, and
+     * for all of them their own write timeouts count. */
+    conn_set_timer(conn, flight_is_storing(fetch->flight) ? DISK_PATIENCE_MS : SLOW_FOLLOWER_MS);
 }
 
 static bool is_wanted(const struct fetch *fetch)

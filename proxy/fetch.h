@@ -21,7 +21,7 @@ struct fetch_options {
     bool compare;              /* `validate` is only compared with the answer to this HEAD (RFC 9111 §4.3.5) */
     const char *client;        /* for the forwarded fields */
     struct span scheme;        /* of the client's connection */
-    struct span host;          /* the Host the client sent */
+    struct span host;          /* the authority that was keyed: what the origin is told */
     struct exchange *exchange; /* told of progress; NULL: a revalidation behind */
     bool keep_conditions;      /* the client's conditions go to the origin as they are */
     bool upgrade;              /* the client asks for another protocol */

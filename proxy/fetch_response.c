@@ -13,6 +13,7 @@
 #include "http/forward.h"
 #include "http/serialize.h"
 #include "http/token.h"
+#include "http/validators.h"
 #include "proxy/fetch_internal.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
@@ -204,6 +205,13 @@ static bool answers_later_gets(struct fetch *fetch, const struct freshness_input
            span_equal(uri.query, target->query);
 }
 
+/* The origin saw what larder wrote into these fields, not what the client sent and a selection would compare. */
+static bool varies_by_client(const struct headers *headers)
+{
+    return headers_list_has(headers, SPAN("Vary"), SPAN("X-Forwarded-For")) ||
+           headers_list_has(headers, SPAN("Vary"), SPAN("Forwarded"));
+}
+
 /* Is it stored, and why? */
 static struct store_verdict judge(struct fetch *fetch, const struct freshness_inputs *inputs,
                                   const struct policy *policy, struct buf *selection)
@@ -220,6 +228,9 @@ static struct store_verdict judge(struct fetch *fetch, const struct freshness_in
     }
     if (fetch->validating && response->status >= 500) {
         return (struct store_verdict){.reason = REASON_ERROR_KEEPS_STORED};
+    }
+    if (varies_by_client(&response->headers)) {
+        return (struct store_verdict){.reason = REASON_VARY_CLIENT};
     }
     switch (vary_select(&response->headers, &fetch->request.headers, &fetch->arena, selection)) {
     case VARY_NONE:
@@ -376,7 +387,7 @@ static bool may_stay(struct fetch *fetch, const struct freshened *now)
     struct buf selection;
 
     struct http_request as_get = as_get_of(fetch);
-    if (!policy_may_store(&as_get, &response, &now->record.inputs, &policy).store) {
+    if (!policy_may_store(&as_get, &response, &now->record.inputs, &policy).store || varies_by_client(&now->headers)) {
         return false;
     }
     buf_init(&selection, VARY_MAX_BYTES * 4);
@@ -387,6 +398,27 @@ static bool may_stay(struct fetch *fetch, const struct freshened *now)
     return same;
 }
 
+/* Does the 304 speak of what is stored? By the letter a strong tag must equal the stored one strongly (RFC 9111
+ * §4.3.4). But servers that compress as they send make the tag of a 200 weak and name it strong in the 304 to our own
+ * If-None-Match: `safe` takes the two for one. */
+static bool selects(const struct fetch *fetch, const struct headers *stored)
+{
+    struct span stored_tag = headers_value(stored, SPAN("ETag"));
+    struct span tag = headers_value(&fetch->response.headers, SPAN("ETag"));
+
+    return head_not_modified_selects(stored, &fetch->response.headers) ||
+           (fetch->worker->config->cache.profile == PROFILE_SAFE && etag_is_weak(stored_tag) && !etag_is_weak(tag) &&
+            etag_equal_weak(stored_tag, tag));
+}
+
+/* The stored tag is not made stronger than it was. */
+static bool keep_weak_tag(const struct headers *stored, struct headers *merged)
+{
+    struct span tag = headers_value(stored, SPAN("ETag"));
+
+    return !etag_is_weak(tag) || headers_set(merged, SPAN("ETag"), tag);
+}
+
 /* The 304 is folded into the stored head. The client that asked gets all of it; for others it stays only as far as a
  * response with such a head may be stored: without a Set-Cookie that may not, or not at all. */
 static void validated(struct fetch *fetch)
@@ -394,15 +426,15 @@ static void validated(struct fetch *fetch)
     struct headers stored, merged;
     struct freshened now, kept;
 
-    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
-        !head_not_modified_selects(&stored, &fetch->response.headers)) {
+    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK || !selects(fetch, &stored)) {
         /* It speaks of something else (RFC 9111 §4.3.4): ask for the whole. */
         fetch->validating = false;
         cached_finish(fetch->worker->cache, &fetch->validate);
         fetch_again(fetch);
         return;
     }
-    if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) || !freshen(fetch, &merged, &now)) {
+    if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) || !keep_weak_tag(&stored, &merged) ||
+        !freshen(fetch, &merged, &now)) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }

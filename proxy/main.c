@@ -1,12 +1,16 @@
 /* main.c: the command line to the command. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "proxy/config.h"
 #include "proxy/demo.h"
 #include "proxy/log.h"
 #include "proxy/options.h"
 #include "proxy/server.h"
+#include "proxy/why.h"
+#include "proxy/worker.h"
 
 enum {
     EXIT_OK = 0,
@@ -14,6 +18,8 @@ enum {
     ERROR_MAX_BYTES = 4096,
     HELP_MAX_BYTES = 16384,
     DEMO_ARENA_BYTES = 4096,
+    WHY_ARENA_BYTES = 256 * 1024 * 1024, /* heads of all variants of a key */
+    WHY_TEXT_MAX_BYTES = 256 * 1024 * 1024,
 };
 
 static const char demo_listen_default[] = "127.0.0.1:8081";
@@ -68,6 +74,45 @@ static int check(const struct options *options, struct buf *error)
     return EXIT_OK;
 }
 
+static bool ask_why(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
+{
+    struct why_options why_options = {
+        .url = options->url, .method = options->method, .fields = options->fields, .field_count = options->field_count};
+    struct arena arena;
+    struct why why;
+
+    arena_init(&arena, WHY_ARENA_BYTES);
+    bool asked = why_ask(config, &why_options, worker_now_ms(), &arena, &why, error);
+    if (asked && options->json) {
+        why_write_json(&why, out);
+    } else if (asked) {
+        why_write_text(&why, isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL, out);
+    }
+    arena_finish(&arena);
+    return asked;
+}
+
+static int why(const struct options *options, struct buf *error)
+{
+    struct config_flags flags = options_config_flags(options);
+    int status = EXIT_OK;
+    struct buf out;
+
+    buf_init(&out, WHY_TEXT_MAX_BYTES);
+    if (!why_write_reason(span_of(options->url), options->json, &out)) {
+        struct config *config = config_load(&flags, error);
+        if (config == NULL) {
+            status = fail_config(flags.file, error);
+        } else if (!ask_why(config, options, &out, error)) {
+            status = fail(error);
+        }
+        config_destroy(config);
+    }
+    printf("%.*s", SPAN_ARG(buf_span(&out)));
+    buf_finish(&out);
+    return status;
+}
+
 static int demo(const struct options *options, struct buf *error)
 {
     const char *listen = options->listen_count > 0 ? options->listen[options->listen_count - 1] : demo_listen_default;
@@ -110,6 +155,8 @@ static int run(const struct options *options, struct buf *error)
     switch (options->command) {
     case COMMAND_SERVE:
         return serve(options, error);
+    case COMMAND_WHY:
+        return why(options, error);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

@@ -8,12 +8,14 @@
 struct flag {
     const char *name;
     enum command command;
-    size_t offset;     /* of a const char * in struct options; unused for --listen, which repeats */
-    const char *value; /* what follows, for the help */
+    size_t offset;     /* of a const char * in struct options; unused for flags that repeat or stand alone */
+    const char *value; /* what follows, for the help; empty: nothing does */
     const char *text;
 };
 
 static const char listen_name[] = "--listen";
+static const char field_name[] = "-H";
+static const char json_name[] = "--json";
 
 static const struct flag flags[] = {
     {"--config", COMMAND_SERVE, offsetof(struct options, config.file), "FILE",
@@ -33,6 +35,13 @@ static const struct flag flags[] = {
      "one line a request, - is standard output (off)"},
     {"--log-level", COMMAND_SERVE, offsetof(struct options, config.log_level), "LEVEL",
      "error, warn, info or debug (info)"},
+    {field_name, COMMAND_WHY, 0, "'NAME: VALUE'", "a field of the request, may be repeated"},
+    {"--method", COMMAND_WHY, offsetof(struct options, method), "METHOD", "what would be asked with (GET)"},
+    {json_name, COMMAND_WHY, 0, "", "one JSON object instead of text"},
+    {"--config", COMMAND_WHY, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_WHY, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
+    {"--origin", COMMAND_WHY, offsetof(struct options, config.origin), "URL", "as given to serve"},
+    {"--profile", COMMAND_WHY, offsetof(struct options, config.profile), "safe|rfc", "as given to serve (safe)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -55,6 +64,16 @@ static const struct {
                        "SIZE is a number of bytes or one with KiB, MiB, GiB, TiB, KB, MB, GB or TB.\n"
                        "Every other setting is in the file; config.example.toml lists all of them.\n"
                        "SIGTERM and SIGINT: stops accepting, finishes what runs, exits with 0.\n"},
+    [COMMAND_WHY] =
+        {"why", "URL [FLAG]...", "explain what a request would get, and why",
+         "Looks at the store of a larder that runs or was stopped, asks no origin and changes nothing. Give "
+         "it the\n"
+         "configuration that serve was given, and the URL that a client would ask for:\n"
+         "  larder why http://127.0.0.1:8080/style.css --origin http://127.0.0.1:3000\n"
+         "  larder why http://www.example.com/ --config larder.toml -H 'Accept-Encoding: gzip'\n"
+         "With a word from Cache-Status or the access log in place of the URL, explains that:\n"
+         "  larder why vary-miss\n"
+         "What was stored in the last moments may not be on the disk yet. Exits with 0 or 2.\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] = {"check", "FILE", "say whether a configuration file is right, without starting",
@@ -84,7 +103,7 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, demo, check, version or help (larder help)");
+    buf_add_text(error, "expected serve, why, demo, check, version or help (larder help)");
     return false;
 }
 
@@ -111,18 +130,27 @@ static const struct flag *find_flag(enum command command, struct span name)
     return NULL;
 }
 
-/* The last of a repeated flag counts; each --listen adds one. */
-static bool store_value(struct options *options, const struct flag *flag, const char *value, struct buf *error)
+static bool append(const char **list, size_t *count, size_t max, const struct flag *flag, const char *value,
+                   struct buf *error)
 {
-    if (flag->name != listen_name) {
-        *(const char **)(void *)((char *)options + flag->offset) = value;
-        return true;
-    }
-    if (options->listen_count == OPTIONS_LISTEN_MAX) {
-        buf_format(error, "%s: expected at most %d of them", listen_name, OPTIONS_LISTEN_MAX);
+    if (*count == max) {
+        buf_format(error, "%s: expected at most %zu of them", flag->name, max);
         return false;
     }
-    options->listen[options->listen_count++] = value;
+    list[(*count)++] = value;
+    return true;
+}
+
+/* The last of a repeated flag counts; each --listen and -H adds one. */
+static bool store_value(struct options *options, const struct flag *flag, const char *value, struct buf *error)
+{
+    if (flag->name == listen_name) {
+        return append(options->listen, &options->listen_count, OPTIONS_LISTEN_MAX, flag, value, error);
+    }
+    if (flag->name == field_name) {
+        return append(options->fields, &options->field_count, OPTIONS_FIELDS_MAX, flag, value, error);
+    }
+    *(const char **)(void *)((char *)options + flag->offset) = value;
     return true;
 }
 
@@ -137,6 +165,15 @@ static bool parse_flag(struct options *options, int argc, const char *const *arg
     if (flag == NULL) {
         return fail_unknown_flag(options->command, name, error);
     }
+    if (flag->value[0] == '\0') {
+        if (equals != NULL) {
+            buf_format(error, "%s: expected nothing behind it (larder help %s)", flag->name,
+                       commands[options->command].name);
+            return false;
+        }
+        options->json = true; /* the only one */
+        return true;
+    }
     if (equals == NULL && *index + 1 >= argc) {
         buf_format(error, "%s: expected %s behind it (larder help %s)", flag->name, flag->value,
                    commands[options->command].name);
@@ -145,11 +182,15 @@ static bool parse_flag(struct options *options, int argc, const char *const *arg
     return store_value(options, flag, equals != NULL ? equals + 1 : argv[++*index], error);
 }
 
-/* A word that is no flag: the file to check, the command to explain. */
+/* A word that is no flag: the file to check, the URL or the command to explain. */
 static bool parse_word(struct options *options, const char *word, struct buf *error)
 {
     if (options->command == COMMAND_CHECK && options->config.file == NULL) {
         options->config.file = word;
+        return true;
+    }
+    if (options->command == COMMAND_WHY && options->url == NULL) {
+        options->url = word;
         return true;
     }
     if (options->command == COMMAND_HELP && options->help_about == COMMAND_HELP) {
@@ -182,6 +223,10 @@ static bool parse_arguments(struct options *options, int argc, const char *const
         buf_add_text(error, "check: expected a file (larder help check)");
         return false;
     }
+    if (options->command == COMMAND_WHY && options->url == NULL) {
+        buf_add_text(error, "why: expected a URL, or a reason such as vary-miss (larder help why)");
+        return false;
+    }
     return true;
 }
 
@@ -190,7 +235,7 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error, "expected a command: serve, demo, check, version or help (larder help)");
+        buf_add_text(out_error, "expected a command: serve, why, demo, check, version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {

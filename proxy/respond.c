@@ -149,6 +149,9 @@ enum step respond_from_flight(struct exchange *ex)
     if (!arena_copy(ex->arena, from->fields, &fields) || head_read(fields, ex->arena, &ex->headers) != ERR_OK) {
         return no_room(ex);
     }
+    if (!ex->leads && (from->record.qualified_no_cache || from->record.qualified_private)) {
+        head_drop_qualified(&ex->headers); /* a follower reuses (RFC 9111 §5.2.2.4): they were for the one who asked */
+    }
     uint8_t digest[DIGEST_BYTES];
     if (flight_digest(ex->flight, digest) && !add_own_etag(ex, digest)) {
         return no_room(ex);

@@ -44,9 +44,10 @@ struct worker {
     struct client *clients; /* list, by client.c */
     struct fetch *fetches;  /* list, by fetch.c */
     struct access_log access_log;
-    bool stopping;     /* no new exchange on kept connections; set by the stop message */
-    bool ending;       /* nothing is left: all handles are being closed */
-    char *read_buffer; /* conn.c's, WORKER_READ_BUFFER_BYTES */
+    uint64_t refused_count; /* connections beyond max_connections */
+    bool stopping;          /* no new exchange on kept connections; set by the stop message */
+    bool ending;            /* nothing is left: all handles are being closed */
+    char *read_buffer;      /* conn.c's, WORKER_READ_BUFFER_BYTES */
 };
 
 /* Prepares loop, mailbox, cache reader, origins and listeners. `fds[i]` is this worker's listening socket for

@@ -7,7 +7,8 @@ A comment directly above a code block says what to do with it:
     <!-- test: background URL -->    start it, wait until URL answers; it gets Ctrl-C at the end
 
 In a `console` block the lines after `$ ` are commands, and the others must appear in their output in this order; a line `...` stands for
-any lines. Numbers, dates and times may differ. In any other block everything is a command. All run in the top directory, in order.
+any lines. Numbers, dates and times may differ. In any other block everything is a command. All run in the top directory, in order, with
+an empty directory of the run's own in place of `larder-cache`.
 
     tests/readme/run.py [FILE]
 """
@@ -26,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"<!-- test: (?P<what>[^\n]*?) -->\n```(?P<language>\w*)\n(?P<text>.*?)\n```", re.S)
 TIMEOUT = 600
+CACHE = tempfile.mkdtemp(prefix="larder-readme-")  # the transcript begins with an empty cache
 
 
 class Failed(Exception):
@@ -92,7 +94,7 @@ def run_block(block):
 
 def start_block(block, url, background):
     command = block["text"]
-    environment = {**os.environ, "LARDER_RUN_CACHE": tempfile.mkdtemp(prefix="larder-readme-")}  # the transcript begins with an empty cache
+    environment = {**os.environ, "LARDER_RUN_CACHE": CACHE}
     if block["language"] == "console":
         command = "\n".join(step for step, _ in transcript(command))
     process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -131,9 +133,10 @@ def main():
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     passed = failed = 0
     background = []
-    for block in BLOCK.finditer(text):
+    for match in BLOCK.finditer(text):
+        block = {**match.groupdict(), "text": match["text"].replace("larder-cache", CACHE)}
         what, _, url = block["what"].partition(" ")
-        line = text.count("\n", 0, block.start()) + 1
+        line = text.count("\n", 0, match.start()) + 1
         try:
             if what == "run":
                 run_block(block)

@@ -44,6 +44,7 @@ Test(options, commands)
         enum command want, about;
     } cases[] = {
         {"serve", "serve", COMMAND_SERVE, COMMAND_HELP},
+        {"why", "why http://a/", COMMAND_WHY, COMMAND_HELP},
         {"demo", "demo", COMMAND_DEMO, COMMAND_HELP},
         {"version", "version", COMMAND_VERSION, COMMAND_HELP},
         {"--version", "--version", COMMAND_VERSION, COMMAND_HELP},
@@ -85,6 +86,29 @@ Test(options, every_flag_of_serve)
     cr_expect_str_eq(flags.log_level, "l");
 }
 
+Test(options, every_flag_of_why)
+{
+    struct options options;
+
+    cr_assert(parse("why -H A:1 http://a/ --method=HEAD -H=B:2 --json --config f --cache-dir d --origin o --profile p",
+                    &options));
+    cr_expect_str_eq(options.url, "http://a/");
+    cr_expect_str_eq(options.method, "HEAD");
+    cr_assert_eq(options.field_count, 2, "-H may be repeated");
+    cr_expect_str_eq(options.fields[0], "A:1");
+    cr_expect_str_eq(options.fields[1], "B:2");
+    cr_expect(options.json);
+    struct config_flags flags = options_config_flags(&options);
+    cr_expect_str_eq(flags.file, "f");
+    cr_expect_str_eq(flags.cache_dir, "d");
+    cr_expect_str_eq(flags.origin, "o");
+    cr_expect_str_eq(flags.profile, "p");
+    cr_assert(parse("why http://a/", &options));
+    cr_expect_not(options.json);
+    cr_expect_null(options.method);
+    cr_expect_eq(options.field_count, 0);
+}
+
 Test(options, flags_that_are_absent_are_null)
 {
     struct options options;
@@ -123,12 +147,12 @@ Test(options, mistakes)
     static const struct {
         const char *name, *line, *want;
     } cases[] = {
-        {"nothing", "", "expected a command: serve, demo, check, version or help (larder help)"},
+        {"nothing", "", "expected a command: serve, why, demo, check, version or help (larder help)"},
         {"a slip in the command", "srve", "unknown command \"srve\", did you mean serve? (larder help)"},
         {"no command of ours", "install",
-         "unknown command \"install\", expected serve, demo, check, version or help (larder help)"},
+         "unknown command \"install\", expected serve, why, demo, check, version or help (larder help)"},
         {"a flag for a command", "--origin",
-         "unknown command \"--origin\", expected serve, demo, check, version or help (larder help)"},
+         "unknown command \"--origin\", expected serve, why, demo, check, version or help (larder help)"},
         {"a slip in a flag", "serve --lisen a",
          "serve: unknown flag \"--lisen\", did you mean --listen? (larder help serve)"},
         {"a slip with a value", "serve --prfile=rfc",
@@ -140,6 +164,11 @@ Test(options, mistakes)
         {"a flag without value", "serve --workers", "--workers: expected N behind it (larder help serve)"},
         {"a word too many", "serve http://a", "serve: unexpected \"http://a\" (larder help serve)"},
         {"two files", "check a b", "check: unexpected \"b\" (larder help check)"},
+        {"no URL", "why --json", "why: expected a URL, or a reason such as vary-miss (larder help why)"},
+        {"two URLs", "why http://a http://b", "why: unexpected \"http://b\" (larder help why)"},
+        {"a value for what has none", "why http://a --json=1", "--json: expected nothing behind it (larder help why)"},
+        {"a field without value", "why http://a -H", "-H: expected 'NAME: VALUE' behind it (larder help why)"},
+        {"a flag of serve for why", "why http://a --listen a", "why: unknown flag \"--listen\" (larder help why)"},
         {"no file", "check", "check: expected a file (larder help check)"},
         {"a word behind version", "version 2", "version: unexpected \"2\" (larder help version)"},
         {"help about nothing", "help serv", "unknown command \"serv\", did you mean serve? (larder help)"},
@@ -161,7 +190,7 @@ Test(options, help_names_every_flag_and_command)
 {
     static const char *const flags[] = {"--config",  "--listen",  "--origin",     "--cache-dir", "--cache-size",
                                         "--workers", "--profile", "--access-log", "--log-level"};
-    static const char *const commands[] = {"serve", "demo", "check", "version", "help"};
+    static const char *const commands[] = {"serve", "why", "demo", "check", "version", "help"};
     struct buf help;
 
     buf_init(&help, 65536);

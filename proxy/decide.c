@@ -1,0 +1,113 @@
+/* decide.c: see decide.h. */
+#include "proxy/decide.h"
+
+#include "http/forward.h"
+#include "http/token.h"
+#include "http/validators.h"
+
+enum err decide_request(const struct config *config, struct span scheme, struct span host, struct http_request *request,
+                        struct arena *arena)
+{
+    const struct header *expect = headers_find(&request->headers, SPAN("Expect"));
+    uint64_t limit = config->server.max_request_body_bytes;
+
+    if (request->method == METHOD_CONNECT || request->method == METHOD_TRACE) {
+        return ERR_METHOD_REFUSED;
+    }
+    if (expect != NULL && !span_equal_nocase(expect->value, SPAN("100-continue"))) {
+        return ERR_BAD_EXPECTATION;
+    }
+    if (forward_is_loop(&request->headers, span_of(config->server.via), config->server.instance_id)) {
+        return ERR_LOOP;
+    }
+    if (span_equal(request->target, SPAN("*")) && request->method != METHOD_OPTIONS) {
+        return ERR_BAD_TARGET; /* RFC 9112 §3.2.4 */
+    }
+    if (limit > 0 && request->framing.kind == FRAMING_LENGTH && request->framing.length > limit) {
+        return ERR_BODY_TOO_LARGE;
+    }
+    return uri_of_request(scheme, request->target, host, arena, &request->uri);
+}
+
+void decide_upgrade(const struct config *config, struct headers *request_headers)
+{
+    const struct header *field = headers_find(request_headers, SPAN("Upgrade"));
+
+    for (size_t i = 0; field != NULL && i < config->server.upgrade_count; i++) {
+        if (span_equal_nocase(field->value, config->server.upgrades[i]) &&
+            headers_find_next(request_headers, field) == NULL) {
+            return;
+        }
+    }
+    (void)headers_remove(request_headers, SPAN("Upgrade"));
+}
+
+bool decide_ends_here(struct http_request *request, struct arena *arena)
+{
+    const struct header *field = headers_find(&request->headers, SPAN("Max-Forwards"));
+    uint64_t left;
+    struct span text;
+
+    if (request->method != METHOD_OPTIONS || field == NULL || !span_to_u64_clamped(field->value, INT32_MAX, &left)) {
+        return false;
+    }
+    return left == 0 || !arena_format(arena, &text, "%llu", (unsigned long long)left - 1) ||
+           !headers_set(&request->headers, SPAN("Max-Forwards"), text);
+}
+
+enum outcome decide_bypass_outcome(enum reason reason)
+{
+    if (reason == REASON_METHOD) {
+        return OUTCOME_METHOD;
+    }
+    return reason == REASON_BYPASS_RULE ? OUTCOME_BYPASS : OUTCOME_REQUEST;
+}
+
+enum outcome decide_validation_outcome(enum reason reason)
+{
+    bool asked =
+        reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
+
+    return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
+}
+
+bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
+                     struct headers *response_headers)
+{
+    struct buf tag;
+    struct span copy;
+
+    if (!policy->own_etag || status != 200 || headers_has(response_headers, SPAN("ETag")) ||
+        headers_has(response_headers, SPAN("Last-Modified"))) {
+        return true;
+    }
+    buf_init(&tag, sizeof("\"larder-\"") + 2 * DIGEST_BYTES);
+    buf_add_text(&tag, "\"larder-");
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        buf_format(&tag, "%02x", digest[i]);
+    }
+    buf_add_byte(&tag, '"');
+    bool done = !tag.failed && arena_copy(response_headers->arena, buf_span(&tag), &copy) &&
+                headers_add(response_headers, SPAN("ETag"), copy);
+    buf_finish(&tag);
+    return done;
+}
+
+bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,
+                         int64_t received_ms, int64_t now_ms)
+{
+    bool asks = request->method == METHOD_GET || request->method == METHOD_HEAD;
+
+    return asks && status == 200 &&
+           condition_evaluate(&request->headers, response_headers, received_ms / 1000, now_ms / 1000) ==
+               CONDITION_MATCHED;
+}
+
+bool decide_validators(const struct headers *stored_headers, struct headers *conditions)
+{
+    const struct header *etag = headers_find(stored_headers, SPAN("ETag"));
+    const struct header *last_modified = headers_find(stored_headers, SPAN("Last-Modified"));
+
+    return (etag == NULL || headers_add(conditions, SPAN("If-None-Match"), etag->value)) &&
+           (last_modified == NULL || headers_add(conditions, SPAN("If-Modified-Since"), last_modified->value));
+}

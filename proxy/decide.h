@@ -1,0 +1,36 @@
+/* decide.h: decisions of an exchange that are functions of their arguments, shared with `larder why`.
+ *
+ * What the cache decides is in cache/policy.h; here is what the proxy makes of it. Threads: any. */
+#ifndef PROXY_DECIDE_H
+#define PROXY_DECIDE_H
+
+#include "proxy/access_log.h"
+
+/* Is it a request that larder serves at all? Fills `request->uri`. Else the error it is answered with. */
+MUST_CHECK enum err decide_request(const struct config *config, struct span scheme, struct span host,
+                                   struct http_request *request, struct arena *arena);
+
+/* Only protocols that are configured are switched to: h2c for one would carry requests past us (RFC 9110 §7.8 lets us
+ * ignore any). Drops Upgrade where it names another. */
+void decide_upgrade(const struct config *config, struct headers *request_headers);
+
+/* Max-Forwards of an OPTIONS (RFC 9110 §7.6.2): true where larder is whom it asks, else one less goes on. */
+bool decide_ends_here(struct http_request *request, struct arena *arena);
+
+/* How Cache-Status words that a request goes past the cache, and that a stored response may not be served as it is. */
+enum outcome decide_bypass_outcome(enum reason reason);
+enum outcome decide_validation_outcome(enum reason reason);
+
+/* A strong entity tag from the body, for a response that came without a validator: equal bytes, equal tag (RFC 9110
+ * §8.8.3). Nothing where the policy or the response does not want one. False at the arena's limit. */
+MUST_CHECK bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
+                                struct headers *response_headers);
+
+/* Does the client hold this response already (RFC 9110 §13.2.2)? Only a 200 to GET or HEAD is compared. */
+bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,
+                         int64_t received_ms, int64_t now_ms);
+
+/* The validators of a stored head as conditions to its origin (RFC 9111 §4.3.1). False at the arena's limit. */
+MUST_CHECK bool decide_validators(const struct headers *stored_headers, struct headers *conditions);
+
+#endif

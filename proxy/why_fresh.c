@@ -1,0 +1,73 @@
+/* why_fresh.c: where a lifetime and the windows behind it came from, for `larder why`. The numbers are policy.c's and
+ * freshness.c's; this names their source. */
+#include "http/targeted.h"
+#include "proxy/why.h"
+
+/* The field whose directives counted when the response came: the first target that is valid, else Cache-Control. */
+static struct span directives_field(const struct why *why, const struct why_variant *variant)
+{
+    struct response_directives directives;
+
+    for (size_t i = 0; i < why->config->cache.target_count; i++) {
+        struct span target = why->config->cache.targets[i];
+        if (directives_of_targeted(&variant->headers, target, why->arena, &directives)) {
+            return target;
+        }
+    }
+    return SPAN("Cache-Control");
+}
+
+struct why_lifetime why_lifetime_of(const struct why *why, const struct why_variant *variant)
+{
+    switch (variant->freshness.source) {
+    case LIFETIME_NONE:
+        return (struct why_lifetime){.source = "none", .section = "RFC 9111 4.2.1"};
+    case LIFETIME_S_MAXAGE:
+        return (struct why_lifetime){
+            .source = "s-maxage", .field = directives_field(why, variant), .section = "RFC 9111 5.2.2.10"};
+    case LIFETIME_MAX_AGE:
+        return (struct why_lifetime){
+            .source = "max-age", .field = directives_field(why, variant), .section = "RFC 9111 5.2.2.1"};
+    case LIFETIME_EXPIRES:
+        return (struct why_lifetime){.source = "expires", .field = SPAN("Expires"), .section = "RFC 9111 5.3"};
+    case LIFETIME_HEURISTIC:
+        return (struct why_lifetime){
+            .source = "heuristic", .field = SPAN("Last-Modified"), .section = "RFC 9111 4.2.2"};
+    case LIFETIME_RULE:
+        return (struct why_lifetime){.source = "rule", .rule = variant->policy.rule[SETTING_TTL], .section = "config"};
+    case LIFETIME_DEFAULT_RULE:
+        return (struct why_lifetime){
+            .source = "default-rule", .rule = variant->policy.rule[SETTING_DEFAULT_TTL], .section = "config"};
+    }
+    UNREACHABLE();
+}
+
+struct why_window why_window_of(const struct why_variant *variant, enum setting setting)
+{
+    const struct response_directives *directives = &variant->record.inputs.directives;
+    bool behind = setting == SETTING_STALE_WHILE_REVALIDATE;
+    struct delta said = behind ? directives->stale_while_revalidate : directives->stale_if_error;
+    int64_t given_s = behind ? variant->policy.stale_while_revalidate_s : variant->policy.stale_if_error_s;
+    const char *rule = variant->policy.rule[setting];
+
+    if (given_s >= 0 && rule != NULL) {
+        return (struct why_window){.length_s = given_s, .rule = rule};
+    }
+    return (struct why_window){.length_s = said.state == DIRECTIVE_VALID ? said.seconds : given_s};
+}
+
+const char *why_stale_forbidden(const struct why_variant *variant)
+{
+    const struct response_directives *directives = &variant->record.inputs.directives;
+
+    if (directives->no_cache) {
+        return "no-cache";
+    }
+    if (directives->must_revalidate) {
+        return "must-revalidate";
+    }
+    if (directives->proxy_revalidate) {
+        return "proxy-revalidate";
+    }
+    return directives->s_maxage.state != DIRECTIVE_ABSENT ? "s-maxage" : NULL;
+}

@@ -1,0 +1,115 @@
+/* why_hints.c: the words of `larder why`: what to change to get another answer, one hint for each reason in
+ * cache/reason.h; the names of actions and settings. */
+#include "proxy/why.h"
+
+static const char *const hints[REASON_COUNT] = {
+    [REASON_NONE] = "nothing was decided",
+    /* served from the cache */
+    [REASON_FRESH] = "asked sooner: a shorter max-age or s-maxage from the origin, or a rule's ttl",
+    [REASON_FRESH_HEURISTIC] = "the origin says no lifetime: let it send max-age, or give a rule's ttl",
+    [REASON_FRESH_BY_RULE] = "change ttl or default_ttl of that rule",
+    [REASON_STALE_WHILE_REVALIDATE] =
+        "to wait for the origin instead: stale_while_revalidate = \"0\" in a rule, or no such directive",
+    [REASON_STALE_IF_ERROR] = "to see the failure instead: stale_if_error = \"0\" in a rule, or no such directive",
+    [REASON_STALE_DISCONNECTED] = "to see the failure instead: must-revalidate from the origin, or a smaller max_stale",
+    [REASON_MAX_STALE] = "a request without max-stale, or a rule without request_directives",
+    [REASON_REVALIDATED] = "a longer lifetime saves the question: max-age from the origin, or a rule's ttl",
+    [REASON_FOLLOWED] = "nothing to change: the origin was asked once for several clients",
+    /* not served from the cache: what was asked */
+    [REASON_METHOD] = "only GET and HEAD are answered from a cache",
+    [REASON_HEAD_MISS] = "a GET stores what later HEADs are answered from",
+    [REASON_RANGE] = "a GET without Range stores the whole; ranges are then answered from it",
+    [REASON_ORIGIN_CONDITION] = "a request without If-Match and If-Unmodified-Since",
+    [REASON_UPGRADE] = "a request without Connection: upgrade",
+    [REASON_BODY_ON_GET] = "a GET without content",
+    [REASON_BYPASS_RULE] = "bypass = false in a rule in front of that one, or a narrower path in it",
+    [REASON_REQUEST_NO_CACHE] = "a request without no-cache, or a rule without request_directives",
+    [REASON_REQUEST_MAX_AGE] = "a request without max-age, or a rule without request_directives",
+    [REASON_REQUEST_MIN_FRESH] = "a request without min-fresh, or a rule without request_directives",
+    [REASON_ONLY_IF_CACHED] = "a request without only-if-cached is fetched from the origin",
+    [REASON_COOKIE] = "an explicit max-age from the origin, or ignore_cookies in a rule where Cookie changes nothing",
+    /* not served from the cache: what is stored */
+    [REASON_URI_MISS] =
+        "the first request fetches it; what never stays has its reason as detail in Cache-Status and in the access log",
+    [REASON_VARY_MISS] =
+        "fewer variants: a shorter Vary from the origin, or normalize_accept_encoding and its kind in a rule",
+    [REASON_STALE] = "a longer max-age from the origin or a rule's ttl; stale_while_revalidate to answer at once",
+    [REASON_NO_CACHE] = "the origin sends no-cache: let it send max-age, or give a rule's ttl",
+    [REASON_MUST_REVALIDATE] = "the origin sends must-revalidate, proxy-revalidate or s-maxage: leave them out there",
+    [REASON_INVALIDATED] = "nothing to change: the next answer is stored again",
+    [REASON_STORE_FAILED] = "see the process log; a restart sets a damaged store aside",
+    /* stored */
+    [REASON_STORED] = "not to be stored: no-store from the origin, or bypass in a rule",
+    [REASON_STORED_BY_RULE] = "change ttl, default_ttl or store_set_cookie of that rule",
+    [REASON_UPDATED] = "nothing to change: a longer lifetime asks less often",
+    /* not stored: what was asked and answered */
+    [REASON_NOT_STORED_METHOD] =
+        "only answers to GET are stored, and to POST with explicit freshness and Content-Location",
+    [REASON_NOT_STORED_STATUS] = "an explicit max-age from the origin makes this status storable",
+    [REASON_NOT_STORED_PARTIAL] = "a GET without Range stores the whole",
+    [REASON_REQUEST_NO_STORE] = "a request without no-store, or a rule without request_directives",
+    [REASON_NO_STORE] = "no-store out of the origin's Cache-Control; no rule lifts it",
+    [REASON_PRIVATE] = "private out of the origin's Cache-Control; no rule lifts it",
+    [REASON_AUTHORIZATION] = "public, s-maxage or must-revalidate from the origin, if the answer is for everyone",
+    [REASON_SET_COOKIE] = "no Set-Cookie from the origin, or store_set_cookie in a rule where it is for everyone",
+    [REASON_COOKIE_HEURISTIC] = "an explicit max-age from the origin, or ignore_cookies in a rule",
+    [REASON_VARY_STAR] = "the origin's Vary: * allows no reuse; let it name the fields",
+    [REASON_VARY_TOO_MUCH] = "a shorter Vary from the origin, or strip_request_fields for long fields",
+    [REASON_VARY_CLIENT] = "a Vary without X-Forwarded-For and its kind, or forwarded = \"none\" in [server]",
+    [REASON_NO_FRESHNESS] = "max-age, ETag or Last-Modified from the origin, or a rule's default_ttl",
+    [REASON_MUST_UNDERSTAND] = "must-understand out of the origin's Cache-Control, or a status larder knows",
+    [REASON_UNKNOWN_CODING] = "no transfer coding but chunked from the origin, or the profile rfc",
+    [REASON_TOO_LARGE] = "a larger max_object_size",
+    [REASON_TRUNCATED] = "the origin or the network: the body ended early",
+    [REASON_ERROR_KEEPS_STORED] = "nothing to change: the good response stays until the origin recovers",
+    [REASON_DISK_BEHIND] = "a faster disk, or a larger write_queue",
+    [REASON_RACED] = "nothing to change: the next answer is stored",
+    /* answered by larder itself */
+    [REASON_BAD_REQUEST] = "see the text of the error; sizes have their limits in [server.limits]",
+    [REASON_TOO_MANY_CONNECTIONS] = "a larger connections in [server.limits]",
+    [REASON_MAX_FORWARDS] = "a request without Max-Forwards, or with a larger one",
+    [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
+    [REASON_ORIGIN_FAILED] = "the origin; stale_if_error in a rule bridges failures with what is stored",
+    [REASON_ORIGIN_TIMEOUT] = "the origin, or origin_first_byte in [server.timeouts]",
+};
+
+const char *why_hint(enum reason reason)
+{
+    return reason < REASON_COUNT && hints[reason] != NULL ? hints[reason] : "no advice is written for this reason yet";
+}
+
+const char *why_action_text(enum why_action action)
+{
+    switch (action) {
+    case WHY_HIT:
+        return "hit";
+    case WHY_HIT_REVALIDATE:
+        return "hit-revalidate";
+    case WHY_REVALIDATE:
+        return "revalidate";
+    case WHY_FETCH:
+        return "fetch";
+    case WHY_PASS:
+        return "pass";
+    case WHY_REPLY:
+        return "reply";
+    }
+    UNREACHABLE();
+}
+
+const char *why_setting_name(enum setting setting)
+{
+    static const char *const names[SETTING_COUNT] = {
+        [SETTING_TTL] = "ttl",
+        [SETTING_DEFAULT_TTL] = "default_ttl",
+        [SETTING_STALE_WHILE_REVALIDATE] = "stale_while_revalidate",
+        [SETTING_STALE_IF_ERROR] = "stale_if_error",
+        [SETTING_BYPASS] = "bypass",
+        [SETTING_IGNORE_COOKIES] = "ignore_cookies",
+        [SETTING_STORE_SET_COOKIE] = "store_set_cookie",
+        [SETTING_REQUEST_DIRECTIVES] = "request_directives",
+        [SETTING_OWN_ETAG] = "own_etag",
+    };
+
+    return names[setting];
+}

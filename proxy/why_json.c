@@ -1,0 +1,324 @@
+/* why_json.c: `larder why --json`: one object; what does not apply is left out. */
+#include <time.h>
+
+#include "cache/vary.h"
+#include "proxy/why.h"
+
+static void write_request(const struct why *why, struct buf *out);
+static void write_rules(const struct why *why, struct buf *out);
+static void write_variants(const struct why *why, struct buf *out);
+static void write_verdict(const struct why *why, struct buf *out);
+static void write_answer(const struct why *why, struct buf *out);
+
+/* ---- the syntax ---- */
+
+static void separate(struct buf *out)
+{
+    char last = out->len > 0 ? out->data[out->len - 1] : '{';
+
+    if (last != '{' && last != '[') { /* a text ends with its quote, so this is never inside one */
+        buf_add_byte(out, ',');
+    }
+}
+
+static void add_key(struct buf *out, const char *key)
+{
+    separate(out);
+    buf_add_json_string(out, span_of(key));
+    buf_add_byte(out, ':');
+}
+
+static void add_span(struct buf *out, const char *key, struct span value)
+{
+    add_key(out, key);
+    buf_add_json_string(out, value);
+}
+
+static void add_text(struct buf *out, const char *key, const char *value)
+{
+    if (value != NULL) {
+        add_span(out, key, span_of(value));
+    }
+}
+
+static void add_number(struct buf *out, const char *key, int64_t value)
+{
+    add_key(out, key);
+    buf_add_i64(out, value);
+}
+
+static void add_bool(struct buf *out, const char *key, bool value)
+{
+    add_key(out, key);
+    buf_add_text(out, value ? "true" : "false");
+}
+
+static void add_time(struct buf *out, const char *key, int64_t time_ms)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm broken;
+    char text[40];
+
+    if (gmtime_r(&seconds, &broken) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken) > 0) {
+        add_text(out, key, text);
+    }
+}
+
+static void open_object(struct buf *out, const char *key)
+{
+    add_key(out, key);
+    buf_add_byte(out, '{');
+}
+
+/* ---- the parts ---- */
+
+void why_write_json(const struct why *why, struct buf *out)
+{
+    buf_add_byte(out, '{');
+    write_request(why, out);
+    if (why->site != NULL) {
+        add_text(out, "site", why->site->name);
+        write_rules(why, out);
+    }
+    if (why->looked_up) {
+        add_span(out, "key", why->key.text);
+        add_text(out, "store", why->config->cache.dir);
+        write_variants(why, out);
+    }
+    write_verdict(why, out);
+    write_answer(why, out);
+    buf_add_text(out, "}\n");
+}
+
+/* Fields as an object; lines of one name are joined, as the standard has it. */
+static void write_fields(const struct headers *headers, struct arena *arena, struct buf *out)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        struct span name = headers->items[i].name;
+        struct span value;
+        bool present;
+        if (headers_find(headers, name) == &headers->items[i] &&
+            headers_combine(headers, name, arena, &value, &present)) {
+            separate(out);
+            buf_add_json_string(out, name);
+            buf_add_byte(out, ':');
+            buf_add_json_string(out, value);
+        }
+    }
+}
+
+static void write_request(const struct why *why, struct buf *out)
+{
+    struct span target;
+
+    open_object(out, "request");
+    add_span(out, "method", why->request.method_name);
+    if (why->error == ERR_OK && uri_path_and_query(&why->asked_uri, why->arena, &target)) {
+        add_span(out, "host", why->asked_uri.authority);
+        add_span(out, "target", target);
+    }
+    open_object(out, "fields");
+    write_fields(&why->asked_headers, why->arena, out);
+    buf_add_byte(out, '}');
+    if (why->site != NULL && uri_path_and_query(&why->request.uri, why->arena, &target)) {
+        open_object(out, "after_rules");
+        add_span(out, "target", target);
+        open_object(out, "fields");
+        write_fields(&why->request.headers, why->arena, out);
+        buf_add_text(out, "}}");
+    }
+    buf_add_byte(out, '}');
+}
+
+static void write_rules(const struct why *why, struct buf *out)
+{
+    add_text(out, "profile", why->config->cache.profile == PROFILE_SAFE ? "safe" : "rfc");
+    add_key(out, "rules");
+    buf_add_byte(out, '[');
+    for (size_t i = 0; i < why->rule_count; i++) {
+        separate(out);
+        buf_add_byte(out, '{');
+        add_text(out, "name", why->rules[i].rule->name);
+        add_text(out, "matches", why->rules[i].matches ? "yes" : why->rules[i].waits ? "depends-on-response" : "no");
+        buf_add_byte(out, '}');
+    }
+    buf_add_byte(out, ']');
+    open_object(out, "settings_by_rule");
+    for (enum setting setting = 0; setting < SETTING_COUNT; setting++) {
+        if (why->policy.rule[setting] != NULL && why_setting_name(setting) != NULL) {
+            add_text(out, why_setting_name(setting), why->policy.rule[setting]);
+        }
+    }
+    buf_add_byte(out, '}');
+}
+
+static void write_selection(struct span selection, const char *key, struct buf *out)
+{
+    struct span name;
+    struct span value;
+    bool present;
+
+    open_object(out, key);
+    while (vary_next(&selection, &name, &value, &present)) {
+        separate(out);
+        buf_add_json_string(out, name);
+        buf_add_byte(out, ':');
+        if (present) {
+            buf_add_json_string(out, value);
+        } else {
+            buf_add_text(out, "null");
+        }
+    }
+    buf_add_byte(out, '}');
+}
+
+static void write_window(const struct why_variant *variant, enum setting setting, struct buf *out)
+{
+    struct why_window window = why_window_of(variant, setting);
+
+    if (window.length_s >= 0) {
+        open_object(out, why_setting_name(setting));
+        add_number(out, "seconds", window.length_s);
+        add_text(out, "rule", window.rule);
+        buf_add_byte(out, '}');
+    }
+}
+
+static void write_freshness(const struct why *why, const struct why_variant *variant, struct buf *out)
+{
+    struct why_lifetime lifetime = why_lifetime_of(why, variant);
+
+    open_object(out, "freshness");
+    add_number(out, "age", variant->freshness.age_s);
+    add_number(out, "lifetime", variant->freshness.lifetime_s);
+    add_bool(out, "fresh", variant->freshness.age_s < variant->freshness.lifetime_s);
+    add_text(out, "from", lifetime.source);
+    if (lifetime.field.len > 0) {
+        add_span(out, "field", lifetime.field);
+    }
+    add_text(out, "rule", lifetime.rule);
+    add_text(out, "source", lifetime.section);
+    write_window(variant, SETTING_STALE_WHILE_REVALIDATE, out);
+    write_window(variant, SETTING_STALE_IF_ERROR, out);
+    add_text(out, "stale_forbidden_by", why_stale_forbidden(variant));
+    add_number(out, "max_stale", variant->policy.max_stale_s);
+    buf_add_byte(out, '}');
+}
+
+static void write_variants(const struct why *why, struct buf *out)
+{
+    add_key(out, "variants");
+    buf_add_byte(out, '[');
+    for (size_t i = 0; i < why->variant_count; i++) {
+        const struct why_variant *variant = &why->variants[i];
+        separate(out);
+        buf_add_byte(out, '{');
+        add_number(out, "id", (int64_t)variant->record.object_id);
+        add_bool(out, "selected", variant->selected);
+        add_number(out, "status", variant->record.status);
+        add_time(out, "stored", variant->record.inputs.response_ms);
+        add_number(out, "bytes", (int64_t)variant->record.body_len);
+        add_key(out, "digest");
+        buf_add_byte(out, '"');
+        for (size_t j = 0; j < DIGEST_BYTES; j++) {
+            buf_format(out, "%02x", variant->record.digest[j]);
+        }
+        buf_add_byte(out, '"');
+        write_selection(variant->selection, "selection", out);
+        write_selection(variant->wanted, "wanted", out);
+        open_object(out, "fields");
+        write_fields(&variant->headers, why->arena, out);
+        buf_add_byte(out, '}');
+        write_freshness(why, variant, out);
+        buf_add_byte(out, '}');
+    }
+    buf_add_byte(out, ']');
+}
+
+static void write_reason(enum reason reason, const char *rule, struct buf *out)
+{
+    add_text(out, "reason", reason_token(reason));
+    add_text(out, "rule", rule);
+    add_text(out, "source", reason_source(reason));
+    add_text(out, "text", reason_text(reason));
+}
+
+static void write_verdict(const struct why *why, struct buf *out)
+{
+    open_object(out, "verdict");
+    add_text(out, "action", why_action_text(why->action));
+    add_text(out, "outcome", outcome_text(why->outcome));
+    write_reason(why->reason, why->rule, out);
+    if (why->error != ERR_OK) {
+        add_text(out, "error", err_text(why->error));
+    }
+    add_text(out, "hint", why_hint(why->reason));
+    buf_add_byte(out, '}');
+}
+
+static void write_failures(const struct why *why, struct buf *out)
+{
+    static const char *const names[WHY_FAILURES] = {"status", "disconnected", "timeout"};
+
+    open_object(out, "if_origin_fails");
+    for (size_t i = 0; i < WHY_FAILURES; i++) {
+        const struct why_failure *failure = &why->failures[i];
+        open_object(out, names[i]);
+        add_bool(out, "stale", failure->stale);
+        if (failure->reason != REASON_NONE) {
+            write_reason(failure->reason, failure->rule, out);
+        }
+        buf_add_byte(out, '}');
+    }
+    buf_add_byte(out, '}');
+}
+
+static void write_answer(const struct why *why, struct buf *out)
+{
+    open_object(out, "answer");
+    if (why->status != 0) {
+        add_number(out, "status", why->status);
+    }
+    add_bool(out, "not_modified", why->not_modified);
+    add_span(out, "cache_status", why->cache_status);
+    add_bool(out, "detail_is_final", why->reason_is_final);
+    if (why->has_ttl) {
+        add_number(out, "ttl", why->ttl_s);
+        add_number(out, "age", why->selected.freshness.age_s);
+    }
+    if (why->etag.len > 0) {
+        add_span(out, "etag", why->etag);
+    }
+    buf_add_byte(out, '}');
+    if (why->validates) {
+        open_object(out, "to_origin");
+        write_fields(&why->conditions, why->arena, out);
+        buf_add_byte(out, '}');
+    }
+    if (why->has_failures) {
+        write_failures(why, out);
+    }
+}
+
+/* ---- a reason alone ---- */
+
+bool why_write_reason(struct span token, bool json, struct buf *out)
+{
+    for (int i = 0; i < REASON_COUNT; i++) {
+        enum reason reason = (enum reason)i;
+        if (!span_equal(token, span_of(reason_token(reason)))) {
+            continue;
+        }
+        if (json) {
+            buf_add_byte(out, '{');
+            write_reason(reason, NULL, out);
+            add_text(out, "hint", why_hint(reason));
+            buf_add_text(out, "}\n");
+        } else {
+            buf_format(out, "%s: %s (%s)\n  to change it  %s\n", reason_token(reason), reason_text(reason),
+                       reason_source(reason)[0] != '\0' ? reason_source(reason) : "larder", why_hint(reason));
+        }
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,364 @@
+/* why_text.c: `larder why` for people: the verdict, then the ladder that leads to it. */
+#include <time.h>
+
+#include "cache/vary.h"
+#include "http/token.h"
+#include "proxy/log.h"
+#include "proxy/why.h"
+
+static void write_verdict(const struct why *why, bool bold, struct buf *out);
+static void write_request(const struct why *why, struct buf *out);
+static void write_stored(const struct why *why, struct buf *out);
+static void write_freshness(const struct why *why, struct buf *out);
+static void write_answer(const struct why *why, struct buf *out);
+
+/* "  label         " */
+static void label(struct buf *out, const char *text)
+{
+    buf_format(out, "  %-13s ", text);
+}
+
+/* "90 s", "5400 s (1 h 30 min)" */
+static void add_seconds(struct buf *out, int64_t seconds)
+{
+    int64_t rest = seconds < 0 ? -seconds : seconds;
+
+    buf_format(out, "%lld s", (long long)seconds);
+    if (rest >= 86400) {
+        buf_format(out, " (%lld d %lld h)", (long long)(rest / 86400), (long long)(rest % 86400 / 3600));
+    } else if (rest >= 3600) {
+        buf_format(out, " (%lld h %lld min)", (long long)(rest / 3600), (long long)(rest % 3600 / 60));
+    } else if (rest > 120) {
+        buf_format(out, " (%lld min)", (long long)(rest / 60));
+    }
+}
+
+static void add_quoted(struct buf *out, struct span text)
+{
+    buf_add_text(out, log_quoted(text).text);
+}
+
+static void add_reason(struct buf *out, enum reason reason, const char *rule)
+{
+    buf_format(out, "%s: %s", reason_token(reason), reason_text(reason));
+    if (rule != NULL) {
+        buf_add_text(out, ", rule ");
+        add_quoted(out, span_of(rule));
+    }
+    if (reason_source(reason)[0] != '\0') {
+        buf_format(out, " (%s)", reason_source(reason));
+    }
+}
+
+void why_write_text(const struct why *why, bool bold, struct buf *out)
+{
+    write_verdict(why, bold, out);
+    write_request(why, out);
+    if (why->looked_up) {
+        write_stored(why, out);
+    }
+    if (why->has_selected) {
+        write_freshness(why, out);
+    }
+    write_answer(why, out);
+}
+
+static const char *action_sentence(const struct why *why)
+{
+    switch (why->action) {
+    case WHY_HIT:
+        return why->not_modified ? "304 from the store: the client has it already" : "answered from the store";
+    case WHY_HIT_REVALIDATE:
+        return why->not_modified ? "304 from the store, and revalidated behind"
+                                 : "answered from the store, and revalidated behind";
+    case WHY_REVALIDATE:
+        return why->conditions.count > 0 ? "revalidated at the origin, then answered"
+                                         : "fetched from the origin: nothing stored can be validated";
+    case WHY_FETCH:
+        return "fetched from the origin, and stored if it may be";
+    case WHY_PASS:
+        return "passed to the origin, past the cache";
+    case WHY_REPLY:
+        return "answered by larder itself";
+    }
+    UNREACHABLE();
+}
+
+static void write_verdict(const struct why *why, bool bold, struct buf *out)
+{
+    buf_format(out, "%s%s%s\n", bold ? "\033[1m" : "", action_sentence(why), bold ? "\033[0m" : "");
+    label(out, "because");
+    add_reason(out, why->reason, why->rule);
+    if (why->error != ERR_OK) {
+        buf_format(out, ": %s", err_text(why->error));
+    }
+    buf_add_byte(out, '\n');
+    label(out, "to change it");
+    buf_format(out, "%s\n", why_hint(why->reason));
+}
+
+/* ---- request ---- */
+
+/* What rules made of the request's fields. */
+static void write_changed_fields(const struct why *why, struct buf *out)
+{
+    const struct headers *before = &why->asked_headers;
+    const struct headers *after = &why->request.headers;
+
+    for (size_t i = 0; i < before->count; i++) {
+        if (!headers_has(after, before->items[i].name)) {
+            label(out, "field");
+            buf_format(out, "%.*s is removed\n", SPAN_ARG(before->items[i].name));
+        }
+    }
+    for (size_t i = 0; i < after->count; i++) {
+        struct span name = after->items[i].name;
+        if (!span_equal(headers_value(before, name), after->items[i].value) || !headers_has(before, name)) {
+            label(out, "field");
+            buf_format(out, "%.*s is now ", SPAN_ARG(name));
+            add_quoted(out, after->items[i].value);
+            buf_add_byte(out, '\n');
+        }
+    }
+}
+
+/* The settings that come from this rule: "ttl, bypass". */
+static void write_rule(const struct why *why, const struct why_rule *rule, struct buf *out)
+{
+    size_t count = 0;
+
+    label(out, "rule");
+    add_quoted(out, span_of(rule->rule->name));
+    if (rule->waits) {
+        buf_add_text(out, " matches if the response is such\n");
+        return;
+    }
+    buf_add_text(out, " matches");
+    for (enum setting setting = 0; setting < SETTING_COUNT; setting++) {
+        if (rule->rule->given[setting] && why_setting_name(setting) != NULL) {
+            bool first = why->policy.rule[setting] == rule->rule->name;
+            buf_format(out, "%s %s%s", count == 0 ? ":" : ",", why_setting_name(setting),
+                       first ? "" : " (an earlier rule gives it)");
+            count++;
+        }
+    }
+    buf_add_byte(out, '\n');
+}
+
+static void write_request(const struct why *why, struct buf *out)
+{
+    buf_add_text(out, "\nrequest\n");
+    if (why->site == NULL) {
+        label(out, "site");
+        buf_add_text(out, why->error != ERR_OK || why->ends_here ? "not asked for: the request ends here\n" : "none\n");
+        return;
+    }
+    label(out, "site");
+    buf_format(out, "%s, origin", why->site->name);
+    for (size_t i = 0; i < why->site->origin_count; i++) {
+        buf_format(out, " %s", why->site->origins[i].text);
+    }
+    buf_format(out, ", profile %s\n", why->config->cache.profile == PROFILE_SAFE ? "safe" : "rfc");
+    for (size_t i = 0; i < why->rule_count; i++) {
+        if (why->rules[i].matches || why->rules[i].waits) {
+            write_rule(why, &why->rules[i], out);
+        }
+    }
+    if (why->rule_count == 0) {
+        label(out, "rules");
+        buf_add_text(out, "none\n");
+    }
+    write_changed_fields(why, out);
+    label(out, "key");
+    buf_format(out, "%.*s\n", SPAN_ARG(why->key.text));
+}
+
+/* ---- stored ---- */
+
+/* "accept-encoding gzip (this request: absent)" for each field of the selection. */
+static void write_selection(const struct why_variant *variant, struct buf *out)
+{
+    struct span rest = variant->selection;
+    struct span wanted = variant->wanted;
+    struct span name, value, other_name, other;
+    bool present, other_present;
+
+    while (vary_next(&rest, &name, &value, &present)) {
+        label(out, "");
+        buf_format(out, "%.*s ", SPAN_ARG(name));
+        if (present) {
+            add_quoted(out, value);
+        } else {
+            buf_add_text(out, "absent");
+        }
+        if (vary_next(&wanted, &other_name, &other, &other_present) && span_equal(name, other_name) &&
+            (present != other_present || !span_equal(value, other))) {
+            buf_add_text(out, "; in this request ");
+            if (other_present) {
+                add_quoted(out, other);
+            } else {
+                buf_add_text(out, "absent");
+            }
+        }
+        buf_add_byte(out, '\n');
+    }
+}
+
+static void add_time(struct buf *out, int64_t time_ms)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm broken;
+    char text[40];
+
+    if (gmtime_r(&seconds, &broken) != NULL && strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &broken) > 0) {
+        buf_add_text(out, text);
+    }
+}
+
+static void write_variant(const struct why_variant *variant, struct buf *out)
+{
+    label(out, variant->selected ? "selected" : "not selected");
+    buf_format(out, "status %u, %llu bytes, stored ", variant->record.status,
+               (unsigned long long)variant->record.body_len);
+    add_time(out, variant->record.inputs.response_ms);
+    buf_format(out, ", age %lld of %lld s\n", (long long)variant->freshness.age_s,
+               (long long)variant->freshness.lifetime_s);
+    write_selection(variant, out);
+    label(out, "");
+    buf_add_text(out, "digest ");
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        buf_format(out, "%02x", variant->record.digest[i]);
+    }
+    const struct header *etag = headers_find(&variant->headers, SPAN("ETag"));
+    if (etag != NULL) {
+        buf_format(out, ", ETag %.*s", SPAN_ARG(etag->value));
+    }
+    buf_add_byte(out, '\n');
+}
+
+static void write_stored(const struct why *why, struct buf *out)
+{
+    buf_format(out, "\nstored in %s: ", why->config->cache.dir);
+    if (why->variant_count == 0) {
+        buf_add_text(out, "nothing under this key\n");
+        return;
+    }
+    buf_format(out, "%zu variant%s\n", why->variant_count, why->variant_count == 1 ? "" : "s");
+    for (size_t i = 0; i < why->variant_count; i++) {
+        write_variant(&why->variants[i], out);
+    }
+}
+
+/* ---- freshness ---- */
+
+static void write_window(const struct why_variant *variant, enum setting setting, const char *name, struct buf *out)
+{
+    struct why_window window = why_window_of(variant, setting);
+
+    label(out, name);
+    if (window.length_s < 0) {
+        buf_add_text(out, "not given\n");
+        return;
+    }
+    add_seconds(out, window.length_s);
+    if (window.rule != NULL) {
+        buf_add_text(out, " behind the lifetime, rule ");
+        add_quoted(out, span_of(window.rule));
+    } else {
+        buf_add_text(out, " behind the lifetime, from the response");
+    }
+    buf_format(out, " (RFC 5861 %d)\n", setting == SETTING_STALE_WHILE_REVALIDATE ? 3 : 4);
+}
+
+static void write_freshness(const struct why *why, struct buf *out)
+{
+    const struct why_variant *variant = &why->selected;
+    struct why_lifetime lifetime = why_lifetime_of(why, variant);
+    const char *forbidden = why_stale_forbidden(variant);
+    int64_t left_s = variant->freshness.lifetime_s - variant->freshness.age_s;
+
+    buf_add_text(out, "\nfreshness of the selected one\n");
+    label(out, "age");
+    add_seconds(out, variant->freshness.age_s);
+    buf_add_byte(out, '\n');
+    label(out, "lifetime");
+    add_seconds(out, variant->freshness.lifetime_s);
+    if (lifetime.rule != NULL) {
+        buf_add_text(out, ", by rule ");
+        add_quoted(out, span_of(lifetime.rule));
+    } else if (lifetime.field.len > 0) {
+        buf_format(out, ", %s from %.*s", lifetime.source, SPAN_ARG(lifetime.field));
+    } else {
+        buf_add_text(out, ": nothing says how long");
+    }
+    buf_format(out, " (%s)\n", lifetime.section);
+    label(out, left_s > 0 ? "fresh for" : "stale for");
+    add_seconds(out, left_s > 0 ? left_s : -left_s);
+    buf_add_byte(out, '\n');
+    if (forbidden != NULL) {
+        label(out, "stale use");
+        buf_format(out, "never: %s (RFC 9111 4.2.4)\n", forbidden);
+        return;
+    }
+    write_window(variant, SETTING_STALE_WHILE_REVALIDATE, "revalidating", out);
+    write_window(variant, SETTING_STALE_IF_ERROR, "if error", out);
+    label(out, "at most");
+    add_seconds(out, variant->policy.max_stale_s);
+    buf_add_text(out, " behind the lifetime (max_stale)\n");
+}
+
+/* ---- answer ---- */
+
+static void write_failures(const struct why *why, struct buf *out)
+{
+    static const char *const names[WHY_FAILURES] = {
+        [FAILURE_STATUS] = "if 5xx", [FAILURE_DISCONNECTED] = "if it is away", [FAILURE_TIMEOUT] = "if too slow"};
+
+    for (int i = 0; i < WHY_FAILURES; i++) {
+        const struct why_failure *failure = &why->failures[i];
+        label(out, names[i]);
+        if (failure->stale) {
+            buf_add_text(out, "the stored response, ");
+        }
+        if (failure->reason == REASON_NONE) {
+            buf_add_text(out, "its answer is passed on, what is stored stays");
+        } else {
+            add_reason(out, failure->reason, failure->rule);
+        }
+        buf_add_byte(out, '\n');
+    }
+}
+
+static void write_answer(const struct why *why, struct buf *out)
+{
+    buf_add_text(out, "\nanswer\n");
+    if (why->validates) {
+        label(out, "to the origin");
+        for (size_t i = 0; i < why->conditions.count; i++) {
+            buf_format(out, "%s%.*s: %.*s", i > 0 ? ", " : "", SPAN_ARG(why->conditions.items[i].name),
+                       SPAN_ARG(why->conditions.items[i].value));
+        }
+        buf_add_text(out, why->conditions.count > 0 ? "\n" : "no condition: what is stored has no validator\n");
+    }
+    label(out, "status");
+    if (why->status != 0) {
+        buf_format(out, "%u %s\n", why->status, status_phrase(why->status));
+    } else {
+        buf_format(out, "the origin's%s\n", why->validates ? "; on its 304 that of the stored response" : "");
+    }
+    label(out, "Cache-Status");
+    buf_format(out, "%.*s", SPAN_ARG(why->cache_status));
+    if (!why->reason_is_final) {
+        buf_add_text(out, "; … the rest comes with the origin's answer");
+    } else if (why->action == WHY_PASS) {
+        buf_add_text(out, ", and the origin's status");
+    }
+    buf_add_byte(out, '\n');
+    if (why->etag.len > 0 && !why->not_modified && why->status == 200) {
+        label(out, "304 for");
+        buf_format(out, "If-None-Match: %.*s\n", SPAN_ARG(why->etag));
+    }
+    if (why->has_failures) {
+        write_failures(why, out);
+    }
+}

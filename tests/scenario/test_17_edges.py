@@ -1,0 +1,204 @@
+"""Cases where caches and proxies are known to go wrong."""
+
+import re
+import socket
+import time
+
+import pytest
+from support.client import Client
+from support.say import always, fresh
+from support.wire import wait_until
+
+NO_STORE = {"Cache-Control": "no-store"}
+HOUR = "[server.timeouts]\nclient_body = \"1s\"\norigin_first_byte = \"1s\"\norigin_between_bytes = \"1s\"\n"
+
+
+# --- what was not meant for others --------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("directive", ["no-cache", "private"])
+def test_a_follower_does_not_get_the_leaders_fields(origin, proxy, directive):
+    """RFC 9111 §5.2.2.4, §5.2.2.7: also while the response is still coming."""
+    leader, follower = Client(proxy), Client(proxy)
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, {"Cache-Control": f'max-age=60, {directive}="Set-Cookie, X-User"', "Set-Cookie": "sid=ann", "X-User": "ann"},
+                                  [b"hello", gate, b"world"])
+    first = leader.begin("GET", "/a").expect(200, headers={"Set-Cookie": "sid=ann", "X-User": "ann"})
+    gate.wait_reached()
+    second = follower.begin("GET", "/a").expect(200, cache="collapsed", headers={"Set-Cookie": None, "X-User": None})
+    gate.open()
+    assert first.body == second.body == b"helloworld"
+    follower.get("/a").expect(200, cache="hit", headers={"Set-Cookie": None, "X-User": None})
+
+
+def test_what_is_keyed_is_what_the_origin_is_told(origin, client):
+    """An absolute target without Host is a request for that host, not for the origin's default one."""
+    origin.expect("GET /p", {"Host": "victim.test", "X-Forwarded-Host": "victim.test"}).reply(200, fresh(), b"of victim")
+    client.send_raw(b"GET http://victim.test/p HTTP/1.0\r\n\r\n")
+    client.read_response().expect(200, body=b"of victim")
+    client.close()
+    client.get("/p", host="victim.test").expect(200, body=b"of victim", cache="hit")
+    client.get("/p", host="Victim.test:80").expect(200, body=b"of victim", cache="hit")
+
+
+@pytest.mark.parametrize("field", ["X-Forwarded-For", "Forwarded"])
+def test_vary_by_what_larder_itself_writes(origin, client, field):
+    origin.expect("GET /a").reply(200, fresh(Vary=field), b"one")
+    client.get("/a").expect(200, cache="!stored; detail=vary-client")
+    origin.expect("GET /a").reply(200, fresh(Vary=field), b"two")
+    client.get("/a").expect(200, body=b"two")
+
+
+def test_what_connection_names_away_selects_nothing(origin, client):
+    """The origin answered a request without the field; who sends the field must not get that answer."""
+    origin.expect("GET /a", {"X-Kind": None}).reply(200, fresh(Vary="X-Kind"), b"without")
+    client.get("/a", {"X-Kind": "special", "Connection": "X-Kind, keep-alive"}).expect(200, body=b"without")
+    origin.expect("GET /a", {"X-Kind": "special"}).reply(200, fresh(Vary="X-Kind"), b"special")
+    client.get("/a", {"X-Kind": "special"}).expect(200, body=b"special")
+    client.get("/a").expect(200, body=b"without", cache="hit")
+
+
+# --- nobody waits for ever ----------------------------------------------------------------------------------------------------------
+
+def test_expect_without_a_body(origin, larder):
+    """RFC 9110 §10.1.1: there is nothing to wait for, and the origin's time counts from the head."""
+    client = Client(larder(origin, config=HOUR))
+    gate = origin.gate()
+    origin.expect("GET /a", {"Expect": None}).reply(200, NO_STORE, hold=gate)
+    response = client.get("/a", {"Expect": "100-continue"}).expect(504)
+    assert response.informational == []
+    gate.open()
+
+
+def early_answer(origin):
+    """Answers as soon as the head is there, then reads on."""
+    def answer(connection):
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: no-store\r\n\r\n2\r\nhi\r\n")
+        connection.read_body()
+        connection.reader.at_end()
+    origin.expect("POST /p").handle(answer, read_body=False)
+
+
+@pytest.mark.parametrize("rest", [b"abc", b"abc" + bytes(997)])
+def test_an_answer_before_the_upload_ends_has_its_limits(origin, larder, rest):
+    """The client stalls, or the origin does: neither holds the other for ever."""
+    proxy = larder(origin, config=HOUR)
+    client = Client(proxy)
+    early_answer(origin)
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nContent-Length: 1000\r\n\r\n" + rest)
+    sock = client.sock
+    sock.settimeout(10)
+    received = b""
+    try:
+        while piece := sock.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    assert not received.endswith(b"0\r\n\r\n")
+    origin.drop_connections()
+
+
+def test_a_bad_body_behind_a_begun_answer(origin, larder):
+    client = Client(larder(origin, config=HOUR))
+    early_answer(origin)
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
+    sock = client.sock
+    sock.settimeout(10)
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    origin.drop_connections()
+
+
+def test_refused_connections_take_no_place(origin, larder):
+    proxy = larder(origin, config="[server.limits]\nconnections = 2\n")
+    origin.on("GET /a", always(200, NO_STORE))
+    inside = [Client(proxy), Client(proxy)]
+    for client in inside:
+        client.get("/a").expect(200)
+    outside = [Client(proxy) for _ in range(6)]
+    for client in outside:
+        client.get("/a").expect(503, cache="detail=too-many-connections")
+    for client in inside:
+        client.close()
+
+    def again():
+        try:
+            return Client(proxy).get("/a").status == 200
+        except (AssertionError, OSError):
+            return False
+    wait_until(again, "a place to become free")
+
+
+def test_stopping_does_not_wait_for_tunnels(origin, proxy):
+    def switch(connection):
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        connection.reader.at_end()
+    origin.expect("GET /ws").handle(switch)
+    client = Client(proxy)
+    client.get("/ws", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101)
+    begun = time.monotonic()
+    proxy.stop()
+    assert time.monotonic() - begun < 10  # shutdown_timeout is 30 s
+    client.close()
+    proxy.start()
+
+
+# --- protocols ----------------------------------------------------------------------------------------------------------------------
+
+def test_a_websocket_on_a_bypassed_path(origin, larder):
+    client = Client(larder(origin, config='[[site]]\n[[site.rule]]\nname = "ws"\npath = "/ws/*"\nbypass = true\n'))
+    origin.expect("GET /ws/1", {"Upgrade": "websocket"}).send_raw(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    client.get("/ws/1", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101)
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket, h2c", "TLS/1.0"])
+def test_protocols_that_are_not_configured_are_not_switched_to(origin, client, protocol):
+    origin.expect("GET /a", {"Upgrade": None, "HTTP2-Settings": None}).reply(200, NO_STORE)
+    client.get("/a", {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, "HTTP2-Settings": "AAMAAABkAAQAAP__"}).expect(200)
+
+
+def test_pipelined_requests_before_a_half_close(origin, client):
+    origin.on("GET /*", lambda connection: connection.reply(200, NO_STORE, connection.request.path.encode()))
+    client.send_raw(b"".join(b"GET /%d HTTP/1.1\r\nHost: larder.test\r\n\r\n" % number for number in range(3)))
+    client.shutdown()
+    for number in range(3):
+        client.read_response().expect(200, body=b"/%d" % number)
+    client.expect_closed()
+
+
+def test_max_forwards(origin, client):
+    """RFC 9110 §7.6.2."""
+    origin.expect("OPTIONS /a", {"Max-Forwards": "1"}).reply(200, NO_STORE)
+    client.request("OPTIONS", "/a", {"Max-Forwards": "2"}).expect(200)
+    client.request("OPTIONS", "/a", {"Max-Forwards": "0"}).expect(200, cache="detail=max-forwards")
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "chunked, chunked", "chunked, gzip"])
+def test_codings_around_chunked(origin, client, coding):
+    """larder never asks for any (TE), and cannot take them off: nothing of it is passed on as if it were the content."""
+    origin.expect("GET /a").send_raw(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n".encode())
+    client.get("/a").expect(502)
+
+
+# --- validators of servers that compress --------------------------------------------------------------------------------------------
+
+def test_a_weak_tag_confirmed_as_a_strong_one(origin, larder):
+    """nginx with gzip makes the tag of its 200 weak and names it strong in the 304; by the letter (`rfc`) that is another one."""
+    client = Client(larder(origin))
+    origin.expect("GET /a").reply(200, fresh(60, Age="60", ETag='W/"v1"'), b"hello")
+    client.get("/a").expect(200)
+    origin.expect("GET /a", {"If-None-Match": 'W/"v1"'}).reply(304, fresh(60, Age="0", ETag='"v1"'))
+    client.get("/a").expect(200, body=b"hello", cache="fwd=stale; fwd-status=304", headers={"ETag": 'W/"v1"'})
+    client.get("/a").expect(200, body=b"hello", cache="hit", headers={"ETag": 'W/"v1"'})
+
+
+def test_head_in_the_stale_window_refreshes_the_whole(origin, client):
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=10, stale-while-revalidate=600", "Age": "60"}, b"old")
+    client.get("/a").expect(200)
+    behind = origin.expect("GET /a").reply(200, fresh(), b"new")
+    client.head("/a").expect(200, cache="hit; detail=stale-while-revalidate")
+    behind.wait_answered()
+    wait_until(lambda: client.get("/a").body == b"new", "the refreshed response")
