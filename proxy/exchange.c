@@ -17,7 +17,7 @@
 
 #include "cache/head.h"
 #include "http/forward.h"
-#include "proxy/log.h"
+#include "proxy/decide.h"
 #include "proxy/worker.h"
 
 #define TO(step) (1U << (step))
@@ -112,73 +112,19 @@ void exchange_run(struct exchange *ex)
 
 /* ---- the steps ---- */
 
-static enum err check_request(struct exchange *ex)
-{
-    const struct header *expect = headers_find(&ex->request.headers, SPAN("Expect"));
-
-    if (ex->request.method == METHOD_CONNECT || ex->request.method == METHOD_TRACE) {
-        return ERR_METHOD_REFUSED;
-    }
-    if (expect != NULL && !span_equal_nocase(expect->value, SPAN("100-continue"))) {
-        return ERR_BAD_EXPECTATION;
-    }
-    if (forward_is_loop(&ex->request.headers, span_of(ex->worker->config->server.via),
-                        ex->worker->config->server.instance_id)) {
-        return ERR_LOOP;
-    }
-    if (span_equal(ex->request.target, SPAN("*")) && ex->request.method != METHOD_OPTIONS) {
-        return ERR_BAD_TARGET; /* RFC 9112 §3.2.4 */
-    }
-    uint64_t limit = ex->worker->config->server.max_request_body_bytes;
-    if (limit > 0 && ex->request.framing.kind == FRAMING_LENGTH && ex->request.framing.length > limit) {
-        return ERR_BODY_TOO_LARGE;
-    }
-    return uri_of_request(ex->scheme, ex->request.target, ex->host, ex->arena, &ex->request.uri);
-}
-
-/* Only protocols that are configured are switched to: h2c for one would carry requests past us (RFC 9110 §7.8 lets us
- * ignore any). */
-static void drop_unknown_upgrade(struct exchange *ex)
-{
-    const struct config *config = ex->worker->config;
-    const struct header *field = headers_find(&ex->request.headers, SPAN("Upgrade"));
-
-    for (size_t i = 0; field != NULL && i < config->server.upgrade_count; i++) {
-        if (span_equal_nocase(field->value, config->server.upgrades[i]) &&
-            headers_find_next(&ex->request.headers, field) == NULL) {
-            return;
-        }
-    }
-    (void)headers_remove(&ex->request.headers, SPAN("Upgrade"));
-}
-
-/* Max-Forwards of an OPTIONS (RFC 9110 §7.6.2): at 0 larder is whom it asks, else one less goes on. */
-static bool ends_here(struct exchange *ex)
-{
-    const struct header *field = headers_find(&ex->request.headers, SPAN("Max-Forwards"));
-    uint64_t left;
-    struct span text;
-
-    if (ex->request.method != METHOD_OPTIONS || field == NULL || !span_to_u64_clamped(field->value, INT32_MAX, &left)) {
-        return false;
-    }
-    return left == 0 || !arena_format(ex->arena, &text, "%llu", (unsigned long long)left - 1) ||
-           !headers_set(&ex->request.headers, SPAN("Max-Forwards"), text);
-}
-
 static enum step step_route(struct exchange *ex)
 {
     const struct config *config = ex->worker->config;
 
     ex->host = headers_value(&ex->request.headers, SPAN("Host"));
     if (ex->error == ERR_OK) {
-        ex->error = check_request(ex);
+        ex->error = decide_request(config, ex->scheme, ex->host, &ex->request, ex->arena);
     }
     if (ex->error != ERR_OK) {
         return exchange_fail(ex, ex->error, REASON_BAD_REQUEST);
     }
-    drop_unknown_upgrade(ex);
-    if (ends_here(ex)) {
+    decide_upgrade(config, &ex->request.headers);
+    if (decide_ends_here(&ex->request, ex->arena)) {
         ex->status = 200;
         ex->reason = REASON_MAX_FORWARDS;
         return STEP_REPLY;
@@ -197,19 +143,10 @@ static enum step step_route(struct exchange *ex)
     return STEP_LOOKUP;
 }
 
-/* How Cache-Status words that a request goes past the cache. */
-static enum outcome outcome_of_bypass(enum reason reason)
-{
-    if (reason == REASON_METHOD) {
-        return OUTCOME_METHOD;
-    }
-    return reason == REASON_BYPASS_RULE ? OUTCOME_BYPASS : OUTCOME_REQUEST;
-}
-
 static enum step step_lookup(struct exchange *ex)
 {
     if (!policy_may_lookup(&ex->request, &ex->policy, &ex->reason)) {
-        ex->outcome = outcome_of_bypass(ex->reason);
+        ex->outcome = decide_bypass_outcome(ex->reason);
         ex->rule = ex->reason == REASON_BYPASS_RULE ? ex->policy.rule[SETTING_BYPASS] : NULL;
         return STEP_PASS;
     }
@@ -251,15 +188,6 @@ static enum step decide_fetch(struct exchange *ex)
     return STEP_JOIN;
 }
 
-/* How Cache-Status words that a stored response may not be served as it is. */
-static enum outcome outcome_of_validation(enum reason reason)
-{
-    bool asked =
-        reason == REASON_REQUEST_NO_CACHE || reason == REASON_REQUEST_MAX_AGE || reason == REASON_REQUEST_MIN_FRESH;
-
-    return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
-}
-
 static enum step step_decide(struct exchange *ex)
 {
     if (!ex->has_cached) {
@@ -281,7 +209,7 @@ static enum step step_decide(struct exchange *ex)
         exchange_revalidate_behind(ex);
         return STEP_SERVE;
     case REUSE_VALIDATE:
-        ex->outcome = outcome_of_validation(ex->reason);
+        ex->outcome = decide_validation_outcome(ex->reason);
         break;
     case REUSE_FETCH:
         ex->outcome = OUTCOME_REQUEST;

@@ -15,6 +15,7 @@
 #include "http/forward.h"
 #include "http/serialize.h"
 #include "http/validators.h"
+#include "proxy/decide.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
 
@@ -157,10 +158,7 @@ static bool add_validators(const struct fetch *fetch, struct headers *headers, s
     if (head_read(fetch->validate.stored.head, arena, &stored) != ERR_OK) {
         return true; /* nothing to validate with: a full answer replaces it */
     }
-    const struct header *etag = headers_find(&stored, SPAN("ETag"));
-    const struct header *last_modified = headers_find(&stored, SPAN("Last-Modified"));
-    return (etag == NULL || headers_add(headers, SPAN("If-None-Match"), etag->value)) &&
-           (last_modified == NULL || headers_add(headers, SPAN("If-Modified-Since"), last_modified->value));
+    return decide_validators(&stored, headers);
 }
 
 /* Framing, connection and protocol fields of the request as larder sends it. */

@@ -12,6 +12,7 @@
 #include "http/multipart.h"
 #include "http/validators.h"
 #include "proxy/cache_status.h"
+#include "proxy/decide.h"
 #include "proxy/worker.h"
 
 static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
@@ -39,34 +40,7 @@ static struct freshness freshness_now(const struct exchange *ex, const struct fr
 /* Does the client hold this response already (RFC 9110 §13.2.2)? Only a 200 is compared. */
 static bool client_has_it(const struct exchange *ex, int64_t received_ms)
 {
-    bool asks = ex->request.method == METHOD_GET || ex->request.method == METHOD_HEAD;
-
-    return asks && ex->status == 200 && !ex->passes &&
-           condition_evaluate(&ex->request.headers, &ex->headers, received_ms / 1000, worker_now_ms() / 1000) ==
-               CONDITION_MATCHED;
-}
-
-/* A strong entity tag from the body, for a response that came without a validator: equal bytes, equal tag (RFC 9110
- * §8.8.3). */
-static bool add_own_etag(struct exchange *ex, const uint8_t digest[DIGEST_BYTES])
-{
-    struct buf tag;
-    struct span copy;
-
-    if (!ex->policy.own_etag || ex->status != 200 || headers_has(&ex->headers, SPAN("ETag")) ||
-        headers_has(&ex->headers, SPAN("Last-Modified"))) {
-        return true;
-    }
-    buf_init(&tag, sizeof("\"larder-\"") + 2 * DIGEST_BYTES);
-    buf_add_text(&tag, "\"larder-");
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        buf_format(&tag, "%02x", digest[i]);
-    }
-    buf_add_byte(&tag, '"');
-    bool done =
-        !tag.failed && arena_copy(ex->arena, buf_span(&tag), &copy) && headers_add(&ex->headers, SPAN("ETag"), copy);
-    buf_finish(&tag);
-    return done;
+    return !ex->passes && decide_not_modified(&ex->request, ex->status, &ex->headers, received_ms, worker_now_ms());
 }
 
 /* ---- from the store ---- */
@@ -85,7 +59,8 @@ enum step respond_from_stored(struct exchange *ex)
     if (stored->record.qualified_no_cache || stored->record.qualified_private) {
         head_drop_qualified(&ex->headers);
     }
-    if (!add_own_etag(ex, stored->record.digest) || !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
+    if (!decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers) ||
+        !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
@@ -153,7 +128,7 @@ enum step respond_from_flight(struct exchange *ex)
         head_drop_qualified(&ex->headers); /* a follower reuses (RFC 9111 §5.2.2.4): they were for the one who asked */
     }
     uint8_t digest[DIGEST_BYTES];
-    if (flight_digest(ex->flight, digest) && !add_own_etag(ex, digest)) {
+    if (flight_digest(ex->flight, digest) && !decide_own_etag(&ex->policy, ex->status, digest, &ex->headers)) {
         return no_room(ex);
     }
     bool done = ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s);

@@ -1,0 +1,393 @@
+"""larder why: what it says of a request is what the request then gets."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.client import HOST, Client
+from support.proxy import LARDER, ROOT, run_larder
+from support.say import always, date, fresh, stale
+from support.wire import wait_until
+
+KEPT = ("--cache-dir", "--origin", "--config", "--profile")
+
+
+def command(proxy, target, headers=None, method=None):
+    """The words behind `larder` that ask about a request to `proxy`."""
+    words = ["why", f"http://{HOST}{target}"]
+    for flag, value in zip(proxy.command, proxy.command[1:]):
+        if flag in KEPT:
+            words += [flag, value]
+    for name, value in (headers or {}).items():
+        words += ["-H", f"{name}: {value}"]
+    return words + (["--method", method] if method else [])
+
+
+def ask(proxy, target, headers=None, method=None):
+    code, out, err = run_larder(*command(proxy, target, headers, method), "--json")
+    assert (code, err) == (0, ""), err
+    return json.loads(out)
+
+
+def text(proxy, target, headers=None, method=None):
+    code, out, err = run_larder(*command(proxy, target, headers, method))
+    assert (code, err) == (0, ""), err
+    assert "\033" not in out
+    return out
+
+
+def store(proxy, client, target, headers=None, variants=1):
+    """A GET, and until it is committed."""
+    client.get(target, headers).expect(200)
+    wait_until(lambda: len(ask(proxy, target)["variants"]) == variants, "the response to be committed")
+
+
+def agree(why, response):
+    """Cache-Status says what was foretold."""
+    verdict, answer = why["verdict"], why["answer"]
+    if verdict["outcome"] == "hit":
+        assert "hit" in response.cache, response
+        assert abs(int(response.cache["ttl"]) - answer["ttl"]) <= 1
+    elif verdict["outcome"] != "none":
+        assert response.cache["fwd"] == verdict["outcome"], (why, response)
+    if answer["detail_is_final"]:
+        token, _, rule = response.cache["detail"].partition(" ")
+        assert token == verdict["reason"], (verdict, response)
+        assert (rule or None) == verdict.get("rule"), (verdict, response)
+    if "status" in answer:
+        assert response.status == answer["status"], (why, response)
+
+
+def rule(*lines):
+    return '[[site]]\n[[site.rule]]\nname = "mine"\n' + "\n".join(lines)
+
+
+HEURISTIC = {"Last-Modified": date(-100_000)}
+VARY = {**fresh(), "Vary": "Accept-Encoding"}
+DIRECTIVES = rule("request_directives = true")
+SWR = {"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "60", "ETag": '"v1"'}
+
+# name: (configuration, response stored before or None, request, reason, action)
+SITUATIONS = {
+    "fresh": (None, fresh(), {}, "fresh", "hit"),
+    "heuristic": (None, HEURISTIC, {}, "fresh-heuristic", "hit"),
+    "by rule": (rule('ttl = "60s"'), fresh(0, ETag='"v1"'), {}, "fresh-by-rule", "hit"),
+    "by default rule": (rule('default_ttl = "60s"'), {"ETag": '"v1"'}, {}, "fresh-by-rule", "hit"),
+    "stale": (None, stale(ETag='"v1"'), {}, "stale", "revalidate"),
+    "stale without validator": (rule('stale_if_error = "1h"'), stale(), {}, "stale", "revalidate"),
+    "no-cache": (None, {"Cache-Control": "no-cache", "ETag": '"v1"'}, {}, "no-cache", "revalidate"),
+    "stale while revalidate": (None, SWR, {}, "stale-while-revalidate", "hit-revalidate"),
+    "absent": (None, None, {}, "uri-miss", "fetch"),
+    "other variants": (None, VARY, {"Accept-Encoding": "br"}, "vary-miss", "fetch"),
+    "bypass": (rule('path = "/a"', "bypass = true"), None, {}, "bypass-rule", "pass"),
+    "cookie": (None, HEURISTIC, {"Cookie": "a=b"}, "cookie", "fetch"),
+    "if-match": (None, fresh(), {"If-Match": '"x"'}, "origin-condition", "pass"),
+    "upgrade": (None, fresh(), {"Connection": "upgrade", "Upgrade": "websocket"}, "upgrade", "pass"),
+    "upgrade to what is not configured": (None, fresh(), {"Connection": "upgrade", "Upgrade": "h2c"}, "fresh", "hit"),
+    "only-if-cached": (None, None, {"Cache-Control": "only-if-cached"}, "only-if-cached", "reply"),
+    "only-if-cached, stale": (None, stale(ETag='"v1"'), {"Cache-Control": "only-if-cached"}, "only-if-cached", "reply"),
+    "only-if-cached, fresh": (None, fresh(), {"Cache-Control": "only-if-cached"}, "fresh", "hit"),
+    "client's no-cache": (DIRECTIVES, fresh(60, ETag='"v1"'), {"Cache-Control": "no-cache"}, "request-no-cache", "revalidate"),
+    "client's no-cache that does not count": (None, fresh(60, ETag='"v1"'), {"Cache-Control": "no-cache"}, "fresh", "hit"),
+    "client's max-age": (DIRECTIVES, fresh(60, Age="30", ETag='"v1"'), {"Cache-Control": "max-age=10"}, "request-max-age", "revalidate"),
+    "client's min-fresh": (DIRECTIVES, fresh(60, ETag='"v1"'), {"Cache-Control": "min-fresh=100"}, "request-min-fresh", "revalidate"),
+    "client's max-stale": (DIRECTIVES, stale(ETag='"v1"'), {"Cache-Control": "max-stale=100"}, "max-stale", "hit"),
+    "range of what is stored": (None, fresh(), {"Range": "bytes=1-2"}, "fresh", "hit"),
+    "range behind the end": (None, fresh(), {"Range": "bytes=100-"}, "fresh", "hit"),
+    "range of what is not": (None, None, {"Range": "bytes=1-2"}, "range", "pass"),
+    "condition that holds": (None, fresh(60, ETag='"v1"'), {"If-None-Match": '"v1"'}, "fresh", "hit"),
+    "condition that does not": (None, fresh(60, ETag='"v1"'), {"If-None-Match": '"v2"'}, "fresh", "hit"),
+    "since": (None, fresh(60, Last_Modified=date(-100)), {"If-Modified-Since": date(-50)}, "fresh", "hit"),
+}
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_it_says_what_then_happens(origin, larder, name):
+    config, stored, request, reason, action = SITUATIONS[name]
+    proxy = larder(origin, config=config)
+    client = Client(proxy)
+
+    def answer(exchange):
+        validates = "If-None-Match" in exchange.request.headers and stored is not None
+        exchange.reply(304 if validates else 200, {**(stored or fresh()), "Age": "0"} if validates else stored or fresh(), b"hello")
+
+    origin.on("GET /a", answer)
+    if stored is not None:
+        store(proxy, client, "/a")
+    why = ask(proxy, "/a", request)
+    assert (why["verdict"]["reason"], why["verdict"]["action"]) == (reason, action), why
+    asked = origin.count("/a")
+    response = client.get("/a", request)
+    agree(why, response)
+    assert why["verdict"]["source"] and why["verdict"]["hint"]
+    if action in ("hit", "reply"):
+        assert origin.count("/a") == asked
+    said = text(proxy, "/a", request)
+    assert said.startswith(("answered", "304", "revalidated", "fetched", "passed"))
+
+
+def test_methods_and_what_is_refused(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    for method, target, headers, reason in (("POST", "/a", {}, "method"), ("HEAD", "/a", {}, "head"), ("DELETE", "/a", {}, "method"),
+                                            ("TRACE", "/a", {}, "bad-request"), ("GET", "/%zz", {}, "bad-request"),
+                                            ("GET", "/a", {"Expect": "a miracle"}, "bad-request")):
+        why = ask(proxy, target, headers, method)
+        assert why["verdict"]["reason"] == reason, why
+        if reason != "bad-request":
+            origin.expect(f"{method} {target}").reply(200, {"Cache-Control": "no-store"}, b"")
+        agree(why, client.request(method, target, headers))
+    why = ask(proxy, "/a", {"Max-Forwards": "0"}, "OPTIONS")
+    agree(why, client.request("OPTIONS", "/a", {"Max-Forwards": "0"}))
+    assert why["verdict"]["reason"] == "max-forwards"
+    assert "the request target is malformed" in text(proxy, "/%zz")
+
+
+def test_a_body_on_get(origin, larder):
+    proxy = larder(origin)
+    why = ask(proxy, "/a", {"Content-Length": "3"})
+    origin.expect("GET /a", body=b"abc").reply(200, fresh(), b"x")
+    agree(why, Client(proxy).request("GET", "/a", body=b"abc"))
+    assert why["verdict"]["reason"] == "body-on-get"
+
+
+def test_head_of_what_is_stored(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, fresh(), b"hello")
+    store(proxy, client, "/a")
+    why = ask(proxy, "/a", method="HEAD")
+    agree(why, client.head("/a").expect(200, cache="hit"))
+
+
+def test_no_site(origin, larder):
+    proxy = larder(config=f'[[site]]\nhosts = ["elsewhere.test"]\norigin = "{origin.url}"\n')
+    why = ask(proxy, "/a")
+    agree(why, Client(proxy).get("/a").expect(404))
+    assert why["verdict"]["reason"] == "no-site"
+    origin.expect("GET /a").reply(200, fresh(), b"x")
+    agree(ask(proxy, "/a", {"Host": "elsewhere.test"}), Client(proxy, host="elsewhere.test").get("/a"))
+
+
+@pytest.mark.parametrize("fields, config, reason", [
+    (stale(ETag='"v1"'), None, None),
+    ({"Cache-Control": "max-age=60, stale-if-error=600", "Age": "60", "ETag": '"v1"'}, None, "stale-if-error"),
+    (stale(ETag='"v1"'), rule('stale_if_error = "10m"'), "stale-if-error"),
+    ({"Cache-Control": "max-age=60, must-revalidate", "Age": "60", "ETag": '"v1"'}, None, None),
+])
+def test_when_the_origin_fails(origin, larder, fields, config, reason):
+    """What is said of a 503 is what one brings."""
+    proxy = larder(origin, config=config)
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, fields, b"hello")
+    store(proxy, client, "/a")
+    why = ask(proxy, "/a")
+    failures = why["if_origin_fails"]
+    origin.expect("GET /a").reply(503, {}, b"no")
+    response = client.get("/a")
+    assert failures["status"]["stale"] is (reason is not None)
+    assert failures["status"].get("reason") == reason
+    if reason is None:
+        response.expect(503)
+    else:
+        response.expect(200, body=b"hello", cache=f"fwd=stale; detail={reason}")
+    freshness = why["variants"][0]["freshness"]
+    if "must-revalidate" in fields["Cache-Control"]:
+        assert freshness["stale_forbidden_by"] == "must-revalidate"
+        assert failures["disconnected"] == {"stale": False, **{key: failures["disconnected"][key] for key in ("reason", "source", "text")}}
+        assert failures["disconnected"]["reason"] == "origin-failed"
+        assert "never: must-revalidate" in text(proxy, "/a")
+    else:
+        assert failures["disconnected"]["stale"]
+
+
+def test_variants_are_shown_with_what_selects_them(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.on("GET /a", lambda exchange: exchange.reply(200, VARY, (exchange.request.header("Accept-Encoding") or "none").encode()))
+    store(proxy, client, "/a", {"Accept-Encoding": "gzip"})
+    store(proxy, client, "/a", {"Accept-Encoding": "br"}, variants=2)
+    store(proxy, client, "/a", variants=3)
+    variants = ask(proxy, "/a", {"Accept-Encoding": "gzip"})["variants"]
+    assert [variant["selected"] for variant in variants] == [False, False, True]
+    assert [variant["selection"]["accept-encoding"] for variant in variants] == [None, "br", "gzip"]
+    assert [variant["bytes"] for variant in variants] == [4, 2, 4]
+    assert len({variant["digest"] for variant in variants}) == 3
+    said = text(proxy, "/a", {"Accept-Encoding": "zstd"})
+    assert "vary-miss" in said and "3 variants" in said
+    assert 'accept-encoding "br"; in this request "zstd"' in said
+    assert 'accept-encoding absent; in this request "zstd"' in said
+
+
+def test_rules_and_the_key(origin, larder):
+    proxy = larder(origin, config='[[site]]\n'
+                   '[[site.rule]]\nname = "elsewhere"\npath = "/b/*"\nttl = "1s"\n'
+                   '[[site.rule]]\nname = "clean"\nstrip_tracking = true\nsort_query = true\nstrip_request_fields = ["X-Debug"]\n'
+                   '[[site.rule]]\nname = "text"\ncontent_type = "text/*"\nttl = "2m"\n'
+                   '[[site.rule]]\nname = "last"\nttl = "3m"\nstale_if_error = "1h"\n')
+    client = Client(proxy)
+    target = "/a?b=1&utm_source=x&a=2"
+    why = ask(proxy, target, {"X-Debug": "1"})
+    assert why["key"] == f"GET http://{HOST}/a?a=2&b=1"
+    assert [item["matches"] for item in why["rules"]] == ["no", "yes", "depends-on-response", "yes"]
+    assert why["settings_by_rule"] == {"ttl": "last", "stale_if_error": "last"}
+    assert "X-Debug" in why["request"]["fields"] and "X-Debug" not in why["request"]["after_rules"]["fields"]
+    assert "X-Debug is removed" in text(proxy, target, {"X-Debug": "1"})
+    origin.expect("GET /a?a=2&b=1").reply(200, fresh(10, Content_Type="text/plain"), b"x")
+    store(proxy, client, target)
+    why = ask(proxy, target)
+    assert [item["matches"] for item in why["rules"]] == ["no", "yes", "yes", "yes"]
+    assert why["settings_by_rule"] == {"ttl": "text", "stale_if_error": "last"}
+    freshness = why["variants"][0]["freshness"]
+    assert (freshness["lifetime"], freshness["from"], freshness["rule"]) == (120, "rule", "text")
+    assert freshness["stale_if_error"] == {"seconds": 3600, "rule": "last"}
+    said = text(proxy, target)
+    assert 'rule          "last" matches: ttl (an earlier rule gives it), stale_if_error' in said
+    assert 'by rule "text" (config)' in said
+    agree(why, client.get(target))
+
+
+@pytest.mark.parametrize("fields, source, field, lifetime", [
+    ({"Cache-Control": "max-age=60"}, "max-age", "Cache-Control", 60),
+    ({"Cache-Control": "max-age=60, s-maxage=90"}, "s-maxage", "Cache-Control", 90),
+    ({"Expires": 600}, "expires", "Expires", 600),
+    ({"CDN-Cache-Control": "max-age=30", "Cache-Control": "max-age=60"}, "max-age", "CDN-Cache-Control", 30),
+    ({"Last-Modified": -1000}, "heuristic", "Last-Modified", 100),
+    ({"Cache-Control": "no-cache", "ETag": '"v"'}, "none", None, 0),
+])
+def test_where_a_lifetime_comes_from(origin, larder, fields, source, field, lifetime):
+    proxy = larder(origin)
+    fields = {name: date(value) if isinstance(value, int) else value for name, value in fields.items()}
+    origin.on("GET /a", always(200, {**fields, "Date": date()}))
+    store(proxy, Client(proxy), "/a")
+    freshness = ask(proxy, "/a")["variants"][0]["freshness"]
+    assert (freshness["from"], freshness.get("field")) == (source, field)
+    assert abs(freshness["lifetime"] - lifetime) <= 1
+
+
+@pytest.mark.parametrize("directive", ["no-store", "private"])
+def test_what_was_not_stored_is_absent(origin, larder, directive):
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.on("GET /a", always(200, {"Cache-Control": directive}))
+    client.get("/a").expect(200, cache=f"detail={directive}")
+    said = text(proxy, "/a")
+    assert "uri-miss" in said and "nothing under this key" in said and "detail in Cache-Status" in said
+    code, out, _ = run_larder("why", directive)
+    assert code == 0 and "no rule lifts it" in out and "RFC 9111 5.2.2" in out
+
+
+def test_own_validators_and_304(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.on("GET /a", always(200, fresh()))
+    store(proxy, client, "/a")
+    tag = ask(proxy, "/a")["answer"]["etag"]
+    assert tag == client.get("/a").header("ETag")
+    assert f"304 for       If-None-Match: {tag}" in text(proxy, "/a")
+    why = ask(proxy, "/a", {"If-None-Match": tag})
+    assert why["answer"]["not_modified"] and why["answer"]["status"] == 304
+    assert text(proxy, "/a", {"If-None-Match": tag}).startswith("304 from the store")
+
+
+def test_a_revalidation_says_what_it_sends(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    modified = date(-100)
+    origin.expect("GET /a").reply(200, stale(ETag='"v1"', Last_Modified=modified), b"hello")
+    store(proxy, client, "/a")
+    why = ask(proxy, "/a")
+    assert why["to_origin"] == {"If-None-Match": '"v1"', "If-Modified-Since": modified}
+    origin.expect("GET /a", why["to_origin"]).reply(304, fresh(60, Age="0"))
+    agree(why, client.get("/a"))
+    wait_until(lambda: ask(proxy, "/a")["verdict"]["reason"] == "fresh", "the freshened head to be committed")
+
+
+def test_a_large_body_and_many_looks_change_nothing(origin, larder):
+    """Looking takes no lock that larder needs, and writes nothing."""
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.on("GET /a", always(200, fresh(), bytes(1_000_000)))
+    store(proxy, client, "/a")
+    for _ in range(20):
+        assert ask(proxy, "/a")["variants"][0]["bytes"] == 1_000_000
+    origin.on("GET /b/*", always(200, fresh()))
+    for number in range(50):
+        client.get(f"/b/{number}").expect(200)
+    wait_until(lambda: ask(proxy, "/b/49")["variants"], "the last one to be committed")
+    client.get("/a").expect(200, body=bytes(1_000_000), cache="hit")
+    proxy.restart()
+    Client(proxy).get("/a").expect(200, body=bytes(1_000_000), cache="hit")
+
+
+def test_a_look_that_is_killed(origin, larder):
+    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    client = Client(proxy)
+    origin.on("GET /b/*", always(200, fresh(), bytes(500_000)))
+    for number in range(120):  # several times the size of the store
+        looking = subprocess.Popen([LARDER, *command(proxy, "/b/0")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        client.get(f"/b/{number}").expect(200)
+        looking.kill()
+        looking.wait()
+    wait_until(lambda: ask(proxy, "/b/119")["variants"], "the last one to be committed")
+
+
+def test_a_stopped_store(origin, larder):
+    proxy = larder(origin)
+    origin.on("GET /a", always(200, fresh()))
+    store(proxy, Client(proxy), "/a")
+    proxy.stop()
+    data = (proxy.cache_dir / "data.mdb").stat().st_mtime_ns
+    assert ask(proxy, "/a")["verdict"]["reason"] == "fresh"
+    assert (proxy.cache_dir / "data.mdb").stat().st_mtime_ns == data
+    proxy.start()
+    assert ask(proxy, "/a")["verdict"]["reason"] == "fresh"
+    proxy.kill9()
+    assert ask(proxy, "/a")["verdict"]["reason"] == "fresh"
+
+
+def test_stores_that_cannot_be_read(tmp_path):
+    flags = ("--origin", "http://127.0.0.1:1")
+    code, out, err = run_larder("why", "http://a/", *flags, "--cache-dir", tmp_path / "none")
+    assert (code, out) == (2, "") and "there is none" in err
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "data.mdb").write_bytes(b"something else" * 1000)
+    code, out, err = run_larder("why", "http://a/", *flags, "--cache-dir", tmp_path)
+    assert (code, out) == (2, "") and "not LMDB's" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["data.mdb"]
+
+
+@pytest.mark.parametrize("words, complaint", [
+    ((), "expected a URL"),
+    (("--json",), "expected a URL"),
+    (("/path",), "expected a URL"),
+    (("https://a/",), "expected a URL"),
+    (("http:///a",), "expected a URL"),
+    (("http://a/", "http://b/"), "unexpected"),
+    (("http://a/", "-H"), "expected 'NAME: VALUE'"),
+    (("http://a/", "-H", "no colon"), "expected a field"),
+    (("http://a/", "-H", "bad name: x"), "expected a field"),
+    (("http://a/", "-H", "A: b\r\nC: d"), "expected a field"),
+    (("http://a/", "--method", "G T"), "expected a method"),
+    (("http://a/", "--jsn"), "did you mean --json"),
+    (("http://a/", "--json=1"), "expected nothing"),
+    (("http://a/", "--workers", "2"), "unknown flag"),
+    (("http://a/", "--profile", "loose"), "profile"),
+])
+def test_wrong_words(origin, larder, words, complaint):
+    proxy = larder(origin)
+    code, out, err = run_larder("why", "--cache-dir", proxy.cache_dir, "--origin", origin.url, *words)
+    assert (code, out) == (2, "")
+    assert complaint in err and err.count("\n") == 1, err
+
+
+def test_every_reason_is_explained():
+    header = (Path(ROOT) / "cache" / "reason.h").read_text(encoding="utf-8")
+    tokens = re.findall(r'X\([A-Z_]+,\s*"([a-z-]+)"', header)
+    assert len(tokens) > 50
+    for token in tokens:
+        code, out, _ = run_larder("why", token, "--json")
+        said = json.loads(out)
+        assert code == 0 and said["reason"] == token and said["hint"] and "no advice" not in said["hint"], token
