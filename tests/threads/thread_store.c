@@ -14,7 +14,9 @@ enum {
     READERS = 3,
     NUMBERS = 200, /* fewer than fit: so that objects are replaced while they are read; sizes make the store overflow */
     HELD_PINS = 8, /* a reader */
-    DEFAULT_SECONDS = 3,
+    DEFAULT_SECONDS = 1,    /* at least */
+    MOST_SECONDS = 100,     /* a slow machine under sanitizers gets there all the same */
+    ENOUGH_EVICTIONS = 100, /* the test is about readers under a writer that evicts */
 };
 
 struct shared {
@@ -134,8 +136,10 @@ int main(int count, char **arguments)
         readers[i] = (struct reader_thread){.shared = &shared, .seed = i};
         REQUIRE(pthread_create(&readers[i].thread, NULL, run_reader, &readers[i]) == 0);
     }
-    while (time(NULL) < end) {
+    store_stats_of(shared.store, &stats);
+    while (time(NULL) < end || (stats.evictions < ENOUGH_EVICTIONS && time(NULL) < end + MOST_SECONDS)) {
         write_some(&shared, &seed);
+        store_stats_of(shared.store, &stats);
     }
     atomic_store(&shared.stop, true);
     for (unsigned i = 0; i < READERS; i++) {
