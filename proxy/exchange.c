@@ -416,7 +416,7 @@ static void on_tunnel_ended(void *arg, uint64_t to_client_bytes, uint64_t to_ori
 void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const struct headers *headers,
                           struct span early)
 {
-    struct stream_head head = {.status = 101, .headers = headers, .body = STREAM_BODY_NONE};
+    struct stream_head head = {.status = 101, .headers = &ex->headers, .body = STREAM_BODY_NONE};
 
     REQUIRE(ex->step == STEP_AWAIT);
     ex->fetch = NULL; /* it is ending */
@@ -425,7 +425,8 @@ void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const s
     ex->status = 101;
     ex->answered_us = exchange_now_us();
     ex->first_byte_us = ex->answered_us;
-    if (stream_start(ex->stream, &head) && stream_end(ex->stream, NULL) == STREAM_READY) {
+    if (respond_upgraded(ex, headers) && stream_start(ex->stream, &head) &&
+        stream_end(ex->stream, NULL) == STREAM_READY) {
         ex->tunnel = tunnel_start(stream_connection(ex->stream), conn, stream_take_early_bytes(ex->stream), early,
                                   ex->worker->config->server.tunnel_idle_timeout_ms, on_tunnel_ended, ex);
     }

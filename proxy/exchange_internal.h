@@ -128,6 +128,9 @@ enum step respond_from_stored(struct exchange *ex);
 enum step respond_from_flight(struct exchange *ex);
 enum step respond_ourselves(struct exchange *ex);
 
+/* respond.c: the fields of a 101 that is passed on. False at the arena's limit. */
+bool respond_upgraded(struct exchange *ex, const struct headers *headers);
+
 /* deliver.c: sends what can be sent now. The next step. */
 enum step deliver(struct exchange *ex);
 

@@ -313,6 +313,12 @@ enum step respond_ourselves(struct exchange *ex)
     return start_response(ex, &head);
 }
 
+bool respond_upgraded(struct exchange *ex, const struct headers *headers)
+{
+    ex->ttl_s = INT64_MIN;
+    return headers_copy(&ex->headers, headers, ex->arena) && add_own_fields(ex, false);
+}
+
 /* ---- helpers ---- */
 
 static enum step start_response(struct exchange *ex, const struct stream_head *head)

@@ -137,7 +137,7 @@ def test_stopping_does_not_wait_for_tunnels(origin, proxy):
         connection.reader.at_end()
     origin.expect("GET /ws").handle(switch)
     client = Client(proxy)
-    client.get("/ws", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101)
+    client.get("/ws", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101, cache="fwd=request; detail=upgrade")
     begun = time.monotonic()
     proxy.stop()
     assert time.monotonic() - begun < 10  # shutdown_timeout is 30 s
