@@ -347,6 +347,7 @@ static enum join join_locked(struct cache *cache, struct entry *entry, const str
     if (fill == NULL) {
         return JOIN_FAILED;
     }
+    flight_set_begun(fill->flight, join->monotonic_ms);
     *out_fill = fill;
     *out_flight = flight_ref(fill->flight);
     return alone ? JOIN_ALONE : JOIN_LEAD;

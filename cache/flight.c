@@ -8,6 +8,7 @@
 struct flight {
     atomic_uint references;
     struct span key;
+    uint64_t begun_ms;       /* does not change once others see the flight */
     atomic_int store_reason; /* enum reason */
     atomic_uint_least64_t object_id;
     struct store *store;     /* set with the head of a stored flight; the body stays pinned there until destruction */
@@ -85,6 +86,16 @@ void flight_unref(struct flight *flight)
 struct span flight_key(const struct flight *flight)
 {
     return flight->key;
+}
+
+void flight_set_begun(struct flight *flight, uint64_t monotonic_ms)
+{
+    flight->begun_ms = monotonic_ms;
+}
+
+uint64_t flight_begun_ms(const struct flight *flight)
+{
+    return flight->begun_ms;
 }
 
 /* ---- the producer ---- */

@@ -64,6 +64,10 @@ void flight_unref(struct flight *flight); /* accepts NULL */
 
 struct span flight_key(const struct flight *flight); /* lives as long as the flight */
 
+/* When the origin was asked, on the monotonic clock; 0: not said. Set before anyone else sees the flight. */
+void flight_set_begun(struct flight *flight, uint64_t monotonic_ms);
+uint64_t flight_begun_ms(const struct flight *flight);
+
 /* ---- the producer ---- */
 
 void flight_set_producer(struct flight *flight,

@@ -129,13 +129,14 @@ struct freshness freshness_at(const struct freshness_inputs *inputs, const struc
 }
 
 /* RFC 9111 §4.2.1: the first that is there decides, even when it is invalid. A rule's lifetimes are for the statuses
- * that a cache may keep without being told to: a `ttl` for a path must not keep its 500s for that long. */
+ * that a cache may keep without being told to: a `ttl` for a path must not keep its 500s for that long; one for 500s
+ * does. */
 static struct freshness lifetime_of(const struct freshness_inputs *inputs, const struct lifetime_override *override)
 {
     const struct response_directives *directives = &inputs->directives;
     bool may_assign = freshness_heuristic_allowed(inputs);
 
-    if (override->ttl_s >= 0 && may_assign) {
+    if (override->ttl_s >= 0 && (may_assign || override->ttl_for_status)) {
         return (struct freshness){.source = LIFETIME_RULE, .lifetime_s = override->ttl_s};
     }
     /* RFC 9111 §5.2.2.10: in a shared cache s-maxage beats max-age and Expires. */
@@ -150,7 +151,7 @@ static struct freshness lifetime_of(const struct freshness_inputs *inputs, const
         int64_t lifetime_s = inputs->expires_invalid ? 0 : at_least_zero(inputs->expires_s - inputs->date_s);
         return (struct freshness){.source = LIFETIME_EXPIRES, .lifetime_s = lifetime_s};
     }
-    if (override->default_ttl_s >= 0 && may_assign) {
+    if (override->default_ttl_s >= 0 && (may_assign || override->default_ttl_for_status)) {
         return (struct freshness){.source = LIFETIME_DEFAULT_RULE, .lifetime_s = override->default_ttl_s};
     }
     /* RFC 9111 §4.2.2: a tenth of the time since the last change. A change after Date says nothing. */

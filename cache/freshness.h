@@ -50,10 +50,12 @@ struct freshness {
 };
 
 /* Overrides by rule; negative: none. Both are for responses that a heuristic would be allowed for: a rule for a path
- * does not keep its 500s. */
+ * does not keep its 500s. A rule that names the statuses it is for means them. */
 struct lifetime_override {
     int64_t ttl_s;
     int64_t default_ttl_s;
+    bool ttl_for_status;         /* the rule named this response's status */
+    bool default_ttl_for_status; /* … and so did the other's */
 };
 
 /* At `now_ms`. Fresh means age_s < lifetime_s; sub-second resolution is used inside. */

@@ -29,7 +29,6 @@ struct window {
 
 static bool has_content(const struct framing *framing);
 static bool is_upgrade(const struct http_request *request);
-static struct lifetime_override override_of(const struct policy *policy);
 static bool ttl_applies(const struct freshness_inputs *inputs, const struct policy *policy);
 static bool cookie_forbids(const struct http_request *request, const struct freshness_inputs *inputs,
                            const struct policy *policy);
@@ -52,6 +51,7 @@ static bool is_understood(unsigned status);
 static bool set_cookie_matters(const struct http_response *response, const struct freshness_inputs *inputs);
 static struct store_verdict store_by_freshness(const struct freshness_inputs *inputs, const struct policy *policy);
 static bool stale_use_foreseen(const struct freshness_inputs *inputs, const struct policy *policy);
+static bool client_limits_staleness(const struct http_request *request, const struct policy *policy);
 
 bool policy_may_lookup(const struct http_request *request, const struct policy *policy, enum reason *out_reason)
 {
@@ -91,7 +91,7 @@ struct reuse_verdict policy_may_reuse(const struct http_request *request, const 
                                       const struct policy *policy, int64_t now_ms)
 {
     const struct freshness_inputs *inputs = &record->inputs;
-    struct lifetime_override override = override_of(policy);
+    struct lifetime_override override = policy_lifetimes(policy);
     struct freshness freshness = freshness_at(inputs, &override, now_ms);
     struct reuse_verdict verdict = {.reuse = REUSE_VALIDATE, .freshness = freshness};
 
@@ -122,15 +122,18 @@ struct reuse_verdict policy_may_reuse(const struct http_request *request, const 
     return reuse_stale(request, record, policy, freshness, now_ms);
 }
 
-static struct lifetime_override override_of(const struct policy *policy)
+struct lifetime_override policy_lifetimes(const struct policy *policy)
 {
-    return (struct lifetime_override){.ttl_s = policy->ttl_s, .default_ttl_s = policy->default_ttl_s};
+    return (struct lifetime_override){.ttl_s = policy->ttl_s,
+                                      .default_ttl_s = policy->default_ttl_s,
+                                      .ttl_for_status = policy->ttl_for_status,
+                                      .default_ttl_for_status = policy->default_ttl_for_status};
 }
 
 /* Does a rule's ttl replace what the origin says of this response? As freshness_at sees it. */
 static bool ttl_applies(const struct freshness_inputs *inputs, const struct policy *policy)
 {
-    return policy->ttl_s >= 0 && freshness_heuristic_allowed(inputs);
+    return policy->ttl_s >= 0 && (policy->ttl_for_status || freshness_heuristic_allowed(inputs));
 }
 
 /* `safe`: who sends a Cookie may be someone. What was not declared fresh by someone who knew neither goes to him nor
@@ -287,7 +290,7 @@ bool policy_may_serve_stale(const struct http_request *request, const struct rec
 {
     const struct freshness_inputs *inputs = &record->inputs;
     const struct response_directives *directives = &inputs->directives;
-    struct lifetime_override override = override_of(policy);
+    struct lifetime_override override = policy_lifetimes(policy);
     int64_t stale_ms = stale_ms_of(inputs, freshness_at(inputs, &override, now_ms), now_ms);
     enum reason forbidden = stale_forbidden(directives);
 
@@ -301,6 +304,13 @@ bool policy_may_serve_stale(const struct http_request *request, const struct rec
     if (forbidden == REASON_NO_CACHE || (forbidden != REASON_NONE && stale_ms >= 0)) {
         *out_reason = forbidden;
         return false;
+    }
+    if (failure == FAILURE_SLOW) {
+        bool may = policy->stale_if_slow_ms > 0 && within(stale_ms, forever_s, policy) &&
+                   !client_limits_staleness(request, policy);
+        *out_reason = may ? REASON_STALE_IF_SLOW : REASON_STALE;
+        *out_rule = may ? policy->rule[SETTING_STALE_IF_SLOW] : NULL;
+        return may;
     }
     /* RFC 5861 §4 */
     struct window window =
@@ -323,6 +333,18 @@ bool policy_may_serve_stale(const struct http_request *request, const struct rec
     }
     *out_reason = REASON_STALE;
     return false;
+}
+
+/* Did the client say how current it wants the response (RFC 9111 §5.2.1)? What it accepts without asking the origin it
+ * has got before. */
+static bool client_limits_staleness(const struct http_request *request, const struct policy *policy)
+{
+    if (!policy->request_directives) {
+        return false;
+    }
+    struct request_directives wishes = directives_of_request(&request->headers, request->headers.arena);
+    return wishes.no_cache || wishes.pragma_no_cache || wishes.max_age.state == DIRECTIVE_VALID ||
+           wishes.min_fresh.state == DIRECTIVE_VALID || wishes.max_stale.state == DIRECTIVE_VALID;
 }
 
 struct store_verdict policy_may_store(const struct http_request *request, const struct http_response *response,
@@ -462,15 +484,15 @@ static bool set_cookie_matters(const struct http_response *response, const struc
 /* Nothing forbids it; is it of any use? RFC 9111 §3, last bullet and last paragraph. */
 static struct store_verdict store_by_freshness(const struct freshness_inputs *inputs, const struct policy *policy)
 {
-    struct lifetime_override override = override_of(policy);
+    struct lifetime_override override = policy_lifetimes(policy);
     struct freshness freshness = freshness_at(inputs, &override, inputs->response_ms);
     const char *rule = lifetime_rule(freshness.source, policy);
     bool by_rule = freshness.source == LIFETIME_RULE || freshness.source == LIFETIME_DEFAULT_RULE;
     struct store_verdict yes = {.store = true, .reason = by_rule ? REASON_STORED_BY_RULE : REASON_STORED, .rule = rule};
     struct store_verdict no = {.store = false, .reason = REASON_NO_FRESHNESS, .rule = rule};
 
-    /* RFC 9111 §4.2.2: without explicit freshness only statuses of the list, or public. */
-    if (!freshness_is_explicit(inputs) && !freshness_heuristic_allowed(inputs)) {
+    /* RFC 9111 §4.2.2: without explicit freshness only statuses of the list, or public, or those a rule names. */
+    if (!freshness_is_explicit(inputs) && !freshness_heuristic_allowed(inputs) && !by_rule) {
         no.reason = REASON_NOT_STORED_STATUS;
         return no;
     }

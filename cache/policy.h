@@ -21,6 +21,7 @@ enum setting {
     SETTING_DEFAULT_TTL, /* lifetime where the origin says nothing */
     SETTING_STALE_WHILE_REVALIDATE,
     SETTING_STALE_IF_ERROR,
+    SETTING_STALE_IF_SLOW,
     SETTING_BYPASS,
     SETTING_IGNORE_COOKIES,     /* Cookie does not make `safe` cautious */
     SETTING_STORE_SET_COOKIE,   /* store responses with Set-Cookie, and replay it */
@@ -39,8 +40,11 @@ struct policy {
     const char *rule[SETTING_COUNT];
     int64_t ttl_s;
     int64_t default_ttl_s;
+    bool ttl_for_status, default_ttl_for_status; /* their rules name the response's status (freshness.h) */
     int64_t stale_while_revalidate_s;
     int64_t stale_if_error_s;
+    int64_t
+        stale_if_slow_ms; /* how long the origin may take while something stale may be used; 0: as long as it likes */
     bool bypass;
     bool ignore_cookies;
     bool store_set_cookie;
@@ -49,6 +53,9 @@ struct policy {
     int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
     uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */
 };
+
+/* The lifetimes of its rules, for freshness_at. */
+struct lifetime_override policy_lifetimes(const struct policy *policy);
 
 /* May a stored response be looked for at all? `false` with the reason where the request goes past the cache;
  * REASON_NONE with `true`. Ask before hop-by-hop fields are removed: Upgrade is one. Conditions that the client put on
@@ -77,16 +84,17 @@ struct reuse_verdict policy_may_reuse(const struct http_request *request, const 
  * nothing. */
 bool policy_only_if_cached(const struct http_request *request, const struct policy *policy);
 
-/* The origin failed while a stored response was to be validated or refetched. */
+/* The origin failed, or keeps us waiting, while a stored response was to be validated or refetched. */
 enum origin_failure {
     FAILURE_STATUS,       /* it answered 500, 502, 503 or 504 */
     FAILURE_DISCONNECTED, /* no connection, no answer, broken answer, name not resolved */
     FAILURE_TIMEOUT,
+    FAILURE_SLOW, /* it has not answered within stale_if_slow, and still may */
 };
 
-/* May the stale response be served instead? `*out_reason` is set either way: STALE_IF_ERROR or STALE_DISCONNECTED; else
- * NO_CACHE, MUST_REVALIDATE, COOKIE, or STALE where nothing permits it (any more). `*out_rule` is the rule that
- * permitted it, or NULL. */
+/* May the stale response be served instead? `*out_reason` is set either way: STALE_IF_ERROR, STALE_DISCONNECTED or
+ * STALE_IF_SLOW; else NO_CACHE, MUST_REVALIDATE, COOKIE, or STALE where nothing permits it (any more). `*out_rule` is
+ * the rule that permitted it, or NULL. */
 bool policy_may_serve_stale(const struct http_request *request, const struct record *record,
                             const struct policy *policy, enum origin_failure failure, int64_t now_ms,
                             enum reason *out_reason, const char **out_rule);

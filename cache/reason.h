@@ -16,6 +16,8 @@
     X(STALE_IF_ERROR, "stale-if-error", "RFC 5861 4", "stale, served because the origin failed and this is allowed")   \
     X(STALE_DISCONNECTED, "stale-disconnected", "RFC 9111 4.2.4",                                                      \
       "stale, served because the origin cannot be reached")                                                            \
+    X(STALE_IF_SLOW, "stale-if-slow", "config",                                                                        \
+      "stale, served because the origin takes longer than a rule's stale_if_slow; its answer is stored behind")        \
     X(MAX_STALE, "max-stale", "RFC 9111 5.2.1.2", "stale, and the client accepts that")                                \
     X(REVALIDATED, "revalidated", "RFC 9111 4.3.3", "the origin confirmed the stored response")                        \
     X(FOLLOWED, "followed", "RFC 9111 4", "answered from a fetch that was already running for another client")         \

@@ -128,6 +128,8 @@ static const struct config_key rule_keys[] = {
      GIVES(given[SETTING_STALE_WHILE_REVALIDATE]), LIFETIME},
     {"stale_if_error", config_set_duration_s, RULE_FIELD(stale_if_error_s), GIVES(given[SETTING_STALE_IF_ERROR]),
      LIFETIME},
+    {"stale_if_slow", config_set_duration_ms, RULE_FIELD(stale_if_slow_ms), GIVES(given[SETTING_STALE_IF_SLOW]),
+     .max = DAY_MS},
     {"bypass", config_set_bool, RULE_FIELD(bypass), GIVES(given[SETTING_BYPASS])},
     {"ignore_cookies", config_set_bool, RULE_FIELD(ignore_cookies), GIVES(given[SETTING_IGNORE_COOKIES])},
     {"store_set_cookie", config_set_bool, RULE_FIELD(store_set_cookie), GIVES(given[SETTING_STORE_SET_COOKIE])},

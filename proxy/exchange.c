@@ -9,6 +9,7 @@
  * Other ways:
  * - What a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own.
  * - No site, a bad request, an origin that fails with nothing stored that may be used: REPLY.
+ * - An origin that is slow, and a rule that knows what to do: SERVE of what is stale; the fetch goes on behind.
  * - An origin that breaks off: the client's connection is reset, so that it notices.
  * - The client is gone: LOG; the fetch lives on if others follow it or it is being stored.
  *
@@ -331,9 +332,8 @@ void exchange_on_gone(struct exchange *ex, enum end_reason reason)
 
 void exchange_on_deadline(struct exchange *ex)
 {
-    if (ex->step == STEP_AWAIT && !ex->leads) { /* another's fetch takes too long: ask for ourselves */
-        ex->alone = true;
-        resume(ex, STEP_JOIN);
+    if (ex->step == STEP_AWAIT) {
+        resume(ex, exchange_waited(ex));
     }
 }
 

@@ -5,7 +5,7 @@
  * alone.
  * - PASS: a fetch of its own, past the cache.
  * - AWAIT: the head. A response, a confirmation (304), a refusal to lead, or a failure, which a stale response may
- *   cover. */
+ *   cover, as it may cover a wait that gets too long for a rule (stale_if_slow). */
 #include "cache/head.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/log.h"
@@ -18,6 +18,7 @@ enum {
 
 static enum step begin_fetch(struct exchange *ex, struct fill *fill);
 static enum step origin_failed(struct exchange *ex);
+static void limit_wait(struct exchange *ex);
 
 static struct join_request join_request_of(struct exchange *ex, enum join_wish wish)
 {
@@ -53,7 +54,7 @@ enum step exchange_join(struct exchange *ex)
     case JOIN_FOLLOW:
         ex->collapsed = true;
         ex->asked_us = exchange_now_us();
-        stream_set_deadline(ex->stream, ex->worker->config->cache.collapse_wait_ms);
+        limit_wait(ex);
         return STEP_AWAIT;
     case JOIN_LEAD:
         break;
@@ -126,7 +127,62 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
         return exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
     }
     ex->origin = fetch_origin_text(ex->fetch);
+    limit_wait(ex);
     return STEP_AWAIT;
+}
+
+/* ---- waiting ---- */
+
+/* Would the stale response do, were the origin to take longer than a rule allows? For a GET only: behind a HEAD there
+ * is nothing to store. */
+static bool covers_slow_origin(struct exchange *ex, enum reason *out_reason, const char **out_rule)
+{
+    return ex->has_cached && !ex->passes && ex->request.method == METHOD_GET &&
+           policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_SLOW, worker_now_ms(),
+                                  out_reason, out_rule);
+}
+
+/* exchange_waited follows when a head did not come in time: for those who follow after collapse_wait, for all who have
+ * something stale when the rule's time is over, which counts from when the origin was asked. */
+static void limit_wait(struct exchange *ex)
+{
+    uint64_t limit_ms = ex->leads ? 0 : ex->worker->config->cache.collapse_wait_ms;
+    enum reason reason;
+    const char *rule;
+
+    if (covers_slow_origin(ex, &reason, &rule)) {
+        uint64_t waited_ms = uv_now(&ex->worker->loop) - flight_begun_ms(ex->flight);
+        uint64_t patience_ms = (uint64_t)ex->policy.stale_if_slow_ms;
+        uint64_t left_ms = waited_ms < patience_ms ? patience_ms - waited_ms : 1;
+        limit_ms = limit_ms == 0 || left_ms < limit_ms ? left_ms : limit_ms;
+    }
+    if (limit_ms > 0) {
+        stream_set_deadline(ex->stream, limit_ms);
+    }
+}
+
+enum step exchange_waited(struct exchange *ex)
+{
+    enum reason reason;
+    const char *rule;
+
+    if (flight_phase(ex->flight) != FLIGHT_PENDING) {
+        return STEP_AWAIT; /* it came just now */
+    }
+    if (covers_slow_origin(ex, &reason, &rule)) {
+        ex->reason = reason;
+        ex->rule = rule;
+        if (ex->fetch != NULL) {
+            fetch_go_on_behind(ex->fetch);
+        }
+        exchange_leave_flight(ex);
+        return STEP_SERVE;
+    }
+    if (ex->leads) {
+        return STEP_WAIT;
+    }
+    ex->alone = true; /* another's fetch takes too long: ask for ourselves */
+    return STEP_JOIN;
 }
 
 /* A response that another's fetch brought: may we have it? */
@@ -178,10 +234,10 @@ enum step exchange_await(struct exchange *ex)
     case FLIGHT_PENDING:
         return STEP_WAIT;
     case FLIGHT_STREAMING:
+        stream_set_deadline(ex->stream, 0);
         if (waits_for_digest(ex)) {
             return STEP_WAIT;
         }
-        stream_set_deadline(ex->stream, 0);
         return ex->leads ? answered(ex) : follow(ex);
     case FLIGHT_COMPLETE:
         stream_set_deadline(ex->stream, 0);

@@ -120,6 +120,7 @@ uint64_t exchange_now_us(void);
 enum step exchange_join(struct exchange *ex);
 enum step exchange_pass(struct exchange *ex);
 enum step exchange_await(struct exchange *ex);
+enum step exchange_waited(struct exchange *ex);       /* as long as it was to wait for a head */
 void exchange_leave_flight(struct exchange *ex);      /* follows nothing, asks for nothing any more */
 void exchange_revalidate_behind(struct exchange *ex); /* one fetch behind for the key, unless one is under way */
 

@@ -467,6 +467,11 @@ static void on_wake(struct message *message)
     }
 }
 
+void fetch_go_on_behind(struct fetch *fetch)
+{
+    fetch->behind = true;
+}
+
 void fetch_detach(struct fetch *fetch)
 {
     bool sending = fetch->request.framing.kind != FRAMING_NONE && !fetch->request_sent;

@@ -35,6 +35,9 @@ MUST_CHECK bool fetch_start(const struct fetch_options *options, struct fill *fi
  * asks for more. */
 void fetch_send_body(struct fetch *fetch, struct span bytes, bool end, const struct headers *trailers);
 
+/* It is to be finished even if nobody follows: its answer is for the store. Call it before fetch_detach. */
+void fetch_go_on_behind(struct fetch *fetch);
+
 /* The exchange leaves. Ends the fetch if nobody wants it. */
 void fetch_detach(struct fetch *fetch);
 

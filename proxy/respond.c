@@ -32,7 +32,7 @@ static bool add_age(struct exchange *ex, int64_t age_s)
 /* Remaining freshness under the policy of this exchange, for Cache-Status and the log. */
 static struct freshness freshness_now(const struct exchange *ex, const struct freshness_inputs *inputs)
 {
-    struct lifetime_override override = {.ttl_s = ex->policy.ttl_s, .default_ttl_s = ex->policy.default_ttl_s};
+    struct lifetime_override override = policy_lifetimes(&ex->policy);
 
     return freshness_at(inputs, &override, worker_now_ms());
 }

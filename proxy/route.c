@@ -121,15 +121,20 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     switch (setting) {
     case SETTING_TTL:
         policy->ttl_s = rule->ttl_s;
+        policy->ttl_for_status = rule->status_count > 0;
         break;
     case SETTING_DEFAULT_TTL:
         policy->default_ttl_s = rule->default_ttl_s;
+        policy->default_ttl_for_status = rule->status_count > 0;
         break;
     case SETTING_STALE_WHILE_REVALIDATE:
         policy->stale_while_revalidate_s = rule->stale_while_revalidate_s;
         break;
     case SETTING_STALE_IF_ERROR:
         policy->stale_if_error_s = rule->stale_if_error_s;
+        break;
+    case SETTING_STALE_IF_SLOW:
+        policy->stale_if_slow_ms = (int64_t)rule->stale_if_slow_ms;
         break;
     case SETTING_BYPASS:
         policy->bypass = rule->bypass;

@@ -180,7 +180,7 @@ static bool make_variant(const struct why *why, const struct stored *stored, str
     bool copied = arena_copy(why->arena, buf_span(&wanted), &out->wanted);
     buf_finish(&wanted);
     out->policy = route_policy(why->config, why->site, &why->request, stored->record.status, &out->headers);
-    struct lifetime_override override = {.ttl_s = out->policy.ttl_s, .default_ttl_s = out->policy.default_ttl_s};
+    struct lifetime_override override = policy_lifetimes(&out->policy);
     out->freshness = freshness_at(&stored->record.inputs, &override, why->now_ms);
     return copied;
 }
@@ -446,6 +446,7 @@ static bool answer_stored(struct why *why)
 static void judge_failures(struct why *why)
 {
     static const enum reason otherwise[WHY_FAILURES] = {[FAILURE_STATUS] = REASON_NONE, /* its answer is passed on */
+                                                        [FAILURE_SLOW] = REASON_NONE,   /* it is waited for */
                                                         [FAILURE_DISCONNECTED] = REASON_ORIGIN_FAILED,
                                                         [FAILURE_TIMEOUT] = REASON_ORIGIN_TIMEOUT};
 

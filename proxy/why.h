@@ -45,13 +45,13 @@ struct why_rule {
     bool waits; /* its conditions on the response decide, and nothing is stored to ask */
 };
 
-/* What would be answered if the origin failed. */
+/* What would be answered if the origin failed, or were slower than a rule's stale_if_slow. */
 struct why_failure {
     bool stale; /* the stored response */
     enum reason reason;
     const char *rule;
 };
-enum { WHY_FAILURES = 3 }; /* one for each enum origin_failure */
+enum { WHY_FAILURES = 4 }; /* one for each enum origin_failure */
 
 struct why {
     const struct config *config;

@@ -12,6 +12,7 @@ static const char *const hints[REASON_COUNT] = {
         "to wait for the origin instead: stale_while_revalidate = \"0\" in a rule, or no such directive",
     [REASON_STALE_IF_ERROR] = "to see the failure instead: stale_if_error = \"0\" in a rule, or no such directive",
     [REASON_STALE_DISCONNECTED] = "to see the failure instead: must-revalidate from the origin, or a smaller max_stale",
+    [REASON_STALE_IF_SLOW] = "to wait for the origin instead: stale_if_slow = \"0\" in a rule in front of that one",
     [REASON_MAX_STALE] = "a request without max-stale, or a rule without request_directives",
     [REASON_REVALIDATED] = "a longer lifetime saves the question: max-age from the origin, or a rule's ttl",
     [REASON_FOLLOWED] = "nothing to change: the origin was asked once for several clients",
@@ -45,7 +46,7 @@ static const char *const hints[REASON_COUNT] = {
     /* not stored: what was asked and answered */
     [REASON_NOT_STORED_METHOD] =
         "only answers to GET are stored, and to POST with explicit freshness and Content-Location",
-    [REASON_NOT_STORED_STATUS] = "an explicit max-age from the origin makes this status storable",
+    [REASON_NOT_STORED_STATUS] = "an explicit max-age from the origin, or a ttl in a rule whose statuses name this one",
     [REASON_NOT_STORED_PARTIAL] = "a GET without Range stores the whole",
     [REASON_REQUEST_NO_STORE] = "a request without no-store, or a rule without request_directives",
     [REASON_NO_STORE] = "no-store out of the origin's Cache-Control; no rule lifts it",
@@ -104,6 +105,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_DEFAULT_TTL] = "default_ttl",
         [SETTING_STALE_WHILE_REVALIDATE] = "stale_while_revalidate",
         [SETTING_STALE_IF_ERROR] = "stale_if_error",
+        [SETTING_STALE_IF_SLOW] = "stale_if_slow",
         [SETTING_BYPASS] = "bypass",
         [SETTING_IGNORE_COOKIES] = "ignore_cookies",
         [SETTING_STORE_SET_COOKIE] = "store_set_cookie",

@@ -258,7 +258,7 @@ static void write_verdict(const struct why *why, struct buf *out)
 
 static void write_failures(const struct why *why, struct buf *out)
 {
-    static const char *const names[WHY_FAILURES] = {"status", "disconnected", "timeout"};
+    static const char *const names[WHY_FAILURES] = {"status", "disconnected", "timeout", "slow"};
 
     open_object(out, "if_origin_fails");
     for (size_t i = 0; i < WHY_FAILURES; i++) {

@@ -311,12 +311,20 @@ static void write_freshness(const struct why *why, struct buf *out)
 
 static void write_failures(const struct why *why, struct buf *out)
 {
-    static const char *const names[WHY_FAILURES] = {
-        [FAILURE_STATUS] = "if 5xx", [FAILURE_DISCONNECTED] = "if it is away", [FAILURE_TIMEOUT] = "if too slow"};
+    static const char *const names[WHY_FAILURES] = {[FAILURE_STATUS] = "if 5xx",
+                                                    [FAILURE_DISCONNECTED] = "if it is away",
+                                                    [FAILURE_TIMEOUT] = "if too slow",
+                                                    [FAILURE_SLOW] = "if slow"};
 
     for (int i = 0; i < WHY_FAILURES; i++) {
         const struct why_failure *failure = &why->failures[i];
+        if (i == FAILURE_SLOW && !failure->stale) {
+            continue; /* it is waited for, as ever */
+        }
         label(out, names[i]);
+        if (i == FAILURE_SLOW) {
+            buf_format(out, "after %lld ms: ", (long long)why->policy.stale_if_slow_ms);
+        }
         if (failure->stale) {
             buf_add_text(out, "the stored response, ");
         }

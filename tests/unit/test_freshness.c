@@ -117,7 +117,7 @@ Test(freshness, a_rule_replaces_or_fills_the_lifetime)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct freshness_inputs inputs = inputs_from(cases[i].status, cases[i].headers);
-        struct lifetime_override override = {cases[i].ttl_s, cases[i].default_ttl_s};
+        struct lifetime_override override = {.ttl_s = cases[i].ttl_s, .default_ttl_s = cases[i].default_ttl_s};
         struct freshness got = freshness_at(&inputs, &override, T0_MS);
         cr_expect_eq(got.lifetime_s, cases[i].want_s, "%s: %ld", cases[i].name, (long)got.lifetime_s);
         cr_expect_eq(got.source, cases[i].source, "%s: source %d", cases[i].name, (int)got.source);

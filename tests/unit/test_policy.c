@@ -44,10 +44,13 @@ static bool apply_word(struct span word, struct policy *policy)
         {"dttl", SETTING_DEFAULT_TTL, &policy->default_ttl_s, NULL},
         {"swr", SETTING_STALE_WHILE_REVALIDATE, &policy->stale_while_revalidate_s, NULL},
         {"sie", SETTING_STALE_IF_ERROR, &policy->stale_if_error_s, NULL},
+        {"slow-ms", SETTING_STALE_IF_SLOW, &policy->stale_if_slow_ms, NULL},
         {"bypass", SETTING_BYPASS, NULL, &policy->bypass},
         {"ignore-cookies", SETTING_IGNORE_COOKIES, NULL, &policy->ignore_cookies},
         {"store-set-cookie", SETTING_STORE_SET_COOKIE, NULL, &policy->store_set_cookie},
         {"request-directives", SETTING_REQUEST_DIRECTIVES, NULL, &policy->request_directives},
+        {"ttl-names-status", SETTING_TTL, NULL, &policy->ttl_for_status},
+        {"dttl-names-status", SETTING_DEFAULT_TTL, NULL, &policy->default_ttl_for_status},
     };
     bool by_default = span_starts_with(word, SPAN("default-"));
 
@@ -424,7 +427,7 @@ Test(policy, cookies_and_reuse)
 
 Test(policy, may_serve_stale)
 {
-    enum { S = FAILURE_STATUS, D = FAILURE_DISCONNECTED, T = FAILURE_TIMEOUT };
+    enum { S = FAILURE_STATUS, D = FAILURE_DISCONNECTED, T = FAILURE_TIMEOUT, W = FAILURE_SLOW };
     static const struct {
         const char *name, *policy, *request, *response;
         int failure;
@@ -476,6 +479,33 @@ Test(policy, may_serve_stale)
         {"someone's cookie, ignored", "safe ignore-cookies", "Cookie: a=b", LM_100, D, 100000,
          REASON_STALE_DISCONNECTED, NULL},
         {"someone's cookie, by the letter", "rfc", "Cookie: a=b", LM_100, D, 100000, REASON_STALE_DISCONNECTED, NULL},
+        {"slow, and no rule", "", "", TEN, W, 10000, REASON_STALE, NULL},
+        {"slow, and a rule (4.2.4)", "slow-ms=300", "", TEN, W, 10000, REASON_STALE_IF_SLOW, "r"},
+        {"slow, and a rule that says never", "slow-ms=0", "", TEN, W, 10000, REASON_STALE, NULL},
+        {"slow, with nothing but a validator", "slow-ms=300", "", "ETag: \"a\"", W, 5000, REASON_STALE_IF_SLOW, "r"},
+        {"slow, within the bound", "slow-ms=300 max-stale=5", "", TEN, W, 14999, REASON_STALE_IF_SLOW, "r"},
+        {"slow, beyond the bound", "slow-ms=300 max-stale=5", "", TEN, W, 15000, REASON_STALE, NULL},
+        {"slow, and other windows do not count", "sie=9", "", TEN ", stale-if-error=5", W, 10000, REASON_STALE, NULL},
+        {"slow, must-revalidate (5.2.2.2)", "slow-ms=300", "", TEN ", must-revalidate", W, 10000,
+         REASON_MUST_REVALIDATE, NULL},
+        {"slow, proxy-revalidate (5.2.2.8)", "slow-ms=300", "", TEN ", proxy-revalidate", W, 10000,
+         REASON_MUST_REVALIDATE, NULL},
+        {"slow, s-maxage (5.2.2.10)", "slow-ms=300", "", "Cache-Control: s-maxage=10", W, 10000, REASON_MUST_REVALIDATE,
+         NULL},
+        {"slow, no-cache (5.2.2.4)", "slow-ms=300", "", TEN ", no-cache", W, 0, REASON_NO_CACHE, NULL},
+        {"slow, someone's cookie", "safe slow-ms=300", "Cookie: a=b", LM_100, W, 100000, REASON_COOKIE, NULL},
+        {"slow, and a client that reloads", "slow-ms=300", "Cache-Control: no-cache", TEN, W, 10000,
+         REASON_STALE_IF_SLOW, "r"},
+        {"slow, and a client that is heard (5.2.1.4)", "slow-ms=300 request-directives", "Cache-Control: no-cache", TEN,
+         W, 10000, REASON_STALE, NULL},
+        {"slow, and the old way to say so (5.4)", "slow-ms=300 request-directives", "Pragma: no-cache", TEN, W, 10000,
+         REASON_STALE, NULL},
+        {"slow, max-age heard (5.2.1.1)", "slow-ms=300 request-directives", "Cache-Control: max-age=99", TEN, W, 10000,
+         REASON_STALE, NULL},
+        {"slow, min-fresh heard (5.2.1.3)", "slow-ms=300 request-directives", "Cache-Control: min-fresh=1", TEN, W,
+         10000, REASON_STALE, NULL},
+        {"slow, staler than the client accepts (5.2.1.2)", "slow-ms=300 request-directives",
+         "Cache-Control: max-stale=1", TEN, W, 15000, REASON_STALE, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int profile = PROFILE_SAFE; profile <= PROFILE_RFC; profile++) {
@@ -487,7 +517,8 @@ Test(policy, may_serve_stale)
             struct record record = record_from(200, cases[i].response);
             enum reason reason = REASON_COUNT;
             const char *rule = "untouched";
-            bool want = cases[i].reason == REASON_STALE_IF_ERROR || cases[i].reason == REASON_STALE_DISCONNECTED;
+            bool want = cases[i].reason == REASON_STALE_IF_ERROR || cases[i].reason == REASON_STALE_DISCONNECTED ||
+                        cases[i].reason == REASON_STALE_IF_SLOW;
             bool got = policy_may_serve_stale(&request, &record, &policy, (enum origin_failure)cases[i].failure,
                                               T0_MS + cases[i].after_ms, &reason, &rule);
             cr_expect_eq(got, want, "%s", cases[i].name);
@@ -582,6 +613,13 @@ Test(policy, may_store_by_status)
         {"404 with nothing", "", "", 404, "", REASON_NO_FRESHNESS, NULL},
         {"500 with nothing", "", "", 500, "", REASON_NOT_STORED_STATUS, NULL},
         {"500 with a rule's ttl", "ttl=60", "", 500, "", REASON_NOT_STORED_STATUS, NULL},
+        {"500 with the ttl of a rule for 500s", "ttl=60 ttl-names-status", "", 500, "", REASON_STORED_BY_RULE, "r"},
+        {"503 with the default_ttl of a rule for 503s", "dttl=60 dttl-names-status", "", 503, "", REASON_STORED_BY_RULE,
+         "r"},
+        {"500 with the default_ttl of one rule, the ttl of another that names it", "dttl=60 ttl-names-status", "", 500,
+         "", REASON_NOT_STORED_STATUS, NULL},
+        {"no-store on a 500 that a rule is for (5.2.2.5)", "ttl=60 ttl-names-status", "", 500,
+         "Cache-Control: no-store", REASON_NO_STORE, NULL},
         {"404 with a rule's ttl", "ttl=60", "", 404, "", REASON_STORED_BY_RULE, "r"},
     };
     walk_store(cases, ARRAY_LEN(cases));
