@@ -75,8 +75,8 @@ def wait_for(port, process, name):
     raise SystemExit(f"{name} does not listen on port {port}")
 
 
-def run_suite(one=""):
-    """One run of the whole suite (or of one test): its output."""
+def run_suite(profile, one=""):
+    """One run of the whole suite (or of one test) against larder with that profile: its output."""
     directory = Path(tempfile.mkdtemp(prefix="larder-conformance-"))
     origin_port, port = free_port(), free_port()
     # The settings come from the environment, as if npm had started the programs.
@@ -90,7 +90,7 @@ def run_suite(one=""):
             wait_for(origin_port, started[0], "the suite's origin")
             (directory / "larder.toml").write_text(CONFIG, encoding="utf-8")
             started.append(subprocess.Popen([LARDER, "serve", "--config", directory / "larder.toml", "--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin_port}",
-                                             "--cache-dir", directory / "cache", "--profile", "rfc", "--access-log", "off"], stderr=errors))
+                                             "--cache-dir", directory / "cache", "--profile", profile, "--access-log", "off"], stderr=errors))
             wait_for(port, started[1], "larder")
             done = subprocess.run(["node", "cli.mjs"], cwd=SUITE, env=settings, check=True, capture_output=True, text=True, timeout=600)
         if started[1].poll() is not None:
@@ -204,7 +204,7 @@ def compare(suites, results, expected):
     bad = worse(suites, results, expected)
     if bad:
         print("once more, in case something outside disturbed the run:", ", ".join(bad))
-        again = results_of(suites, json.loads(run_suite()))
+        again = results_of(suites, json.loads(run_suite("rfc")))
         bad = {name: value for name, value in worse(suites, again, expected).items() if name in bad}
     for name, (outcome, message) in bad.items():
         print(f"FAILED {name}: {outcome}: {message}")
@@ -229,11 +229,11 @@ def main():
     install()
     arguments = sys.argv[1:]
     if arguments and arguments != ["--write"]:
-        print(run_suite(arguments[0]))
+        print(run_suite("rfc", arguments[0]))
         return 0
     suites = list_suites()
     started = time.monotonic()
-    results = results_of(suites, json.loads(run_suite()))
+    results = results_of(suites, json.loads(run_suite("rfc")))
     print(f"{len(results)} tests in {time.monotonic() - started:.0f} s")
     expected = load_expected()
     if arguments:
