@@ -5,8 +5,11 @@
     tests/conformance/run.py --write    writes expected.json and the table in README.md from this run
     tests/conformance/run.py ID         runs one test and shows its requests and responses
 
-larder runs with `--profile rfc`. expected.json lists every required and optimal test that does not pass, each with the reason why that is
-right, and the answer to every behaviour test. Only a required or optimal test that fails without being listed counts as a failure.
+expected.json is about `--profile rfc`: it lists every required and optimal test that does not pass, each with the reason why that is right,
+and the answer to every behaviour test. Only a required or optimal test that fails without being listed counts as a failure.
+
+At the same time the suite runs against `--profile safe`. safe.json lists every test, of whatever kind, that ends otherwise there, with the row
+of the README's table of differences that says why. Any other difference counts as a failure.
 """
 
 import json
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -26,6 +30,7 @@ LARDER = Path(os.environ.get("LARDER", ROOT / "build" / "larder"))
 INSTALLED = ROOT / "build" / "node-conformance"
 SUITE = INSTALLED / "node_modules" / "http-cache-tests"
 EXPECTED = HERE / "expected.json"
+SAFE = HERE / "safe.json"
 README = ROOT / "README.md"
 # Choosing a variant by the weight and not the wording of Accept-Language is sound only where the origin does so too: by rule.
 CONFIG = """\
@@ -101,6 +106,13 @@ def run_suite(profile, one=""):
             process.send_signal(signal.SIGTERM)
             process.wait(30)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def run_profiles(suites, profiles):
+    """{profile: results}, of runs at the same time: the suite mostly waits."""
+    with ThreadPoolExecutor(len(profiles)) as pool:
+        outputs = pool.map(run_suite, profiles)
+        return {profile: results_of(suites, json.loads(output)) for profile, output in zip(profiles, outputs)}
 
 
 def results_of(suites, raw):
@@ -204,7 +216,7 @@ def compare(suites, results, expected):
     bad = worse(suites, results, expected)
     if bad:
         print("once more, in case something outside disturbed the run:", ", ".join(bad))
-        again = results_of(suites, json.loads(run_suite("rfc")))
+        again = run_profiles(suites, ["rfc"])["rfc"]
         bad = {name: value for name, value in worse(suites, again, expected).items() if name in bad}
     for name, (outcome, message) in bad.items():
         print(f"FAILED {name}: {outcome}: {message}")
@@ -225,6 +237,46 @@ def compare(suites, results, expected):
     return failures
 
 
+def differences(rfc, safe):
+    """{test: its outcome in profile safe} where that is not the one in rfc."""
+    return {name: safe[name][0] for name in sorted(rfc) if safe[name][0] != rfc[name][0]}
+
+
+def readme_rows():
+    """The first cells of the README's table that says where `safe` differs."""
+    lines = README.read_text(encoding="utf-8").splitlines()
+    begin = lines.index("| | `safe` | `rfc` |")
+    rows = []
+    for line in lines[begin + 2:]:
+        if not line.startswith("|"):
+            break
+        rows.append(line.split("|")[1].strip())
+    return rows
+
+
+def compare_profiles(suites, results):
+    """Prints where safe differs from rfc and should not, or does not and should; the number of failures."""
+    expected = json.loads(SAFE.read_text(encoding="utf-8"))
+    wanted = {name: entry["outcome"] for name, entry in expected.items()}
+    found = differences(results["rfc"], results["safe"])
+    if found != wanted:
+        print("once more, in case something outside disturbed the run")
+        again = run_profiles(suites, ["rfc", "safe"])
+        found = differences(again["rfc"], again["safe"])
+    failures = 0
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            print(f"FAILED {name}: safe should {'end with ' + wanted[name] if name in wanted else 'not differ from rfc'}"
+                  f", and {'ends with ' + found[name] if name in found else 'does not differ'} ({SAFE.relative_to(ROOT)})")
+            failures += 1
+    rows = readme_rows()
+    for name, entry in expected.items():
+        if entry["readme"] not in rows:
+            print(f"FAILED {name}: README.md has no row {entry['readme']!r} among the differences of safe")
+            failures += 1
+    return failures
+
+
 def main():
     install()
     arguments = sys.argv[1:]
@@ -233,14 +285,16 @@ def main():
         return 0
     suites = list_suites()
     started = time.monotonic()
-    results = results_of(suites, json.loads(run_suite("rfc")))
-    print(f"{len(results)} tests in {time.monotonic() - started:.0f} s")
+    profiles = run_profiles(suites, ["rfc", "safe"])
+    results = profiles["rfc"]
+    print(f"{len(results)} tests in two profiles in {time.monotonic() - started:.0f} s")
     expected = load_expected()
     if arguments:
         write(suites, results, expected)
         expected = load_expected()
     print(table(suites, expected))
     failures = compare(suites, results, expected)
+    failures += compare_profiles(suites, profiles)
     total = sum(test["kind"] != "check" for suite in suites for test in suite["tests"])
     print(f"{total - failures} as expected, {failures} not")
     if "LARDER_COUNTS" in os.environ:
