@@ -14,6 +14,8 @@
 #include "cache/policy.h"
 
 #include "cache/vary.h"
+#include "http/cache_groups.h"
+#include "http/tags.h"
 #include "http/token.h"
 #include "http/validators.h"
 
@@ -379,6 +381,15 @@ struct store_verdict policy_may_store(const struct http_request *request, const 
     return verdict;
 }
 
+/* A purge by a tag or group that was not read would miss the response: then it is better not stored. */
+static bool labels_can_be_kept(const struct headers *headers)
+{
+    struct cache_groups groups;
+
+    return tags_within_limits(headers) && cache_groups_of_response(headers, headers->arena, &groups) &&
+           groups.dropped_count == 0;
+}
+
 /* What forbids storing whatever the origin says of caching: kind of exchange, and what larder can keep. */
 static enum reason exchange_forbids(const struct http_request *request, const struct http_response *response,
                                     const struct policy *policy)
@@ -404,6 +415,9 @@ static enum reason exchange_forbids(const struct http_request *request, const st
     /* RFC 9112 §6.1: what cannot be decoded is kept as the bytes it is only by the letter. */
     if (response->framing.unknown_coding && policy->profile == PROFILE_SAFE) {
         return REASON_UNKNOWN_CODING;
+    }
+    if (!labels_can_be_kept(&response->headers)) {
+        return REASON_TAGS_TOO_MUCH;
     }
     if (response->framing.kind == FRAMING_LENGTH && policy->max_object_bytes > 0 &&
         response->framing.length > policy->max_object_bytes) {

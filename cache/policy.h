@@ -27,6 +27,7 @@ enum setting {
     SETTING_STORE_SET_COOKIE,   /* store responses with Set-Cookie, and replay it */
     SETTING_REQUEST_DIRECTIVES, /* clients' Cache-Control reaches through */
     SETTING_OWN_ETAG,           /* an entity tag from the body where the origin sends no validator */
+    SETTING_STRIP_TAGS,         /* clients do not see the tags of http/tags.h */
     SETTING_COUNT
 };
 
@@ -49,7 +50,8 @@ struct policy {
     bool ignore_cookies;
     bool store_set_cookie;
     bool request_directives;
-    bool own_etag;       /* on in PROFILE_SAFE */
+    bool own_etag; /* on in PROFILE_SAFE */
+    bool strip_tags;
     int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
     uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */
 };

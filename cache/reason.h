@@ -61,6 +61,7 @@
     X(VARY_CLIENT, "vary-client", "RFC 9111 4.1", "Vary names a field in which larder tells the client's address")     \
     X(NO_FRESHNESS, "no-freshness", "RFC 9111 3", "no freshness, no validator: it could never be reused")              \
     X(MUST_UNDERSTAND, "must-understand", "RFC 9111 5.2.2.3", "the status is not one larder understands")              \
+    X(TAGS_TOO_MUCH, "tag-limit", "config", "more tags or groups than are kept: a purge would miss it")                \
     X(UNKNOWN_CODING, "unknown-coding", "RFC 9112 6.1", "a transfer coding larder cannot take off")                    \
     X(TOO_LARGE, "too-large", "config", "larger than max_object_size")                                                 \
     X(TRUNCATED, "truncated", "RFC 9111 3.3", "the origin ended before the end of the body")                           \

@@ -2,6 +2,7 @@
 #include "proxy/decide.h"
 
 #include "http/forward.h"
+#include "http/tags.h"
 #include "http/token.h"
 #include "http/validators.h"
 
@@ -91,6 +92,13 @@ bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t
                 headers_add(response_headers, SPAN("ETag"), copy);
     buf_finish(&tag);
     return done;
+}
+
+void decide_tags(const struct policy *policy, struct headers *response_headers)
+{
+    if (policy->strip_tags) {
+        (void)tags_remove(response_headers); /* how many there were is of no interest */
+    }
 }
 
 bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,

@@ -26,6 +26,9 @@ enum outcome decide_validation_outcome(enum reason reason);
 MUST_CHECK bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
                                 struct headers *response_headers);
 
+/* Takes out what only caches read, where the policy says so. */
+void decide_tags(const struct policy *policy, struct headers *response_headers);
+
 /* Does the client hold this response already (RFC 9110 §13.2.2)? Only a 200 to GET or HEAD is compared. */
 bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,
                          int64_t received_ms, int64_t now_ms);

@@ -59,6 +59,7 @@ enum step respond_from_stored(struct exchange *ex)
     if (stored->record.qualified_no_cache || stored->record.qualified_private) {
         head_drop_qualified(&ex->headers);
     }
+    decide_tags(&ex->policy, &ex->headers);
     if (!decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers) ||
         !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
         return no_room(ex);
@@ -127,6 +128,7 @@ enum step respond_from_flight(struct exchange *ex)
     if (!ex->leads && (from->record.qualified_no_cache || from->record.qualified_private)) {
         head_drop_qualified(&ex->headers); /* a follower reuses (RFC 9111 §5.2.2.4): they were for the one who asked */
     }
+    decide_tags(&ex->policy, &ex->headers);
     uint8_t digest[DIGEST_BYTES];
     if (flight_digest(ex->flight, digest) && !decide_own_etag(&ex->policy, ex->status, digest, &ex->headers)) {
         return no_room(ex);

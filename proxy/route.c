@@ -151,6 +151,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_OWN_ETAG:
         policy->own_etag = rule->own_etag;
         break;
+    case SETTING_STRIP_TAGS:
+        policy->strip_tags = rule->strip_tags;
+        break;
     case SETTING_COUNT:
         break;
     }

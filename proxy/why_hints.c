@@ -59,6 +59,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_VARY_CLIENT] = "a Vary without X-Forwarded-For and its kind, or forwarded = \"none\" in [server]",
     [REASON_NO_FRESHNESS] = "max-age, ETag or Last-Modified from the origin, or a rule's default_ttl",
     [REASON_MUST_UNDERSTAND] = "must-understand out of the origin's Cache-Control, or a status larder knows",
+    [REASON_TAGS_TOO_MUCH] =
+        "at most 1024 tags of 1024 bytes (Surrogate-Key, Cache-Tag, xkey) and 64 Cache-Groups of 128 from the origin",
     [REASON_UNKNOWN_CODING] = "no transfer coding but chunked from the origin, or the profile rfc",
     [REASON_TOO_LARGE] = "a larger max_object_size",
     [REASON_TRUNCATED] = "the origin or the network: the body ended early",
@@ -111,6 +113,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_STORE_SET_COOKIE] = "store_set_cookie",
         [SETTING_REQUEST_DIRECTIVES] = "request_directives",
         [SETTING_OWN_ETAG] = "own_etag",
+        [SETTING_STRIP_TAGS] = "strip_tags",
     };
 
     return names[setting];
