@@ -65,6 +65,11 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     return memory == NULL ? NULL : memset(memory, 0, bytes);
 }
 
+void *arena_alloc_raw(struct arena *arena, size_t bytes)
+{
+    return take(arena, bytes, alignof(max_align_t));
+}
+
 char *arena_alloc_text(struct arena *arena, size_t bytes)
 {
     return take(arena, bytes, 1);
@@ -100,12 +105,13 @@ bool arena_join(struct arena *arena, const struct span *parts, size_t count, str
 
 bool arena_format(struct arena *arena, struct span *out_text, const char *format, ...)
 {
+    char short_text[128];
     va_list arguments;
     int len;
     char *text;
 
     va_start(arguments, format);
-    len = vsnprintf(NULL, 0, format, arguments);
+    len = vsnprintf(short_text, sizeof short_text, format, arguments);
     va_end(arguments);
     if (len < 0) {
         return false;
@@ -114,9 +120,13 @@ bool arena_format(struct arena *arena, struct span *out_text, const char *format
     if (text == NULL) {
         return false;
     }
-    va_start(arguments, format);
-    (void)vsnprintf(text, (size_t)len + 1, format, arguments); /* fits: it was measured */
-    va_end(arguments);
+    if ((size_t)len < sizeof short_text) {
+        memcpy(text, short_text, (size_t)len + 1);
+    } else {
+        va_start(arguments, format);
+        (void)vsnprintf(text, (size_t)len + 1, format, arguments); /* fits: it was measured */
+        va_end(arguments);
+    }
     *out_text = (struct span){text, (size_t)len};
     return true;
 }

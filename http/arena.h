@@ -31,6 +31,9 @@ void arena_reset(struct arena *arena);
 /* Aligned for any type, zeroed. NULL at the limit or without memory. */
 MUST_CHECK void *arena_alloc(struct arena *arena, size_t bytes);
 
+/* As arena_alloc, not zeroed: for what is filled at once. */
+MUST_CHECK void *arena_alloc_raw(struct arena *arena, size_t bytes);
+
 /* As arena_alloc, unaligned and not zeroed, for text. */
 MUST_CHECK char *arena_alloc_text(struct arena *arena, size_t bytes);
 
@@ -40,7 +43,7 @@ MUST_CHECK bool arena_copy(struct arena *arena, struct span text, struct span *o
 /* The parts one after another. False at the limit. */
 MUST_CHECK bool arena_join(struct arena *arena, const struct span *parts, size_t count, struct span *out_text);
 
-/* printf into the arena. False at the limit. */
+/* printf into the arena; a zero, not counted, stands behind the text. False at the limit. */
 MUST_CHECK bool arena_format(struct arena *arena, struct span *out_text, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

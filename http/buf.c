@@ -15,9 +15,15 @@ void buf_init(struct buf *buf, size_t limit_bytes)
     *buf = (struct buf){.limit = limit_bytes};
 }
 
+void buf_init_in(struct buf *buf, char *memory, size_t size)
+{
+    REQUIRE(size > 0);
+    *buf = (struct buf){.data = memory, .capacity = size - 1, .limit = size - 1, .borrowed = true};
+}
+
 void buf_finish(struct buf *buf)
 {
-    if (buf == NULL) {
+    if (buf == NULL || buf->borrowed) {
         return;
     }
     free(buf->data);

@@ -17,10 +17,13 @@ struct buf {
     size_t len;
     size_t capacity;
     size_t limit;
-    bool failed; /* an append did not fit; the content is incomplete */
+    bool failed;   /* an append did not fit; the content is incomplete */
+    bool borrowed; /* `data` is the caller's, of `limit` bytes */
 };
 
 void buf_init(struct buf *buf, size_t limit_bytes);
+/* In memory of the caller's, of `size` bytes: nothing is allocated, and buf_finish is not needed. */
+void buf_init_in(struct buf *buf, char *memory, size_t size);
 void buf_finish(struct buf *buf); /* frees; accepts a zeroed buffer; the buffer may be used again with the same limit */
 void buf_clear(struct buf *buf);  /* empty, not failed; keeps the memory */
 

@@ -43,22 +43,18 @@ bool forward_remove_hop_by_hop(struct headers *headers)
 {
     struct span nominated, name;
     bool present;
-    size_t count = 0;
 
     if (!headers_combine(headers, SPAN("Connection"), headers->arena, &nominated, &present)) {
         return false;
     }
-    while (list_next(&nominated, &name)) {
+    while (!span_equal_nocase(nominated, SPAN("keep-alive")) && list_next(&nominated, &name)) {
         if (may_be_nominated(name)) {
             (void)headers_remove(headers, name); /* it may well be absent */
         }
     }
-    for (size_t i = 0; i < headers->count; i++) {
-        if (!is_one_of(headers->items[i].name, hop_by_hop, ARRAY_LEN(hop_by_hop))) {
-            headers->items[count++] = headers->items[i];
-        }
+    for (size_t i = 0; i < ARRAY_LEN(hop_by_hop); i++) {
+        (void)headers_remove(headers, hop_by_hop[i]); /* most are absent */
     }
-    headers->count = count;
     return true;
 }
 
@@ -221,8 +217,11 @@ bool forward_add_loop(struct headers *headers, struct span pseudonym, uint64_t i
 bool forward_is_loop(const struct headers *headers, struct span pseudonym, uint64_t instance_id)
 {
     char buffer[LOOP_MEMBER_MAX_BYTES];
-    struct span own = loop_member(pseudonym, instance_id, buffer, sizeof(buffer));
 
+    if (!headers_has(headers, SPAN("CDN-Loop"))) {
+        return false; /* as nearly always */
+    }
+    struct span own = loop_member(pseudonym, instance_id, buffer, sizeof(buffer));
     for (const struct header *line = headers_find(headers, SPAN("CDN-Loop")); line != NULL;
          line = headers_find_next(headers, line)) {
         struct span rest = line->value;

@@ -1,5 +1,5 @@
-/* headers.c: the list of header fields. Lists are short (a few dozen), so a scan that compares lengths first beats any
- * index. */
+/* headers.c: the list of header fields. Lists are short (a few dozen): a set of name bits answers for most names that
+ * are not there, and a scan that compares lengths first finds the others. */
 #include "http/headers.h"
 
 #include <string.h>
@@ -8,7 +8,6 @@
 
 enum { FIRST_CAPACITY = 32 };
 
-static const struct header *find_from(const struct headers *headers, size_t start, struct span name);
 static bool name_equal(struct span a, struct span b);
 
 void headers_init(struct headers *headers, struct arena *arena)
@@ -16,60 +15,40 @@ void headers_init(struct headers *headers, struct arena *arena)
     *headers = (struct headers){.arena = arena};
 }
 
-bool headers_add(struct headers *headers, struct span name, struct span value)
+bool headers_grow(struct headers *headers)
 {
-    if (headers->count == headers->capacity) {
-        size_t capacity = headers->capacity == 0 ? FIRST_CAPACITY : headers->capacity * 2;
-        struct header *items = arena_alloc(headers->arena, capacity * sizeof *items);
+    size_t capacity = headers->capacity == 0 ? FIRST_CAPACITY : headers->capacity * 2;
+    struct header *items = arena_alloc_raw(headers->arena, capacity * sizeof *items);
 
-        if (items == NULL) {
-            return false;
-        }
-        if (headers->count > 0) {
-            memcpy(items, headers->items, headers->count * sizeof *items);
-        }
-        headers->items = items;
-        headers->capacity = capacity;
+    if (items == NULL) {
+        return false;
     }
-    headers->items[headers->count++] = (struct header){.name = name, .value = value};
+    if (headers->count > 0) {
+        memcpy(items, headers->items, headers->count * sizeof *items);
+    }
+    headers->items = items;
+    headers->capacity = capacity;
     return true;
-}
-
-const struct header *headers_find(const struct headers *headers, struct span name)
-{
-    return find_from(headers, 0, name);
 }
 
 const struct header *headers_find_next(const struct headers *headers, const struct header *previous)
 {
     REQUIRE(previous >= headers->items);
     REQUIRE(previous < headers->items + headers->count);
-    return find_from(headers, (size_t)(previous - headers->items) + 1, previous->name);
-}
-
-bool headers_has(const struct headers *headers, struct span name)
-{
-    return headers_find(headers, name) != NULL;
-}
-
-struct span headers_value(const struct headers *headers, struct span name)
-{
-    const struct header *header = headers_find(headers, name);
-
-    return header == NULL ? (struct span){NULL, 0} : header->value;
+    return headers_find_from(headers, (size_t)(previous - headers->items) + 1, previous->name);
 }
 
 size_t headers_count_of(const struct headers *headers, struct span name)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < headers->count; i++) {
+    for (size_t i = 0; headers_may_have(headers, name) && i < headers->count; i++) {
         count += name_equal(headers->items[i].name, name);
     }
     return count;
 }
 
-size_t headers_remove(struct headers *headers, struct span name)
+size_t headers_remove_all(struct headers *headers, struct span name)
 {
     size_t kept = 0;
     size_t removed;
@@ -146,7 +125,7 @@ bool headers_list_has(const struct headers *headers, struct span name, struct sp
 bool headers_copy(struct headers *out_headers, const struct headers *source, struct arena *arena)
 {
     size_t capacity = source->count < FIRST_CAPACITY ? FIRST_CAPACITY : source->count;
-    struct header *items = arena_alloc(arena, capacity * sizeof *items);
+    struct header *items = arena_alloc_raw(arena, capacity * sizeof *items);
 
     if (items == NULL) {
         return false;
@@ -154,11 +133,12 @@ bool headers_copy(struct headers *out_headers, const struct headers *source, str
     if (source->count > 0) {
         memcpy(items, source->items, source->count * sizeof *items);
     }
-    *out_headers = (struct headers){.arena = arena, .items = items, .count = source->count, .capacity = capacity};
+    *out_headers = (struct headers){
+        .arena = arena, .items = items, .count = source->count, .capacity = capacity, .names = source->names};
     return true;
 }
 
-static const struct header *find_from(const struct headers *headers, size_t start, struct span name)
+const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name)
 {
     for (size_t i = start; i < headers->count; i++) {
         if (name_equal(headers->items[i].name, name)) {

@@ -19,28 +19,77 @@ struct headers {
     struct header *items;
     size_t count;
     size_t capacity;
+    uint64_t names; /* a bit for each name that may be there (header_name_bit): most that are looked for are not */
 };
+
+/* The bit of a name in `names`, whatever its case: folded by the compiler where the name is a literal. */
+static inline uint64_t header_name_bit(struct span name)
+{
+    if (name.len == 0) {
+        return 1;
+    }
+    unsigned first = (unsigned char)name.data[0] | 0x20U;
+    unsigned last = (unsigned char)name.data[name.len - 1] | 0x20U;
+
+    return UINT64_C(1) << ((first * 7 + last * 5 + (unsigned)name.len * 11) & 63U);
+}
+
+/* False: no line of that name is there. True: look. */
+static inline bool headers_may_have(const struct headers *headers, struct span name)
+{
+    return (headers->names & header_name_bit(name)) != 0;
+}
 
 void headers_init(struct headers *headers, struct arena *arena);
 
+/* Makes room for one more line at least. False at the arena's limit. */
+MUST_CHECK bool headers_grow(struct headers *headers);
+
 /* Appends; borrows name and value. False at the arena's limit. */
-MUST_CHECK bool headers_add(struct headers *headers, struct span name, struct span value);
+MUST_CHECK static inline bool headers_add(struct headers *headers, struct span name, struct span value)
+{
+    if (headers->count == headers->capacity && !headers_grow(headers)) {
+        return false;
+    }
+    headers->items[headers->count++] = (struct header){.name = name, .value = value};
+    headers->names |= header_name_bit(name);
+    return true;
+}
+
+/* The first field line named `name` from the `start`th line on, or NULL. */
+const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name);
 
 /* The first field line named `name`, or NULL. */
-const struct header *headers_find(const struct headers *headers, struct span name);
+static inline const struct header *headers_find(const struct headers *headers, struct span name)
+{
+    return headers_may_have(headers, name) ? headers_find_from(headers, 0, name) : NULL;
+}
 
 /* The next line of the same name behind `previous`, which came from headers_find or headers_find_next; or NULL. */
 const struct header *headers_find_next(const struct headers *headers, const struct header *previous);
 
-bool headers_has(const struct headers *headers, struct span name);
+static inline bool headers_has(const struct headers *headers, struct span name)
+{
+    return headers_find(headers, name) != NULL;
+}
 
 /* The value of the first line, or the empty span. */
-struct span headers_value(const struct headers *headers, struct span name);
+static inline struct span headers_value(const struct headers *headers, struct span name)
+{
+    const struct header *header = headers_find(headers, name);
+
+    return header == NULL ? (struct span){NULL, 0} : header->value;
+}
 
 size_t headers_count_of(const struct headers *headers, struct span name);
 
 /* Removes all lines of that name; how many there were. */
-size_t headers_remove(struct headers *headers, struct span name);
+size_t headers_remove_all(struct headers *headers, struct span name);
+
+static inline size_t headers_remove(struct headers *headers, struct span name)
+{
+    return headers_may_have(headers, name) ? headers_remove_all(headers, name) : 0;
+}
 
 /* Removes all lines of that name, then appends one. False at the arena's limit. */
 MUST_CHECK bool headers_set(struct headers *headers, struct span name, struct span value);

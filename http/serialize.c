@@ -50,9 +50,24 @@ void write_status_line(struct buf *out, unsigned status)
 
 void write_field(struct buf *out, struct span name, struct span value)
 {
-    struct span parts[] = {name, SPAN(": "), value, SPAN("\r\n")};
+    size_t len = name.len + value.len + 4;
+    char *to = out->failed ? NULL : buf_reserve(out, len);
 
-    add_parts(out, parts, ARRAY_LEN(parts));
+    if (to == NULL) {
+        out->failed = true;
+        return;
+    }
+    memcpy(to, name.data, name.len); /* never empty */
+    to += name.len;
+    *to++ = ':';
+    *to++ = ' ';
+    if (value.len > 0) {
+        memcpy(to, value.data, value.len);
+        to += value.len;
+    }
+    *to++ = '\r';
+    *to = '\n';
+    out->len += len;
 }
 
 void write_fields(struct buf *out, const struct headers *headers)

@@ -1,9 +1,5 @@
-/* span.c: comparing, cutting and reading borrowed bytes.
- *
- * memcmp and memchr get no null pointers: an empty span may have one, so lengths are looked at first. */
+/* span.c: comparing, cutting and reading borrowed bytes: what is not inline in span.h. */
 #include "http/span.h"
-
-#include <string.h>
 
 /* ASCII upper case to lower case, every other byte to itself. A table, because names are compared on the hot path. */
 #define ROW(n)  (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, (n) + 7
@@ -18,16 +14,6 @@ static const unsigned char lower[256] = {
 #undef ROWS
 #undef ROW
 
-struct span span_of(const char *text)
-{
-    return (struct span){text, text == NULL ? 0 : strlen(text)};
-}
-
-bool span_equal(struct span a, struct span b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 bool span_equal_nocase(struct span a, struct span b)
 {
     if (a.len != b.len) {
@@ -41,54 +27,11 @@ bool span_equal_nocase(struct span a, struct span b)
     return true;
 }
 
-bool span_starts_with(struct span text, struct span prefix)
-{
-    return text.len >= prefix.len && span_equal(span_take(text, prefix.len), prefix);
-}
-
-bool span_ends_with(struct span text, struct span suffix)
-{
-    return text.len >= suffix.len && span_equal(span_skip(text, text.len - suffix.len), suffix);
-}
-
 size_t span_find(struct span text, char byte)
 {
     const char *found = text.len == 0 ? NULL : memchr(text.data, byte, text.len);
 
     return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
-}
-
-struct span span_skip(struct span text, size_t count)
-{
-    if (count == 0) {
-        return text; /* a null pointer must not be added to, not even 0 */
-    }
-    if (count > text.len) {
-        count = text.len;
-    }
-    return (struct span){text.len == 0 ? text.data : text.data + count, text.len - count};
-}
-
-struct span span_take(struct span text, size_t count)
-{
-    return (struct span){text.data, count < text.len ? count : text.len};
-}
-
-static bool is_ows(char byte)
-{
-    return byte == ' ' || byte == '\t';
-}
-
-struct span span_trim(struct span text)
-{
-    while (text.len > 0 && is_ows(text.data[0])) {
-        text.data++;
-        text.len--;
-    }
-    while (text.len > 0 && is_ows(text.data[text.len - 1])) {
-        text.len--;
-    }
-    return text;
 }
 
 bool span_split(struct span *rest, char separator, struct span *out_head)

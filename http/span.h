@@ -1,13 +1,17 @@
 /* span.h: borrowed bytes.
  *
  * A span never owns: the comment where one is kept says from whom it borrows and until when. It is not zero-terminated
- * and may hold any byte. Threads: any. Errors: none but the bool results. */
+ * and may hold any byte. Threads: any. Errors: none but the bool results. What every request does dozens of times is
+ * inline here.
+ *
+ * memcmp and memchr get no null pointers: an empty span may have one, so lengths are looked at first. */
 #ifndef HTTP_SPAN_H
 #define HTTP_SPAN_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct span {
     const char *data;
@@ -24,21 +28,66 @@ struct span {
 /* printf's "%.*s". */
 #define SPAN_ARG(span) (int)(span).len, (span).data
 
-struct span span_of(const char *text); /* of a zero-terminated string; NULL gives the empty span */
-bool span_equal(struct span a, struct span b);
+/* Of a zero-terminated string; NULL gives the empty span. */
+static inline struct span span_of(const char *text)
+{
+    struct span span = {text, text == NULL ? 0 : strlen(text)};
+
+    return span;
+}
+
+static inline bool span_equal(struct span a, struct span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
 bool span_equal_nocase(struct span a, struct span b); /* ASCII only */
-bool span_starts_with(struct span text, struct span prefix);
-bool span_ends_with(struct span text, struct span suffix);
 
 /* Position of `byte`, or SIZE_MAX. */
 size_t span_find(struct span text, char byte);
 
-/* `text` without its first `count` bytes (all of them if it is shorter); the first `count` bytes. */
-struct span span_skip(struct span text, size_t count);
-struct span span_take(struct span text, size_t count);
+/* `text` without its first `count` bytes; nothing is left of a shorter one. */
+static inline struct span span_skip(struct span text, size_t count)
+{
+    if (count > text.len) {
+        count = text.len;
+    }
+    if (count > 0) { /* a null pointer must not be added to, not even 0 */
+        text.data += count;
+        text.len -= count;
+    }
+    return text;
+}
+
+/* The first `count` bytes, or all of a shorter one. */
+static inline struct span span_take(struct span text, size_t count)
+{
+    text.len = count < text.len ? count : text.len;
+    return text;
+}
+
+static inline bool span_starts_with(struct span text, struct span prefix)
+{
+    return text.len >= prefix.len && span_equal(span_take(text, prefix.len), prefix);
+}
+
+static inline bool span_ends_with(struct span text, struct span suffix)
+{
+    return text.len >= suffix.len && span_equal(span_skip(text, text.len - suffix.len), suffix);
+}
 
 /* Without OWS (space, tab) at both ends, RFC 9110 §5.6.3. */
-struct span span_trim(struct span text);
+static inline struct span span_trim(struct span text)
+{
+    while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text.data++;
+        text.len--;
+    }
+    while (text.len > 0 && (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t')) {
+        text.len--;
+    }
+    return text;
+}
 
 /* Splits at the first `separator`: what stands before it goes to `out_head`, what stands behind it stays in `*rest`.
  * Without a separator the whole goes to `out_head` and `*rest` becomes empty. False when `*rest` was empty already. */

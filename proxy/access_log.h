@@ -103,6 +103,12 @@ MUST_CHECK enum err access_log_check(const struct config *config, struct buf *ou
 
 /* Opens the file for appending. `log` must be zeroed but for its `fd`, -1. */
 MUST_CHECK enum err access_log_open(struct access_log *log, uv_loop_t *loop, const struct config *config);
+/* Does anybody read the lines? */
+static inline bool access_log_is_open(const struct access_log *log)
+{
+    return log->fd >= 0;
+}
+
 void access_log_write(struct access_log *log, const struct access_entry *entry);
 void access_log_flush(struct access_log *log);
 void access_log_close(struct access_log *log); /* flushes; closes the timer; the loop must run once more; accepts one

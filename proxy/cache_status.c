@@ -38,20 +38,21 @@ static void add_detail(struct buf *out, const struct cache_status *status)
         buf_add_text(out, reason_token(status->reason));
         return;
     }
+    char memory[CACHE_STATUS_MAX_BYTES];
     struct buf text;
-    buf_init(&text, CACHE_STATUS_MAX_BYTES);
+    buf_init_in(&text, memory, sizeof memory);
     buf_add_text(&text, reason_token(status->reason));
     buf_add_byte(&text, ' ');
     buf_add_text(&text, status->rule);
     add_string(out, buf_span(&text));
-    buf_finish(&text);
 }
 
 bool cache_status_format(const struct cache_status *status, struct arena *arena, struct span *out_value)
 {
+    char memory[CACHE_STATUS_MAX_BYTES];
     struct buf out;
 
-    buf_init(&out, CACHE_STATUS_MAX_BYTES);
+    buf_init_in(&out, memory, sizeof memory);
     add_name(&out, span_of(status->name));
     if (status->outcome == OUTCOME_HIT) {
         buf_add(&out, SPAN("; hit"));
@@ -76,7 +77,5 @@ bool cache_status_format(const struct cache_status *status, struct arena *arena,
     if (status->reason != REASON_NONE) {
         add_detail(&out, status);
     }
-    bool done = !out.failed && arena_copy(arena, buf_span(&out), out_value);
-    buf_finish(&out);
-    return done;
+    return !out.failed && arena_copy(arena, buf_span(&out), out_value);
 }

@@ -149,8 +149,14 @@ void conn_set_timer(struct conn *conn, uint64_t timeout_ms)
         return;
     }
     if (timeout_ms == 0) {
-        (void)uv_timer_stop(&conn->timer); /* always succeeds */
-    } else {
+        conn->deadline_ms = 0;
+        return;
+    }
+    uint64_t now_ms = uv_now(conn->timer.loop);
+    conn->deadline_ms = now_ms + timeout_ms;
+    /* A timer that runs out before the deadline is left alone, and goes on when it does: deadlines are set several
+     * times a request, and nearly all are moved before they pass. */
+    if (!uv_is_active((uv_handle_t *)&conn->timer) || uv_timer_get_due_in(&conn->timer) > timeout_ms) {
         REQUIRE(uv_timer_start(&conn->timer, on_timer, timeout_ms, 0) == 0);
     }
 }
@@ -306,8 +312,14 @@ static void on_written(uv_write_t *write, int status) /* uv_write_cb */
 static void on_timer(uv_timer_t *timer) /* uv_timer_cb */
 {
     struct conn *conn = timer->data;
+    uint64_t now_ms = uv_now(timer->loop);
 
-    conn->events->on_timer(conn);
+    if (conn->deadline_ms > now_ms) {
+        REQUIRE(uv_timer_start(timer, on_timer, conn->deadline_ms - now_ms, 0) == 0);
+    } else if (conn->deadline_ms != 0) {
+        conn->deadline_ms = 0;
+        conn->events->on_timer(conn);
+    }
 }
 
 static void on_connected(uv_connect_t *connect, int status) /* uv_connect_cb */

@@ -44,6 +44,7 @@ struct conn {
         uv_pipe_t pipe;
     } u;
     uv_timer_t timer;
+    uint64_t deadline_ms; /* of conn_set_timer, in the loop's time; 0: none */
     uv_write_t write;
     uv_connect_t connect;
     uv_shutdown_t shutdown;

@@ -279,8 +279,10 @@ static enum step step_log(struct exchange *ex)
         tunnel_abort(ex->tunnel);
         ex->tunnel = NULL;
     }
-    struct access_entry entry = entry_of(ex, &count);
-    access_log_write(&ex->worker->access_log, &entry);
+    if (access_log_is_open(&ex->worker->access_log)) {
+        struct access_entry entry = entry_of(ex, &count);
+        access_log_write(&ex->worker->access_log, &entry);
+    }
     stream_exchange_ended(stream, ex->end == END_DONE);
     return STEP_WAIT;
 }

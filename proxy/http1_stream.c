@@ -35,11 +35,10 @@ void http1_stream_finish(struct stream *stream)
 
 void http1_stream_begin(struct stream *stream, const struct http_request *request)
 {
-    bool close = headers_list_has(&request->headers, SPAN("Connection"), SPAN("close"));
-    bool keep = headers_list_has(&request->headers, SPAN("Connection"), SPAN("keep-alive"));
-
     stream->minor = request->minor;
-    stream->wants_keep_alive = !close && (request->minor == 1 || keep);
+    stream->wants_keep_alive =
+        !headers_list_has(&request->headers, SPAN("Connection"), SPAN("close")) &&
+        (request->minor == 1 || headers_list_has(&request->headers, SPAN("Connection"), SPAN("keep-alive")));
     stream->expects_continue =
         request->minor == 1 &&
         span_equal_nocase(headers_value(&request->headers, SPAN("Expect")), SPAN("100-continue"));

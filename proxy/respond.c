@@ -23,10 +23,14 @@ static enum step no_room(struct exchange *ex);
 
 static bool add_age(struct exchange *ex, int64_t age_s)
 {
+    char memory[24];
+    struct buf digits;
     struct span text;
 
     ex->age_s = age_s;
-    return arena_format(ex->arena, &text, "%lld", (long long)age_s) && headers_add(&ex->headers, SPAN("Age"), text);
+    buf_init_in(&digits, memory, sizeof memory);
+    buf_add_i64(&digits, age_s);
+    return arena_copy(ex->arena, buf_span(&digits), &text) && headers_add(&ex->headers, SPAN("Age"), text);
 }
 
 /* Remaining freshness under the policy of this exchange, for Cache-Status and the log. */

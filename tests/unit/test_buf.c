@@ -97,6 +97,21 @@ Test(buf, reserve_keeps_content_and_consume_drops_the_front)
     buf_finish(&buf);
 }
 
+Test(buf, memory_of_the_callers_is_never_left)
+{
+    char memory[8];
+    struct buf buf;
+
+    buf_init_in(&buf, memory, sizeof memory);
+    buf_add_text(&buf, "1234567");
+    cr_expect_not(buf.failed);
+    cr_expect_eq(buf.data, memory);
+    buf_add_byte(&buf, '8');
+    cr_expect(buf.failed, "the last byte is for a zero");
+    buf_finish(&buf);
+    cr_expect_eq(buf.len, 7, "nothing was freed");
+}
+
 Test(buf, json_strings)
 {
     static const struct {

@@ -148,6 +148,40 @@ Test(parser, head_find_refuses_as_early_as_the_bytes_show_it)
     }
 }
 
+/* Fed byte by byte, a head never reaches the steps that take many bytes at once. */
+static enum err find_byte_by_byte(struct span data, size_t *out_len)
+{
+    struct head_scan scan = {0};
+    enum err error = ERR_AGAIN;
+
+    for (size_t len = 1; len <= data.len && error == ERR_AGAIN; len++) {
+        error = head_find(&scan, span_take(data, len), &limits, out_len);
+    }
+    return error;
+}
+
+Test(parser, many_bytes_at_once_are_judged_as_one_by_one)
+{
+    char head[] = "GET /a-path HTTP/1.1\r\nHost: example.com\r\nA-Rather-Long-Name:a value that is longer than "
+                  "sixteen bytes, and than thirty-two\r\nShort:\r\n\r\n";
+    size_t len = sizeof head - 1;
+
+    for (size_t at = 0; at < len; at++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            char kept = head[at];
+            size_t whole_len = 0;
+            size_t single_len = 0;
+
+            head[at] = (char)byte;
+            enum err whole = find((struct span){head, len}, &whole_len);
+            enum err single = find_byte_by_byte((struct span){head, len}, &single_len);
+            cr_assert_eq(whole, single, "%zu: byte %u: %s, %s", at, byte, err_name(whole), err_name(single));
+            cr_assert_eq(whole_len, single_len, "%zu: byte %u", at, byte);
+            head[at] = kept;
+        }
+    }
+}
+
 Test(parser, head_find_keeps_the_limits)
 {
     struct head_limits small = {.head_bytes = 30, .target_bytes = 5, .field_count = 10};
