@@ -50,6 +50,7 @@
     X(NO_SPACE, "no space", 0, "")                                                                                     \
     X(FOREIGN, "a file of another program or of an unknown format", 0, "")                                             \
     X(IN_USE, "in use by another process", 0, "")                                                                      \
+    X(COLD, "stored bytes are on the disk and not in memory", 0, "")                                                   \
     X(IO, "input or output failed", 0, "")
 
 enum err {

@@ -1,0 +1,72 @@
+/* store_blocks.h: which blocks of the body file are in use: a bitmap in memory that runs one batch ahead of the one in
+ * LMDB.
+ *
+ * What is in memory is the truth of the next commit. A batch takes and gives back blocks; the segments of the bitmap
+ * that it changed go into its own transaction (blocks_next_dirty); then it is committed or aborted here, too.
+ *
+ * A block given back by batch N is used again by batch N+2 at the earliest. After a power cut the last commit may be
+ * undone (MDB_NOMETASYNC): until commit N+1 has flushed what N wrote, the state before N, in which the block still
+ * belongs to a body, may be the one that comes back. Nobody reads a block that was given back: a body that is pinned is
+ * not deleted (pins.h), and that is asked before.
+ *
+ * Taking is next-fit: from where the last one ended, whatever run of free blocks comes first, as long as wanted at
+ * most. A body may therefore lie in several extents; a file nearly full makes them short, and nothing else.
+ *
+ * Knows neither LMDB nor the file. Threads: the disk thread. Memory: two bits a block. */
+#ifndef CACHE_STORE_BLOCKS_H
+#define CACHE_STORE_BLOCKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http/check.h"
+
+enum {
+    BLOCKS_SEGMENT_WORDS = 504, /* of 64 bits: with its check, one row of LMDB in one page */
+    BLOCKS_PER_SEGMENT = BLOCKS_SEGMENT_WORDS * 64,
+};
+
+/* A run of blocks. */
+struct extent {
+    uint64_t first;
+    uint64_t count;
+};
+
+struct blocks;
+
+/* `count` blocks, all free. NULL: no memory. */
+MUST_CHECK struct blocks *blocks_create(uint64_t count);
+void blocks_destroy(struct blocks *blocks); /* accepts NULL */
+
+/* ---- opening: before the first batch ---- */
+
+/* The segment as it was written. False (damage): bits are set behind the end, or it was loaded before. */
+MUST_CHECK bool blocks_load(struct blocks *blocks, uint64_t segment, const uint64_t words[BLOCKS_SEGMENT_WORDS]);
+
+/* ---- a batch ---- */
+
+/* Takes a run of at most `wanted` blocks. False: none is free now, or no memory. */
+MUST_CHECK bool blocks_take(struct blocks *blocks, uint64_t wanted, struct extent *out_extent);
+
+/* Gives a run back. False: no memory, or (damage) not all of it is in use; then nothing has changed. */
+MUST_CHECK bool blocks_give_back(struct blocks *blocks, struct extent extent);
+
+/* The next segment, from `*segment` on, that the batch has changed; its words as they are to be written. False: no
+ * more.
+ */
+bool blocks_next_dirty(const struct blocks *blocks, uint64_t *segment, const uint64_t **out_words);
+
+/* The batch was committed, with the dirty segments in it. */
+void blocks_commit(struct blocks *blocks);
+
+/* It was not: everything is as before it. */
+void blocks_abort(struct blocks *blocks);
+
+/* ---- figures ---- */
+
+uint64_t blocks_count(const struct blocks *blocks);
+uint64_t blocks_used(const struct blocks *blocks);      /* by bodies, after the running batch */
+uint64_t blocks_available(const struct blocks *blocks); /* that can be taken now: neither used nor waiting */
+
+#endif

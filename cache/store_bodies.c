@@ -1,0 +1,290 @@
+/* store_bodies.c: input and output of the body file.
+ *
+ *  block       0  payload                     4072  u32 bytes of it in use     4076  12 zero bytes
+ *           4088  u64 XXH3-64 of all before, seeded */
+#define _GNU_SOURCE /* preadv2 */
+#include "cache/store_bodies.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum {
+    AT_LEN = BODIES_PAYLOAD_BYTES,
+    AT_CHECK = 4088,
+    WRITE_BLOCKS = 64, /* written at once */
+    WARM_BYTES = 64 * 1024,
+    NUMBER_BITS = 24,
+};
+
+struct bodies {
+    int fd;
+    uint64_t secret;
+    uint64_t block_count;
+    bool unsynced; /* the disk thread's, as is the buffer */
+    char *buffer;
+};
+
+static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct buf *note);
+static struct span make_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, struct span payload,
+                              char *block);
+static bool check_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, const char *block,
+                        struct span *out_payload);
+static bool inside(const struct bodies *bodies, struct extent extent);
+
+static enum err err_from_errno(int code)
+{
+    return code == ENOSPC || code == EDQUOT ? ERR_NO_SPACE : code == ENOMEM ? ERR_NO_MEMORY : ERR_IO;
+}
+
+/* ---- opening ---- */
+
+enum err bodies_open(const char *path, uint64_t block_count, uint64_t secret, struct bodies **out_bodies,
+                     uint64_t *out_had_blocks, struct buf *note)
+{
+    struct bodies *bodies = calloc(1, sizeof(*bodies));
+
+    if (bodies == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    bodies->secret = secret;
+    bodies->block_count = block_count;
+    bodies->buffer = malloc((size_t)WRITE_BLOCKS * BODIES_BLOCK_BYTES);
+    bodies->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    enum err error = bodies->buffer == NULL ? ERR_NO_MEMORY : ERR_OK;
+    if (bodies->fd < 0) {
+        error = err_from_errno(errno);
+        buf_format(note, "cannot open %s: %s", path, strerror(errno));
+    }
+    if (error == ERR_OK) {
+        error = set_size(bodies, out_had_blocks, note);
+    }
+    if (error != ERR_OK) {
+        bodies_close(bodies);
+        return error;
+    }
+    *out_bodies = bodies;
+    return ERR_OK;
+}
+
+static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct buf *note)
+{
+    off_t bytes = (off_t)(bodies->block_count * BODIES_BLOCK_BYTES);
+    struct stat status;
+
+    if (fstat(bodies->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        buf_format(note, "the body file is not a file");
+        return ERR_IO;
+    }
+    if (status.st_size > bytes && ftruncate(bodies->fd, bytes) != 0) {
+        buf_format(note, "cannot cut the body file: %s", strerror(errno));
+        return err_from_errno(errno);
+    }
+    int code = posix_fallocate(bodies->fd, 0, bytes); /* all of it: a copy of the directory may have holes */
+    if (code != 0) {
+        enum err error = err_from_errno(code);
+        if (status.st_size < bytes) {
+            (void)ftruncate(bodies->fd, status.st_size); /* gives back what it got; else that stays taken */
+        }
+        buf_format(note, "cannot reserve %llu MiB for bodies: %s", (unsigned long long)bytes >> 20, strerror(code));
+        return error;
+    }
+    *out_had_blocks = (uint64_t)status.st_size / BODIES_BLOCK_BYTES;
+    return ERR_OK;
+}
+
+enum err bodies_open_readonly(const char *path, uint64_t secret, struct bodies **out_bodies)
+{
+    struct bodies *bodies = calloc(1, sizeof(*bodies));
+    struct stat status;
+
+    if (bodies == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    bodies->secret = secret;
+    bodies->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (bodies->fd < 0 || fstat(bodies->fd, &status) != 0) {
+        enum err error = bodies->fd < 0 && errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+        bodies_close(bodies);
+        return error;
+    }
+    bodies->block_count = (uint64_t)status.st_size / BODIES_BLOCK_BYTES;
+    *out_bodies = bodies;
+    return ERR_OK;
+}
+
+void bodies_close(struct bodies *bodies)
+{
+    if (bodies == NULL) {
+        return;
+    }
+    if (bodies->fd >= 0) {
+        close(bodies->fd);
+    }
+    free(bodies->buffer);
+    free(bodies);
+}
+
+/* ---- writing ---- */
+
+static int write_all(int fd, const char *bytes, size_t len, off_t at)
+{
+    while (len > 0) {
+        ssize_t written = pwrite(fd, bytes, len, at);
+        if (written < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (written == 0) {
+            return EIO;
+        }
+        if (written > 0) {
+            bytes += written;
+            len -= (size_t)written;
+            at += written;
+        }
+    }
+    return 0;
+}
+
+int bodies_write(struct bodies *bodies, const struct body_run *run, struct span bytes)
+{
+    uint64_t done = 0;
+    int code = 0;
+
+    REQUIRE(inside(bodies, run->extent));
+    REQUIRE((bytes.len + BODIES_PAYLOAD_BYTES - 1) / BODIES_PAYLOAD_BYTES == run->extent.count);
+    bodies->unsynced = true;
+    while (done < run->extent.count && code == 0) {
+        uint64_t left = run->extent.count - done;
+        size_t count = left < WRITE_BLOCKS ? (size_t)left : WRITE_BLOCKS;
+        for (size_t i = 0; i < count; i++) {
+            bytes = make_block(bodies, run->body_id, run->number + done + i, bytes,
+                               bodies->buffer + i * BODIES_BLOCK_BYTES);
+        }
+        code = write_all(bodies->fd, bodies->buffer, count * BODIES_BLOCK_BYTES,
+                         (off_t)((run->extent.first + done) * BODIES_BLOCK_BYTES));
+        done += count;
+    }
+    return code;
+}
+
+/* After a failure the kernel may have dropped what was not written and say nothing of it the next time. So the batch
+ * must fail: then nothing refers to these blocks, and whoever takes them next writes them whole. */
+int bodies_sync(struct bodies *bodies)
+{
+    if (!bodies->unsynced) {
+        return 0;
+    }
+    if (fdatasync(bodies->fd) != 0) {
+        return errno;
+    }
+    bodies->unsynced = false;
+    return 0;
+}
+
+/* ---- reading ---- */
+
+enum err bodies_read(const struct bodies *bodies, const struct body_run *run, enum bodies_wait wait, char *buffer,
+                     struct span out_pieces[BODIES_READ_BLOCKS], size_t *out_count)
+{
+    ssize_t got;
+
+    if (!inside(bodies, run->extent) || run->extent.count > BODIES_READ_BLOCKS) {
+        return ERR_DAMAGED; /* of the row that said so */
+    }
+    struct iovec to = {.iov_base = buffer, .iov_len = (size_t)run->extent.count * BODIES_BLOCK_BYTES};
+    do {
+        got = preadv2(bodies->fd, &to, 1, (off_t)(run->extent.first * BODIES_BLOCK_BYTES),
+                      wait == BODIES_NOW ? RWF_NOWAIT : 0);
+    } while (got < 0 && errno == EINTR);
+    if (got < BODIES_BLOCK_BYTES) {
+        bool cold = got >= 0 || errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS;
+        return cold && wait == BODIES_NOW ? ERR_COLD : ERR_IO;
+    }
+    size_t count = 0;
+    while (count < (size_t)got / BODIES_BLOCK_BYTES &&
+           check_block(bodies, run->body_id, run->number + count, buffer + count * BODIES_BLOCK_BYTES,
+                       &out_pieces[count])) {
+        count++;
+    }
+    if (count == 0) {
+        return ERR_DAMAGED; /* one that comes later shows when it is the first */
+    }
+    *out_count = count;
+    return ERR_OK;
+}
+
+void bodies_prefetch(const struct bodies *bodies, struct extent extent)
+{
+    if (inside(bodies, extent)) {
+        (void)posix_fadvise(bodies->fd, (off_t)(extent.first * BODIES_BLOCK_BYTES),
+                            (off_t)(extent.count * BODIES_BLOCK_BYTES), POSIX_FADV_WILLNEED); /* advice */
+    }
+}
+
+void bodies_warm(const struct bodies *bodies, struct extent extent)
+{
+    char bytes[WARM_BYTES];
+    off_t at = (off_t)(extent.first * BODIES_BLOCK_BYTES);
+    off_t end = (off_t)((extent.first + extent.count) * BODIES_BLOCK_BYTES);
+
+    if (!inside(bodies, extent)) {
+        return;
+    }
+    while (at < end) {
+        size_t len = end - at < WARM_BYTES ? (size_t)(end - at) : WARM_BYTES;
+        ssize_t got = pread(bodies->fd, bytes, len, at);
+        if (got <= 0) {
+            return;
+        }
+        at += got;
+    }
+}
+
+/* ---- blocks ---- */
+
+static uint64_t seed_of(const struct bodies *bodies, uint64_t body_id, uint64_t number)
+{
+    return (body_id << NUMBER_BITS | number) ^ bodies->secret;
+}
+
+/* Every byte of the block is written. Returns the rest of the payload. */
+static struct span make_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, struct span payload,
+                              char *block)
+{
+    struct span part = span_take(payload, BODIES_PAYLOAD_BYTES);
+    uint32_t len = (uint32_t)part.len;
+
+    memcpy(block, part.data, part.len);
+    memset(block + part.len, 0, AT_CHECK - part.len);
+    memcpy(block + AT_LEN, &len, sizeof(len));
+    uint64_t check = XXH3_64bits_withSeed(block, AT_CHECK, seed_of(bodies, body_id, number));
+    memcpy(block + AT_CHECK, &check, sizeof(check));
+    return span_skip(payload, part.len);
+}
+
+static bool check_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, const char *block,
+                        struct span *out_payload)
+{
+    uint64_t check;
+    uint32_t len;
+
+    memcpy(&check, block + AT_CHECK, sizeof(check));
+    memcpy(&len, block + AT_LEN, sizeof(len));
+    if (check != XXH3_64bits_withSeed(block, AT_CHECK, seed_of(bodies, body_id, number)) || len == 0 ||
+        len > BODIES_PAYLOAD_BYTES) {
+        return false;
+    }
+    *out_payload = (struct span){block, len};
+    return true;
+}
+
+static bool inside(const struct bodies *bodies, struct extent extent)
+{
+    return extent.count > 0 && extent.first < bodies->block_count && extent.count <= bodies->block_count - extent.first;
+}
