@@ -9,11 +9,11 @@
  * - The end before the end: the fill is failed, so that nothing of it is ever served as whole. */
 #include "cache/head.h"
 #include "cache/vary.h"
-#include "http/date.h"
 #include "http/forward.h"
 #include "http/serialize.h"
 #include "http/token.h"
 #include "http/validators.h"
+#include "proxy/assess.h"
 #include "proxy/fetch_internal.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
@@ -129,20 +129,6 @@ static bool connection_may_stay(const struct http_response *response)
     return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE;
 }
 
-/* A recipient with a clock adds a missing Date (RFC 9110 §6.6.1). */
-static bool add_missing_date(struct fetch *fetch)
-{
-    char text[DATE_TEXT_LEN];
-    struct span value;
-
-    if (headers_has(&fetch->response.headers, SPAN("Date"))) {
-        return true;
-    }
-    date_format(fetch->response_ms / 1000, text);
-    return arena_copy(&fetch->arena, (struct span){text, DATE_TEXT_LEN}, &value) &&
-           headers_add(&fetch->response.headers, SPAN("Date"), value);
-}
-
 static void invalidate_uri(struct fetch *fetch, const struct uri *uri)
 {
     struct key key;
@@ -169,18 +155,6 @@ static void invalidate(struct fetch *fetch)
     }
 }
 
-/* What a response says of its freshness, to us. */
-static struct freshness_inputs inputs_of(struct fetch *fetch, const struct http_response *response)
-{
-    const struct config *config = fetch->worker->config;
-    struct freshness_inputs inputs =
-        freshness_inputs_of(response, fetch->request_ms, fetch->response_ms, &fetch->arena);
-
-    freshness_apply_targeted(&inputs, &response->headers, config->cache.targets, config->cache.target_count,
-                             &fetch->arena);
-    return inputs;
-}
-
 /* What is stored is stored for GET. */
 static struct http_request as_get_of(const struct fetch *fetch)
 {
@@ -189,59 +163,6 @@ static struct http_request as_get_of(const struct fetch *fetch)
     request.method = METHOD_GET;
     request.framing = (struct framing){0};
     return request;
-}
-
-/* Is this the answer to a POST that later GETs may have: explicitly fresh, and its content that of the target (RFC 9110
- * §9.3.3)? */
-static bool answers_later_gets(struct fetch *fetch, const struct freshness_inputs *inputs)
-{
-    const struct header *location = headers_find(&fetch->response.headers, SPAN("Content-Location"));
-    const struct uri *target = &fetch->request.uri;
-    struct uri uri;
-
-    return fetch->request.method == METHOD_POST && fetch->response.status == 200 && freshness_is_explicit(inputs) &&
-           location != NULL && uri_resolve(target, location->value, &fetch->arena, &uri) == ERR_OK &&
-           uri_same_origin(target, &uri) && span_equal(uri.path, target->path) && uri.has_query == target->has_query &&
-           span_equal(uri.query, target->query);
-}
-
-/* The origin saw what larder wrote into these fields, not what the client sent and a selection would compare. */
-static bool varies_by_client(const struct headers *headers)
-{
-    return headers_list_has(headers, SPAN("Vary"), SPAN("X-Forwarded-For")) ||
-           headers_list_has(headers, SPAN("Vary"), SPAN("Forwarded"));
-}
-
-/* Is it stored, and why? */
-static struct store_verdict judge(struct fetch *fetch, const struct freshness_inputs *inputs,
-                                  const struct policy *policy, struct buf *selection)
-{
-    const struct http_response *response = &fetch->response;
-    struct http_request request = answers_later_gets(fetch, inputs) ? as_get_of(fetch) : fetch->request;
-    struct store_verdict verdict = policy_may_store(&request, response, inputs, policy);
-
-    if (!verdict.store) {
-        return verdict;
-    }
-    if (!fetch->has_key) {
-        return (struct store_verdict){.reason = REASON_NOT_STORED_METHOD};
-    }
-    if (fetch->validating && response->status >= 500) {
-        return (struct store_verdict){.reason = REASON_ERROR_KEEPS_STORED};
-    }
-    if (varies_by_client(&response->headers)) {
-        return (struct store_verdict){.reason = REASON_VARY_CLIENT};
-    }
-    switch (vary_select(&response->headers, &fetch->request.headers, &fetch->arena, selection)) {
-    case VARY_NONE:
-    case VARY_SOME:
-        return verdict;
-    case VARY_STAR:
-        return (struct store_verdict){.reason = REASON_VARY_STAR};
-    case VARY_LIMIT:
-        return (struct store_verdict){.reason = REASON_VARY_TOO_MUCH};
-    }
-    UNREACHABLE();
 }
 
 static void write_passed(struct buf *out, const struct headers *headers, struct span name)
@@ -263,10 +184,10 @@ static void write_private(struct buf *out, const struct headers *headers, struct
 }
 
 /* Opens the fill with what the head says. False: no memory. */
-static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, const struct freshness_inputs *inputs,
-                      const struct policy *policy, struct span selection)
+static bool open_fill(struct fetch *fetch, const struct assessment *assessment, struct span selection)
 {
     const struct http_response *response = &fetch->response;
+    const struct freshness_inputs *inputs = &assessment->inputs;
     struct buf fields, passed;
 
     buf_init(&fields, FIELDS_LIMIT_BYTES);
@@ -283,8 +204,8 @@ static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, 
         .fields = buf_span(&fields),
         .passed = buf_span(&passed),
         .selection = selection,
-        .policy = *policy,
-        .rule = verdict->rule,
+        .policy = assessment->policy,
+        .rule = assessment->verdict.rule,
         .record = {.status = response->status,
                    .inputs = *inputs,
                    .qualified_no_cache = inputs->directives.no_cache_fields.len > 0,
@@ -292,9 +213,9 @@ static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, 
         .length_known = response->framing.kind == FRAMING_LENGTH || response->framing.kind == FRAMING_NONE,
         .body_len = response->framing.length,
     };
-    flight_set_store_reason(fetch->flight, verdict->reason);
+    flight_set_store_reason(fetch->flight, assessment->verdict.reason);
     bool done = !fields.failed && !passed.failed &&
-                cache_fill_head(fetch->fill, &head, verdict->store, policy->max_object_bytes,
+                cache_fill_head(fetch->fill, &head, assessment->verdict.store, assessment->policy.max_object_bytes,
                                 uv_now(&fetch->worker->loop)) == ERR_OK;
     buf_finish(&fields);
     buf_finish(&passed);
@@ -304,13 +225,12 @@ static bool open_fill(struct fetch *fetch, const struct store_verdict *verdict, 
 static void final_head(struct fetch *fetch)
 {
     struct http_response *response = &fetch->response;
-    struct worker *worker = fetch->worker;
     struct buf selection;
 
     fetch->response_ms = worker_now_ms();
     fetch->reusable = connection_may_stay(response);
     fetch->awaits_continue = false;
-    if (!forward_remove_hop_by_hop(&response->headers) || !add_missing_date(fetch)) {
+    if (!assess_complete(response, fetch->response_ms, &fetch->arena)) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }
@@ -324,12 +244,17 @@ static void final_head(struct fetch *fetch)
         validated(fetch);
         return;
     }
-    struct policy policy =
-        route_policy(worker->config, fetch->site, &fetch->request, response->status, &response->headers);
-    struct freshness_inputs inputs = inputs_of(fetch, response);
+    struct answered answered = {.config = fetch->worker->config,
+                                .site = fetch->site,
+                                .request = &fetch->request,
+                                .response = response,
+                                .request_ms = fetch->request_ms,
+                                .response_ms = fetch->response_ms,
+                                .has_key = fetch->has_key,
+                                .validates = fetch->validating};
     buf_init(&selection, VARY_MAX_BYTES * 4);
-    struct store_verdict verdict = judge(fetch, &inputs, &policy, &selection);
-    bool opened = open_fill(fetch, &verdict, &inputs, &policy, buf_span(&selection));
+    struct assessment assessment = assess_response(&answered, &fetch->arena, &selection);
+    bool opened = open_fill(fetch, &assessment, buf_span(&selection));
     buf_finish(&selection);
     if (!opened) {
         fetch_fail(fetch, ERR_NO_MEMORY);
@@ -372,7 +297,8 @@ static bool freshen(struct fetch *fetch, const struct headers *headers, struct f
     }
     out->headers = as_stored.headers;
     out->record = fetch->validate.stored.record;
-    out->record.inputs = inputs_of(fetch, &as_stored);
+    out->record.inputs =
+        assess_freshness(fetch->worker->config, &as_stored, fetch->request_ms, fetch->response_ms, &fetch->arena);
     out->record.qualified_no_cache = out->record.inputs.directives.no_cache_fields.len > 0;
     out->record.qualified_private = out->record.inputs.directives.private_fields.len > 0;
     return true;
@@ -387,13 +313,12 @@ static bool may_stay(struct fetch *fetch, const struct freshened *now)
     struct buf selection;
 
     struct http_request as_get = as_get_of(fetch);
-    if (!policy_may_store(&as_get, &response, &now->record.inputs, &policy).store || varies_by_client(&now->headers)) {
+    if (!policy_may_store(&as_get, &response, &now->record.inputs, &policy).store) {
         return false;
     }
     buf_init(&selection, VARY_MAX_BYTES * 4);
-    enum vary_kind kind = vary_select(&now->headers, &fetch->request.headers, &fetch->arena, &selection);
-    bool same =
-        (kind == VARY_NONE || kind == VARY_SOME) && span_equal(buf_span(&selection), fetch->validate.stored.selection);
+    enum reason reason = assess_selection(&now->headers, &fetch->request.headers, &fetch->arena, &selection);
+    bool same = reason == REASON_NONE && span_equal(buf_span(&selection), fetch->validate.stored.selection);
     buf_finish(&selection);
     return same;
 }

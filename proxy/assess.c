@@ -1,0 +1,110 @@
+/* assess.c: see assess.h. */
+#include "proxy/assess.h"
+
+#include "cache/vary.h"
+#include "http/date.h"
+#include "http/forward.h"
+#include "proxy/route.h"
+
+bool assess_complete(struct http_response *response, int64_t response_ms, struct arena *arena)
+{
+    char text[DATE_TEXT_LEN];
+    struct span value;
+
+    if (!forward_remove_hop_by_hop(&response->headers)) {
+        return false;
+    }
+    if (headers_has(&response->headers, SPAN("Date"))) {
+        return true;
+    }
+    date_format(response_ms / 1000, text);
+    return arena_copy(arena, (struct span){text, DATE_TEXT_LEN}, &value) &&
+           headers_add(&response->headers, SPAN("Date"), value);
+}
+
+struct freshness_inputs assess_freshness(const struct config *config, const struct http_response *response,
+                                         int64_t request_ms, int64_t response_ms, struct arena *arena)
+{
+    struct freshness_inputs inputs = freshness_inputs_of(response, request_ms, response_ms, arena);
+
+    freshness_apply_targeted(&inputs, &response->headers, config->cache.targets, config->cache.target_count, arena);
+    return inputs;
+}
+
+/* The origin saw what larder wrote into these fields, not what the client sent and a selection would compare. */
+static bool varies_by_client(const struct headers *headers)
+{
+    return headers_list_has(headers, SPAN("Vary"), SPAN("X-Forwarded-For")) ||
+           headers_list_has(headers, SPAN("Vary"), SPAN("Forwarded"));
+}
+
+enum reason assess_selection(const struct headers *response_headers, const struct headers *request_headers,
+                             struct arena *arena, struct buf *selection)
+{
+    if (varies_by_client(response_headers)) {
+        return REASON_VARY_CLIENT;
+    }
+    switch (vary_select(response_headers, request_headers, arena, selection)) {
+    case VARY_NONE:
+    case VARY_SOME:
+        return REASON_NONE;
+    case VARY_STAR:
+        return REASON_VARY_STAR;
+    case VARY_LIMIT:
+        return REASON_VARY_TOO_MUCH;
+    }
+    UNREACHABLE();
+}
+
+/* Is this the answer to a POST that later GETs may have: explicitly fresh, and its content that of the target (RFC 9110
+ * §9.3.3)? */
+static bool answers_later_gets(const struct answered *answered, const struct freshness_inputs *inputs,
+                               struct arena *arena)
+{
+    const struct header *location = headers_find(&answered->response->headers, SPAN("Content-Location"));
+    const struct uri *target = &answered->request->uri;
+    struct uri uri;
+
+    return answered->request->method == METHOD_POST && answered->response->status == 200 &&
+           freshness_is_explicit(inputs) && location != NULL &&
+           uri_resolve(target, location->value, arena, &uri) == ERR_OK && uri_same_origin(target, &uri) &&
+           span_equal(uri.path, target->path) && uri.has_query == target->has_query &&
+           span_equal(uri.query, target->query);
+}
+
+static struct store_verdict judge(const struct answered *answered, const struct freshness_inputs *inputs,
+                                  const struct policy *policy, struct arena *arena, struct buf *selection)
+{
+    const struct http_response *response = answered->response;
+    struct http_request request = *answered->request;
+
+    if (answers_later_gets(answered, inputs, arena)) { /* what is stored is stored for GET */
+        request.method = METHOD_GET;
+        request.framing = (struct framing){0};
+    }
+    struct store_verdict verdict = policy_may_store(&request, response, inputs, policy);
+    if (!verdict.store) {
+        return verdict;
+    }
+    if (!answered->has_key) {
+        return (struct store_verdict){.reason = REASON_NOT_STORED_METHOD};
+    }
+    if (answered->validates && response->status >= 500) {
+        return (struct store_verdict){.reason = REASON_ERROR_KEEPS_STORED};
+    }
+    enum reason reason = assess_selection(&response->headers, &request.headers, arena, selection);
+    return reason == REASON_NONE ? verdict : (struct store_verdict){.reason = reason};
+}
+
+struct assessment assess_response(const struct answered *answered, struct arena *arena, struct buf *selection)
+{
+    const struct http_response *response = answered->response;
+    struct assessment assessment = {
+        .policy =
+            route_policy(answered->config, answered->site, answered->request, response->status, &response->headers),
+        .inputs = assess_freshness(answered->config, response, answered->request_ms, answered->response_ms, arena),
+    };
+
+    assessment.verdict = judge(answered, &assessment.inputs, &assessment.policy, arena, selection);
+    return assessment;
+}

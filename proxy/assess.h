@@ -1,0 +1,46 @@
+/* assess.h: what a response of an origin is worth: the settings that hold for it, what it says of its freshness, and
+ * whether it is stored.
+ *
+ * One judgement for the answer of an origin (fetch_response.c), for one that is only supposed (`larder why --status`)
+ * and for those in the tests of a configuration. Pure functions. Threads: any. */
+#ifndef PROXY_ASSESS_H
+#define PROXY_ASSESS_H
+
+#include "cache/policy.h"
+#include "proxy/config.h"
+
+/* A response and what it answers. */
+struct answered {
+    const struct config *config;
+    const struct site *site;
+    const struct http_request *request;   /* after the site's rules (route_rewrite_request) */
+    const struct http_response *response; /* final, completed by assess_complete */
+    int64_t request_ms;                   /* when the request was sent */
+    int64_t response_ms;                  /* when the response's head had come */
+    bool has_key;                         /* the cache was asked about the request, or would freshen by its answer */
+    bool validates;                       /* the request validated a stored response */
+};
+
+struct assessment {
+    struct policy policy;
+    struct freshness_inputs inputs;
+    struct store_verdict verdict; /* on the head alone: the end of the body is for the caller to watch */
+};
+
+/* Removes what concerns the connection and adds a missing Date, which a recipient with a clock does (RFC 9110 §6.6.1).
+ * False at the arena's limit. */
+MUST_CHECK bool assess_complete(struct http_response *response, int64_t response_ms, struct arena *arena);
+
+/* `selection` (empty, VARY_MAX_BYTES at least) gets the values that select what is stored. */
+struct assessment assess_response(const struct answered *answered, struct arena *arena, struct buf *selection);
+
+/* What a response says of its freshness, to us: the configured targets count before Cache-Control. */
+struct freshness_inputs assess_freshness(const struct config *config, const struct http_response *response,
+                                         int64_t request_ms, int64_t response_ms, struct arena *arena);
+
+/* Can requests be told apart as Vary demands? REASON_NONE with the encoded values of this one appended to `selection`,
+ * else why not. */
+enum reason assess_selection(const struct headers *response_headers, const struct headers *request_headers,
+                             struct arena *arena, struct buf *selection);
+
+#endif
