@@ -1,9 +1,11 @@
 /* assess.c: see assess.h. */
 #include "proxy/assess.h"
 
+#include "cache/head.h"
 #include "cache/vary.h"
 #include "http/date.h"
 #include "http/forward.h"
+#include "http/validators.h"
 #include "proxy/route.h"
 
 bool assess_complete(struct http_response *response, int64_t response_ms, struct arena *arena)
@@ -107,4 +109,14 @@ struct assessment assess_response(const struct answered *answered, struct arena 
 
     assessment.verdict = judge(answered, &assessment.inputs, &assessment.policy, arena, selection);
     return assessment;
+}
+
+bool assess_selects(const struct config *config, const struct headers *stored, const struct headers *not_modified)
+{
+    struct span stored_tag = headers_value(stored, SPAN("ETag"));
+    struct span tag = headers_value(not_modified, SPAN("ETag"));
+
+    return head_not_modified_selects(stored, not_modified) ||
+           (config->cache.profile == PROFILE_SAFE && etag_is_weak(stored_tag) && !etag_is_weak(tag) &&
+            etag_equal_weak(stored_tag, tag));
 }

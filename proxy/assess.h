@@ -43,4 +43,9 @@ struct freshness_inputs assess_freshness(const struct config *config, const stru
 enum reason assess_selection(const struct headers *response_headers, const struct headers *request_headers,
                              struct arena *arena, struct buf *selection);
 
+/* Does a 304 speak of the stored response with these headers? By the letter a strong tag must equal the stored one
+ * strongly (RFC 9111 §4.3.4). But servers that compress as they send make the tag of a 200 weak and name it strong in
+ * the 304 to our own If-None-Match: `safe` takes the two for one. */
+bool assess_selects(const struct config *config, const struct headers *stored, const struct headers *not_modified);
+
 #endif

@@ -72,6 +72,18 @@ enum outcome decide_validation_outcome(enum reason reason)
     return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
 }
 
+bool decide_shows_storing(enum outcome outcome, enum reason reason)
+{
+    bool missed = outcome == OUTCOME_URI_MISS || outcome == OUTCOME_VARY_MISS || outcome == OUTCOME_STALE;
+
+    return missed && reason != REASON_HEAD_MISS && reason != REASON_RANGE;
+}
+
+bool decide_is_server_failure(unsigned status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
 bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
                      struct headers *response_headers)
 {

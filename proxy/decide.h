@@ -21,6 +21,13 @@ bool decide_ends_here(struct http_request *request, struct arena *arena);
 enum outcome decide_bypass_outcome(enum reason reason);
 enum outcome decide_validation_outcome(enum reason reason);
 
+/* Is the detail of Cache-Status why the origin's answer is or is not stored? That is what people ask of a miss; of
+ * anything else they ask why the origin was asked. */
+bool decide_shows_storing(enum outcome outcome, enum reason reason);
+
+/* The statuses that say that the origin failed (RFC 5861 §4). */
+bool decide_is_server_failure(unsigned status);
+
 /* A strong entity tag from the body, for a response that came without a validator: equal bytes, equal tag (RFC 9110
  * §8.8.3). Nothing where the policy or the response does not want one. False at the arena's limit. */
 MUST_CHECK bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],

@@ -9,6 +9,7 @@
 #include "cache/head.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/log.h"
+#include "proxy/decide.h"
 #include "proxy/worker.h"
 
 enum {
@@ -196,11 +197,6 @@ static enum step follow(struct exchange *ex)
     return STEP_JOIN;
 }
 
-static bool is_server_failure(unsigned status)
-{
-    return status == 500 || status == 502 || status == 503 || status == 504;
-}
-
 /* The origin's own answer to us. */
 static enum step answered(struct exchange *ex)
 {
@@ -208,7 +204,7 @@ static enum step answered(struct exchange *ex)
 
     ex->origin_status = status;
     ex->answered_us = exchange_now_us();
-    if (ex->has_cached && is_server_failure(status) &&
+    if (ex->has_cached && decide_is_server_failure(status) &&
         policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_STATUS, worker_now_ms(),
                                &ex->reason, &ex->rule)) {
         exchange_leave_flight(ex);

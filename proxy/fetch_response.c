@@ -323,19 +323,6 @@ static bool may_stay(struct fetch *fetch, const struct freshened *now)
     return same;
 }
 
-/* Does the 304 speak of what is stored? By the letter a strong tag must equal the stored one strongly (RFC 9111
- * §4.3.4). But servers that compress as they send make the tag of a 200 weak and name it strong in the 304 to our own
- * If-None-Match: `safe` takes the two for one. */
-static bool selects(const struct fetch *fetch, const struct headers *stored)
-{
-    struct span stored_tag = headers_value(stored, SPAN("ETag"));
-    struct span tag = headers_value(&fetch->response.headers, SPAN("ETag"));
-
-    return head_not_modified_selects(stored, &fetch->response.headers) ||
-           (fetch->worker->config->cache.profile == PROFILE_SAFE && etag_is_weak(stored_tag) && !etag_is_weak(tag) &&
-            etag_equal_weak(stored_tag, tag));
-}
-
 /* The stored tag is not made stronger than it was. */
 static bool keep_weak_tag(const struct headers *stored, struct headers *merged)
 {
@@ -351,7 +338,7 @@ static void validated(struct fetch *fetch)
     struct headers stored, merged;
     struct freshened now, kept;
 
-    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK || !selects(fetch, &stored)) {
+    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK || !assess_selects(fetch->worker->config, &stored, &fetch->response.headers)) {
         /* It speaks of something else (RFC 9111 §4.3.4): ask for the whole. */
         fetch->validating = false;
         cached_finish(fetch->worker->cache, &fetch->validate);

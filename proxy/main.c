@@ -74,13 +74,35 @@ static int check(const struct options *options, struct buf *error)
     return EXIT_OK;
 }
 
+/* The supposed status: 200 where only fields are given. False with the error written. */
+static bool read_status(const struct options *options, unsigned *out_status, struct buf *error)
+{
+    uint64_t status = options->response_field_count > 0 ? 200 : 0;
+
+    if (options->response_status != NULL &&
+        (!span_to_u64(span_of(options->response_status), &status) || status < 200 || status > 599)) {
+        buf_format(error, "--status: expected a status code from 200 to 599, found %s",
+                   log_quoted(span_of(options->response_status)).text);
+        return false;
+    }
+    *out_status = (unsigned)status;
+    return true;
+}
+
 static bool ask_why(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
 {
-    struct why_options why_options = {
-        .url = options->url, .method = options->method, .fields = options->fields, .field_count = options->field_count};
+    struct why_options why_options = {.url = options->url,
+                                      .method = options->method,
+                                      .fields = options->fields,
+                                      .field_count = options->field_count,
+                                      .response_fields = options->response_fields,
+                                      .response_field_count = options->response_field_count};
     struct arena arena;
     struct why why;
 
+    if (!read_status(options, &why_options.response_status, error)) {
+        return false;
+    }
     arena_init(&arena, WHY_ARENA_BYTES);
     bool asked = why_ask(config, &why_options, worker_now_ms(), &arena, &why, error);
     if (asked && options->json) {

@@ -15,6 +15,7 @@ struct flag {
 
 static const char listen_name[] = "--listen";
 static const char field_name[] = "-H";
+static const char response_field_name[] = "--response-header";
 static const char json_name[] = "--json";
 
 static const struct flag flags[] = {
@@ -37,6 +38,9 @@ static const struct flag flags[] = {
      "error, warn, info or debug (info)"},
     {field_name, COMMAND_WHY, 0, "'NAME: VALUE'", "a field of the request, may be repeated"},
     {"--method", COMMAND_WHY, offsetof(struct options, method), "METHOD", "what would be asked with (GET)"},
+    {"--status", COMMAND_WHY, offsetof(struct options, response_status), "CODE",
+     "suppose that the origin answers so: would it be stored? (200)"},
+    {response_field_name, COMMAND_WHY, 0, "'NAME: VALUE'", "a field of that answer, may be repeated"},
     {json_name, COMMAND_WHY, 0, "", "one JSON object instead of text"},
     {"--config", COMMAND_WHY, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_WHY, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
@@ -71,6 +75,8 @@ static const struct {
          "configuration that serve was given, and the URL that a client would ask for:\n"
          "  larder why http://127.0.0.1:8080/style.css --origin http://127.0.0.1:3000\n"
          "  larder why http://www.example.com/ --config larder.toml -H 'Accept-Encoding: gzip'\n"
+         "With --status or --response-header it says also what such an answer of the origin would be worth:\n"
+         "  larder why http://127.0.0.1:8080/ --response-header 'Cache-Control: private'\n"
          "With a word from Cache-Status or the access log in place of the URL, explains that:\n"
          "  larder why vary-miss\n"
          "What was stored in the last moments may not be on the disk yet. Exits with 0 or 2.\n"},
@@ -141,7 +147,7 @@ static bool append(const char **list, size_t *count, size_t max, const struct fl
     return true;
 }
 
-/* The last of a repeated flag counts; each --listen and -H adds one. */
+/* The last of a repeated flag counts; each --listen, -H and --response-header adds one. */
 static bool store_value(struct options *options, const struct flag *flag, const char *value, struct buf *error)
 {
     if (flag->name == listen_name) {
@@ -149,6 +155,9 @@ static bool store_value(struct options *options, const struct flag *flag, const 
     }
     if (flag->name == field_name) {
         return append(options->fields, &options->field_count, OPTIONS_FIELDS_MAX, flag, value, error);
+    }
+    if (flag->name == response_field_name) {
+        return append(options->response_fields, &options->response_field_count, OPTIONS_FIELDS_MAX, flag, value, error);
     }
     *(const char **)(void *)((char *)options + flag->offset) = value;
     return true;

@@ -24,6 +24,9 @@ struct options {
     const char *method;
     const char *fields[OPTIONS_FIELDS_MAX]; /* "Name: value" */
     size_t field_count;
+    const char *response_status; /* what the origin is supposed to answer; NULL: nothing is supposed */
+    const char *response_fields[OPTIONS_FIELDS_MAX];
+    size_t response_field_count;
     bool json;
 };
 

@@ -351,12 +351,11 @@ static bool add_own_fields(struct exchange *ex, bool stored)
 {
     const char *name = ex->worker->config->server.via;
     enum reason reason = ex->reason;
-    bool missed = ex->outcome == OUTCOME_URI_MISS || ex->outcome == OUTCOME_VARY_MISS || ex->outcome == OUTCOME_STALE;
     const char *rule = ex->rule;
     struct span value;
 
-    if (missed && ex->leads && ex->reason != REASON_HEAD_MISS && ex->reason != REASON_RANGE) {
-        reason = ex->store_reason; /* why it is or is not stored is what people ask of a miss */
+    if (ex->leads && decide_shows_storing(ex->outcome, ex->reason)) {
+        reason = ex->store_reason;
         rule = flight_head(ex->flight)->rule;
     }
     struct cache_status status = {.name = name,

@@ -10,12 +10,20 @@
 
 #include "cache/store.h"
 #include "proxy/access_log.h"
+#include "proxy/assess.h"
 
 struct why_options {
     const char *url;    /* absolute, http */
     const char *method; /* NULL: GET */
     const char *const *fields;
     size_t field_count; /* "Name: value" */
+
+    /* what the origin is supposed to answer */
+    unsigned response_status; /* 0: nothing is supposed */
+    const char *const *response_fields;
+    size_t response_field_count;
+    bool has_response_length; /* of the body, where no field says it */
+    uint64_t response_length;
 };
 
 enum why_action {
@@ -52,6 +60,20 @@ struct why_failure {
     const char *rule;
 };
 enum { WHY_FAILURES = 4 }; /* one for each enum origin_failure */
+
+/* What a response would be worth that the origin is supposed to send. */
+struct why_supposed {
+    struct http_response response;
+    struct assessment assessment;
+    struct freshness freshness; /* as it comes */
+    struct span selection;      /* the request-header values that its Vary names, encoded */
+    bool stored;
+    bool confirms;     /* a 304 that freshens what is stored */
+    bool serves_stale; /* a server error: the client gets what is stored instead */
+    enum reason store_reason;
+    enum reason reason; /* `detail` in Cache-Status */
+    const char *rule;
+};
 
 struct why {
     const struct config *config;
@@ -97,7 +119,11 @@ struct why {
     bool validates;            /* the stored response may be confirmed by a 304 */
     struct headers conditions; /* sent to the origin with it */
     struct why_failure failures[WHY_FAILURES];
-    bool has_failures;
+    bool has_failures; /* the origin is asked */
+    bool bridges;      /* what is stored may stand in for a failing origin, as `failures` say */
+
+    bool has_supposed;
+    struct why_supposed supposed;
 };
 
 /* False with one line in `out_error`: a URL or field that makes no request, a store that cannot be looked at. */

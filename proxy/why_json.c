@@ -9,6 +9,7 @@ static void write_rules(const struct why *why, struct buf *out);
 static void write_variants(const struct why *why, struct buf *out);
 static void write_verdict(const struct why *why, struct buf *out);
 static void write_answer(const struct why *why, struct buf *out);
+static void write_supposed(const struct why *why, struct buf *out);
 
 /* ---- the syntax ---- */
 
@@ -87,6 +88,9 @@ void why_write_json(const struct why *why, struct buf *out)
     }
     write_verdict(why, out);
     write_answer(why, out);
+    if (why->has_supposed) {
+        write_supposed(why, out);
+    }
     buf_add_text(out, "}\n");
 }
 
@@ -298,6 +302,28 @@ static void write_answer(const struct why *why, struct buf *out)
     if (why->has_failures) {
         write_failures(why, out);
     }
+}
+
+static void write_supposed(const struct why *why, struct buf *out)
+{
+    const struct why_supposed *supposed = &why->supposed;
+
+    open_object(out, "supposed");
+    add_number(out, "status", supposed->response.status);
+    add_bool(out, "stored", supposed->stored);
+    add_bool(out, "confirms", supposed->confirms);
+    add_bool(out, "serves_stale", supposed->serves_stale);
+    if (supposed->stored) {
+        add_number(out, "lifetime", supposed->freshness.lifetime_s);
+        add_number(out, "age", supposed->freshness.age_s);
+    }
+    open_object(out, "storing");
+    write_reason(supposed->store_reason, supposed->assessment.verdict.rule, out);
+    add_text(out, "hint", why_hint(supposed->store_reason));
+    buf_add_byte(out, '}');
+    open_object(out, "detail");
+    write_reason(supposed->reason, supposed->rule, out);
+    buf_add_text(out, "}}");
 }
 
 /* ---- a reason alone ---- */

@@ -11,6 +11,7 @@ static void write_request(const struct why *why, struct buf *out);
 static void write_stored(const struct why *why, struct buf *out);
 static void write_freshness(const struct why *why, struct buf *out);
 static void write_answer(const struct why *why, struct buf *out);
+static void write_supposed(const struct why *why, struct buf *out);
 
 /* "  label         " */
 static void label(struct buf *out, const char *text)
@@ -61,6 +62,9 @@ void why_write_text(const struct why *why, bool bold, struct buf *out)
         write_freshness(why, out);
     }
     write_answer(why, out);
+    if (why->has_supposed) {
+        write_supposed(why, out);
+    }
 }
 
 static const char *action_sentence(const struct why *why)
@@ -329,7 +333,8 @@ static void write_failures(const struct why *why, struct buf *out)
             buf_add_text(out, "the stored response, ");
         }
         if (failure->reason == REASON_NONE) {
-            buf_add_text(out, "its answer is passed on, what is stored stays");
+            buf_add_text(out, "its answer is passed on");
+            buf_add_text(out, why->bridges ? ", what is stored stays" : "");
         } else {
             add_reason(out, failure->reason, failure->rule);
         }
@@ -368,5 +373,39 @@ static void write_answer(const struct why *why, struct buf *out)
     }
     if (why->has_failures) {
         write_failures(why, out);
+    }
+}
+
+/* ---- what the origin is supposed to answer ---- */
+
+static void write_supposed(const struct why *why, struct buf *out)
+{
+    const struct why_supposed *supposed = &why->supposed;
+    const struct store_verdict *verdict = &supposed->assessment.verdict;
+
+    buf_format(out, "\nif the origin answered %u %s\n", supposed->response.status,
+               status_phrase(supposed->response.status));
+    label(out, "stored");
+    if (supposed->confirms) {
+        buf_add_text(out, "as it is, with the new fields, ");
+        add_reason(out, supposed->store_reason, NULL);
+    } else {
+        buf_add_text(out, supposed->stored ? "yes, " : "no, ");
+        add_reason(out, supposed->store_reason, verdict->rule);
+    }
+    buf_add_byte(out, '\n');
+    if (supposed->stored) {
+        label(out, "fresh for");
+        add_seconds(out, supposed->freshness.lifetime_s - supposed->freshness.age_s);
+        buf_add_byte(out, '\n');
+    } else if (!supposed->confirms) {
+        label(out, "to change it");
+        buf_format(out, "%s\n", why_hint(supposed->store_reason));
+    }
+    if (supposed->serves_stale) {
+        label(out, "the client");
+        buf_add_text(out, "gets the stored response, ");
+        add_reason(out, supposed->reason, supposed->rule);
+        buf_add_byte(out, '\n');
     }
 }

@@ -1,0 +1,92 @@
+/* why_store.c: what is stored for the request that `larder why` is asked about; the store is opened read-only. */
+#include "cache/head.h"
+#include "cache/vary.h"
+#include "proxy/route.h"
+#include "proxy/why_internal.h"
+
+struct collect {
+    struct why *why;
+    size_t capacity;
+};
+
+bool why_make_variant(const struct why *why, const struct stored *stored, struct why_variant *out)
+{
+    struct buf wanted;
+
+    *out = (struct why_variant){.record = stored->record};
+    if (!arena_copy(why->arena, stored->selection, &out->selection) ||
+        head_read(stored->head, why->arena, &out->headers) != ERR_OK) {
+        return false;
+    }
+    buf_init(&wanted, VARY_MAX_BYTES);
+    (void)vary_select(&out->headers, &why->request.headers, why->arena, &wanted); /* empty: nothing to compare */
+    bool copied = arena_copy(why->arena, buf_span(&wanted), &out->wanted);
+    buf_finish(&wanted);
+    out->policy = route_policy(why->config, why->site, &why->request, stored->record.status, &out->headers);
+    struct lifetime_override override = policy_lifetimes(&out->policy);
+    out->freshness = freshness_at(&stored->record.inputs, &override, why->now_ms);
+    return copied;
+}
+
+static bool on_variant(void *arg, const struct stored *stored) /* store_variant_fn */
+{
+    struct collect *collect = arg;
+    struct why *why = collect->why;
+
+    if (why->variant_count == collect->capacity) {
+        return false; /* stored with a larger max_variants */
+    }
+    if (why_make_variant(why, stored, &why->variants[why->variant_count])) {
+        why->variant_count++;
+    }
+    return true;
+}
+
+static bool read_store(struct why *why, struct store *store)
+{
+    struct collect collect = {.why = why, .capacity = why->config->cache.max_variants};
+    struct store_reader *reader = store_reader_create(store);
+    struct stored stored;
+
+    why->variants = arena_alloc(why->arena, collect.capacity * sizeof(*why->variants));
+    if (reader == NULL || why->variants == NULL ||
+        !key_of_uri(&why->request.uri, store_secret(store), why->arena, &why->key)) {
+        store_reader_destroy(reader);
+        return false;
+    }
+    why->looked_up = true;
+    (void)store_each_variant(reader, &why->key, why->arena, on_variant, &collect);
+    why->found = store_find(reader, &why->key, &why->request.headers, why->arena, &stored);
+    if (why->found == STORE_FOUND) {
+        why->has_selected = why_make_variant(why, &stored, &why->selected);
+        if (stored.pinned) {
+            store_unpin(store, stored.record.body_id);
+        }
+    }
+    for (size_t i = 0; i < why->variant_count; i++) {
+        why->variants[i].selected =
+            why->has_selected && why->variants[i].record.object_id == why->selected.record.object_id;
+    }
+    store_reader_destroy(reader);
+    return true;
+}
+
+bool why_look_up(struct why *why, struct buf *error)
+{
+    struct store *store;
+    struct buf note;
+
+    buf_init(&note, 1024);
+    enum err failed = store_open_readonly(why->config->cache.dir, &store, &note);
+    if (failed != ERR_OK) {
+        buf_format(error, "why: no store can be read in %s: %s%.*s", why->config->cache.dir,
+                   note.len > 0 ? "" : err_text(failed), SPAN_ARG(buf_span(&note)));
+    }
+    buf_finish(&note);
+    if (failed != ERR_OK) {
+        return false;
+    }
+    bool done = why_route(why) && (why->site == NULL || read_store(why, store));
+    store_close(store);
+    return done || why_no_memory(error);
+}
