@@ -49,7 +49,7 @@ struct config *config_load(const struct config_flags *flags, struct buf *out_err
         reader.root = toml_root(document);
     }
     ok = ok && read_tables(&reader) && apply_flags(&reader, flags) && config_read_sites(&reader, flags->origin) &&
-         check_together(&reader);
+         config_read_tests(&reader) && check_together(&reader);
     toml_destroy(document);
     buf_finish(&text);
     if (!ok) {

@@ -3,7 +3,8 @@
  * Shared by all threads as pointer to const. Durations are milliseconds, sizes bytes. Text and lists belong to the
  * configuration's own arena. Each key is described in config.example.toml, with its default. Errors: config_load writes
  * one line that names file, line, column, key and what was expected; sites, rules and list members count from 1 there:
- * "site[2].rule[1].ttl". */
+ * "site[2].rule[1].ttl". Tests are read here and run by check_tests.h, which whoever serves by a configuration asks
+ * first. */
 #ifndef PROXY_CONFIG_H
 #define PROXY_CONFIG_H
 
@@ -73,6 +74,53 @@ struct site {
     size_t rule_count;
 };
 
+/* The request of a [[test]] or of a [[test.later]]. */
+struct test_request {
+    const char *line;    /* "GET http://host/path", "http://host/path"; NULL in a later one: as the first */
+    struct span *fields; /* "Name: value", zero-terminated */
+    size_t field_count;
+    bool gives_fields;
+};
+
+/* What a test expects of the answer. Texts that are NULL and what is not given are not looked at. */
+struct test_expect {
+    uint32_t line;      /* of the file */
+    const char *answer; /* "hit", "fetch" …: how it is answered, as why_action_text has it */
+    const char *reason; /* a token of cache/reason.h */
+    const char *rule;   /* that decided */
+    const char *site;
+    const char *key;        /* "GET http://host/path" */
+    struct span *forwarded; /* "Name: value" that the origin gets */
+    size_t forwarded_count;
+    struct span *removed; /* names that it does not get */
+    size_t removed_count;
+    bool gives_status, gives_stored, gives_lifetime, gives_while_revalidate, gives_if_error;
+    unsigned status;
+    bool stored;
+    int64_t lifetime_s, stale_while_revalidate_s, stale_if_error_s; /* of what is stored */
+};
+
+/* [[test.later]]: a request that comes some time after the response. */
+struct test_later {
+    int64_t after_s;
+    struct test_request request;
+    struct test_expect expect;
+};
+
+/* [[test]]: a request, what the origin answers, and what becomes of it. Run by check_tests.h. */
+struct test {
+    const char *name;
+    struct test_request request;
+    unsigned response_status; /* 0: none is supposed */
+    struct span *response_fields;
+    size_t response_field_count;
+    bool has_response_length;
+    uint64_t response_length;
+    struct test_expect expect;
+    struct test_later *laters;
+    size_t later_count;
+};
+
 struct config {
     struct arena arena; /* owns everything below */
     const char *file;   /* where it came from, NULL without one */
@@ -128,6 +176,9 @@ struct config {
 
     struct site *sites;
     size_t site_count;
+
+    struct test *tests;
+    size_t test_count;
 };
 
 /* What the command line gave; NULL and 0 where it gave nothing. Flags override the file. */

@@ -19,6 +19,12 @@
 #define RULE_FIELD(field)        .offset = offsetof(struct rule, field), .bytes = sizeof(((struct rule *)NULL)->field)
 #define LIST(type, items, count) .offset = offsetof(type, items), .count_offset = offsetof(type, count)
 #define GIVES(field)             .given_offset = offsetof(struct rule, field)
+#define TEST_FIELD(field)        .offset = offsetof(struct test, field), .bytes = sizeof(((struct test *)NULL)->field)
+#define LATER_FIELD(field)                                                                                             \
+    .offset = offsetof(struct test_later, field), .bytes = sizeof(((struct test_later *)NULL)->field)
+#define EXPECT_FIELD(field)                                                                                            \
+    .offset = offsetof(struct test_expect, field), .bytes = sizeof(((struct test_expect *)NULL)->field)
+#define EXPECT_GIVES(field) .given_offset = offsetof(struct test_expect, field)
 
 /* Ten years: longer is a slip, and nothing overflows below it. */
 #define LIFETIME .min = 0, .max = 10 * 365 * UINT64_C(86400)
@@ -149,6 +155,52 @@ static const struct config_key rule_keys[] = {
                  "connection"},
 };
 
+#define FIELDS .member = config_member_field, .expected = "fields such as \"Accept-Encoding: gzip\""
+
+static const struct config_key test_keys[] = {
+    {"name", config_set_text, TEST_FIELD(name)},
+    {"request", config_set_request_line, TEST_FIELD(request.line)},
+    {"headers", config_set_list, LIST(struct test, request.fields, request.field_count), FIELDS},
+};
+
+static const struct config_key test_response_keys[] = {
+    {"status", config_set_count, TEST_FIELD(response_status), .min = 200, .max = 599},
+    {"headers", config_set_list, LIST(struct test, response_fields, response_field_count), FIELDS},
+    {"length", config_set_size, TEST_FIELD(response_length), .given_offset = offsetof(struct test, has_response_length),
+     .max = 1024 * TIB},
+};
+
+/* Of every answer, then of the first alone. */
+#define EXPECT_OF_ANSWER                                                                                               \
+    {"answer", config_set_answer, EXPECT_FIELD(answer)}, {"reason", config_set_reason, EXPECT_FIELD(reason)},          \
+        {"rule", config_set_rule_name, EXPECT_FIELD(rule)},                                                            \
+        {"status", config_set_count, EXPECT_FIELD(status), EXPECT_GIVES(gives_status), .min = 200, .max = 599},        \
+    {                                                                                                                  \
+        "lifetime", config_set_duration_s, EXPECT_FIELD(lifetime_s), EXPECT_GIVES(gives_lifetime), LIFETIME            \
+    }
+
+static const struct config_key test_expect_keys[] = {
+    EXPECT_OF_ANSWER,
+    {"stored", config_set_bool, EXPECT_FIELD(stored), EXPECT_GIVES(gives_stored)},
+    {"stale_while_revalidate", config_set_duration_s, EXPECT_FIELD(stale_while_revalidate_s),
+     EXPECT_GIVES(gives_while_revalidate), LIFETIME},
+    {"stale_if_error", config_set_duration_s, EXPECT_FIELD(stale_if_error_s), EXPECT_GIVES(gives_if_error), LIFETIME},
+    {"site", config_set_text, EXPECT_FIELD(site)},
+    {"key", config_set_text, EXPECT_FIELD(key)},
+    {"forwarded", config_set_list, LIST(struct test_expect, forwarded, forwarded_count), FIELDS},
+    {"removed", config_set_list, LIST(struct test_expect, removed, removed_count), .member = config_member_field_name,
+     .expected = "names of request fields, such as \"Cookie\""},
+};
+
+static const struct config_key test_later_keys[] = {
+    {"after", config_set_duration_s, LATER_FIELD(after_s), LIFETIME},
+    {"request", config_set_request_line, LATER_FIELD(request.line)},
+    {"headers", config_set_list, LIST(struct test_later, request.fields, request.field_count),
+     .given_offset = offsetof(struct test_later, request.gives_fields), FIELDS},
+};
+
+static const struct config_key test_later_expect_keys[] = {EXPECT_OF_ANSWER};
+
 #define SECTION(path, keys)                                                                                            \
     {                                                                                                                  \
         path, keys, ARRAY_LEN(keys)                                                                                    \
@@ -162,6 +214,11 @@ const struct config_section config_sections[SECTION_COUNT] = {
     [SECTION_CACHE] = SECTION("cache", cache_keys),
     [SECTION_SITE] = SECTION("site", site_keys),
     [SECTION_RULE] = SECTION("site.rule", rule_keys),
+    [SECTION_TEST] = SECTION("test", test_keys),
+    [SECTION_TEST_RESPONSE] = SECTION("test.response", test_response_keys),
+    [SECTION_TEST_EXPECT] = SECTION("test.expect", test_expect_keys),
+    [SECTION_TEST_LATER] = SECTION("test.later", test_later_keys),
+    [SECTION_TEST_LATER_EXPECT] = SECTION("test.later.expect", test_later_expect_keys),
 };
 
 /* The name of `table` inside `section`, NULL where it is not directly in there: "server.limits" is "limits" in

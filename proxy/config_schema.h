@@ -70,6 +70,11 @@ enum config_section_id {
     SECTION_CACHE,
     SECTION_SITE,
     SECTION_RULE,
+    SECTION_TEST,
+    SECTION_TEST_RESPONSE,
+    SECTION_TEST_EXPECT,
+    SECTION_TEST_LATER,
+    SECTION_TEST_LATER_EXPECT,
     SECTION_COUNT
 };
 
@@ -121,6 +126,18 @@ config_set_fn config_set_list, config_set_statuses, config_set_site_path, config
     config_set_rule_name, config_set_glob;
 config_member_fn config_member_language, config_member_host, config_member_method, config_member_parameter_glob,
     config_member_field_name, config_member_path_glob, config_member_media_glob;
+
+/* Setters of tests; config_tests.c. */
+config_set_fn config_set_text, config_set_request_line, config_set_reason, config_set_answer;
+config_member_fn config_member_field;
+
+/* The member `name` of `table` as an array of tables, empty where it is absent; `header` as in "[[site]] tables". NULL
+ * with the error written. config_site.c. */
+const struct toml_node *config_tables_of(struct config_reader *reader, const struct toml_node *table, struct span path,
+                                         const char *name, const char *header);
+
+/* The tests of the file. config_tests.c. */
+bool config_read_tests(struct config_reader *reader);
 
 /* The sites of the file, with their rules; `flag_origin` (or NULL) makes the default site or replaces its origins.
  * config_site.c. */

@@ -15,8 +15,7 @@ static const struct span tracking_parameters[] = {
 
 static const struct toml_node no_tables = {.kind = TOML_ARRAY};
 
-/* The member `name` of `table` as an array of tables, empty where it is absent. NULL with the error written. */
-static const struct toml_node *tables_of(struct config_reader *reader, const struct toml_node *table, struct span path,
+const struct toml_node *config_tables_of(struct config_reader *reader, const struct toml_node *table, struct span path,
                                          const char *name, const char *header)
 {
     const struct toml_node *tables = toml_member(table, span_of(name));
@@ -115,7 +114,7 @@ static bool read_rules(struct config_reader *reader, struct site *site, const st
                        struct span site_path)
 {
     struct arena *arena = &reader->config->arena;
-    const struct toml_node *tables = tables_of(reader, site_table, site_path, "rule", "[[site.rule]] tables");
+    const struct toml_node *tables = config_tables_of(reader, site_table, site_path, "rule", "[[site.rule]] tables");
     struct config_place place = {.section = site_path, .name = "rule", .node = tables};
 
     if (tables == NULL) {
@@ -247,7 +246,7 @@ static bool check_sites_have_origins(struct config_reader *reader, const struct 
 bool config_read_sites(struct config_reader *reader, const char *flag_origin)
 {
     struct config *config = reader->config;
-    const struct toml_node *tables = tables_of(reader, reader->root, SPAN(""), "site", "[[site]] tables");
+    const struct toml_node *tables = config_tables_of(reader, reader->root, SPAN(""), "site", "[[site]] tables");
 
     if (tables == NULL) {
         return false;

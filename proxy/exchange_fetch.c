@@ -7,9 +7,9 @@
  * - AWAIT: the head. A response, a confirmation (304), a refusal to lead, or a failure, which a stale response may
  *   cover, as it may cover a wait that gets too long for a rule (stale_if_slow). */
 #include "cache/head.h"
+#include "proxy/decide.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/log.h"
-#include "proxy/decide.h"
 #include "proxy/worker.h"
 
 enum {

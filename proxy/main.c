@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy/check_tests.h"
 #include "proxy/config.h"
 #include "proxy/demo.h"
 #include "proxy/log.h"
@@ -15,7 +16,7 @@
 enum {
     EXIT_OK = 0,
     EXIT_BAD_SETTINGS = 2,
-    ERROR_MAX_BYTES = 4096,
+    ERROR_MAX_BYTES = 65536, /* one line, but of failing tests many */
     HELP_MAX_BYTES = 16384,
     DEMO_ARENA_BYTES = 4096,
     WHY_ARENA_BYTES = 256 * 1024 * 1024, /* heads of all variants of a key */
@@ -42,10 +43,22 @@ static int fail_config(const char *file, const struct buf *error)
     return EXIT_BAD_SETTINGS;
 }
 
+/* A configuration that passes its own tests, or NULL with the error written. */
+static struct config *load_tested(const struct config_flags *flags, struct buf *error)
+{
+    struct config *config = config_load(flags, error);
+
+    if (config != NULL && !check_tests(config, error)) {
+        config_destroy(config);
+        return NULL;
+    }
+    return config;
+}
+
 static int serve(const struct options *options, struct buf *error)
 {
     struct config_flags flags = options_config_flags(options);
-    struct config *config = config_load(&flags, error);
+    struct config *config = load_tested(&flags, error);
 
     if (config == NULL) {
         return fail_config(flags.file, error);
@@ -59,7 +72,7 @@ static int serve(const struct options *options, struct buf *error)
 static int check(const struct options *options, struct buf *error)
 {
     struct config_flags flags = {.file = options->config.file};
-    struct config *config = config_load(&flags, error);
+    struct config *config = load_tested(&flags, error);
     size_t rules = 0;
 
     if (config == NULL) {
@@ -68,8 +81,12 @@ static int check(const struct options *options, struct buf *error)
     for (size_t i = 0; i < config->site_count; i++) {
         rules += config->sites[i].rule_count;
     }
-    printf("%s: ok, %zu site%s, %zu rule%s\n", config->file, config->site_count, config->site_count == 1 ? "" : "s",
+    printf("%s: ok, %zu site%s, %zu rule%s", config->file, config->site_count, config->site_count == 1 ? "" : "s",
            rules, rules == 1 ? "" : "s");
+    if (config->test_count > 0) {
+        printf(", %zu test%s passed", config->test_count, config->test_count == 1 ? "" : "s");
+    }
+    printf("\n");
     config_destroy(config);
     return EXIT_OK;
 }

@@ -19,8 +19,8 @@ MUST_CHECK bool why_look_up(struct why *why, struct buf *error);
 /* The verdict and the answer, of what is in `why->selected`, if anything is. False: no memory. */
 MUST_CHECK bool why_judge(struct why *why);
 
-/* What the response that `options` describe would be worth, were it the origin's answer. Nothing where larder answers by
- * itself without the cache. */
+/* What the response that `options` describe would be worth, were it the origin's answer. Nothing where larder answers
+ * by itself without the cache. */
 MUST_CHECK bool why_suppose(struct why *why, const struct why_options *options, struct buf *error);
 
 /* What the store would hold of it then; `why->supposed` must say that it is stored. False: no memory. */

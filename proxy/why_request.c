@@ -1,5 +1,5 @@
-/* why_request.c: the request that `larder why` is asked about, written as a client would send it and read as larder reads
- * it. */
+/* why_request.c: the request that `larder why` is asked about, written as a client would send it and read as larder
+ * reads it. */
 #include <string.h>
 
 #include "http/parser.h"
@@ -120,4 +120,3 @@ bool why_read_request(struct why *why, const struct why_options *options, struct
     }
     return true;
 }
-

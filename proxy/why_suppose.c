@@ -22,7 +22,7 @@ static bool add_field(const char *text, struct buf *head, bool *has_framing, str
     struct span name = {text, colon != NULL ? (size_t)(colon - text) : 0};
 
     if (colon == NULL || !is_token(name) || strpbrk(text, "\r\n") != NULL) {
-        buf_format(error, "the response: expected a field such as 'Cache-Control: max-age=60', found %s",
+        buf_format(error, "expected a response field such as 'Cache-Control: max-age=60', found %s",
                    log_quoted(span_of(text)).text);
         return false;
     }
@@ -71,7 +71,7 @@ static bool read_response(struct why *why, const struct why_options *options, st
     }
     buf_finish(&head);
     if (good && failed != ERR_OK) {
-        buf_format(error, "the response: no client would get it: %s", err_text(failed));
+        buf_format(error, "no client would get such a response: %s", err_text(failed));
         return false;
     }
     return good && (assess_complete(&why->supposed.response, why->now_ms, why->arena) || why_no_memory(error));

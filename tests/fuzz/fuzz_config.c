@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/check_tests.h"
 #include "proxy/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
@@ -37,6 +38,23 @@ static void check_error(struct span line)
     }
 }
 
+/* Its tests are run: they hold, or each difference is a line. */
+static void run_tests(const struct config *config)
+{
+    struct buf error;
+    struct span rest;
+    struct span line;
+
+    buf_init(&error, ERROR_MAX_BYTES);
+    bool held = check_tests(config, &error);
+    REQUIRE(!error.failed && held == (error.len == 0));
+    rest = buf_span(&error);
+    while (!held && span_split(&rest, '\n', &line)) {
+        check_error(line);
+    }
+    buf_finish(&error);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static char path[64];
@@ -54,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     REQUIRE(!error.failed);
     if (config != NULL) {
         check_config(config);
+        run_tests(config);
     } else {
         check_error(buf_span(&error));
     }

@@ -56,7 +56,7 @@ Test(config, unknown_keys)
         {"a key without its table", "workers = 1\n",
          "larder.toml:1:1: workers: unknown key here, did you mean server.workers?"},
         {"something else at the top", "colour = 1\n",
-         "larder.toml:1:1: colour: unknown key, expected one of server, cache, site"},
+         "larder.toml:1:1: colour: unknown key, expected one of server, cache, site, test"},
         {"something else in a table", SITE "colour = 1\n",
          "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, host_header, rule"},
         {"a key that needs quotes", "[server]\n\"a\\nb\" = 1\n",
