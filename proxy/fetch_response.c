@@ -338,7 +338,8 @@ static void validated(struct fetch *fetch)
     struct headers stored, merged;
     struct freshened now, kept;
 
-    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK || !assess_selects(fetch->worker->config, &stored, &fetch->response.headers)) {
+    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
+        !assess_selects(fetch->worker->config, &stored, &fetch->response.headers)) {
         /* It speaks of something else (RFC 9111 §4.3.4): ask for the whole. */
         fetch->validating = false;
         cached_finish(fetch->worker->cache, &fetch->validate);

@@ -82,9 +82,10 @@ static const struct {
          "What was stored in the last moments may not be on the disk yet. Exits with 0 or 2.\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
-    [COMMAND_CHECK] = {"check", "FILE", "say whether a configuration file is right, without starting",
-                       "Prints one line: what the file holds, or where the first mistake is; and runs the [[test]]s in the file:\n"
-                       "one line for each that finds something else than it expects. Exits with 0 or 2.\n"},
+    [COMMAND_CHECK] =
+        {"check", "FILE", "say whether a configuration file is right, without starting",
+         "Prints one line: what the file holds, or where the first mistake is; and runs the [[test]]s in the file:\n"
+         "one line for each that finds something else than it expects. Exits with 0 or 2.\n"},
     [COMMAND_VERSION] = {"version", "", "print the version", ""},
     [COMMAND_HELP] = {"help", "[COMMAND]", "explain a command", ""},
 };

@@ -251,10 +251,12 @@ static void judge_failures(struct why *why)
 
     for (int i = 0; i < WHY_FAILURES; i++) {
         struct why_failure *failure = &why->failures[i];
-        failure->stale = why->bridges && policy_may_serve_stale(&why->request, &why->selected.record, &why->policy,
+        failure->stale = why->bridges &&
+                         policy_may_serve_stale(&why->request, &why->selected.record, &why->policy,
                                                 (enum origin_failure)i, why->now_ms, &failure->reason, &failure->rule);
         if (!failure->stale) {
-            *failure = (struct why_failure){.reason = otherwise[i]};
+            *failure =
+                (struct why_failure){.reason = otherwise[i], .against = why->bridges ? failure->reason : REASON_NONE};
         }
     }
 }

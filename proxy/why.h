@@ -58,6 +58,7 @@ struct why_failure {
     bool stale; /* the stored response */
     enum reason reason;
     const char *rule;
+    enum reason against; /* why not the stored response; NONE where it is, and where nothing is stored */
 };
 enum { WHY_FAILURES = 4 }; /* one for each enum origin_failure */
 

@@ -272,6 +272,11 @@ static void write_failures(const struct why *why, struct buf *out)
         if (failure->reason != REASON_NONE) {
             write_reason(failure->reason, failure->rule, out);
         }
+        if (failure->against != REASON_NONE) {
+            open_object(out, "against_stale");
+            write_reason(failure->against, NULL, out);
+            buf_add_byte(out, '}');
+        }
         buf_add_byte(out, '}');
     }
     buf_add_byte(out, '}');

@@ -338,6 +338,9 @@ static void write_failures(const struct why *why, struct buf *out)
         } else {
             add_reason(out, failure->reason, failure->rule);
         }
+        if (failure->against != REASON_NONE) {
+            buf_format(out, "; not the stored one, %s", reason_token(failure->against));
+        }
         buf_add_byte(out, '\n');
     }
 }

@@ -1,47 +1,13 @@
 """larder why: what it says of a request is what the request then gets."""
 
-import json
-import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from support.client import HOST, Client
-from support.proxy import LARDER, ROOT, run_larder
+from support.proxy import LARDER, run_larder
 from support.say import always, date, fresh, stale
+from support.why import ask, command, rule, store, text
 from support.wire import wait_until
-
-KEPT = ("--cache-dir", "--origin", "--config", "--profile")
-
-
-def command(proxy, target, headers=None, method=None):
-    """The words behind `larder` that ask about a request to `proxy`."""
-    words = ["why", f"http://{HOST}{target}"]
-    for flag, value in zip(proxy.command, proxy.command[1:]):
-        if flag in KEPT:
-            words += [flag, value]
-    for name, value in (headers or {}).items():
-        words += ["-H", f"{name}: {value}"]
-    return words + (["--method", method] if method else [])
-
-
-def ask(proxy, target, headers=None, method=None):
-    code, out, err = run_larder(*command(proxy, target, headers, method), "--json")
-    assert (code, err) == (0, ""), err
-    return json.loads(out)
-
-
-def text(proxy, target, headers=None, method=None):
-    code, out, err = run_larder(*command(proxy, target, headers, method))
-    assert (code, err) == (0, ""), err
-    assert "\033" not in out
-    return out
-
-
-def store(proxy, client, target, headers=None, variants=1):
-    """A GET, and until it is committed."""
-    client.get(target, headers).expect(200)
-    wait_until(lambda: len(ask(proxy, target)["variants"]) == variants, "the response to be committed")
 
 
 def agree(why, response):
@@ -58,10 +24,6 @@ def agree(why, response):
         assert (rule or None) == verdict.get("rule"), (verdict, response)
     if "status" in answer:
         assert response.status == answer["status"], (why, response)
-
-
-def rule(*lines):
-    return '[[site]]\n[[site.rule]]\nname = "mine"\n' + "\n".join(lines)
 
 
 HEURISTIC = {"Last-Modified": date(-100_000)}
@@ -196,7 +158,7 @@ def test_when_the_origin_fails(origin, larder, fields, config, reason):
     freshness = why["variants"][0]["freshness"]
     if "must-revalidate" in fields["Cache-Control"]:
         assert freshness["stale_forbidden_by"] == "must-revalidate"
-        assert failures["disconnected"] == {"stale": False, **{key: failures["disconnected"][key] for key in ("reason", "source", "text")}}
+        assert failures["disconnected"] == {"stale": False, **{key: failures["disconnected"][key] for key in ("reason", "source", "text", "against_stale")}}
         assert failures["disconnected"]["reason"] == "origin-failed"
         assert "never: must-revalidate" in text(proxy, "/a")
     else:
@@ -381,13 +343,3 @@ def test_wrong_words(origin, larder, words, complaint):
     code, out, err = run_larder("why", "--cache-dir", proxy.cache_dir, "--origin", origin.url, *words)
     assert (code, out) == (2, "")
     assert complaint in err and err.count("\n") == 1, err
-
-
-def test_every_reason_is_explained():
-    header = (Path(ROOT) / "cache" / "reason.h").read_text(encoding="utf-8")
-    tokens = re.findall(r'X\([A-Z_]+,\s*"([a-z-]+)"', header)
-    assert len(tokens) > 50
-    for token in tokens:
-        code, out, _ = run_larder("why", token, "--json")
-        said = json.loads(out)
-        assert code == 0 and said["reason"] == token and said["hint"] and "no advice" not in said["hint"], token

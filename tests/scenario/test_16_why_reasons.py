@@ -1,0 +1,228 @@
+"""Every reason of cache/reason.h has a case here in which larder gives it, and `larder why` explains it.
+
+A new reason needs a case: in STORED where `why` finds it in what is stored, in SUPPOSED where it is a word about an answer of the origin, in
+FAILING where the origin fails; in RUNNING where only a running larder knows it, and in ELSEWHERE, with the file of its test, where it takes
+more than a scripted origin.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.client import Client
+from support.proxy import ROOT, run_larder
+from support.say import always, date, fresh, stale
+from support.why import ask, rule, store
+from support.wire import wait_until
+
+HEADER = (Path(ROOT) / "cache" / "reason.h").read_text(encoding="utf-8")
+REASONS = re.findall(r'^ {4}X\([A-Z_]+,\s*"([a-z-]+)"', HEADER, re.M)
+
+DIRECTIVES = rule("request_directives = true")
+V1 = {"ETag": '"v1"'}
+HEURISTIC = {"Last-Modified": date(-100_000)}
+
+# reason: (configuration, response stored before or None, request, method)
+STORED = {
+    "fresh": (None, fresh(), {}, None),
+    "fresh-heuristic": (None, HEURISTIC, {}, None),
+    "fresh-by-rule": (rule('ttl = "60s"'), V1, {}, None),
+    "stale-while-revalidate": (None, {"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "60", **V1}, {}, None),
+    "max-stale": (DIRECTIVES, stale(**V1), {"Cache-Control": "max-stale=100"}, None),
+    "method": (None, None, {}, "DELETE"),
+    "head": (None, None, {}, "HEAD"),
+    "range": (None, None, {"Range": "bytes=1-2"}, None),
+    "origin-condition": (None, fresh(), {"If-Match": '"x"'}, None),
+    "upgrade": (None, fresh(), {"Connection": "upgrade", "Upgrade": "websocket"}, None),
+    "body-on-get": (None, None, {"Content-Length": "3"}, None),
+    "bypass-rule": (rule("bypass = true"), None, {}, None),
+    "request-no-cache": (DIRECTIVES, fresh(60, **V1), {"Cache-Control": "no-cache"}, None),
+    "request-max-age": (DIRECTIVES, fresh(60, Age="30", **V1), {"Cache-Control": "max-age=10"}, None),
+    "request-min-fresh": (DIRECTIVES, fresh(60, **V1), {"Cache-Control": "min-fresh=100"}, None),
+    "only-if-cached": (None, None, {"Cache-Control": "only-if-cached"}, None),
+    "cookie": (None, HEURISTIC, {"Cookie": "a=b"}, None),
+    "uri-miss": (None, None, {}, None),
+    "vary-miss": (None, {**fresh(), "Vary": "Accept-Encoding"}, {"Accept-Encoding": "br"}, None),
+    "stale": (None, stale(**V1), {}, None),
+    "no-cache": (None, {"Cache-Control": "no-cache", **V1}, {}, None),
+    "bad-request": (None, None, {"Expect": "a miracle"}, None),
+    "max-forwards": (None, None, {"Max-Forwards": "0"}, "OPTIONS"),
+    "no-site": ('[[site]]\nhosts = ["elsewhere.test"]\norigin = "ORIGIN"\n', None, {}, None),
+}
+
+
+@pytest.mark.parametrize("reason", STORED)
+def test_of_what_is_stored(origin, larder, reason):
+    config, stored, request, method = STORED[reason]
+    alone = config is not None and "ORIGIN" in config
+    proxy = larder(None if alone else origin, config=config.replace("ORIGIN", origin.url) if alone else config)
+    if stored is not None:
+        origin.expect("GET /a").reply(200, stored, b"hello")
+        store(proxy, Client(proxy), "/a")
+    assert ask(proxy, "/a", request, method)["verdict"]["reason"] == reason
+
+
+# reason: (configuration, response stored before or None, request, method, the origin's answer)
+SUPPOSED = {
+    "stored": (None, None, {}, None, (200, fresh())),
+    "stored-by-rule": (rule('default_ttl = "60s"'), None, {}, None, (200, {})),
+    "updated": (None, stale(**V1), {}, None, (304, V1)),
+    "revalidated": (None, stale(**V1), {}, None, (304, V1)),
+    "not-stored-method": (None, None, {}, "POST", (200, {})),
+    "not-stored-status": (None, None, {}, None, (503, {})),
+    "not-stored-partial": (None, None, {"Range": "bytes=0-4"}, None, (206, {**fresh(), "Content-Range": "bytes 0-4/10"})),
+    "request-no-store": (DIRECTIVES, None, {"Cache-Control": "no-store"}, None, (200, fresh())),
+    "no-store": (None, None, {}, None, (200, {"Cache-Control": "no-store"})),
+    "private": (None, None, {}, None, (200, {"Cache-Control": "private"})),
+    "authorization": (None, None, {"Authorization": "Basic eA=="}, None, (200, fresh())),
+    "set-cookie": (None, None, {}, None, (200, {**fresh(), "Set-Cookie": "a=b"})),
+    "cookie-not-explicit": (None, None, {"Cookie": "a=b"}, None, (200, HEURISTIC)),
+    "vary-star": (None, None, {}, None, (200, {**fresh(), "Vary": "*"})),
+    "vary-limit": (None, None, {}, None, (200, {**fresh(), "Vary": ", ".join(f"X-{n}" for n in range(20))})),
+    "vary-client": (None, None, {}, None, (200, {**fresh(), "Vary": "X-Forwarded-For"})),
+    "no-freshness": (None, None, {}, None, (200, {})),
+    "must-understand": (None, None, {}, None, (299, {"Cache-Control": "max-age=60, must-understand, no-store"})),
+    "tag-limit": (None, None, {}, None, (200, {**fresh(), "Surrogate-Key": " ".join(f"k{n}" for n in range(2000))})),
+    "unknown-coding": (None, None, {}, None, (200, {**fresh(), "Transfer-Encoding": "gzip"})),
+    "too-large": (None, None, {}, None, (200, {**fresh(), "Content-Length": "9000000000000"})),
+    "error-keeps-stored": (None, stale(**V1), {}, None, (503, fresh())),
+    "stale-if-error": (rule('stale_if_error = "1h"'), stale(**V1), {}, None, (503, {})),
+}
+# These answers have no place in a script, or no body that fits.
+ONLY_SUPPOSED = ("unknown-coding", "too-large", "not-stored-partial")
+# What is said of storing, where Cache-Status says why the origin was asked.
+ABOUT_STORING = ("not-stored-method", "not-stored-partial", "updated")
+
+
+@pytest.mark.parametrize("reason", SUPPOSED)
+def test_of_an_answer_that_is_supposed(origin, larder, reason):
+    config, stored, request, method, (status, fields) = SUPPOSED[reason]
+    proxy = larder(origin, config=config)
+    client = Client(proxy)
+    if stored is not None:
+        origin.expect("GET /a").reply(200, stored, b"hello")
+        store(proxy, client, "/a")
+    supposed = ask(proxy, "/a", request, method, (status, fields))["supposed"]
+    assert supposed["storing" if reason in ABOUT_STORING else "detail"]["reason"] == reason, supposed
+    assert supposed["stored"] is (reason in ("stored", "stored-by-rule"))
+    if reason in ONLY_SUPPOSED:
+        return
+    origin.expect(f"{method or 'GET'} /a").reply(status, fields, b"" if status == 304 else b"hello")
+    response = client.request(method or "GET", "/a", request, body=b"" if method == "POST" else None)
+    assert response.cache["detail"].split(" ")[0] == supposed["detail"]["reason"]
+    assert ("stored" in response.cache) is (supposed["stored"] or supposed["confirms"])
+
+
+# reason: (rule, response stored before or None, how the origin fails)
+FAILING = {
+    "stale-disconnected": (None, stale(**V1), "disconnected"),
+    "stale-if-slow": (rule('stale_if_slow = "1s"'), stale(**V1), "slow"),
+    "must-revalidate": (None, {"Cache-Control": "max-age=60, must-revalidate", "Age": "60", **V1}, "status"),
+    "origin-failed": (None, None, "disconnected"),
+    "origin-timeout": (None, None, "timeout"),
+}
+
+
+@pytest.mark.parametrize("reason", FAILING)
+def test_of_an_origin_that_fails(origin, larder, reason):
+    config, stored, how = FAILING[reason]
+    proxy = larder(origin, config=config)
+    if stored is not None:
+        origin.expect("GET /a").reply(200, stored, b"hello")
+        store(proxy, Client(proxy), "/a")
+    failure = ask(proxy, "/a")["if_origin_fails"][how]
+    assert reason in (failure.get("reason"), failure.get("against_stale", {}).get("reason"))
+
+
+# --- what only a running larder knows ------------------------------------------------------------------------------------------------
+
+
+def logged(proxy):
+    """The words of the access log about storing, as soon as the exchange has ended."""
+    def lines():
+        text = proxy.log_path.read_text(encoding="utf-8") if proxy.log_path.exists() else ""
+        return [json.loads(line).get("store_reason") for line in text.splitlines()]
+
+    wait_until(lines, "a line of the access log")
+    return lines()
+
+
+def followed(origin, larder):
+    proxy = larder(origin)
+    first, second = Client(proxy), Client(proxy)
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), b"hello", hold=gate)
+    first.send_raw(first.encode("GET", "/a"))
+    gate.wait_reached()
+    second.send_raw(second.encode("GET", "/a"))
+    second.wait_taken()
+    gate.open()
+    first.read_response().expect(200, cache="detail=stored")
+    return [second.read_response().expect(200).cache["detail"]]
+
+
+def truncated(origin, larder):
+    proxy = larder(origin, flags=["--access-log", "access.log"])
+    client = Client(proxy)
+    origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhello")
+    client.send_raw(client.encode("GET", "/a"))
+    client.read_head()
+    return logged(proxy)
+
+
+def raced(origin, larder):
+    proxy = larder(origin, flags=["--access-log", "access.log", "--workers", "1"])
+    client = Client(proxy)
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), [b"first", gate, b"second"])
+    origin.expect("POST /a").reply(204)
+    response = client.begin("GET", "/a")
+    gate.wait_reached()
+    Client(proxy).post("/a").expect(204)
+    gate.open()
+    assert response.body == b"firstsecond"
+    wait_until(lambda: len(logged(proxy)) == 2, "both lines")
+    return logged(proxy)
+
+
+def too_many_connections(origin, larder):
+    proxy = larder(origin, config="[server.limits]\nconnections = 1\n")
+    origin.on("GET /a", always(200, fresh()))
+    inside = Client(proxy)
+    inside.get("/a").expect(200)
+    return [Client(proxy).get("/a").expect(503).cache["detail"]]
+
+
+RUNNING = {"followed": followed, "truncated": truncated, "raced": raced, "too-many-connections": too_many_connections}
+
+
+@pytest.mark.parametrize("reason", RUNNING)
+def test_of_a_running_larder(origin, larder, reason):
+    assert reason in RUNNING[reason](origin, larder)
+
+
+# --- the list -----------------------------------------------------------------------------------------------------------------------
+
+ELSEWHERE = {
+    "none": "tests/unit/test_reason.c",
+    "disk-behind": "tests/unit/test_cache.c",
+    "store-failed": "tests/unit/test_cache.c",
+}
+
+
+def test_the_list_is_read():
+    assert len(REASONS) > 50
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_has_a_case_and_is_explained(reason):
+    cases = [name for name, group in (("STORED", STORED), ("SUPPOSED", SUPPOSED), ("FAILING", FAILING), ("RUNNING", RUNNING), ("ELSEWHERE", ELSEWHERE))
+             if reason in group]
+    assert len(cases) == 1, f"{reason}: in {cases}, needs one case"
+    if reason in ELSEWHERE:
+        test = (Path(ROOT) / ELSEWHERE[reason]).read_text(encoding="utf-8")
+        assert "REASON_" + reason.upper().replace("-", "_") in test
+    code, out, _ = run_larder("why", reason, "--json")
+    said = json.loads(out)
+    assert code == 0 and said["reason"] == reason and said["text"] and said["hint"] and "no advice" not in said["hint"]
