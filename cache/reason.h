@@ -18,6 +18,7 @@
       "stale, served because the origin cannot be reached")                                                            \
     X(STALE_IF_SLOW, "stale-if-slow", "config",                                                                        \
       "stale, served because the origin takes longer than a rule's stale_if_slow; its answer is stored behind")        \
+    X(STALE_SATURATED, "stale-saturated", "RFC 5861 4", "stale, served because requests wait in line for the origin")  \
     X(MAX_STALE, "max-stale", "RFC 9111 5.2.1.2", "stale, and the client accepts that")                                \
     X(REVALIDATED, "revalidated", "RFC 9111 4.3.3", "the origin confirmed the stored response")                        \
     X(FOLLOWED, "followed", "RFC 9111 4", "answered from a fetch that was already running for another client")         \
@@ -74,7 +75,9 @@
     X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
     X(ORIGIN_FAILED, "origin-failed", "RFC 9110 15.6.3", "the origin did not answer, and nothing stored may be used")  \
     X(ORIGIN_TIMEOUT, "origin-timeout", "RFC 9110 15.6.5",                                                             \
-      "the origin did not answer in time, and nothing stored may be used")
+      "the origin did not answer in time, and nothing stored may be used")                                             \
+    X(ORIGIN_SATURATED, "origin-saturated", "RFC 9110 15.6.4", "the origin has as many requests as it may have")       \
+    X(ORIGINS_DOWN, "origins-down", "RFC 9110 15.6.4", "every origin fails its health checks")
 
 enum reason {
 #define REASON_ENUM(name, token, source, text) REASON_##name,

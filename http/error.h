@@ -42,6 +42,10 @@
     X(RESOLVE, "the name of the origin does not resolve", 502, "dns_error")                                            \
     X(CONNECT, "the origin cannot be reached", 502, "connection_refused")                                              \
     X(RESET, "the other side closed the connection", 502, "connection_terminated")                                     \
+    X(RESOLVE_TIMEOUT, "the name of the origin was not resolved in time", 504, "dns_timeout")                          \
+    X(CONNECT_TIMEOUT, "the origin did not accept a connection in time", 504, "connection_timeout")                    \
+    X(SATURATED, "the origin has as many requests as it may have", 503, "connection_limit_reached")                    \
+    X(ORIGINS_DOWN, "every origin fails its health checks", 503, "destination_unavailable")                            \
     X(TIMEOUT, "the other side took too long", 504, "http_response_timeout")                                           \
     X(CANCELED, "canceled", 0, "proxy_internal_error")                                                                 \
     /* the disk */                                                                                                     \

@@ -82,6 +82,9 @@ static void format_json(const struct access_entry *entry, struct buf *out)
         buf_add(out, SPAN("true"));
     }
     add_text(out, "origin", span_of(entry->origin));
+    if (entry->attempts > 1) {
+        add_number(out, "attempts", entry->attempts);
+    }
     if (entry->origin_status != 0) {
         add_number(out, "origin_status", entry->origin_status);
     }

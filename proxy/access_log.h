@@ -77,7 +77,8 @@ struct access_entry {
     const char *site;         /* or NULL */
     bool collapsed;
     unsigned origin_status; /* of the origin's answer to this exchange's fetch; 0: none */
-    const char *origin;     /* URL of the origin asked, or NULL */
+    const char *origin;     /* URL of the origin asked (last), or NULL */
+    unsigned attempts;      /* how often one was asked; said where it was more than once */
     int64_t ttl_s;          /* remaining freshness when sent; INT64_MIN: unknown */
     int64_t age_s;          /* of a stored response; -1: not one */
     int64_t origin_us;      /* from asking the origin to its head */

@@ -18,7 +18,6 @@ enum {
     ARENA_MAX_BYTES = 64 << 20,
 };
 
-static bool set_standards(struct config_reader *reader, enum config_section_id id, void *base);
 static bool read_file(struct config_reader *reader, struct buf *text);
 static bool parse_file(struct config_reader *reader, struct span text, struct toml_document **out_document);
 static bool read_tables(struct config_reader *reader);
@@ -40,8 +39,10 @@ struct config *config_load(const struct config_flags *flags, struct buf *out_err
     arena_init(&config->arena, ARENA_MAX_BYTES);
     buf_init(&text, FILE_MAX_BYTES);
     config->file = flags->file;
-    bool ok = set_standards(&reader, SECTION_SERVER, config) && set_standards(&reader, SECTION_TIMEOUTS, config) &&
-              set_standards(&reader, SECTION_LIMITS, config) && set_standards(&reader, SECTION_CACHE, config);
+    bool ok = config_set_standards(&reader, SECTION_SERVER, config) &&
+              config_set_standards(&reader, SECTION_TIMEOUTS, config) &&
+              config_set_standards(&reader, SECTION_LIMITS, config) &&
+              config_set_standards(&reader, SECTION_CACHE, config);
     if (ok && flags->file != NULL) {
         ok = read_file(&reader, &text) && parse_file(&reader, buf_span(&text), &document);
     }
@@ -65,25 +66,6 @@ void config_destroy(struct config *config)
         arena_finish(&config->arena);
         free(config);
     }
-}
-
-/* The table of defaults is checked by the same setters: a default out of its own range is a mistake of ours. */
-static bool set_standards(struct config_reader *reader, enum config_section_id id, void *base)
-{
-    const struct config_section *section = &config_sections[id];
-
-    for (size_t i = 0; i < section->key_count; i++) {
-        const struct config_key *key = &section->keys[i];
-        if (key->standard == NULL) {
-            continue;
-        }
-        struct toml_node node = {.kind = TOML_WORD, .text = span_of(key->standard)};
-        struct config_place place = {.section = span_of(section->path), .name = key->name, .node = &node};
-        if (!key->set(reader, key, base, &place)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool read_file(struct config_reader *reader, struct buf *text)

@@ -13,6 +13,7 @@
 #include "http/buf.h"
 #include "http/forward.h"
 #include "http/span.h"
+#include "proxy/balance.h"
 
 enum address_kind { ADDRESS_IP, ADDRESS_UNIX };
 
@@ -27,11 +28,25 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 enum access_format { ACCESS_JSON, ACCESS_COMBINED };
 
-/* An origin URL: "http://host[:port]"; a path is not allowed. */
+/* An origin: its URL, "http://host[:port]" (a path is not allowed), and its part in the site's load. */
 struct origin_url {
     const char *text; /* as configured */
     const char *host; /* without brackets */
     uint16_t port;
+    unsigned weight; /* 1 and up: its share of the requests */
+    bool backup;     /* asked only when none of the others is in service */
+};
+
+/* [site.health_check]: requests of our own that find out whether origins are well. */
+struct health_check {
+    const char *path; /* NULL: no checks */
+    const char *host; /* of the request; NULL: host_header, or the origin's own */
+    uint64_t interval_ms;
+    uint64_t timeout_ms;
+    unsigned *statuses; /* that are expected; none: 200 to 399 */
+    size_t status_count;
+    unsigned healthy;   /* passed in a row that make it healthy */
+    unsigned unhealthy; /* failed in a row that make it unhealthy */
 };
 
 /* [[site.rule]]: what to match, and the settings it gives. Absent conditions match everything. */
@@ -69,6 +84,13 @@ struct site {
     struct span path_prefix; /* "/" by default */
     struct origin_url *origins;
     size_t origin_count;
+    enum balance balance;
+    unsigned retries;       /* of one request, at most */
+    unsigned retry_budget;  /* percent of the requests that may go out again; 0: none */
+    unsigned eject_after;   /* failures in a row; 0: never */
+    uint64_t eject_time_ms; /* the first time; it doubles */
+    bool adaptive_limit;    /* of requests at each origin, by how long it takes to answer */
+    struct health_check check;
     const char *host_header; /* sent to the origin; NULL: the client's */
     struct rule *rules;
     size_t rule_count;
@@ -144,6 +166,7 @@ struct config {
         uint64_t client_idle_timeout_ms;
         uint64_t client_write_timeout_ms;
         uint64_t origin_connect_timeout_ms;
+        uint64_t origin_queue_timeout_ms; /* for a connection to become free */
         uint64_t origin_first_byte_timeout_ms;
         uint64_t origin_between_bytes_timeout_ms;
         uint64_t origin_idle_timeout_ms;
@@ -156,6 +179,7 @@ struct config {
         uint64_t max_connections;             /* clients, over all workers */
         uint64_t max_origin_connections;      /* to one origin, per worker */
         uint64_t max_idle_origin_connections; /* kept to one origin, per worker */
+        uint64_t max_origin_queue;            /* requests waiting for one origin, per worker */
         uint64_t max_request_memory_bytes;    /* arena of one exchange */
         uint64_t stream_buffer_bytes;         /* body bytes of one response in memory */
     } server;

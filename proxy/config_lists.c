@@ -1,4 +1,4 @@
-/* config_lists.c: the values of sites and rules: host names, origins, paths, globs, and lists of such. */
+/* config_lists.c: the values of sites and rules: host names, paths, globs, and lists of such. */
 #include <string.h>
 
 #include "http/token.h"
@@ -7,22 +7,16 @@
 
 enum { RULE_NAME_MAX_BYTES = 64 };
 
-/* A value that may be one thing or a list of them. */
-struct members {
-    const struct toml_node *nodes;
-    size_t count;
-    bool is_list;
-};
-
-static struct members members_of(const struct config_place *place)
+struct config_members config_members_of(const struct config_place *place)
 {
     if (place->node->kind == TOML_ARRAY) {
-        return (struct members){place->node->children, place->node->child_count, true};
+        return (struct config_members){place->node->children, place->node->child_count, true};
     }
-    return (struct members){place->node, 1, false};
+    return (struct config_members){place->node, 1, false};
 }
 
-static struct config_place member_place(const struct config_place *list, const struct members *members, size_t index)
+struct config_place config_member_place(const struct config_place *list, const struct config_members *members,
+                                        size_t index)
 {
     struct config_place place = *list;
 
@@ -47,8 +41,7 @@ static bool copy_lower(struct arena *arena, struct span text, struct span *out_t
     return true;
 }
 
-/* Printable ASCII without space: what can stand in a request line or a field. */
-static bool is_visible(struct span text)
+bool config_is_visible(struct span text)
 {
     for (size_t i = 0; i < text.len; i++) {
         if (text.data[i] <= 0x20 || text.data[i] >= 0x7f) {
@@ -64,7 +57,7 @@ bool config_member_host(struct span text, struct arena *arena, struct span *out_
 {
     struct span host = span_starts_with(text, SPAN("*.")) ? span_skip(text, 2) : text;
 
-    if (!is_visible(host) || span_find(host, '*') != SIZE_MAX || !uri_host_valid(host)) {
+    if (!config_is_visible(host) || span_find(host, '*') != SIZE_MAX || !uri_host_valid(host)) {
         return false;
     }
     if (host.data[0] == '[') {
@@ -100,19 +93,19 @@ bool config_member_language(struct span text, struct arena *arena, struct span *
 
 bool config_member_parameter_glob(struct span text, struct arena *arena, struct span *out_text)
 {
-    return is_visible(text) && arena_copy(arena, text, out_text);
+    return config_is_visible(text) && arena_copy(arena, text, out_text);
 }
 
 bool config_member_path_glob(struct span text, struct arena *arena, struct span *out_text)
 {
-    return is_visible(text) && (text.data[0] == '/' || text.data[0] == '*') && arena_copy(arena, text, out_text);
+    return config_is_visible(text) && (text.data[0] == '/' || text.data[0] == '*') && arena_copy(arena, text, out_text);
 }
 
 bool config_member_media_glob(struct span text, struct arena *arena, struct span *out_text)
 {
     bool has_parameters = span_find(text, ';') != SIZE_MAX; /* they are not compared */
 
-    return is_visible(text) && !has_parameters && copy_lower(arena, text, out_text);
+    return config_is_visible(text) && !has_parameters && copy_lower(arena, text, out_text);
 }
 
 /* Framing, routing and the connection are larder's own business. */
@@ -135,7 +128,7 @@ bool config_member_field_name(struct span text, struct arena *arena, struct span
 bool config_set_list(struct config_reader *reader, const struct config_key *key, void *base,
                      const struct config_place *place)
 {
-    struct members members = members_of(place);
+    struct config_members members = config_members_of(place);
     struct arena *arena = &reader->config->arena;
     struct span *items = arena_alloc(arena, (members.count + 1) * sizeof *items);
 
@@ -143,7 +136,7 @@ bool config_set_list(struct config_reader *reader, const struct config_key *key,
         return config_fail_memory(reader, place);
     }
     for (size_t i = 0; i < members.count; i++) {
-        struct config_place member = member_place(place, &members, i);
+        struct config_place member = config_member_place(place, &members, i);
         if (!config_is_text(member.node) || !key->member(member.node->text, arena, &items[i])) {
             return config_fail_expected(reader, &member, TOML_STRING, "expected %s", key->expected);
         }
@@ -167,14 +160,14 @@ bool config_set_glob(struct config_reader *reader, const struct config_key *key,
 bool config_set_statuses(struct config_reader *reader, const struct config_key *key, void *base,
                          const struct config_place *place)
 {
-    struct members members = members_of(place);
+    struct config_members members = config_members_of(place);
     unsigned *statuses = arena_alloc(&reader->config->arena, (members.count + 1) * sizeof *statuses);
 
     if (statuses == NULL) {
         return config_fail_memory(reader, place);
     }
     for (size_t i = 0; i < members.count; i++) {
-        struct config_place member = member_place(place, &members, i);
+        struct config_place member = config_member_place(place, &members, i);
         int64_t status = member.node->integer;
         if (member.node->kind != TOML_INTEGER || status < (int64_t)key->min || status > (int64_t)key->max) {
             return config_fail_expected(reader, &member, TOML_INTEGER, "expected status codes from %u to %u",
@@ -193,7 +186,7 @@ static bool normal_path(struct span text, struct arena *arena, struct span *out_
     struct span url;
     struct uri uri;
 
-    if (!is_visible(text) || text.data[0] != '/' || span_find(text, '*') != SIZE_MAX ||
+    if (!config_is_visible(text) || text.data[0] != '/' || span_find(text, '*') != SIZE_MAX ||
         !arena_join(arena, parts, 2, &url) || uri_parse_absolute(url, arena, &uri) != ERR_OK || uri.has_query) {
         return false;
     }
@@ -214,68 +207,6 @@ bool config_set_site_path(struct config_reader *reader, const struct config_key 
     }
     memcpy((char *)base + key->offset, &path, sizeof path);
     return true;
-}
-
-/* "http://host[:port]", a single "/" behind it at most. */
-static bool set_origin(struct config_reader *reader, const struct config_place *place, struct origin_url *out_origin)
-{
-    static const char expected[] = "expected an origin such as \"http://127.0.0.1:3000\"";
-    struct arena *arena = &reader->config->arena;
-    struct uri uri;
-    struct span host;
-    uint16_t port;
-
-    if (!config_is_text(place->node) || !is_visible(place->node->text) ||
-        uri_parse_absolute(place->node->text, arena, &uri) != ERR_OK ||
-        !uri_split_authority(uri.authority, &host, &port)) {
-        return config_fail_expected(reader, place, TOML_STRING, "%s", expected);
-    }
-    if (!span_equal(uri.scheme, SPAN("http"))) {
-        return config_fail_expected(reader, place, TOML_STRING, "%s (https is not spoken to origins)", expected);
-    }
-    if (uri.has_query || !span_equal(uri.path, SPAN("/"))) {
-        return config_fail_expected(reader, place, TOML_STRING, "%s, without a path", expected);
-    }
-    out_origin->text = config_copy_text(reader, place, place->node->text);
-    out_origin->host = config_copy_text(reader, place, host);
-    out_origin->port = port == 0 ? 80 : port;
-    return out_origin->text != NULL && out_origin->host != NULL;
-}
-
-bool config_set_origins(struct config_reader *reader, const struct config_key *key, void *base,
-                        const struct config_place *place)
-{
-    struct members members = members_of(place);
-
-    if (members.count == 0) {
-        return config_fail_expected(reader, place, TOML_STRING, "expected an origin or a list of them");
-    }
-    struct origin_url *origins = arena_alloc(&reader->config->arena, members.count * sizeof *origins);
-    if (origins == NULL) {
-        return config_fail_memory(reader, place);
-    }
-    for (size_t i = 0; i < members.count; i++) {
-        struct config_place member = member_place(place, &members, i);
-        if (!set_origin(reader, &member, &origins[i])) {
-            return false;
-        }
-    }
-    config_store_list(key, base, origins, members.count);
-    return true;
-}
-
-bool config_set_host_header(struct config_reader *reader, const struct config_key *key, void *base,
-                            const struct config_place *place)
-{
-    if (!config_is_text(place->node) || !is_visible(place->node->text) || !uri_host_valid(place->node->text)) {
-        return config_fail_expected(reader, place, TOML_STRING,
-                                    "expected a host with or without port, such as \"www.example.com\"");
-    }
-    const char *copy = config_copy_text(reader, place, place->node->text);
-    if (copy != NULL) {
-        memcpy((char *)base + key->offset, &copy, sizeof copy);
-    }
-    return copy != NULL;
 }
 
 static bool is_rule_name(struct span text)

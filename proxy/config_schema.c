@@ -14,8 +14,10 @@
 #define SECOND_MS UINT64_C(1000)
 #define DAY_MS    (86400 * SECOND_MS)
 
-#define CONFIG_FIELD(field)      .offset = offsetof(struct config, field), .bytes = sizeof(((struct config *)NULL)->field)
-#define SITE_FIELD(field)        .offset = offsetof(struct site, field), .bytes = sizeof(((struct site *)NULL)->field)
+#define CONFIG_FIELD(field) .offset = offsetof(struct config, field), .bytes = sizeof(((struct config *)NULL)->field)
+#define SITE_FIELD(field)   .offset = offsetof(struct site, field), .bytes = sizeof(((struct site *)NULL)->field)
+#define ORIGIN_FIELD(field)                                                                                            \
+    .offset = offsetof(struct origin_url, field), .bytes = sizeof(((struct origin_url *)NULL)->field)
 #define RULE_FIELD(field)        .offset = offsetof(struct rule, field), .bytes = sizeof(((struct rule *)NULL)->field)
 #define LIST(type, items, count) .offset = offsetof(type, items), .count_offset = offsetof(type, count)
 #define GIVES(field)             .given_offset = offsetof(struct rule, field)
@@ -35,6 +37,11 @@ static const struct config_choice log_levels[] = {
 static const struct config_choice forwarded_styles[] = {
     {"x-forwarded", FORWARDED_X}, {"forwarded", FORWARDED_RFC}, {"none", FORWARDED_NONE}, {NULL, 0}};
 static const struct config_choice profiles[] = {{"safe", PROFILE_SAFE}, {"rfc", PROFILE_RFC}, {NULL, 0}};
+
+static const struct config_choice balances[] = {{"round-robin", BALANCE_ROUND_ROBIN},
+                                                {"least-connections", BALANCE_LEAST_CONNECTIONS},
+                                                {"hash", BALANCE_HASH},
+                                                {NULL, 0}};
 
 static const struct config_key server_keys[] = {
     {"listen", config_set_listen, LIST(struct config, server.listen, server.listen_count),
@@ -63,6 +70,8 @@ static const struct config_key timeout_keys[] = {
     {"client_write", config_set_duration_ms, CONFIG_FIELD(server.client_write_timeout_ms), .standard = "60s", TIMEOUT},
     {"origin_connect", config_set_duration_ms, CONFIG_FIELD(server.origin_connect_timeout_ms), .standard = "5s",
      TIMEOUT},
+    {"origin_queue", config_set_duration_ms, CONFIG_FIELD(server.origin_queue_timeout_ms), .standard = "2s", .min = 0,
+     .max = DAY_MS},
     {"origin_first_byte", config_set_duration_ms, CONFIG_FIELD(server.origin_first_byte_timeout_ms), .standard = "60s",
      TIMEOUT},
     {"origin_between_bytes", config_set_duration_ms, CONFIG_FIELD(server.origin_between_bytes_timeout_ms),
@@ -86,6 +95,8 @@ static const struct config_key limit_keys[] = {
      .max = 100000},
     {"idle_origin_connections", config_set_count, CONFIG_FIELD(server.max_idle_origin_connections), .standard = "64",
      .min = 0, .max = 100000},
+    {"origin_queue", config_set_count, CONFIG_FIELD(server.max_origin_queue), .standard = "256", .min = 0,
+     .max = 100000},
     {"request_memory", config_set_size, CONFIG_FIELD(server.max_request_memory_bytes), .standard = "256KiB",
      .min = 16 * KIB, .max = GIB},
     {"stream_buffer", config_set_size, CONFIG_FIELD(server.stream_buffer_bytes), .standard = "1MiB", .min = 64 * KIB,
@@ -117,6 +128,28 @@ static const struct config_key site_keys[] = {
     {"path", config_set_site_path, SITE_FIELD(path_prefix), .standard = "/"},
     {"origin", config_set_origins, LIST(struct site, origins, origin_count)},
     {"host_header", config_set_host_header, SITE_FIELD(host_header)},
+    {"balance", config_set_choice, SITE_FIELD(balance), .standard = "round-robin", .choices = balances},
+    {"retries", config_set_count, SITE_FIELD(retries), .standard = "2", .min = 0, .max = 10},
+    {"retry_budget", config_set_count, SITE_FIELD(retry_budget), .standard = "20", .min = 0, .max = 100},
+    {"eject_after", config_set_count, SITE_FIELD(eject_after), .standard = "5", .min = 0, .max = 1000},
+    {"eject_time", config_set_duration_ms, SITE_FIELD(eject_time_ms), .standard = "10s", .min = 10, .max = DAY_MS},
+    {"adaptive_limit", config_set_bool, SITE_FIELD(adaptive_limit), .standard = "false"},
+};
+
+static const struct config_key origin_keys[] = {
+    {"url", config_set_origin_url, .offset = 0},
+    {"weight", config_set_count, ORIGIN_FIELD(weight), .standard = "1", .min = 1, .max = 1000},
+    {"backup", config_set_bool, ORIGIN_FIELD(backup), .standard = "false"},
+};
+
+static const struct config_key check_keys[] = {
+    {"path", config_set_check_path, SITE_FIELD(check.path)},
+    {"host", config_set_host_header, SITE_FIELD(check.host)},
+    {"interval", config_set_duration_ms, SITE_FIELD(check.interval_ms), .standard = "5s", .min = 10, .max = DAY_MS},
+    {"timeout", config_set_duration_ms, SITE_FIELD(check.timeout_ms), .standard = "2s", .min = 10, .max = DAY_MS},
+    {"statuses", config_set_statuses, LIST(struct site, check.statuses, check.status_count), .min = 200, .max = 599},
+    {"healthy", config_set_count, SITE_FIELD(check.healthy), .standard = "2", .min = 1, .max = 1000},
+    {"unhealthy", config_set_count, SITE_FIELD(check.unhealthy), .standard = "3", .min = 1, .max = 1000},
 };
 
 static const struct config_key rule_keys[] = {
@@ -213,6 +246,8 @@ const struct config_section config_sections[SECTION_COUNT] = {
     [SECTION_LIMITS] = SECTION("server.limits", limit_keys),
     [SECTION_CACHE] = SECTION("cache", cache_keys),
     [SECTION_SITE] = SECTION("site", site_keys),
+    [SECTION_ORIGIN] = SECTION("site.origin", origin_keys),
+    [SECTION_CHECK] = SECTION("site.health_check", check_keys),
     [SECTION_RULE] = SECTION("site.rule", rule_keys),
     [SECTION_TEST] = SECTION("test", test_keys),
     [SECTION_TEST_RESPONSE] = SECTION("test.response", test_response_keys),
@@ -246,7 +281,8 @@ static const char *known_name(const struct config_section *section, size_t index
     index -= section->key_count;
     for (size_t i = 0; i < SECTION_COUNT; i++) {
         const char *name = inner_name(section, &config_sections[i]);
-        if (name != NULL && index-- == 0) {
+        bool is_key = name != NULL && config_find_key(section, span_of(name)) != NULL; /* "origin": a key and tables */
+        if (name != NULL && !is_key && index-- == 0) {
             return name;
         }
     }
@@ -328,6 +364,24 @@ bool config_read_section(struct config_reader *reader, enum config_section_id id
         }
         if (key->given_offset != 0) {
             *(bool *)((char *)base + key->given_offset) = true;
+        }
+    }
+    return true;
+}
+
+bool config_set_standards(struct config_reader *reader, enum config_section_id id, void *base)
+{
+    const struct config_section *section = &config_sections[id];
+
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (key->standard == NULL) {
+            continue;
+        }
+        struct toml_node node = {.kind = TOML_WORD, .text = span_of(key->standard)};
+        struct config_place place = {.section = span_of(section->path), .name = key->name, .node = &node};
+        if (!key->set(reader, key, base, &place)) {
+            return false;
         }
     }
     return true;

@@ -69,6 +69,8 @@ enum config_section_id {
     SECTION_LIMITS,
     SECTION_CACHE,
     SECTION_SITE,
+    SECTION_ORIGIN,
+    SECTION_CHECK,
     SECTION_RULE,
     SECTION_TEST,
     SECTION_TEST_RESPONSE,
@@ -98,6 +100,10 @@ bool config_fail(struct config_reader *reader, const struct config_place *place,
 bool config_fail_expected(struct config_reader *reader, const struct config_place *place, enum toml_kind fitting,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Puts the defaults of a section's keys into `base`, through the same setters: a default out of its own range is a
+ * mistake of ours. */
+bool config_set_standards(struct config_reader *reader, enum config_section_id id, void *base);
+
 /* The arena of the configuration is full or the system out of memory; false, always. */
 bool config_fail_memory(struct config_reader *reader, const struct config_place *place);
 
@@ -114,6 +120,19 @@ bool config_is_text(const struct toml_node *node);
 /* A zero-terminated copy in the configuration's arena. NULL: error line written. */
 const char *config_copy_text(struct config_reader *reader, const struct config_place *place, struct span text);
 
+/* A value that may be one thing or a list of them. */
+struct config_members {
+    const struct toml_node *nodes;
+    size_t count;
+    bool is_list;
+};
+struct config_members config_members_of(const struct config_place *place);
+struct config_place config_member_place(const struct config_place *list, const struct config_members *members,
+                                        size_t index);
+
+/* Printable ASCII without space: what can stand in a request line or a field. */
+bool config_is_visible(struct span text);
+
 /* Puts a list into the key's two fields of `base`. */
 void config_store_list(const struct config_key *key, void *base, const void *items, size_t count);
 
@@ -122,8 +141,7 @@ config_set_fn config_set_bool, config_set_count, config_set_size, config_set_dur
     config_set_choice, config_set_access_log, config_set_path_text, config_set_pseudonym, config_set_listen;
 
 /* Setters of sites and rules, and their list members; config_lists.c. */
-config_set_fn config_set_list, config_set_statuses, config_set_site_path, config_set_origins, config_set_host_header,
-    config_set_rule_name, config_set_glob;
+config_set_fn config_set_list, config_set_statuses, config_set_site_path, config_set_rule_name, config_set_glob;
 config_member_fn config_member_language, config_member_host, config_member_method, config_member_parameter_glob,
     config_member_field_name, config_member_path_glob, config_member_media_glob;
 
@@ -138,6 +156,9 @@ const struct toml_node *config_tables_of(struct config_reader *reader, const str
 
 /* The tests of the file. config_tests.c. */
 bool config_read_tests(struct config_reader *reader);
+
+/* Setters of origins and their checks; config_origins.c. */
+config_set_fn config_set_origins, config_set_origin_url, config_set_host_header, config_set_check_path;
 
 /* The sites of the file, with their rules; `flag_origin` (or NULL) makes the default site or replaces its origins.
  * config_site.c. */

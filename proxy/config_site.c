@@ -141,6 +141,37 @@ static bool read_rules(struct config_reader *reader, struct site *site, const st
     return true;
 }
 
+/* [site.health_check] */
+static bool read_check(struct config_reader *reader, struct site *site, const struct toml_node *site_table,
+                       struct span site_path)
+{
+    const struct toml_node *table = toml_member(site_table, SPAN("health_check"));
+    struct config_place place = {.section = site_path, .name = "health_check", .node = table};
+    struct span path;
+
+    if (table == NULL) {
+        return true;
+    }
+    if (table->kind != TOML_TABLE) {
+        return config_fail_expected(reader, &place, TOML_TABLE, "expected a table");
+    }
+    if (!arena_format(&reader->config->arena, &path, "%.*s.health_check", SPAN_ARG(site_path))) {
+        return config_fail_memory(reader, &place);
+    }
+    if (!config_read_section(reader, SECTION_CHECK, path, table, site)) {
+        return false;
+    }
+    place = (struct config_place){.section = path, .name = "path", .node = table};
+    return site->check.path != NULL || config_fail(reader, &place, "missing, expected a path such as \"/health\"");
+}
+
+/* A site before the file says anything of it. */
+static bool init_site(struct config_reader *reader, struct site *site)
+{
+    *site = (struct site){0};
+    return config_set_standards(reader, SECTION_SITE, site) && config_set_standards(reader, SECTION_CHECK, site);
+}
+
 static const char *site_name(struct config_reader *reader, const struct site *site, const struct config_place *place)
 {
     return site->host_count > 0 ? config_copy_text(reader, place, site->hosts[0]) : "default";
@@ -191,9 +222,9 @@ static bool read_site(struct config_reader *reader, size_t index, const struct t
     if (!arena_format(&reader->config->arena, &path, "site[%zu]", index + 1)) {
         return config_fail_memory(reader, &place);
     }
-    site->path_prefix = SPAN("/");
-    if (!config_read_section(reader, SECTION_SITE, path, table, site) ||
-        !check_site_is_new(reader, index, table, path) || !read_rules(reader, site, table, path)) {
+    if (!init_site(reader, site) || !config_read_section(reader, SECTION_SITE, path, table, site) ||
+        !check_site_is_new(reader, index, table, path) || !read_check(reader, site, table, path) ||
+        !read_rules(reader, site, table, path)) {
         return false;
     }
     site->name = site_name(reader, site, &place);
@@ -215,7 +246,10 @@ static bool apply_origin(struct config_reader *reader, const char *flag_origin)
         i++;
     }
     if (i == config->site_count) {
-        config->sites[i] = (struct site){.name = "default", .path_prefix = SPAN_INIT("/")};
+        if (!init_site(reader, &config->sites[i])) {
+            return false;
+        }
+        config->sites[i].name = "default";
         config->site_count++;
     }
     return key.set(reader, &key, &config->sites[i], &place);

@@ -39,7 +39,8 @@ static const struct {
     [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_REPLY)},
     [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
     [STEP_DECIDE] = {"decide", step_decide, TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_PASS) | TO(STEP_REPLY)},
-    [STEP_JOIN] = {"join", exchange_join, TO(STEP_LOOKUP) | TO(STEP_PASS) | TO(STEP_AWAIT) | TO(STEP_REPLY)},
+    [STEP_JOIN] = {"join", exchange_join,
+                   TO(STEP_LOOKUP) | TO(STEP_PASS) | TO(STEP_AWAIT) | TO(STEP_SERVE) | TO(STEP_REPLY)},
     [STEP_PASS] = {"pass", exchange_pass, TO(STEP_AWAIT) | TO(STEP_REPLY)},
     [STEP_AWAIT] = {"await", exchange_await,
                     TO(STEP_AWAIT) | TO(STEP_RESPOND) | TO(STEP_SERVE) | TO(STEP_LOOKUP) | TO(STEP_JOIN) |
@@ -258,6 +259,7 @@ static struct access_entry entry_of(const struct exchange *ex, const struct stre
         .collapsed = ex->collapsed,
         .origin_status = ex->origin_status,
         .origin = ex->origin,
+        .attempts = ex->attempts,
         .ttl_s = ex->ttl_s,
         .age_s = ex->age_s,
         .origin_us = ex->answered_us == 0 ? -1 : (int64_t)(ex->answered_us - ex->asked_us),
@@ -368,6 +370,12 @@ static void on_wake(struct message *message)
     if (ex->step == STEP_AWAIT || ex->step == STEP_DELIVER) {
         resume(ex, ex->step);
     }
+}
+
+void exchange_on_asking(struct exchange *ex, const char *origin)
+{
+    ex->origin = origin;
+    ex->attempts++;
 }
 
 void exchange_on_informational(struct exchange *ex, unsigned status, const struct headers *headers)

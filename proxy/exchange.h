@@ -45,6 +45,7 @@ void exchange_on_gone(struct exchange *exchange,
 void exchange_on_deadline(struct exchange *exchange); /* of stream_set_deadline */
 
 /* ---- what its own fetch tells (fetch.c), before the head shows in the flight ---- */
+void exchange_on_asking(struct exchange *exchange, const char *origin); /* once more with each retry */
 void exchange_on_informational(struct exchange *exchange, unsigned status, const struct headers *headers);
 void exchange_on_validated(struct exchange *exchange, const struct record *record, struct span head); /* copied */
 void exchange_on_upgraded(struct exchange *exchange, struct origin_conn *conn, const struct headers *headers,

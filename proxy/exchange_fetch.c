@@ -1,8 +1,9 @@
 /* exchange_fetch.c: the steps of an exchange that needs the origin: who asks it, waiting for its head, and what its
  * answer or silence means.
  *
- * - JOIN: one fetch a key. Follow the one that runs, lead a new one, or (when its answers cannot be shared) fetch
- * alone.
+ * - JOIN: what is stored and stale is served at once where a fetch would stand in line at an origin, or ask one that
+ *   is known to fail, and this is allowed. Else one fetch a key. Follow the one that runs, lead a new one, or (when its
+ * answers cannot be shared) fetch alone.
  * - PASS: a fetch of its own, past the cache.
  * - AWAIT: the head. A response, a confirmation (304), a refusal to lead, or a failure, which a stale response may
  *   cover, as it may cover a wait that gets too long for a rule (stale_if_slow). */
@@ -32,11 +33,37 @@ static struct join_request join_request_of(struct exchange *ex, enum join_wish w
                                  .arena = ex->arena};
 }
 
+/* Stale now rather than later, or than an error later: may it be? An origin at which requests stand in line, or that
+ * answers with errors, is there, and only what it permits counts (RFC 5861 §4); from one that has been silent larder is
+ * disconnected (RFC 9111 §4.2.4). One that fails is asked behind, so that its recovery is noticed. */
+static bool serve_stale_at_once(struct exchange *ex)
+{
+    enum origin_outlook outlook = pool_outlook(worker_pool(ex->worker, ex->site));
+    enum origin_failure failure = outlook == OUTLOOK_UNREACHABLE ? FAILURE_DISCONNECTED : FAILURE_STATUS;
+    enum reason reason;
+    const char *rule;
+
+    if (outlook == OUTLOOK_READY || !policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy,
+                                                            failure, worker_now_ms(), &reason, &rule)) {
+        return false;
+    }
+    ex->outcome = OUTCOME_HIT;
+    ex->reason = outlook == OUTLOOK_BUSY ? REASON_STALE_SATURATED : reason;
+    ex->rule = rule;
+    if (outlook != OUTLOOK_BUSY) {
+        exchange_revalidate_behind(ex);
+    }
+    return true;
+}
+
 enum step exchange_join(struct exchange *ex)
 {
     struct fill *fill = NULL;
 
     exchange_leave_flight(ex);
+    if (ex->has_cached && serve_stale_at_once(ex)) {
+        return STEP_SERVE;
+    }
     if (ex->look_ups >= MAX_LOOK_UPS) {
         ex->alone = true;
     }
@@ -127,7 +154,6 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
     if (!fetch_start(&options, fill, ex->flight, &ex->fetch)) {
         return exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
     }
-    ex->origin = fetch_origin_text(ex->fetch);
     limit_wait(ex);
     return STEP_AWAIT;
 }
@@ -254,10 +280,22 @@ enum step exchange_await(struct exchange *ex)
     UNREACHABLE();
 }
 
+static enum reason reason_of_failure(enum err error)
+{
+    if (error == ERR_TIMEOUT || error == ERR_CONNECT_TIMEOUT || error == ERR_RESOLVE_TIMEOUT) {
+        return REASON_ORIGIN_TIMEOUT;
+    }
+    if (error == ERR_SATURATED) {
+        return REASON_ORIGIN_SATURATED;
+    }
+    return error == ERR_ORIGINS_DOWN ? REASON_ORIGINS_DOWN : REASON_ORIGIN_FAILED;
+}
+
 static enum step origin_failed(struct exchange *ex)
 {
     enum err error = flight_error(ex->flight);
-    enum origin_failure failure = error == ERR_TIMEOUT ? FAILURE_TIMEOUT : FAILURE_DISCONNECTED;
+    enum reason reason = reason_of_failure(error);
+    enum origin_failure failure = reason == REASON_ORIGIN_TIMEOUT ? FAILURE_TIMEOUT : FAILURE_DISCONNECTED;
 
     exchange_leave_flight(ex);
     if (ex->has_cached && policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, failure,
@@ -265,7 +303,7 @@ static enum step origin_failed(struct exchange *ex)
         ex->error = error;
         return STEP_SERVE;
     }
-    return exchange_fail(ex, error, error == ERR_TIMEOUT ? REASON_ORIGIN_TIMEOUT : REASON_ORIGIN_FAILED);
+    return exchange_fail(ex, error, reason);
 }
 
 void exchange_leave_flight(struct exchange *ex)

@@ -101,6 +101,7 @@ struct exchange {
     enum reason store_reason;
     const char *rule;
     const char *origin;
+    unsigned attempts; /* at origins */
     unsigned origin_status;
     int64_t ttl_s;
     int64_t age_s;

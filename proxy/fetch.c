@@ -1,13 +1,10 @@
-/* fetch.c: one request to an origin: its connection, the request on its way out, retries, life and end. See fetch.h.
+/* fetch.c: one request to an origin: the request on its way out, life and end. See fetch.h.
  *
- * Happy path: a connection (idle or new), the head in one write, the request's body as the client sends it, then
+ * Happy path: a connection (fetch_origin.c), the head in one write, the request's body as the client sends it, then
  * fetch_response.c.
  *
  * Failures:
- * - A reused connection turns out dead before a byte of response: once more on a new one, if the request may be
- * repeated (idempotent, no body).
- * - No address answers: the site's next origin.
- * - None left, a timeout, a broken response: the fill is failed, with the error the clients get.
+ * - No origin can be reached, a timeout, a broken response: the fill is failed, with the error the clients get.
  * - Nobody wants it any more: it ends, and so does its connection. */
 #include "proxy/fetch_internal.h"
 
@@ -27,9 +24,6 @@ enum {
 };
 
 static bool copy_request(struct fetch *fetch, const struct fetch_options *options);
-static bool build_head(struct fetch *fetch);
-static void acquire(struct fetch *fetch, bool fresh);
-static void on_acquired(struct origin_request *request, struct origin_conn *conn, enum err error);
 static void send_more(struct fetch *fetch);
 static void on_read(struct conn *conn, struct span bytes);
 static void on_end(struct conn *conn, enum err error);
@@ -73,13 +67,13 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
         fetch->next->previous = fetch;
     }
     worker->fetches = fetch;
-    if (!copy_request(fetch, options) || !build_head(fetch)) {
+    if (!copy_request(fetch, options) || !fetch_build_head(fetch)) {
         fetch->exchange = NULL;
         fetch_fail(fetch, ERR_NO_MEMORY);
         return false;
     }
     flight_set_producer(flight, &fetch->producer);
-    acquire(fetch, fetch->request.framing.kind != FRAMING_NONE || !method_is_idempotent(fetch->request.method));
+    fetch_ask(fetch);
     *out_fetch = fetch;
     return true;
 }
@@ -113,6 +107,7 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
     fetch->exchange = options->exchange;
     fetch->behind = options->exchange == NULL;
     fetch->site = options->site;
+    fetch->pool = worker_pool(fetch->worker, options->site);
     fetch->keep_conditions = options->keep_conditions;
     fetch->upgrade = options->upgrade;
     fetch->request = *options->request;
@@ -211,11 +206,10 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
            forward_add_forwarded(headers, &forwarded) && add_transport_fields(fetch, headers, arena);
 }
 
-/* Writes the request's head to `out`. False: memory or a limit. */
-static bool build_head(struct fetch *fetch)
+bool fetch_build_head(struct fetch *fetch)
 {
     struct arena *arena = &fetch->arena;
-    const struct origin_url *url = &fetch->site->origins[fetch->url_index];
+    const struct origin_url *url = &fetch->site->origins[0];
     struct span host = fetch->site->host_header != NULL ? span_of(fetch->site->host_header) : fetch->host;
     struct headers headers;
     struct span target;
@@ -236,56 +230,19 @@ static bool build_head(struct fetch *fetch)
     return !fetch->out.failed;
 }
 
-/* ---- the connection ---- */
+/* ---- the request ---- */
 
-static void acquire(struct fetch *fetch, bool fresh)
+void fetch_connected(struct fetch *fetch, struct origin_conn *conn)
 {
-    fetch->state = FETCH_ACQUIRE;
-    fetch->acquire.fresh = fresh;
-    fetch->acquire.done = on_acquired;
-    origin_acquire(worker_origin(fetch->worker, fetch->site, fetch->url_index), &fetch->acquire);
-}
-
-static void on_acquired(struct origin_request *request, struct origin_conn *conn, enum err error)
-{
-    struct fetch *fetch = CONTAINER_OF(request, struct fetch, acquire);
-
-    if (error != ERR_OK) {
-        log_warn("origin unreachable origin=%s error=%s", fetch_origin_text(fetch), err_name(error));
-        if (fetch->url_index + 1 < fetch->site->origin_count) {
-            fetch->url_index++;
-            acquire(fetch, true);
-            return;
-        }
-        fetch_fail(fetch, error);
-        return;
-    }
     fetch->conn = conn;
     conn->conn.events = &fetch_events;
     conn->conn.owner = fetch;
     fetch->state = FETCH_HEAD;
     fetch->request_ms = worker_now_ms();
+    fetch->asked_ms = uv_now(&fetch->worker->loop);
     conn_read_start(&conn->conn);
     send_more(fetch);
 }
-
-void fetch_again(struct fetch *fetch)
-{
-    if (fetch->conn != NULL) {
-        origin_discard(fetch->conn);
-        fetch->conn = NULL;
-    }
-    fetch->responded = false;
-    fetch->scan = (struct head_scan){0};
-    buf_clear(&fetch->in);
-    if (!build_head(fetch)) {
-        fetch_fail(fetch, ERR_NO_MEMORY);
-        return;
-    }
-    acquire(fetch, true);
-}
-
-/* ---- the request ---- */
 
 /* The head, or the last piece of the body, is with the socket: what is next? */
 static void sent(struct fetch *fetch)
@@ -380,23 +337,13 @@ static void on_read(struct conn *conn, struct span bytes)
     fetch_take(conn->owner, bytes);
 }
 
-/* May the same request go out again, unseen by anyone? */
-static bool may_repeat(const struct fetch *fetch)
-{
-    return fetch->state == FETCH_HEAD && fetch->conn->reused && !fetch->responded && !fetch->replayed &&
-           method_is_idempotent(fetch->request.method) && fetch->request.framing.kind == FRAMING_NONE;
-}
-
 static void on_end(struct conn *conn, enum err error)
 {
     struct fetch *fetch = conn->owner;
 
-    if (may_repeat(fetch)) {
-        fetch->replayed = true;
-        fetch_again(fetch);
-        return;
+    if (!fetch_replay(fetch)) {
+        fetch_take_end(fetch, error);
     }
-    fetch_take_end(fetch, error);
 }
 
 static void on_written(struct conn *conn, enum err error)
@@ -498,7 +445,14 @@ void fetch_finish(struct fetch *fetch)
 void fetch_fail(struct fetch *fetch, enum err error)
 {
     fetch->reusable = false;
+    fetch_leave_origin(fetch, error);
     cache_fill_fail(fetch->fill, error);
+    fetch_finish(fetch);
+}
+
+void fetch_refuse(struct fetch *fetch)
+{
+    cache_fill_refuse(fetch->fill);
     fetch_finish(fetch);
 }
 
@@ -509,6 +463,7 @@ static void fetch_destroy(struct fetch *fetch)
     if (fetch->exchange != NULL) {
         exchange_on_fetch_ended(fetch->exchange);
     }
+    fetch_leave_origin(fetch, ERR_OK);
     flight_set_producer(fetch->flight, NULL);
     mailbox_cancel(&worker->mailbox, &fetch->wake);
     origin_cancel(&fetch->acquire);
@@ -538,9 +493,4 @@ void fetches_abort(struct worker *worker)
         next = fetch->next;
         fetch_fail(fetch, ERR_CANCELED);
     }
-}
-
-const char *fetch_origin_text(const struct fetch *fetch)
-{
-    return fetch->site->origins[fetch->url_index].text;
 }

@@ -1,5 +1,5 @@
-/* fetch_internal.h: the fetch as its files share it: fetch.c (connection, request, life), fetch_response.c (head and
- * body). */
+/* fetch_internal.h: the fetch as its files share it: fetch.c (request, life), fetch_origin.c (which origin, retries,
+ * the connection), fetch_response.c (head and body). */
 #ifndef PROXY_FETCH_INTERNAL_H
 #define PROXY_FETCH_INTERNAL_H
 
@@ -7,7 +7,7 @@
 #include "http/parser.h"
 #include "proxy/fetch.h"
 #include "proxy/mailbox.h"
-#include "proxy/origin.h"
+#include "proxy/pool.h"
 
 enum fetch_state {
     FETCH_ACQUIRE, /* for a connection */
@@ -32,7 +32,6 @@ struct fetch {
 
     /* what is asked */
     const struct site *site;
-    size_t url_index; /* of the site's origins: the one asked now */
     struct http_request request;
     struct key key;
     bool has_key; /* it may be stored */
@@ -45,14 +44,22 @@ struct fetch {
     bool comparing;         /* … with the answer to this HEAD */
     bool validating;
 
+    /* whom it is asked */
+    struct pool *pool;
+    struct origin_choice choice; /* the origin asked now, or asked last */
+    bool asking;                 /* the choice is counted as a request under way */
+    uint64_t tried;              /* origins: a bit each */
+    unsigned attempts;
+    uint64_t hash; /* of the target, for BALANCE_HASH */
+
     /* the request on its way */
     struct origin_request acquire;
     struct origin_conn *conn;
     struct buf out;       /* not taken by the socket yet */
     bool request_sent;    /* all of it, body included */
     bool awaits_continue; /* the body waits for a 100 */
-    bool replayed;        /* it was sent again after a dead connection */
     int64_t request_ms;
+    uint64_t asked_ms; /* the same, loop time */
 
     /* the response */
     struct buf in; /* its head so far */
@@ -71,8 +78,26 @@ void fetch_take(struct fetch *fetch, struct span bytes);
 /* fetch_response.c: the origin closed while a response was awaited or under way; ends the fetch. */
 void fetch_take_end(struct fetch *fetch, enum err error);
 
-/* fetch.c: asks again, on a connection of its own. */
+/* fetch_origin.c: asks one of the site's origins. */
+void fetch_ask(struct fetch *fetch);
+
+/* fetch_origin.c: asks the same origin again, on a connection of its own. */
 void fetch_again(struct fetch *fetch);
+
+/* fetch_origin.c: the connection ended before the origin said anything. True: the request goes out once more. */
+bool fetch_replay(struct fetch *fetch);
+
+/* fetch_origin.c: the origin's final head is there. */
+void fetch_note_answer(struct fetch *fetch);
+
+/* fetch_origin.c: the fetch is over, or goes elsewhere; `error` tells what became of the request. */
+void fetch_leave_origin(struct fetch *fetch, enum err error);
+
+/* fetch.c: writes the request's head to `out`. False: memory or a limit. */
+MUST_CHECK bool fetch_build_head(struct fetch *fetch);
+
+/* fetch.c: there is a connection: sends the request. */
+void fetch_connected(struct fetch *fetch, struct origin_conn *conn);
 
 /* fetch.c: sends the request's body, which waited for a 100. */
 void fetch_continue(struct fetch *fetch);
@@ -83,5 +108,8 @@ void fetch_read_on(struct fetch *fetch);
 /* fetch.c: the end, good (the fill has been ended) or bad (it is failed here). The fetch is gone. */
 void fetch_finish(struct fetch *fetch);
 void fetch_fail(struct fetch *fetch, enum err error);
+
+/* fetch.c: gives way to clients, before anything was sent: who follows asks for itself. The fetch is gone. */
+void fetch_refuse(struct fetch *fetch);
 
 #endif

@@ -76,6 +76,7 @@ static bool informational(struct fetch *fetch)
             broken(fetch, ERR_BAD_STATUS);
             return false;
         }
+        fetch_note_answer(fetch);
         fetch->exchange = NULL;
         fetch->conn = NULL;
         exchange_on_upgraded(exchange, conn, &response->headers, buf_span(&fetch->in));
@@ -228,6 +229,7 @@ static void final_head(struct fetch *fetch)
     struct buf selection;
 
     fetch->response_ms = worker_now_ms();
+    fetch_note_answer(fetch);
     fetch->reusable = connection_may_stay(response);
     fetch->awaits_continue = false;
     if (!assess_complete(response, fetch->response_ms, &fetch->arena)) {

@@ -1,67 +1,41 @@
-/* origin.c: lends connections to one origin.
+/* origin.c: lends connections to one origin; the idle ones are origin_idle.c's.
  *
  * Happy path: a request gets the youngest idle connection, or a slot, addresses and a connection of its own; `done`
  *             runs from the loop. Released, the connection goes to who waits for one, or becomes idle.
- * Failures:   - all slots are taken: the request waits in line; the line or the wait too long: ERR_LIMIT.
+ * Failures:   - all slots are taken: the request waits in line; the line or the wait too long: ERR_SATURATED.
  *             - the name does not resolve: ERR_RESOLVE.
  *             - an address refuses, or does not answer within its share of the time: the next one; after the last
- *               ERR_CONNECT or ERR_TIMEOUT.
- *             - an idle connection ends, speaks, or is too old: closed.
+ *               ERR_CONNECT or ERR_CONNECT_TIMEOUT.
  * Slots:      `in_use` counts requests that resolve, connect or are ready with a connection, and loans. With the idle
  *             ones it never exceeds max_origin_connections.
- * Deadlines:  every request gets the same time, so the lists are sorted by deadline by themselves, and one timer does
- *             for all. */
+ * Deadlines:  every request of a list gets the same time, so the lists are sorted by deadline by themselves, and one
+ *             timer does for all. */
 #include "proxy/origin.h"
 
 #include <stdlib.h>
 
 #include "http/check.h"
-#include "proxy/origin_list.h"
+#include "proxy/origin_internal.h"
 #include "proxy/worker.h"
 
-enum { WAITING_PER_CONNECTION = 4 }; /* how many requests may wait, as a multiple of max_origin_connections */
-
-struct origin {
-    struct worker *worker;
-    struct resolver resolver;
-    struct request_list waiting; /* for a slot */
-    struct request_list active;  /* have a slot; resolving or connecting */
-    struct request_list ready;   /* for `done` */
-    struct idle_list idle;
-    uint64_t in_use;
-    uv_timer_t deadline_timer; /* for the first of waiting and active */
-    uv_timer_t ready_timer;    /* runs `ready` in the next turn of the loop */
-    bool keeps_idle;           /* until the worker stops */
-    bool serving;              /* serve_waiting runs */
-};
+enum { YIELDED_SHARE = 4 }; /* a quarter of the slots is for requests that somebody waits for */
 
 static void start_request(struct origin *origin, struct origin_request *request);
 static void connect_next(struct origin_request *request);
 static bool connect_to(struct origin_request *request, const struct sockaddr *address);
 static void attempt_failed(struct origin_request *request, enum err error);
 static void finish_active(struct origin_request *request, struct origin_conn *conn, enum err error);
-static void set_ready(struct origin_request *request, struct origin_conn *conn, enum err error);
-static void free_slot(struct origin *origin);
 static void serve_waiting(struct origin *origin);
-static void lend_idle(struct origin *origin, struct origin_request *request);
-static void put_back(struct origin_conn *conn);
-static void close_oldest_idle(struct origin *origin);
 static void arm_deadline(struct origin *origin);
 static void on_resolved(struct resolver *resolver, enum err error);
 static void on_connected(struct conn *conn, enum err error);
 static void on_attempt_timer(struct conn *conn);
 static void on_deadline(uv_timer_t *timer);
 static void on_ready(uv_timer_t *timer);
-static void on_idle_read(struct conn *conn, struct span bytes);
-static void on_idle_end(struct conn *conn, enum err error);
-static void on_idle_timer(struct conn *conn);
-static void on_conn_closed(struct conn *conn);
 
 static const struct conn_events connecting_events = {.on_timer = on_attempt_timer};
-static const struct conn_events idle_events = {
-    .on_read = on_idle_read, .on_end = on_idle_end, .on_timer = on_idle_timer};
 
-struct origin *origin_create(struct worker *worker, const struct origin_url *url)
+struct origin *origin_create(struct worker *worker, const struct origin_url *url, bool adaptive)
 {
     struct origin *origin = calloc(1, sizeof *origin);
 
@@ -70,20 +44,14 @@ struct origin *origin_create(struct worker *worker, const struct origin_url *url
     }
     origin->worker = worker;
     origin->keeps_idle = true;
+    origin->adaptive = adaptive;
+    adaptive_limit_init(&origin->limit, (unsigned)worker->config->server.max_origin_connections);
     resolver_init(&origin->resolver, &worker->loop, url, worker->config->server.resolve_ttl_ms, on_resolved);
     REQUIRE(uv_timer_init(&worker->loop, &origin->deadline_timer) == 0);
     REQUIRE(uv_timer_init(&worker->loop, &origin->ready_timer) == 0);
     origin->deadline_timer.data = origin;
     origin->ready_timer.data = origin;
     return origin;
-}
-
-void origin_close_idle(struct origin *origin)
-{
-    origin->keeps_idle = false;
-    while (origin->idle.last != NULL) {
-        close_oldest_idle(origin);
-    }
 }
 
 void origin_stop(struct origin *origin)
@@ -102,29 +70,67 @@ void origin_destroy(struct origin *origin)
     free(origin);
 }
 
+static uint64_t slots(const struct origin *origin)
+{
+    return origin->adaptive ? adaptive_limit_now(&origin->limit)
+                            : origin->worker->config->server.max_origin_connections;
+}
+
+void origin_note_answer(struct origin *origin, uint64_t took_ms)
+{
+    if (origin->adaptive) {
+        adaptive_limit_answered(&origin->limit, took_ms, (unsigned)origin->in_use, uv_now(&origin->worker->loop));
+        serve_waiting(origin); /* it may have grown */
+    }
+}
+
+void origin_note_timeout(struct origin *origin)
+{
+    if (origin->adaptive) {
+        adaptive_limit_timed_out(&origin->limit, uv_now(&origin->worker->loop));
+    }
+}
+
+bool origin_is_full(const struct origin *origin)
+{
+    return origin->in_use >= slots(origin);
+}
+
+static bool has_slot_for(const struct origin *origin, const struct origin_request *request)
+{
+    uint64_t kept = request->yields ? slots(origin) / YIELDED_SHARE : 0;
+
+    return origin->in_use < slots(origin) - kept && (!request->yields || origin->waiting.first == NULL);
+}
+
 void origin_acquire(struct origin *origin, struct origin_request *request)
 {
-    uint64_t limit = origin->worker->config->server.max_origin_connections;
-
     REQUIRE(request->state == ORIGIN_REQUEST_NONE);
     request->origin = origin;
     request->conn = NULL;
     request->error = ERR_OK;
     request->tries = (struct resolver_tries){0};
-    if (origin->in_use < limit) { /* then nobody waits */
+    if (has_slot_for(origin, request)) {
         if (!request->fresh && origin->idle.first != NULL) {
-            lend_idle(origin, request);
+            origin_lend_idle(origin, request);
         } else {
             start_request(origin, request);
         }
-    } else if (origin->waiting.count < limit * WAITING_PER_CONNECTION) {
+    } else if (!request->yields && origin->waiting.count < origin->worker->config->server.max_origin_queue) {
         request->state = ORIGIN_REQUEST_WAITING;
-        request->deadline_ms = uv_now(&origin->worker->loop) + origin->worker->config->server.origin_connect_timeout_ms;
+        request->deadline_ms = uv_now(&origin->worker->loop) + origin->worker->config->server.origin_queue_timeout_ms;
         request_list_append(&origin->waiting, request);
         arm_deadline(origin);
     } else {
-        set_ready(request, NULL, ERR_LIMIT);
+        origin_set_ready(request, NULL, ERR_SATURATED);
     }
+}
+
+void origin_refuse(struct origin *origin, struct origin_request *request, enum err error)
+{
+    REQUIRE(request->state == ORIGIN_REQUEST_NONE);
+    request->origin = origin;
+    origin_set_ready(request, NULL, error);
 }
 
 void origin_cancel(struct origin_request *request)
@@ -145,29 +151,17 @@ void origin_cancel(struct origin_request *request)
     case ORIGIN_REQUEST_CONNECTING:
         request_list_remove(&origin->active, request);
         if (conn != NULL) {
-            conn_close(&conn->conn, on_conn_closed);
+            conn_close(&conn->conn, origin_conn_closed);
         }
-        free_slot(origin);
+        origin_free_slot(origin);
         break;
     case ORIGIN_REQUEST_READY:
         request_list_remove(&origin->ready, request);
         if (conn != NULL) {
-            put_back(conn);
+            origin_put_back(conn);
         }
         break;
     }
-}
-
-void origin_release(struct origin_conn *conn)
-{
-    conn->reused = true;
-    put_back(conn);
-}
-
-void origin_discard(struct origin_conn *conn)
-{
-    conn_close(&conn->conn, on_conn_closed);
-    free_slot(conn->origin);
 }
 
 /* The request takes a slot. */
@@ -224,13 +218,13 @@ static bool connect_to(struct origin_request *request, const struct sockaddr *ad
         return false;
     }
     if (origin->in_use + origin->idle.count > origin->worker->config->server.max_origin_connections) {
-        close_oldest_idle(origin);
+        origin_close_oldest_idle(origin);
     }
     conn->origin = origin;
     conn->for_request = request;
     enum err error = conn_connect(&conn->conn, origin->worker, address, &connecting_events, conn, on_connected);
     if (error != ERR_OK) {
-        conn_close(&conn->conn, on_conn_closed);
+        conn_close(&conn->conn, origin_conn_closed);
         request->error = error == ERR_LIMIT || error == ERR_NO_MEMORY ? error : ERR_CONNECT;
         return false;
     }
@@ -245,8 +239,8 @@ static void attempt_failed(struct origin_request *request, enum err error)
     struct origin_conn *conn = request->conn;
 
     request->conn = NULL;
-    request->error = error == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_CONNECT;
-    conn_close(&conn->conn, on_conn_closed);
+    request->error = error == ERR_TIMEOUT ? ERR_CONNECT_TIMEOUT : ERR_CONNECT;
+    conn_close(&conn->conn, origin_conn_closed);
     resolver_demote(&request->origin->resolver, &request->tries);
     connect_next(request);
 }
@@ -255,13 +249,13 @@ static void attempt_failed(struct origin_request *request, enum err error)
 static void finish_active(struct origin_request *request, struct origin_conn *conn, enum err error)
 {
     request_list_remove(&request->origin->active, request);
-    set_ready(request, conn, error);
+    origin_set_ready(request, conn, error);
     if (conn == NULL) {
-        free_slot(request->origin);
+        origin_free_slot(request->origin);
     }
 }
 
-static void set_ready(struct origin_request *request, struct origin_conn *conn, enum err error)
+void origin_set_ready(struct origin_request *request, struct origin_conn *conn, enum err error)
 {
     struct origin *origin = request->origin;
 
@@ -274,7 +268,7 @@ static void set_ready(struct origin_request *request, struct origin_conn *conn, 
     }
 }
 
-static void free_slot(struct origin *origin)
+void origin_free_slot(struct origin *origin)
 {
     REQUIRE(origin->in_use > 0);
     origin->in_use--;
@@ -288,12 +282,12 @@ static void serve_waiting(struct origin *origin)
         return;
     }
     origin->serving = true;
-    while (origin->waiting.first != NULL && origin->in_use < origin->worker->config->server.max_origin_connections) {
+    while (origin->waiting.first != NULL && !origin_is_full(origin)) {
         struct origin_request *request = origin->waiting.first;
 
         request_list_remove(&origin->waiting, request);
         if (!request->fresh && origin->idle.first != NULL) {
-            lend_idle(origin, request);
+            origin_lend_idle(origin, request);
         } else {
             start_request(origin, request);
         }
@@ -301,56 +295,12 @@ static void serve_waiting(struct origin *origin)
     origin->serving = false;
 }
 
-/* The request takes a slot and the youngest idle connection: the one most likely to be still alive. */
-static void lend_idle(struct origin *origin, struct origin_request *request)
-{
-    struct origin_conn *conn = origin->idle.first;
-
-    idle_list_remove(&origin->idle, conn);
-    conn_read_stop(&conn->conn);
-    conn_set_timer(&conn->conn, 0);
-    origin->in_use++;
-    set_ready(request, conn, ERR_OK);
-}
-
-/* A loan has ended: the connection becomes idle, then perhaps goes to one who waits. */
-static void put_back(struct origin_conn *conn)
-{
-    struct origin *origin = conn->origin;
-    uint64_t max_idle = origin->worker->config->server.max_idle_origin_connections;
-    bool wanted = origin->waiting.first != NULL && !origin->waiting.first->fresh;
-    bool usable = conn->conn.state == CONN_OPEN && !conn->conn.ended && !conn->conn.writing;
-
-    if (!usable || (!wanted && (max_idle == 0 || !origin->keeps_idle))) {
-        origin_discard(conn);
-        return;
-    }
-    conn->conn.events = &idle_events;
-    conn->conn.owner = conn;
-    idle_list_push(&origin->idle, conn);
-    conn_set_timer(&conn->conn, origin->worker->config->server.origin_idle_timeout_ms);
-    conn_read_start(&conn->conn);
-    free_slot(origin);
-    while (origin->idle.count > max_idle) {
-        close_oldest_idle(origin);
-    }
-}
-
-static void close_oldest_idle(struct origin *origin)
-{
-    struct origin_conn *conn = origin->idle.last;
-
-    if (conn != NULL) {
-        idle_list_remove(&origin->idle, conn);
-        conn_close(&conn->conn, on_conn_closed);
-    }
-}
-
-/* Later requests have later deadlines, so a timer that runs is never too late for them. */
+/* For the first deadline of either list; later requests of the same list have later ones. */
 static void arm_deadline(struct origin *origin)
 {
     uint64_t now_ms = uv_now(&origin->worker->loop);
     uint64_t deadline_ms = UINT64_MAX;
+    uv_timer_t *timer = &origin->deadline_timer;
 
     if (origin->waiting.first != NULL) {
         deadline_ms = origin->waiting.first->deadline_ms;
@@ -358,9 +308,12 @@ static void arm_deadline(struct origin *origin)
     if (origin->active.first != NULL && origin->active.first->deadline_ms < deadline_ms) {
         deadline_ms = origin->active.first->deadline_ms;
     }
-    if (deadline_ms != UINT64_MAX && !uv_is_active((uv_handle_t *)&origin->deadline_timer)) {
-        uint64_t wait_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-        REQUIRE(uv_timer_start(&origin->deadline_timer, on_deadline, wait_ms, 0) == 0);
+    if (deadline_ms == UINT64_MAX) {
+        return;
+    }
+    uint64_t wait_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+    if (!uv_is_active((uv_handle_t *)timer) || uv_timer_get_due_in(timer) > wait_ms) {
+        REQUIRE(uv_timer_start(timer, on_deadline, wait_ms, 0) == 0);
     }
 }
 
@@ -414,15 +367,16 @@ static void on_deadline(uv_timer_t *timer) /* uv_timer_cb */
         struct origin_request *request = origin->waiting.first;
 
         request_list_remove(&origin->waiting, request);
-        set_ready(request, NULL, ERR_LIMIT);
+        origin_set_ready(request, NULL, ERR_SATURATED);
     }
     while (origin->active.first != NULL && origin->active.first->deadline_ms <= now_ms) {
         struct origin_request *request = origin->active.first;
 
         if (request->conn != NULL) {
-            conn_close(&request->conn->conn, on_conn_closed);
+            conn_close(&request->conn->conn, origin_conn_closed);
         }
-        finish_active(request, NULL, ERR_TIMEOUT);
+        finish_active(request, NULL,
+                      request->state == ORIGIN_REQUEST_RESOLVING ? ERR_RESOLVE_TIMEOUT : ERR_CONNECT_TIMEOUT);
     }
     arm_deadline(origin);
 }
@@ -444,35 +398,4 @@ static void on_ready(uv_timer_t *timer) /* uv_timer_cb */
     if (origin->ready.first != NULL && !uv_is_active((uv_handle_t *)timer)) {
         REQUIRE(uv_timer_start(timer, on_ready, 0, 0) == 0);
     }
-}
-
-static void on_idle_read(struct conn *conn, struct span bytes) /* conn_events.on_read */
-{
-    struct origin_conn *origin_conn = conn->owner;
-
-    (void)bytes; /* nobody asked: whatever it says cannot belong to a request to come */
-    idle_list_remove(&origin_conn->origin->idle, origin_conn);
-    conn_close(conn, on_conn_closed);
-}
-
-static void on_idle_end(struct conn *conn, enum err error) /* conn_events.on_end */
-{
-    struct origin_conn *origin_conn = conn->owner;
-
-    (void)error; /* an end in either way is the origin's right */
-    idle_list_remove(&origin_conn->origin->idle, origin_conn);
-    conn_close(conn, on_conn_closed);
-}
-
-static void on_idle_timer(struct conn *conn) /* conn_events.on_timer */
-{
-    struct origin_conn *origin_conn = conn->owner;
-
-    idle_list_remove(&origin_conn->origin->idle, origin_conn);
-    conn_close(conn, on_conn_closed);
-}
-
-static void on_conn_closed(struct conn *conn) /* conn.closed */
-{
-    free(CONTAINER_OF(conn, struct origin_conn, conn));
 }

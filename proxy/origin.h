@@ -14,15 +14,16 @@
 struct origin;
 struct origin_conn;
 
-/* One origin URL of a site, for one worker. NULL: no memory. */
-struct origin *origin_create(struct worker *worker, const struct origin_url *url);
+/* One origin URL of a site, for one worker; `adaptive`: as many requests at a time as it answers well
+ * (adaptive_limit.h), max_origin_connections at most. NULL: no memory. */
+struct origin *origin_create(struct worker *worker, const struct origin_url *url, bool adaptive);
 void origin_close_idle(struct origin *origin); /* closes its idle connections, and keeps none from now on (shutdown) */
 void origin_stop(struct origin *origin);       /* closes all it holds in the loop; no request or loan may be left */
 void origin_destroy(struct origin *origin);    /* after the loop ended; accepts NULL */
 
 enum origin_request_state {
     ORIGIN_REQUEST_NONE,       /* not asked for, or done */
-    ORIGIN_REQUEST_WAITING,    /* until fewer than max_origin_connections are in use */
+    ORIGIN_REQUEST_WAITING,    /* in line, until fewer are in use than may be */
     ORIGIN_REQUEST_RESOLVING,  /* for the origin's name */
     ORIGIN_REQUEST_CONNECTING, /* for an address to answer */
     ORIGIN_REQUEST_READY,      /* for the loop, to run `done` */
@@ -32,7 +33,8 @@ enum origin_request_state {
  */
 struct origin_request {
     struct origin *origin;
-    bool fresh; /* no reused connection */
+    bool fresh;  /* no reused connection */
+    bool yields; /* nobody waits for it: it does not stand in line, and leaves some connections to those who would */
     /* Exactly once, later. `conn` is NULL on an error. The request's memory may go in it. */
     void (*done)(struct origin_request *request, struct origin_conn *conn, enum err error);
     /* the rest is origin.c's */
@@ -56,11 +58,23 @@ struct origin_conn {
     struct origin_request *for_request; /* origin.c's: whose it will be, while connecting */
 };
 
-/* Gives an idle connection or a new one; waits when the origin has max_origin_connections in use. Errors: ERR_RESOLVE,
- * ERR_CONNECT, ERR_TIMEOUT (origin_connect_timeout over all addresses), ERR_LIMIT (too many wait already, or waited for
- * origin_connect_timeout, or descriptors ran out), ERR_NO_MEMORY. Never calls done before it has returned. */
+/* Gives an idle connection or a new one; waits in line when as many are in use as may be. Errors: ERR_RESOLVE,
+ * ERR_RESOLVE_TIMEOUT, ERR_CONNECT, ERR_CONNECT_TIMEOUT (origin_connect_timeout over all addresses), ERR_SATURATED (the
+ * line is full, or waited for origin_queue_timeout, or yielded), ERR_LIMIT (descriptors ran out), ERR_NO_MEMORY. Never
+ * calls done before it has returned. */
 void origin_acquire(struct origin *origin, struct origin_request *request);
+
+/* As an origin_acquire that fails with `error`: for who finds out at once that there is nothing to ask. */
+void origin_refuse(struct origin *origin, struct origin_request *request, enum err error);
+
 void origin_cancel(struct origin_request *request); /* done will not run; accepts a request not asked for or done */
+
+/* Would a request wait in line now? */
+bool origin_is_full(const struct origin *origin);
+
+/* For the adaptive limit: it answered after so long, or not in time. */
+void origin_note_answer(struct origin *origin, uint64_t took_ms);
+void origin_note_timeout(struct origin *origin);
 
 /* The exchange ended cleanly and both sides want to keep the connection. */
 void origin_release(struct origin_conn *conn);

@@ -33,6 +33,7 @@ struct server {
     struct config *config;
     struct buf text; /* the line that says what failed */
     struct cache *cache;
+    struct origin_set **origin_sets; /* one a site */
     struct disk disk;
     struct worker *workers;
     unsigned worker_count;
@@ -51,6 +52,7 @@ struct server {
 static enum err init_loop(struct server *server);
 static enum err start(struct server *server);
 static enum err open_cache(struct server *server);
+static enum err make_origin_sets(struct server *server);
 static enum err open_sockets(struct server *server);
 static enum err make_workers(struct server *server);
 static enum err start_threads(struct server *server);
@@ -133,6 +135,9 @@ static enum err start(struct server *server)
         error = open_cache(server);
     }
     if (error == ERR_OK) {
+        error = make_origin_sets(server);
+    }
+    if (error == ERR_OK) {
         error = open_sockets(server);
     }
     if (error == ERR_OK) {
@@ -174,6 +179,23 @@ static enum err open_cache(struct server *server)
     return error;
 }
 
+static enum err make_origin_sets(struct server *server)
+{
+    const struct config *config = server->config;
+
+    server->origin_sets = calloc(config->site_count, sizeof(*server->origin_sets));
+    if (server->origin_sets == NULL) {
+        return explain(server, "cannot start", ERR_NO_MEMORY);
+    }
+    for (size_t i = 0; i < config->site_count; i++) {
+        server->origin_sets[i] = origin_set_create(&config->sites[i]);
+        if (server->origin_sets[i] == NULL) {
+            return explain(server, "cannot start", ERR_NO_MEMORY);
+        }
+    }
+    return ERR_OK;
+}
+
 /* Binds everything before anything listens. */
 static enum err open_sockets(struct server *server)
 {
@@ -201,6 +223,10 @@ static enum err open_sockets(struct server *server)
 static enum err make_workers(struct server *server)
 {
     size_t listen_count = server->config->server.listen_count;
+    struct worker_shared shared = {.config = server->config,
+                                   .cache = server->cache,
+                                   .origin_sets = server->origin_sets,
+                                   .connection_count = &server->connection_count};
     int *fds = malloc((listen_count + 1) * sizeof *fds);
     enum err error = fds == NULL ? ERR_NO_MEMORY : ERR_OK;
 
@@ -211,8 +237,7 @@ static enum err make_workers(struct server *server)
             fds[i] = *fd;
             *fd = -1;
         }
-        error = worker_init(&server->workers[number], number, server->config, server->cache, &server->connection_count,
-                            fds);
+        error = worker_init(&server->workers[number], number, &shared, fds);
         if (error == ERR_OK) {
             server->made++;
         }
@@ -314,6 +339,10 @@ static void finish(struct server *server)
         REQUIRE(uv_loop_close(&server->loop) == 0);
         mailbox_finish(&server->mailbox);
     }
+    for (size_t i = 0; server->origin_sets != NULL && i < config->site_count; i++) {
+        origin_set_destroy(server->origin_sets[i]);
+    }
+    free(server->origin_sets);
     free(server->workers);
     free(server->fds);
     buf_finish(&server->text);

@@ -13,6 +13,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_STALE_IF_ERROR] = "to see the failure instead: stale_if_error = \"0\" in a rule, or no such directive",
     [REASON_STALE_DISCONNECTED] = "to see the failure instead: must-revalidate from the origin, or a smaller max_stale",
     [REASON_STALE_IF_SLOW] = "to wait for the origin instead: stale_if_slow = \"0\" in a rule in front of that one",
+    [REASON_STALE_SATURATED] = "to wait in line instead: stale_if_error = \"0\" in a rule; or more origin_connections",
     [REASON_MAX_STALE] = "a request without max-stale, or a rule without request_directives",
     [REASON_REVALIDATED] = "a longer lifetime saves the question: max-age from the origin, or a rule's ttl",
     [REASON_FOLLOWED] = "nothing to change: the origin was asked once for several clients",
@@ -73,6 +74,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
     [REASON_ORIGIN_FAILED] = "the origin; stale_if_error in a rule bridges failures with what is stored",
     [REASON_ORIGIN_TIMEOUT] = "the origin, or origin_first_byte in [server.timeouts]",
+    [REASON_ORIGIN_SATURATED] = "more origins, or more origin_connections or a longer origin_queue in [server.limits]",
+    [REASON_ORIGINS_DOWN] = "the process log says why the checks of [site.health_check] fail",
 };
 
 const char *why_hint(enum reason reason)

@@ -18,8 +18,8 @@
 #include "proxy/log.h"
 #include "proxy/thread.h"
 
-static enum err init_parts(struct worker *worker);
-static enum err init_origins(struct worker *worker);
+static enum err init_parts(struct worker *worker, struct origin_set *const *sets);
+static enum err init_pools(struct worker *worker, struct origin_set *const *sets);
 static enum err init_listeners(struct worker *worker, const int *fds);
 static void begin_stop(struct worker *worker);
 static void abort_all(struct worker *worker);
@@ -30,16 +30,16 @@ static void on_stop(struct message *message);
 static void on_abort(struct message *message);
 static void on_shutdown_timer(uv_timer_t *timer);
 
-enum err worker_init(struct worker *worker, unsigned number, const struct config *config, struct cache *cache,
-                     atomic_uint *connection_count, const int *fds)
+enum err worker_init(struct worker *worker, unsigned number, const struct worker_shared *shared, const int *fds)
 {
+    const struct config *config = shared->config;
     enum err error;
 
     *worker = (struct worker){
         .number = number,
         .config = config,
-        .cache = cache,
-        .connection_count = connection_count,
+        .cache = shared->cache,
+        .connection_count = shared->connection_count,
         .stop_message = {.run = on_stop},
         .abort_message = {.run = on_abort},
         .access_log = {.fd = -1},
@@ -56,7 +56,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
     }
     REQUIRE(uv_timer_init(&worker->loop, &worker->shutdown_timer) == 0);
     worker->shutdown_timer.data = worker;
-    error = init_parts(worker);
+    error = init_parts(worker, shared->origin_sets);
     if (error == ERR_OK) {
         error = init_listeners(worker, fds);
         if (error == ERR_OK) {
@@ -103,13 +103,12 @@ void worker_join(struct worker *worker)
     finish(worker);
 }
 
-struct origin *worker_origin(struct worker *worker, const struct site *site, size_t url_index)
+struct pool *worker_pool(struct worker *worker, const struct site *site)
 {
-    size_t site_index = (size_t)(site - worker->config->sites);
+    size_t index = (size_t)(site - worker->config->sites);
 
-    REQUIRE(site_index < worker->config->site_count);
-    REQUIRE(url_index < site->origin_count);
-    return worker->origins[worker->first_origin[site_index] + url_index];
+    REQUIRE(index < worker->pool_count);
+    return &worker->pools[index];
 }
 
 void worker_check_stopped(struct worker *worker)
@@ -128,7 +127,7 @@ int64_t worker_now_ms(void)
 }
 
 /* What needs no undoing but end() and finish(). */
-static enum err init_parts(struct worker *worker)
+static enum err init_parts(struct worker *worker, struct origin_set *const *sets)
 {
     worker->read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
     if (worker->read_buffer == NULL) {
@@ -139,31 +138,21 @@ static enum err init_parts(struct worker *worker)
         log_warn("the store cannot be read, nothing is served from it worker=%u", worker->number);
     }
     enum err error = access_log_open(&worker->access_log, &worker->loop, worker->config);
-    return error == ERR_OK ? init_origins(worker) : error;
+    return error == ERR_OK ? init_pools(worker, sets) : error;
 }
 
-static enum err init_origins(struct worker *worker)
+static enum err init_pools(struct worker *worker, struct origin_set *const *sets)
 {
     const struct config *config = worker->config;
-    size_t count = 0;
 
-    for (size_t i = 0; i < config->site_count; i++) {
-        count += config->sites[i].origin_count;
-    }
-    worker->origins = calloc(count + 1, sizeof(struct origin *)); /* never 0: that may be NULL */
-    worker->first_origin = calloc(config->site_count + 1, sizeof(size_t));
-    if (worker->origins == NULL || worker->first_origin == NULL) {
+    worker->pools = calloc(config->site_count, sizeof(struct pool));
+    if (worker->pools == NULL) {
         return ERR_NO_MEMORY;
     }
     for (size_t i = 0; i < config->site_count; i++) {
-        worker->first_origin[i] = worker->origin_count;
-        for (size_t j = 0; j < config->sites[i].origin_count; j++) {
-            struct origin *origin = origin_create(worker, &config->sites[i].origins[j]);
-
-            if (origin == NULL) {
-                return ERR_NO_MEMORY;
-            }
-            worker->origins[worker->origin_count++] = origin;
+        worker->pool_count++;
+        if (!pool_init(&worker->pools[i], worker, &config->sites[i], sets[i])) {
+            return ERR_NO_MEMORY;
         }
     }
     return ERR_OK;
@@ -199,8 +188,8 @@ static void begin_stop(struct worker *worker)
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_close(&worker->listeners[i]);
     }
-    for (size_t i = 0; i < worker->origin_count; i++) {
-        origin_close_idle(worker->origins[i]);
+    for (size_t i = 0; i < worker->pool_count; i++) {
+        pool_close_idle(&worker->pools[i]);
     }
     REQUIRE(uv_timer_start(&worker->shutdown_timer, on_shutdown_timer, worker->config->server.shutdown_timeout_ms, 0) ==
             0);
@@ -224,8 +213,8 @@ static void end(struct worker *worker)
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_close(&worker->listeners[i]);
     }
-    for (size_t i = 0; i < worker->origin_count; i++) {
-        origin_stop(worker->origins[i]);
+    for (size_t i = 0; i < worker->pool_count; i++) {
+        pool_stop(&worker->pools[i]);
     }
     access_log_close(&worker->access_log);
     uv_close((uv_handle_t *)&worker->shutdown_timer, NULL);
@@ -241,11 +230,10 @@ static void finish(struct worker *worker)
         log_error("a worker ended with open handles worker=%u error=%s", worker->number, uv_err_name(error));
         return; /* their memory cannot go */
     }
-    for (size_t i = 0; i < worker->origin_count; i++) {
-        origin_destroy(worker->origins[i]);
+    for (size_t i = 0; i < worker->pool_count; i++) {
+        pool_finish(&worker->pools[i]);
     }
-    free(worker->origins);
-    free(worker->first_origin);
+    free(worker->pools);
     free(worker->listeners);
     free(worker->read_buffer);
     cache_reader_destroy(worker->cache_reader);

@@ -14,7 +14,7 @@
 #include "proxy/config.h"
 #include "proxy/listener.h"
 #include "proxy/mailbox.h"
-#include "proxy/origin.h"
+#include "proxy/pool.h"
 
 enum { WORKER_READ_BUFFER_BYTES = 65536 };
 
@@ -38,9 +38,8 @@ struct worker {
     uv_timer_t shutdown_timer;
     struct listener *listeners;
     size_t listener_count;
-    struct origin **origins; /* in the order of sites and their origin URLs; worker_origin finds one */
-    size_t origin_count;
-    size_t *first_origin;   /* of each site, in `origins` */
+    struct pool *pools; /* one a site, in their order */
+    size_t pool_count;
     struct client *clients; /* list, by client.c */
     struct fetch *fetches;  /* list, by fetch.c */
     struct access_log access_log;
@@ -50,10 +49,19 @@ struct worker {
     char *read_buffer;      /* conn.c's, WORKER_READ_BUFFER_BYTES */
 };
 
+/* What all workers share. */
+struct worker_shared {
+    const struct config *config;
+    struct cache *cache;
+    struct origin_set *const *origin_sets; /* one a site, in their order */
+    atomic_uint *connection_count;
+};
+
 /* Prepares loop, mailbox, cache reader, origins and listeners. `fds[i]` is this worker's listening socket for
- * config->server.listen[i]; the worker owns them from now on, also when this fails. On failure nothing is left open. */
-MUST_CHECK enum err worker_init(struct worker *worker, unsigned number, const struct config *config,
-                                struct cache *cache, atomic_uint *connection_count, const int *fds);
+ * server.listen[i] of the configuration; the worker owns them from now on, also when this fails. On failure nothing is
+ * left open. */
+MUST_CHECK enum err worker_init(struct worker *worker, unsigned number, const struct worker_shared *shared,
+                                const int *fds);
 
 /* Runs the loop in a thread of its own. When it is over `ended` is posted to `mailbox`, as the thread's last deed. */
 MUST_CHECK enum err worker_start(struct worker *worker, struct mailbox *mailbox,
@@ -70,8 +78,8 @@ void worker_abort(struct worker *worker);
  * worker_init made. */
 void worker_join(struct worker *worker);
 
-/* The origin for one URL of a site. */
-struct origin *worker_origin(struct worker *worker, const struct site *site, size_t url_index);
+/* The origins of a site. */
+struct pool *worker_pool(struct worker *worker, const struct site *site);
 
 /* Called by client.c and fetch.c when one of theirs ended: an orderly stop ends the loop when nothing is left. */
 void worker_check_stopped(struct worker *worker);

@@ -79,10 +79,12 @@ static inline void fixture_init(struct loop_fixture *fixture)
 {
     memset(fixture, 0, sizeof *fixture);
     fixture->config.server.origin_connect_timeout_ms = 2000;
+    fixture->config.server.origin_queue_timeout_ms = 2000;
     fixture->config.server.origin_idle_timeout_ms = 5000;
     fixture->config.server.resolve_ttl_ms = 60000;
     fixture->config.server.max_origin_connections = 4;
     fixture->config.server.max_idle_origin_connections = 4;
+    fixture->config.server.max_origin_queue = 4;
     fixture->worker.config = &fixture->config;
     fixture->worker.read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
     cr_assert_eq(uv_loop_init(&fixture->worker.loop), 0);

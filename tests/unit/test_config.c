@@ -58,7 +58,8 @@ Test(config, unknown_keys)
         {"something else at the top", "colour = 1\n",
          "larder.toml:1:1: colour: unknown key, expected one of server, cache, site, test"},
         {"something else in a table", SITE "colour = 1\n",
-         "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, host_header, rule"},
+         "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, host_header, balance, "
+         "retries, retry_budget, eject_after, eject_time, adaptive_limit, health_check, rule"},
         {"a key that needs quotes", "[server]\n\"a\\nb\" = 1\n",
          "larder.toml:2:1: server.\"a\\x0ab\": unknown key, expected one of listen, workers, access_log, "
          "access_log_format, log_level, "
@@ -174,6 +175,23 @@ Test(config, addresses_and_origins)
          "found \"http://a/b\""},
         {"no origins in the list", "[[site]]\norigin = []\n",
          "larder.toml:2:10: site[1].origin: expected an origin or a list of them, found a list"},
+        {"an origin twice", "[[site]]\norigin = [\"http://a\", \"http://a:80\"]\n",
+         "larder.toml:2:23: site[1].origin[2]: expected each origin once, it is origin[1] already"},
+        {"an origin's table without its URL", "[[site]]\n[[site.origin]]\nweight = 2\n",
+         "larder.toml:2:1: site[1].origin[1].url: missing, expected an origin such as \"http://127.0.0.1:3000\""},
+        {"an origin's weight", "[[site]]\n[[site.origin]]\nurl = \"http://a\"\nweight = 0\n",
+         "larder.toml:4:10: site[1].origin[1].weight: expected a whole number from 1 to 1000, found 0"},
+        {"an unknown key of an origin", "[[site]]\n[[site.origin]]\nurl = \"http://a\"\nwieght = 1\n",
+         "larder.toml:4:1: site[1].origin[1].wieght: unknown key, did you mean \"weight\"?"},
+        {"nothing but backups", "[[site]]\n[[site.origin]]\nurl = \"http://a\"\nbackup = true\n",
+         "larder.toml:2:1: site[1].origin: expected an origin that is not a backup"},
+        {"a balance", SITE "balance = \"random\"\n",
+         "larder.toml:3:11: site[1].balance: expected \"round-robin\", \"least-connections\" or \"hash\", found "
+         "\"random\""},
+        {"a check without path", SITE "[site.health_check]\ninterval = \"1s\"\n",
+         "larder.toml:3:1: site[1].health_check.path: missing, expected a path such as \"/health\""},
+        {"a check that is no table", SITE "health_check = \"/health\"\n",
+         "larder.toml:3:16: site[1].health_check: expected a table, found a string"},
         {"a site without origin", SITE "[[site]]\nhosts = \"a.b\"\n",
          "larder.toml:3:1: site[2].origin: missing, expected an origin such as \"http://127.0.0.1:3000\""},
         {"no site at all", "[cache]\n",

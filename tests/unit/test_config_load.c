@@ -322,6 +322,42 @@ Test(config_load, the_origin_flag_makes_or_changes_the_default_site)
     config_destroy(config);
 }
 
+Test(config_load, origins_as_tables)
+{
+    struct config *config =
+        load_config("[[site]]\nbalance = \"hash\"\nretries = 0\neject_after = 2\neject_time = \"1m\"\n"
+                    "[[site.origin]]\nurl = \"http://a:81\"\nweight = 3\n"
+                    "[[site.origin]]\nurl = \"http://b\"\nbackup = true\n"
+                    "[site.health_check]\npath = \"/up?deep=1\"\nhost = \"in.side\"\nstatuses = [200, 204]\n"
+                    "[[site]]\nhosts = \"other\"\norigin = [\"http://c\", {url = \"http://d\", weight = 2}]\n");
+
+    cr_assert_not_null(config, "%s", error_text());
+    const struct site *site = &config->sites[0];
+    cr_expect_eq(site->balance, BALANCE_HASH);
+    cr_expect_eq(site->retries, 0u);
+    cr_expect_eq(site->eject_after, 2u);
+    cr_expect_eq(site->eject_time_ms, 60000u);
+    cr_assert_eq(site->origin_count, 2u);
+    cr_expect_str_eq(site->origins[0].text, "http://a:81");
+    cr_expect_eq(site->origins[0].port, 81);
+    cr_expect_eq(site->origins[0].weight, 3u);
+    cr_expect_not(site->origins[0].backup);
+    cr_expect_eq(site->origins[1].weight, 1u);
+    cr_expect(site->origins[1].backup);
+    cr_expect_str_eq(site->check.path, "/up?deep=1");
+    cr_expect_str_eq(site->check.host, "in.side");
+    cr_expect_eq(site->check.status_count, 2u);
+    cr_expect_eq(site->check.interval_ms, 5000u, "a default");
+    site = &config->sites[1];
+    cr_expect_null(site->check.path, "no checks without their table");
+    cr_expect_eq(site->balance, BALANCE_ROUND_ROBIN);
+    cr_expect_eq(site->retries, 2u);
+    cr_assert_eq(site->origin_count, 2u);
+    cr_expect_eq(site->origins[0].weight, 1u);
+    cr_expect_eq(site->origins[1].weight, 2u, "a list may hold URLs and tables");
+    config_destroy(config);
+}
+
 /* --- the example ------------------------------------------------------------------------------------------------ */
 
 /* Moves to where config.example.toml is: the test knows its own place in the source tree. */

@@ -32,7 +32,7 @@ static void begin(const char *host)
 {
     memset(asks, 0, sizeof asks);
     url = (struct origin_url){.text = "http://test", .host = host, .port = fixture.port};
-    origin = origin_create(&fixture.worker, &url);
+    origin = origin_create(&fixture.worker, &url, false);
     cr_assert_not_null(origin);
 }
 
@@ -139,19 +139,19 @@ Test(origin, beyond_the_limit_requests_wait_in_line, .init = setup)
 Test(origin, the_line_is_bounded_in_length_and_time, .init = setup)
 {
     fixture.config.server.max_origin_connections = 1;
-    fixture.config.server.origin_connect_timeout_ms = 30;
+    fixture.config.server.origin_queue_timeout_ms = 30;
     begin("127.0.0.1");
     struct ask *first = ask_and_get(0);
 
     for (size_t i = 1; i <= 4; i++) {
         ask(i);
     }
-    cr_expect_eq(ask_and_get(5)->error, ERR_LIMIT, "the fifth finds the line full");
+    cr_expect_eq(ask_and_get(5)->error, ERR_SATURATED, "the fifth finds the line full");
     cr_expect_not(asks[4].done);
     fixture_run_until(&fixture, &asks[4].done);
     for (size_t i = 1; i <= 4; i++) {
         cr_expect(asks[i].done);
-        cr_expect_eq(asks[i].error, ERR_LIMIT, "waited for too long");
+        cr_expect_eq(asks[i].error, ERR_SATURATED, "waited for too long");
     }
     origin_discard(first->conn);
     finish();
@@ -257,6 +257,6 @@ Test(origin, an_address_that_swallows_packets_costs_the_timeout_at_most, .init =
     begin("192.0.2.1"); /* TEST-NET-1: no answer, or no route */
     struct ask *asked = ask_and_get(0);
 
-    cr_expect(asked->error == ERR_TIMEOUT || asked->error == ERR_CONNECT, "%s", err_name(asked->error));
+    cr_expect(asked->error == ERR_CONNECT_TIMEOUT || asked->error == ERR_CONNECT, "%s", err_name(asked->error));
     finish();
 }

@@ -42,7 +42,7 @@ static void setup(void)
     fixture_init(&fixture);
     fixture_listen(&fixture);
     url = (struct origin_url){.text = "http://test", .host = "127.0.0.1", .port = fixture.port};
-    origin = origin_create(&fixture.worker, &url);
+    origin = origin_create(&fixture.worker, &url, false);
     for (size_t i = 0; i < 2; i++) {
         requests[i].done = on_done;
         origin_acquire(origin, &requests[i]);

@@ -1,0 +1,41 @@
+/* origin_internal.h: the origin as its files share it: origin.c (who gets a connection), origin_idle.c (those nobody
+ * uses). Threads: the worker's. */
+#ifndef PROXY_ORIGIN_INTERNAL_H
+#define PROXY_ORIGIN_INTERNAL_H
+
+#include "proxy/adaptive_limit.h"
+#include "proxy/origin.h"
+#include "proxy/origin_list.h"
+
+struct origin {
+    struct worker *worker;
+    struct resolver resolver;
+    struct request_list waiting; /* for a slot */
+    struct request_list active;  /* have a slot; resolving or connecting */
+    struct request_list ready;   /* for `done` */
+    struct idle_list idle;
+    uint64_t in_use;
+    bool adaptive;
+    struct adaptive_limit limit; /* if adaptive */
+    uv_timer_t deadline_timer;   /* for the first of waiting and active */
+    uv_timer_t ready_timer;      /* runs `ready` in the next turn of the loop */
+    bool keeps_idle;             /* until the worker stops */
+    bool serving;                /* serve_waiting runs */
+};
+
+/* origin.c: the request is done, with a connection or an error; told from the loop. */
+void origin_set_ready(struct origin_request *request, struct origin_conn *conn, enum err error);
+
+/* origin.c: one connection less in use: who waits is next. */
+void origin_free_slot(struct origin *origin);
+
+/* origin_idle.c: the request takes a slot, and the youngest idle connection; there is one. */
+void origin_lend_idle(struct origin *origin, struct origin_request *request);
+
+/* origin_idle.c: a loan has ended. */
+void origin_put_back(struct origin_conn *conn);
+
+void origin_close_oldest_idle(struct origin *origin); /* origin_idle.c */
+void origin_conn_closed(struct conn *conn);           /* origin_idle.c: conn.closed, frees it */
+
+#endif

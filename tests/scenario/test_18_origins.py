@@ -1,0 +1,334 @@
+"""Several origins of one site: who is asked, who is taken out and comes back, what is sent again, and what waits in line."""
+
+import socket
+import threading
+import time
+
+import pytest
+from support.client import Client
+from support.parallel import in_parallel
+from support.say import always, fresh, stale
+from support.wire import wait_until
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def config(*tables, site="", server=""):
+    """A site of these origins: origins, or texts of [[site.origin]] tables."""
+    lines = [server, "[[site]]", site]
+    for table in tables:
+        lines += ["[[site.origin]]", table if isinstance(table, str) else f'url = "{table.url}"']
+    return "\n".join(lines) + "\n"
+
+
+def answering(*origins, body=b"x"):
+    for origin in origins:
+        origin.on("GET *", always(200, NO_STORE, body))
+
+
+@pytest.fixture
+def refused():
+    """URLs where nobody listens: bound, so that the port stays free."""
+    sockets = []
+
+    def make():
+        sockets.append(socket.socket())
+        sockets[-1].bind(("127.0.0.1", 0))
+        return f'url = "http://127.0.0.1:{sockets[-1].getsockname()[1]}"'
+
+    yield make
+    for one in sockets:
+        one.close()
+
+
+def logged(proxy, text):
+    return [line for line in proxy.lines if text in line]
+
+
+def wait_logged(proxy, text, count=1):
+    wait_until(lambda: len(logged(proxy, text)) >= count, f"{text!r} in the log")
+
+
+# --- who is asked ---------------------------------------------------------------------------------------------------
+
+
+def test_in_turn_by_weight(origins, larder):
+    """Over all workers: which of them a client meets makes no difference."""
+    a, b = origins(), origins()
+    answering(a, b)
+    proxy = larder(config=config(f'url = "{a.url}"\nweight = 2', b), flags=["--workers", "3"])
+    for number in range(12):
+        Client(proxy).get(f"/{number}").expect(200)
+    assert (a.count(), b.count()) == (8, 4)
+
+
+def test_by_hash_the_same_url_meets_the_same_origin(origins, larder):
+    made = [origins() for _ in range(3)]
+    answering(*made)
+    proxy = larder(config=config(*made, site='balance = "hash"'), flags=["--workers", "2"])
+    for number in range(30):
+        for _ in range(2):
+            Client(proxy).get(f"/{number}").expect(200)
+    for number in range(30):
+        assert sorted(origin.count(f"/{number}") for origin in made) == [0, 0, 2]
+    assert all(origin.count() > 0 for origin in made)
+
+
+def test_least_connections_avoids_the_slow_one(origins, larder):
+    slow, quick = origins(), origins()
+    gate = slow.gate()
+    slow.on("GET *", lambda exchange: (gate.wait(), exchange.reply(200, NO_STORE, b"x")))
+    answering(quick)
+    proxy = larder(config=config(slow, quick, site='balance = "least-connections"'))
+    waiting = Client(proxy)
+    waiting.send_raw(waiting.encode("GET", "/slow"))
+    gate.wait_reached()
+    for number in range(6):
+        Client(proxy).get(f"/{number}").expect(200)
+    assert (slow.count(), quick.count()) == (1, 6)
+    gate.open()
+    waiting.read_response().expect(200)
+
+
+def test_a_backup_only_when_none_is_in_service(origins, larder, refused):
+    backup = origins()
+    answering(backup)
+    client = Client(larder(config=config(refused(), f'url = "{backup.url}"\nbackup = true', site="eject_after = 2")))
+    for number in range(5):
+        client.get(f"/{number}").expect(200)
+    assert backup.count() == 5
+    first, backup = origins(), origins()
+    answering(first)
+    client = Client(larder(config=config(first, f'url = "{backup.url}"\nbackup = true')))
+    for number in range(5):
+        client.get(f"/{number}").expect(200)
+    assert (first.count(), backup.count()) == (5, 0)
+
+
+# --- taken out, and back --------------------------------------------------------------------------------------------
+
+
+def test_a_dead_origin_is_taken_out(origins, larder, refused):
+    """Nobody notices; after eject_after failures nobody tries any more. Said once."""
+    there = origins()
+    answering(there)
+    proxy = larder(config=config(refused(), there, site='eject_after = 3\neject_time = "1h"'), flags=["--workers", "2"])
+    for number in range(20):
+        Client(proxy).get(f"/{number}").expect(200)
+    assert there.count() == 20
+    wait_logged(proxy, "origin ejected")
+    assert len(logged(proxy, "origin ejected")) == 1
+    assert len(logged(proxy, "origin unreachable")) == 3
+
+
+def test_an_origin_that_answers_500_is_taken_out_and_comes_back(origins, larder):
+    ill, well = origins(), origins()
+    ill.on("GET *", lambda exchange: exchange.reply(500 if not healed.is_set() else 200, NO_STORE, b"ill"))
+    answering(well, body=b"well")
+    healed = threading.Event()
+    proxy = larder(config=config(ill, well, site='eject_after = 2\neject_time = "300ms"'))
+    client = Client(proxy)
+    statuses = [client.get(f"/{number}").status for number in range(4)]
+    assert statuses == [500, 200, 500, 200], "a response that came is never asked for again"
+    wait_logged(proxy, "origin ejected")
+    assert client.get("/out").expect(200).body == b"well"
+    healed.set()
+    wait_until(lambda: client.get("/again").status == 200 and logged(proxy, "origin is back"), "the origin to be back")
+    before = ill.count()
+    client.get("/1")
+    client.get("/2")
+    assert ill.count() == before + 1, "in turn again"
+
+
+def test_a_probe_that_fails_doubles_the_time(origins, larder, refused):
+    there = origins()
+    answering(there)
+    proxy = larder(config=config(refused(), there, site='eject_after = 1\neject_time = "50ms"'))
+    client = Client(proxy)
+    wait_until(lambda: client.get("/a").status == 200 and len(logged(proxy, "origin ejected")) >= 3, "three ejections")
+    times = [line.split("for_ms=")[1].strip() for line in logged(proxy, "origin ejected")[:3]]
+    assert times == ["50", "100", "200"]
+
+
+def test_an_origin_too_slow_to_begin_is_taken_out(origins, larder):
+    slow, quick = origins(), origins()
+    gate = slow.gate()
+    slow.on("GET *", lambda exchange: gate.wait())
+    answering(quick)
+    server = '[server.timeouts]\norigin_first_byte = "200ms"\n'
+    proxy = larder(config=config(slow, quick, server=server, site='eject_after = 1\neject_time = "1h"'))
+    proxy.before_stop.append(slow.open_gates)
+    client = Client(proxy)
+    client.get("/1").expect(504, cache="detail=origin-timeout")
+    for number in range(4):
+        client.get(f"/{number}").expect(200)
+    assert slow.count() == 1
+
+
+def test_the_last_one_is_never_taken_out(origin, larder):
+    origin.on("GET *", always(500, NO_STORE))
+    proxy = larder(origin, config='[[site]]\neject_after = 1\neject_time = "1h"\n')
+    for number in range(5):
+        Client(proxy).get(f"/{number}").expect(500)
+    assert origin.count() == 5 and not logged(proxy, "origin ejected")
+
+
+# --- sent again -----------------------------------------------------------------------------------------------------
+
+
+def test_what_reached_no_origin_goes_to_another(origins, larder, refused):
+    """Not a byte of it was sent, so a POST may, too."""
+    there = origins()
+    there.on("POST *", always(200, NO_STORE))
+    answering(there)
+    proxy = larder(config=config(refused(), there, site="eject_after = 0"), flags=["--access-log", "-"])
+    client = Client(proxy)
+    for number in range(4):
+        client.post(f"/{number}", b"body").expect(200)
+    assert [request.body for request in there.requests] == [b"body"] * 4
+
+
+def test_what_an_origin_has_seen_is_not_sent_to_another(origins, larder):
+    a, b = origins(), origins()
+    for origin in (a, b):
+        origin.on("GET *", lambda exchange: exchange.close())
+    client = Client(larder(config=config(a, b)))
+    client.get("/a").expect(502, cache="detail=origin-failed")
+    assert a.count() + b.count() == 1
+
+
+def test_no_more_retries_than_the_budget(origins, larder, refused):
+    there = origins()
+    answering(there)
+    proxy = larder(config=config(refused(), there, site="eject_after = 0\nretry_budget = 1"))
+    client = Client(proxy)
+    statuses = [client.get(f"/{number}").status for number in range(60)]
+    assert set(statuses) == {200, 502}
+    failed = statuses.count(502)
+    assert 30 - 22 <= failed <= 20, "half meet the dead one; ten in ten seconds are sent again"
+
+
+def test_no_retries_where_none_are_wanted(origins, larder, refused):
+    there = origins()
+    answering(there)
+    client = Client(larder(config=config(refused(), there, site="eject_after = 0\nretries = 0")))
+    assert sorted(client.get(f"/{number}").status for number in range(4)) == [200, 200, 502, 502]
+
+
+# --- in line --------------------------------------------------------------------------------------------------------
+
+ONE = '[server.limits]\norigin_connections = 1\norigin_queue = {queue}\n[server.timeouts]\norigin_queue = "{wait}"\n'
+
+
+def occupied(origin, proxy):
+    """One request is at the origin, and stays there until the gate opens."""
+    gate = origin.gate()
+    origin.expect("GET /slow").reply(200, NO_STORE, b"slow", hold=gate)
+    client = Client(proxy)
+    client.send_raw(client.encode("GET", "/slow"))
+    gate.wait_reached()
+    return gate, client
+
+
+def test_a_full_line_is_503_at_once(origin, larder):
+    proxy = larder(origin, config=ONE.format(queue=1, wait="1h"), flags=["--workers", "1"])
+    gate, first = occupied(origin, proxy)
+    origin.expect("GET /second").reply(200, NO_STORE)
+    second = Client(proxy)
+    second.send_raw(second.encode("GET", "/second")).wait_taken()
+    response = Client(proxy).get("/third").expect(503, cache="detail=origin-saturated")
+    assert response.header("Retry-After") == "1"
+    assert response.header("Proxy-Status") == "larder; error=connection_limit_reached"
+    gate.open()
+    first.read_response().expect(200)
+    second.read_response().expect(200)
+
+
+def test_waiting_too_long_is_503(origin, larder):
+    proxy = larder(origin, config=ONE.format(queue=10, wait="100ms"), flags=["--workers", "1"])
+    gate, first = occupied(origin, proxy)
+    Client(proxy).get("/second").expect(503, cache="detail=origin-saturated")
+    gate.open()
+    first.read_response().expect(200)
+
+
+def test_rather_stale_than_in_line(origin, larder):
+    """Where the origin permits stale use on errors, nobody waits; elsewhere the line comes first."""
+    proxy = larder(origin, config=ONE.format(queue=10, wait="1h"), flags=["--workers", "1"])
+    client = Client(proxy)
+    origin.expect("GET /may").reply(200, {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "60"}, b"old")
+    origin.expect("GET /may-not").reply(200, stale(ETag='"1"'), b"old")
+    client.get("/may").expect(200)
+    client.get("/may-not").expect(200)
+    gate, first = occupied(origin, proxy)
+    client.get("/may").expect(200, body=b"old", cache="hit; detail=stale-saturated")
+    waits = Client(proxy)
+    waits.send_raw(waits.encode("GET", "/may-not")).wait_taken()
+    origin.expect("GET /may-not").reply(200, fresh(), b"new")
+    gate.open()
+    first.read_response().expect(200)
+    waits.read_response().expect(200, body=b"new")
+
+
+def test_rather_stale_than_503(origin, larder):
+    """Without a permission too: a cache that cannot ask may (RFC 9111 §4.2.4)."""
+    proxy = larder(origin, config=ONE.format(queue=0, wait="1h"), flags=["--workers", "1"])
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, stale(ETag='"1"'), b"old")
+    client.get("/a").expect(200)
+    gate, first = occupied(origin, proxy)
+    client.get("/a").expect(200, body=b"old", cache="detail=stale-disconnected")
+    gate.open()
+    first.read_response().expect(200)
+
+
+def test_revalidations_behind_do_not_stand_in_line(origin, larder):
+    proxy = larder(origin, config=ONE.format(queue=10, wait="1h"), flags=["--workers", "1"])
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "60"}, b"old")
+    client.get("/a").expect(200)
+    gate, first = occupied(origin, proxy)
+    for _ in range(3):
+        client.get("/a").expect(200, body=b"old", cache="hit; detail=stale-while-revalidate")
+    gate.open()
+    first.read_response().expect(200)
+    assert origin.count("/a") == 1, "it gave way"
+    origin.expect("GET /a").reply(200, fresh(), b"new")
+    client.get("/a").expect(200, body=b"old")
+    origin.wait_done()
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
+
+
+def test_silent_origins_and_something_stored(origin, larder):
+    """After eject_after failures without a word nobody waits for the next one: stale at once, and asked behind."""
+    server = '[server.timeouts]\norigin_first_byte = "300ms"\n'
+    proxy = larder(origin, config=server + "[[site]]\neject_after = 1\n")
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, stale(ETag='"1"'), b"old")
+    client.get("/a").expect(200)
+    gate = origin.gate()
+    origin.expect("GET /a").handle(lambda exchange: gate.wait())
+    client.get("/a").expect(200, body=b"old", cache="detail=stale-disconnected")
+    behind = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), b"new", hold=behind)
+    for _ in range(5):
+        client.get("/a").expect(200, body=b"old", cache="hit; detail=stale-disconnected")
+    behind.wait_reached()
+    behind.open()
+    wait_until(lambda: client.get("/a").body == b"new", "the origin's recovery to be noticed")
+    gate.open()
+
+
+def test_500_at_once_for_what_cannot_be_stored(origin, larder):
+    """The first answer shows it; the others do not wait for each other."""
+    delay_s = 0.5
+    origin.on("GET /a", lambda exchange: (time.sleep(delay_s), exchange.reply(200, NO_STORE, b"x")))
+    proxy = larder(origin, flags=["--workers", "2"])
+    clients = [Client(proxy) for _ in range(100)]
+    for client in clients:
+        client.send_raw(client.encode("GET", "/a"))
+    for response in in_parallel(lambda client: client.read_response(), clients):
+        response.expect(200, body=b"x")
+    assert origin.count() == 100
