@@ -33,8 +33,9 @@ struct origin_url {
     const char *text; /* as configured */
     const char *host; /* without brackets */
     uint16_t port;
-    unsigned weight; /* 1 and up: its share of the requests */
-    bool backup;     /* asked only when none of the others is in service */
+    const char *authority; /* host and port as in the URL */
+    unsigned weight;       /* 1 and up: its share of the requests */
+    bool backup;           /* asked only when none of the others is in service */
 };
 
 /* [site.health_check]: requests of our own that find out whether origins are well. */

@@ -27,7 +27,8 @@ static bool set_url(struct config_reader *reader, const struct config_place *pla
     out_origin->text = config_copy_text(reader, place, place->node->text);
     out_origin->host = config_copy_text(reader, place, host);
     out_origin->port = port == 0 ? 80 : port;
-    return out_origin->text != NULL && out_origin->host != NULL;
+    out_origin->authority = config_copy_text(reader, place, uri.authority);
+    return out_origin->text != NULL && out_origin->host != NULL && out_origin->authority != NULL;
 }
 
 bool config_set_origin_url(struct config_reader *reader, const struct config_key *key, void *base,

@@ -209,7 +209,6 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
 bool fetch_build_head(struct fetch *fetch)
 {
     struct arena *arena = &fetch->arena;
-    const struct origin_url *url = &fetch->site->origins[0];
     struct span host = fetch->site->host_header != NULL ? span_of(fetch->site->host_header) : fetch->host;
     struct headers headers;
     struct span target;
@@ -218,7 +217,7 @@ bool fetch_build_head(struct fetch *fetch)
         return false;
     }
     if (host.len == 0) { /* HTTP/1.0 without Host */
-        host = span_skip(span_of(url->text), sizeof("http://") - 1);
+        host = span_of(fetch->site->origins[0].authority);
     }
     buf_clear(&fetch->out);
     write_request_line(&fetch->out, fetch->request.method_name, target);

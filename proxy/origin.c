@@ -46,7 +46,7 @@ struct origin *origin_create(struct worker *worker, const struct origin_url *url
     origin->keeps_idle = true;
     origin->adaptive = adaptive;
     adaptive_limit_init(&origin->limit, (unsigned)worker->config->server.max_origin_connections);
-    resolver_init(&origin->resolver, &worker->loop, url, worker->config->server.resolve_ttl_ms, on_resolved);
+    resolver_init(&origin->resolver, worker, url, on_resolved);
     REQUIRE(uv_timer_init(&worker->loop, &origin->deadline_timer) == 0);
     REQUIRE(uv_timer_init(&worker->loop, &origin->ready_timer) == 0);
     origin->deadline_timer.data = origin;

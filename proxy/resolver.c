@@ -1,42 +1,43 @@
-/* resolver.c: names to addresses with uv_getaddrinfo.
+/* resolver.c: which addresses to try, and when to look again.
  *
  * Happy path: the first request finds no addresses and starts a look-up; its end sets the addresses, families in turn
  *             (RFC 8305 §4). When their time is up the next request starts another one behind.
  * Failures:   - a look-up fails and there are addresses: they serve on; logged once; tried again after a second.
- *             - it fails and there are none: told with ERR_RESOLVE; the next request starts another.
- * A look-up runs in libuv's thread pool (4 threads a process, UV_THREADPOOL_SIZE, half of them for look-ups) and cannot
- * be broken off there: a stop of the worker may have to wait for the system's resolver to give up. */
+ *             - it fails and there are none: told with ERR_RESOLVE; the next request starts another. */
 #include "proxy/resolver.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "http/check.h"
-#include "proxy/conn.h"
 #include "proxy/log.h"
+#include "proxy/worker.h"
 
 enum { RETRY_MS = 1000 }; /* after a failed look-up, or when no address answers */
 
 static bool set_numeric(struct resolver *resolver);
 static enum err start(struct resolver *resolver);
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list);
+static void on_answer(void *arg, int error, const struct addrinfo *list);
 static void set_addresses(struct resolver *resolver, const struct addrinfo *list);
 static const struct addrinfo *next_of_family(const struct addrinfo *from, int family, bool same);
 static void add_address(struct resolver *resolver, const struct addrinfo *info);
 static void prefer(struct resolver *resolver, const struct sockaddr_storage *address);
 
-void resolver_init(struct resolver *resolver, uv_loop_t *loop, const struct origin_url *url, uint64_t ttl_ms,
+void resolver_init(struct resolver *resolver, struct worker *worker, const struct origin_url *url,
                    void (*answered)(struct resolver *resolver, enum err error))
 {
-    *resolver = (struct resolver){.loop = loop, .url = url, .ttl_ms = ttl_ms, .answered = answered, .generation = 1};
+    *resolver = (struct resolver){.worker = worker, .url = url, .answered = answered, .generation = 1};
     resolver->numeric = set_numeric(resolver);
-    resolver->request.data = resolver;
+}
+
+static uint64_t now_ms(const struct resolver *resolver)
+{
+    return uv_now(&resolver->worker->loop);
 }
 
 enum err resolver_refresh(struct resolver *resolver)
 {
-    if (resolver->numeric || resolver->running || (resolver->count > 0 && uv_now(resolver->loop) < resolver->due_ms)) {
+    if (resolver->numeric || resolver->lookup != NULL || (resolver->count > 0 && now_ms(resolver) < resolver->due_ms)) {
         return ERR_OK;
     }
     enum err error = start(resolver);
@@ -91,7 +92,7 @@ void resolver_demote(struct resolver *resolver, const struct resolver_tries *tri
 
 void resolver_doubt(struct resolver *resolver)
 {
-    uint64_t soon_ms = uv_now(resolver->loop) + RETRY_MS;
+    uint64_t soon_ms = now_ms(resolver) + RETRY_MS;
 
     if (resolver->due_ms > soon_ms) {
         resolver->due_ms = soon_ms;
@@ -101,9 +102,8 @@ void resolver_doubt(struct resolver *resolver)
 void resolver_stop(struct resolver *resolver)
 {
     resolver->stopped = true;
-    if (resolver->running) {
-        (void)uv_cancel((uv_req_t *)&resolver->request); /* refused while it runs: on_resolved ignores its result */
-    }
+    lookup_abandon(resolver->lookup);
+    resolver->lookup = NULL;
 }
 
 static bool set_numeric(struct resolver *resolver)
@@ -122,40 +122,28 @@ static bool set_numeric(struct resolver *resolver)
 
 static enum err start(struct resolver *resolver)
 {
-    /* Without AI_ADDRCONFIG: it hides the addresses of localhost on machines with nothing but a loopback interface. */
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-
     if (resolver->stopped) {
         return ERR_RESOLVE;
     }
-    int error = uv_getaddrinfo(resolver->loop, &resolver->request, on_resolved, resolver->url->host, NULL, &hints);
-    if (error < 0) {
-        return ERR_RESOLVE; /* no memory, or a name no DNS can hold */
-    }
-    resolver->running = true;
-    return ERR_OK;
+    resolver->lookup = lookup_start(resolver->url->host, &resolver->worker->mailbox, on_answer, resolver);
+    return resolver->lookup != NULL ? ERR_OK : ERR_RESOLVE;
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list) /* uv_getaddrinfo_cb */
+static void on_answer(void *arg, int code, const struct addrinfo *list) /* lookup_start's done */
 {
-    struct resolver *resolver = request->data;
-    enum err error = status < 0 ? ERR_RESOLVE : ERR_OK;
+    struct resolver *resolver = arg;
+    enum err error = ERR_RESOLVE;
 
-    resolver->running = false;
-    if (resolver->stopped) {
-        uv_freeaddrinfo(list);
-        return;
-    }
-    if (status == 0) {
+    resolver->lookup = NULL;
+    if (code == 0) {
         set_addresses(resolver, list);
-        uv_freeaddrinfo(list);
         error = resolver->count > 0 ? ERR_OK : ERR_RESOLVE;
     } else {
-        resolver->due_ms = uv_now(resolver->loop) + RETRY_MS;
+        resolver->due_ms = now_ms(resolver) + RETRY_MS;
     }
     if (error != ERR_OK && resolver->count > 0 && !resolver->failing) {
         log_warn("origin name does not resolve, its old addresses go on origin=%s error=%s",
-                 log_quoted(span_of(resolver->url->text)).text, uv_err_name(status));
+                 log_quoted(span_of(resolver->url->text)).text, log_quoted(span_of(gai_strerror(code))).text);
     }
     resolver->failing = error != ERR_OK;
     resolver->answered(resolver, error);
@@ -174,7 +162,7 @@ static void set_addresses(struct resolver *resolver, const struct addrinfo *list
     }
     resolver->count = 0;
     resolver->generation++;
-    resolver->due_ms = uv_now(resolver->loop) + resolver->ttl_ms;
+    resolver->due_ms = now_ms(resolver) + resolver->worker->config->server.resolve_ttl_ms;
     while (first != NULL || second != NULL) {
         if (first != NULL) {
             add_address(resolver, first);

@@ -11,13 +11,15 @@
 #include "http/check.h"
 #include "http/error.h"
 #include "proxy/config.h"
+#include "proxy/lookup.h"
+
+struct worker;
 
 enum { RESOLVER_MAX_ADDRESSES = 16 };
 
 struct resolver {
-    uv_loop_t *loop;
+    struct worker *worker;
     const struct origin_url *url;
-    uint64_t ttl_ms;
     void (*answered)(struct resolver *resolver, enum err error); /* a look-up ended; from the loop only */
     struct sockaddr_storage addresses[RESOLVER_MAX_ADDRESSES];   /* each keeps its place until the next look-up */
     unsigned order[RESOLVER_MAX_ADDRESSES];                      /* places, the one to try first in front */
@@ -25,10 +27,9 @@ struct resolver {
     unsigned generation; /* which look-up the addresses are from */
     uint64_t due_ms;     /* loop time of the next look-up */
     bool numeric;
-    bool running;
     bool stopped;
-    bool failing; /* the last look-up failed, and that was logged */
-    uv_getaddrinfo_t request;
+    bool failing;          /* the last look-up failed, and that was logged */
+    struct lookup *lookup; /* running; NULL: none */
 };
 
 /* Which addresses a request has tried; zero it. */
@@ -39,7 +40,7 @@ struct resolver_tries {
     unsigned count;
 };
 
-void resolver_init(struct resolver *resolver, uv_loop_t *loop, const struct origin_url *url, uint64_t ttl_ms,
+void resolver_init(struct resolver *resolver, struct worker *worker, const struct origin_url *url,
                    void (*answered)(struct resolver *resolver, enum err error));
 
 /* Starts a look-up if there are no addresses or their time is up, and none is running. ERR_RESOLVE: there are no
@@ -58,7 +59,7 @@ void resolver_demote(struct resolver *resolver, const struct resolver_tries *tri
 /* No address answers: the name may have moved. Looked up again soon, before its time is up. */
 void resolver_doubt(struct resolver *resolver);
 
-/* Cancels what runs: `answered` does not run any more. The loop must go on until a running look-up has ended. */
+/* Abandons what runs, and starts nothing more: `answered` does not run any more. Nobody waits for a look-up. */
 void resolver_stop(struct resolver *resolver);
 
 #endif

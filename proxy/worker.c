@@ -15,6 +15,7 @@
 #include "http/check.h"
 #include "proxy/client.h"
 #include "proxy/fetch.h"
+#include "proxy/health_check.h"
 #include "proxy/log.h"
 #include "proxy/thread.h"
 
@@ -155,6 +156,10 @@ static enum err init_pools(struct worker *worker, struct origin_set *const *sets
             return ERR_NO_MEMORY;
         }
     }
+    if (worker->number == 0) {
+        worker->checks = health_checks_start(worker, sets);
+        return worker->checks != NULL ? ERR_OK : ERR_NO_MEMORY;
+    }
     return ERR_OK;
 }
 
@@ -188,6 +193,7 @@ static void begin_stop(struct worker *worker)
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_close(&worker->listeners[i]);
     }
+    health_checks_stop(worker->checks);
     for (size_t i = 0; i < worker->pool_count; i++) {
         pool_close_idle(&worker->pools[i]);
     }
@@ -213,6 +219,7 @@ static void end(struct worker *worker)
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_close(&worker->listeners[i]);
     }
+    health_checks_stop(worker->checks);
     for (size_t i = 0; i < worker->pool_count; i++) {
         pool_stop(&worker->pools[i]);
     }
@@ -234,6 +241,7 @@ static void finish(struct worker *worker)
         pool_finish(&worker->pools[i]);
     }
     free(worker->pools);
+    health_checks_destroy(worker->checks);
     free(worker->listeners);
     free(worker->read_buffer);
     cache_reader_destroy(worker->cache_reader);

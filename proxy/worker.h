@@ -20,6 +20,7 @@ enum { WORKER_READ_BUFFER_BYTES = 65536 };
 
 struct client;
 struct fetch;
+struct health_checks;
 
 struct worker {
     unsigned number;
@@ -40,8 +41,9 @@ struct worker {
     size_t listener_count;
     struct pool *pools; /* one a site, in their order */
     size_t pool_count;
-    struct client *clients; /* list, by client.c */
-    struct fetch *fetches;  /* list, by fetch.c */
+    struct health_checks *checks; /* the first worker's; NULL: others run them */
+    struct client *clients;       /* list, by client.c */
+    struct fetch *fetches;        /* list, by fetch.c */
     struct access_log access_log;
     uint64_t refused_count; /* connections beyond max_connections */
     bool stopping;          /* no new exchange on kept connections; set by the stop message */

@@ -89,6 +89,7 @@ static inline void fixture_init(struct loop_fixture *fixture)
     fixture->worker.read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
     cr_assert_eq(uv_loop_init(&fixture->worker.loop), 0);
     cr_assert_eq(uv_timer_init(&fixture->worker.loop, &fixture->tick), 0);
+    cr_assert_eq(mailbox_init(&fixture->worker.mailbox, &fixture->worker.loop), 0);
 }
 
 /* A server on a port of its own that accepts, and collects what it is sent. */
@@ -163,8 +164,10 @@ static inline void fixture_finish(struct loop_fixture *fixture)
         uv_close((uv_handle_t *)&fixture->server, NULL);
     }
     uv_close((uv_handle_t *)&fixture->tick, NULL);
+    mailbox_close(&fixture->worker.mailbox);
     (void)uv_run(&fixture->worker.loop, UV_RUN_DEFAULT);
     cr_expect_eq(uv_loop_close(&fixture->worker.loop), 0, "a handle was left open");
+    mailbox_finish(&fixture->worker.mailbox);
     free(fixture->worker.read_buffer);
 }
 
