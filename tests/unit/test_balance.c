@@ -13,7 +13,7 @@ static struct candidate candidates[4];
 static void set_up(size_t count, const unsigned *weights)
 {
     for (size_t i = 0; i < count; i++) {
-        char url[32];
+        char url[64];
         (void)snprintf(url, sizeof url, "http://10.0.0.%zu:80", i + 1);
         candidates[i] = (struct candidate){.eligible = true, .weight = weights[i], .id = balance_hash(span_of(url))};
     }
