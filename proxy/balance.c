@@ -125,6 +125,19 @@ int balance_choose(enum balance how, struct candidate *candidates, size_t count,
     UNREACHABLE();
 }
 
+const char *balance_name(enum balance how)
+{
+    switch (how) {
+    case BALANCE_ROUND_ROBIN:
+        return "round-robin";
+    case BALANCE_LEAST_CONNECTIONS:
+        return "least-connections";
+    case BALANCE_HASH:
+        return "hash";
+    }
+    UNREACHABLE();
+}
+
 /* FNV-1a: the bytes come from clients, but whoever looks for keys of one origin only meets the bounded load. */
 uint64_t balance_hash(struct span text)
 {

@@ -36,6 +36,8 @@ enum { BALANCE_NONE = -1, BALANCE_MAX_CANDIDATES = 64 };
  */
 int balance_choose(enum balance how, struct candidate *candidates, size_t count, uint64_t key);
 
+const char *balance_name(enum balance how); /* as the configuration has it */
+
 /* The same for the same text, in every process. */
 uint64_t balance_hash(struct span text);
 

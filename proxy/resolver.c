@@ -17,7 +17,7 @@ enum { RETRY_MS = 1000 }; /* after a failed look-up, or when no address answers 
 
 static bool set_numeric(struct resolver *resolver);
 static enum err start(struct resolver *resolver);
-static void on_answer(void *arg, int error, const struct addrinfo *list);
+static void on_answer(void *arg, int code, const struct addrinfo *list);
 static void set_addresses(struct resolver *resolver, const struct addrinfo *list);
 static const struct addrinfo *next_of_family(const struct addrinfo *from, int family, bool same);
 static void add_address(struct resolver *resolver, const struct addrinfo *info);

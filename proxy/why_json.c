@@ -5,6 +5,7 @@
 #include "proxy/why.h"
 
 static void write_request(const struct why *why, struct buf *out);
+static void write_origins(const struct site *site, struct buf *out);
 static void write_rules(const struct why *why, struct buf *out);
 static void write_variants(const struct why *why, struct buf *out);
 static void write_verdict(const struct why *why, struct buf *out);
@@ -79,6 +80,7 @@ void why_write_json(const struct why *why, struct buf *out)
     write_request(why, out);
     if (why->site != NULL) {
         add_text(out, "site", why->site->name);
+        write_origins(why->site, out);
         write_rules(why, out);
     }
     if (why->looked_up) {
@@ -132,6 +134,22 @@ static void write_request(const struct why *why, struct buf *out)
         buf_add_text(out, "}}");
     }
     buf_add_byte(out, '}');
+}
+
+static void write_origins(const struct site *site, struct buf *out)
+{
+    add_key(out, "origins");
+    buf_add_byte(out, '[');
+    for (size_t i = 0; i < site->origin_count; i++) {
+        separate(out);
+        buf_add_byte(out, '{');
+        add_text(out, "url", site->origins[i].text);
+        add_number(out, "weight", site->origins[i].weight);
+        add_bool(out, "backup", site->origins[i].backup);
+        buf_add_byte(out, '}');
+    }
+    buf_add_byte(out, ']');
+    add_text(out, "balance", balance_name(site->balance));
 }
 
 static void write_rules(const struct why *why, struct buf *out)

@@ -7,25 +7,6 @@
 #include "proxy/why.h"
 
 static void write_verdict(const struct why *why, bool bold, struct buf *out);
-static void write_origins(const struct site *site, struct buf *out)
-{
-    static const char *const balances[] = {[BALANCE_ROUND_ROBIN] = "round-robin",
-                                           [BALANCE_LEAST_CONNECTIONS] = "least-connections",
-                                           [BALANCE_HASH] = "hash"};
-
-    for (size_t i = 0; i < site->origin_count; i++) {
-        const struct origin_url *origin = &site->origins[i];
-        buf_format(out, " %s", origin->text);
-        if (origin->weight > 1) {
-            buf_format(out, " (weight %u)", origin->weight);
-        }
-        buf_add_text(out, origin->backup ? " (backup)" : "");
-    }
-    if (site->origin_count > 1) {
-        buf_format(out, " by %s", balances[site->balance]);
-    }
-}
-
 static void write_request(const struct why *why, struct buf *out);
 static void write_stored(const struct why *why, struct buf *out);
 static void write_freshness(const struct why *why, struct buf *out);
@@ -166,6 +147,21 @@ static void write_rule(const struct why *why, const struct why_rule *rule, struc
         }
     }
     buf_add_byte(out, '\n');
+}
+
+static void write_origins(const struct site *site, struct buf *out)
+{
+    for (size_t i = 0; i < site->origin_count; i++) {
+        const struct origin_url *origin = &site->origins[i];
+        buf_format(out, " %s", origin->text);
+        if (origin->weight > 1) {
+            buf_format(out, " (weight %u)", origin->weight);
+        }
+        buf_add_text(out, origin->backup ? " (backup)" : "");
+    }
+    if (site->origin_count > 1) {
+        buf_format(out, " by %s", balance_name(site->balance));
+    }
 }
 
 static void write_request(const struct why *why, struct buf *out)
