@@ -194,7 +194,31 @@ def too_many_connections(origin, larder):
     return [Client(proxy).get("/a").expect(503).cache["detail"]]
 
 
-RUNNING = {"followed": followed, "truncated": truncated, "raced": raced, "too-many-connections": too_many_connections}
+def saturated(origin, larder):
+    """One request has the only connection: the next gets what it may have stale, or 503."""
+    proxy = larder(origin, config="[server.limits]\norigin_connections = 1\norigin_queue = 0\n", flags=["--workers", "1"])
+    client, gate = Client(proxy), origin.gate()
+    origin.expect("GET /stale").reply(200, {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "60"}, b"hello")
+    client.get("/stale").expect(200)
+    origin.expect("GET /slow").reply(200, {"Cache-Control": "no-store"}, hold=gate)
+    slow = Client(proxy)
+    slow.send_raw(slow.encode("GET", "/slow"))
+    gate.wait_reached()
+    details = [client.get("/stale").expect(200).cache["detail"], client.get("/new").expect(503).cache["detail"]]
+    gate.open()
+    slow.read_response().expect(200)
+    return details
+
+
+def origins_down(origin, larder):
+    origin.on("GET /health", always(500, {"Cache-Control": "no-store"}))
+    check = '[[site]]\n[site.health_check]\npath = "/health"\ninterval = "20ms"\nunhealthy = 1\n'
+    proxy = larder(origin, config=check)
+    wait_until(lambda: any("origin unhealthy" in line for line in proxy.lines), "the check to fail")
+    return [Client(proxy).get("/a").expect(503).cache["detail"]]
+
+
+RUNNING = {"stale-saturated": saturated, "origin-saturated": saturated, "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced, "too-many-connections": too_many_connections}
 
 
 @pytest.mark.parametrize("reason", RUNNING)
