@@ -103,6 +103,7 @@ void store_close(struct store *store)
 /* What LMDB left in an unknown state is not even closed: the environment, its map and a transaction stay. */
 static void drop_env(struct store *store)
 {
+    store_close_bodies(store);
     if (store->env == NULL) {
         return;
     }
@@ -136,6 +137,10 @@ void store_stats_of(struct store *store, struct store_stats *out_stats)
 {
     *out_stats = (struct store_stats){
         .size_bytes = store->limit_pages * store->page_bytes,
+        .body_size_bytes = store->bodies == NULL ? 0 : store->limit_blocks * BODIES_BLOCK_BYTES,
+        .body_used_bytes = atomic_load_explicit(&store->used_blocks, memory_order_relaxed) * BODIES_BLOCK_BYTES,
+        .cold_reads = atomic_load_explicit(&store->cold_reads, memory_order_relaxed),
+        .damaged_reads = atomic_load_explicit(&store->damaged_reads, memory_order_relaxed),
         .used_bytes = atomic_load_explicit(&store->used_bytes, memory_order_relaxed),
         .objects = atomic_load_explicit(&store->objects, memory_order_relaxed),
         .reclaim_bodies = atomic_load_explicit(&store->reclaim_bodies, memory_order_relaxed),
@@ -195,7 +200,8 @@ static enum err create_parts(struct store *store, const struct store_options *op
     uint64_t objects = size / BYTES_AN_OBJECT;
 
     store->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    store->limit_pages = size / store->page_bytes;
+    store_share(store, size);
+    store->fits_memory = store->limit_pages * store->page_bytes < options->memory_bytes / 2;
     store->dir = strdup(options->dir);
     store->max_variants = options->max_variants;
     store->sieve = sieve_create(objects < MIN_OBJECTS ? MIN_OBJECTS : objects > MAX_OBJECTS ? MAX_OBJECTS : objects);
@@ -221,7 +227,8 @@ static enum err open_file(struct store *store, const struct store_options *optio
     store_marker_forgive(store->marker_fd);
     store->map_pages = store->limit_pages;
     store->trees_checked = true; /* there are none */
-    return open_guarded(store, options, note);
+    error = open_guarded(store, options, note);
+    return error == ERR_OK ? store_open_bodies(store, note) : error;
 }
 
 /* Looks at the file, opens it, and makes it smaller where it must be. */
@@ -241,6 +248,9 @@ static enum err try_file(struct store *store, const struct store_options *option
         }
         store->map_pages = file_pages > store->limit_pages ? file_pages + SHRINK_ROOM_PAGES : store->limit_pages;
         error = open_guarded(store, options, note);
+        if (error == ERR_OK) {
+            error = store_open_bodies(store, note);
+        }
         if (error != ERR_OK || file_pages <= store->limit_pages || i > 0) {
             return error;
         }

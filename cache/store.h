@@ -1,11 +1,14 @@
-/* store.h: stored responses on the disk, in LMDB: index, records, heads, bodies. No LMDB type or code leaves the
- * store's files.
+/* store.h: stored responses on the disk: index, records, heads and bodies in LMDB, the large part of large bodies in a
+ * file beside it. No LMDB type or code leaves the store's files, and nobody else knows where a body lies: a read gives
+ * bytes, or says that they are cold (on the disk, not in memory) or gone.
  *
  * Tables (DESIGN in cache/README.md):
  *   index    hash of the primary key  →  variants, newest first: (object id, encoded Vary selection)
  *   objects  object id                →  struct record, encoded (record.h)
  *   chunks   body id << 24 | n        →  piece n of a body's stream: [key][head as stored][body], each piece exactly
  *                                        one LMDB page
+ *   extents  body id << 24 | n        →  where in the body file pieces n and following of a large body lie
+ *   blocks   segment                  →  which blocks of the body file are in use
  *   pending  body id                  →  bodies begun and not finished, and removed ones whose pieces are still there;
  *                                        swept after an open
  *   purges   sequence                 →  what was purged (none yet; record.purge_sequence refers to it)
@@ -43,9 +46,10 @@ struct store_reader;
 
 struct store_options {
     const char *dir;       /* made if absent, mode 0700 */
-    uint64_t size_bytes;   /* the file never grows beyond this; at least STORE_MIN_SIZE_BYTES is used. A file that is
-                              larger already (the limit was lowered) is evicted down to it and written anew by
-                              store_open, up to 4 GiB; a larger one is removed */
+    uint64_t size_bytes;   /* both files together never grow beyond this; at least STORE_MIN_SIZE_BYTES is used. Files
+                              that are larger already (the limit was lowered) are evicted down to it and cut by
+                              store_open; LMDB's is written anew for that, up to 4 GiB; a larger one is removed */
+    uint64_t memory_bytes; /* that the page cache can have; a store much smaller is not asked whether it is in memory */
     unsigned max_variants; /* of one key, at least 1; the oldest is dropped beyond (and where a row fills a page) */
     unsigned max_readers;  /* store_reader objects at one time */
 };
@@ -107,12 +111,32 @@ MUST_CHECK bool store_pin(struct store *store, uint64_t body_id);
  */
 typedef size_t (*store_read_fn)(void *arg, const struct span *runs, size_t count);
 
+/* Where bytes lie that a read would have had to wait for: for store_warm. */
+enum { STORE_COLD_RUNS = 16 };
+struct store_cold {
+    size_t count;
+    struct store_cold_run {
+        bool in_bodies; /* else in LMDB's file */
+        uint64_t offset;
+        uint64_t bytes;
+    } runs[STORE_COLD_RUNS];
+};
+
 /* Reads from byte `offset` of the stream (key, head, body) of a pinned body, at most `max_bytes` and
  * STORE_READ_MAX_PIECES pieces, and calls `read` once. `*out_used` is what it returned. ERR_NOT_FOUND: a piece is
  * absent (never for a pinned, committed range), or `offset` is the end; ERR_DAMAGED: its object is not found any more;
  * ERR_IO. */
 MUST_CHECK enum err store_read(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
                                store_read_fn read, void *arg, size_t *out_used);
+
+/* The same without waiting for the disk: ERR_COLD, with `*out_cold`, where the first piece is not in memory. For event
+ * loops. */
+MUST_CHECK enum err store_read_now(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
+                                   store_read_fn read, void *arg, size_t *out_used, struct store_cold *out_cold);
+
+/* Waits until what was cold has been read into memory. The body must be pinned meanwhile. Any thread: one that may
+ * wait. Errors show in the next read. */
+void store_warm(const struct store *store, const struct store_cold *cold);
 
 /* All variants under a key, newest first, without bodies and without marking or pinning: for `larder why` and
  * invalidation tests. `visit` returns false to stop. Everything borrows until it returns. */
@@ -136,11 +160,13 @@ enum store_op_kind {
 /* One change. Spans borrow from the caller until store_apply has returned. */
 struct store_op {
     enum store_op_kind kind;
-    uint64_t body_id;            /* PIECES, PUBLISH, DROP_BODY */
-    uint32_t first_piece;        /* PIECES */
-    struct span bytes;           /* PIECES: whole pieces but for the last of the body; may be empty */
-    struct key key;              /* PUBLISH, REMOVE_KEY */
-    struct span selection;       /* PUBLISH */
+    uint64_t body_id;      /* PIECES, PUBLISH, DROP_BODY */
+    uint32_t first_piece;  /* PIECES */
+    struct span bytes;     /* PIECES: whole pieces but for the last of the body; may be empty. The first of a body:
+                              all of it, or 64 KiB at least, by which its place is chosen */
+    size_t prefix_len;     /* PIECES, the first of a body: of key and head, which every find reads */
+    struct key key;        /* PUBLISH, REMOVE_KEY */
+    struct span selection; /* PUBLISH */
     const struct record *record; /* PUBLISH (object_id ignored), FRESHEN */
     uint64_t object_id;          /* FRESHEN; PUBLISH: out, the id given */
     bool done;                   /* out: it took effect (PUBLISH: all pieces were there; FRESHEN: the object, too) */
@@ -161,8 +187,12 @@ bool store_wants_apply(struct store *store);
 
 /* ---- figures: any thread, as of the last commit ---- */
 struct store_stats {
-    uint64_t size_bytes; /* limit of the file */
-    uint64_t used_bytes; /* pages in use, exact */
+    uint64_t size_bytes;      /* limit of LMDB's file */
+    uint64_t used_bytes;      /* pages of it in use, exact */
+    uint64_t body_size_bytes; /* size of the body file, 0 without one */
+    uint64_t body_used_bytes; /* blocks of it in use, exact */
+    uint64_t cold_reads;      /* store_read_now that found nothing in memory, since open */
+    uint64_t damaged_reads;   /* bodies of which a piece failed its check or could not be read, since open */
     uint64_t objects;
     uint64_t reclaim_bodies; /* unlinked bodies whose pieces are still there: pinned, or too large for one batch */
     uint64_t evictions;      /* since open */

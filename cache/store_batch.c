@@ -5,6 +5,7 @@
 #include "cache/store_internal.h"
 
 static void end_batch(struct batch *batch);
+static void undo_blocks(struct store *store);
 
 int batch_begin(struct store *store, struct batch *out_batch)
 {
@@ -12,6 +13,7 @@ int batch_begin(struct store *store, struct batch *out_batch)
         .store = store,
         .next_object_id = store->next_object_id,
         .hand = store->hand,
+        .body_hand = store->body_hand,
         .reclaim_before = store->reclaim_count,
         .delete_budget = store->limit_pages / 8 < DELETE_MAX_PIECES ? store->limit_pages / 8 : DELETE_MAX_PIECES,
         .freed_before = pins_freed(store->pins),
@@ -24,6 +26,9 @@ int batch_begin(struct store *store, struct batch *out_batch)
     code = store_open_cursor(batch.txn, store->tables[TABLE_CHUNKS], &batch.pieces);
     if (code == 0) {
         code = store_open_cursor(batch.txn, store->tables[TABLE_OBJECTS], &batch.objects);
+    }
+    if (code == 0) {
+        code = store_open_cursor(batch.txn, store->tables[TABLE_EXTENTS], &batch.extents);
     }
     if (code != 0) {
         mdb_txn_abort(batch.txn);
@@ -48,21 +53,34 @@ int batch_commit(struct batch *batch)
         .next_object_id = batch->next_object_id,
         .next_body_id = atomic_load_explicit(&store->next_body_id, memory_order_relaxed),
         .hand = batch->hand,
+        .body_hand = batch->body_hand,
         .sequence = store->sequence + 1,
     };
     int code = store_write_state(store, batch->txn, &state);
 
+    if (code == 0 && store->blocks != NULL) {
+        code = batch_save_blocks(batch);
+    }
+    /* First the bytes, then what says where they are. */
+    if (code == 0 && store->bodies != NULL) {
+        code = bodies_sync(store->bodies);
+    }
     if (code != 0) {
         batch_abort(batch);
         return code;
     }
     code = mdb_txn_commit(batch->txn); /* closes the cursors; aborts where it fails */
     if (code != 0) {
+        undo_blocks(store);
         end_batch(batch);
         return code;
     }
+    if (store->blocks != NULL) {
+        blocks_commit(store->blocks);
+    }
     store->next_object_id = batch->next_object_id;
     store->hand = batch->hand;
+    store->body_hand = batch->body_hand;
     store->sequence = state.sequence;
     size_t kept = 0;
     for (size_t i = 0; i < store->reclaim_count; i++) {
@@ -89,7 +107,15 @@ int batch_commit(struct batch *batch)
 void batch_abort(struct batch *batch)
 {
     mdb_txn_abort(batch->txn);
+    undo_blocks(batch->store);
     end_batch(batch);
+}
+
+static void undo_blocks(struct store *store)
+{
+    if (store->blocks != NULL) {
+        blocks_abort(store->blocks);
+    }
 }
 
 /* The transaction is over. What a batch that failed had noted is undone; after a commit there is nothing to undo. */
@@ -124,6 +150,9 @@ void store_count(struct store *store)
         atomic_store_explicit(&store->objects, stat.ms_entries, memory_order_relaxed);
     }
     mdb_txn_reset(store->figures);
+    if (store->blocks != NULL) {
+        atomic_store_explicit(&store->used_blocks, blocks_used(store->blocks), memory_order_relaxed);
+    }
     atomic_store_explicit(&store->reclaim_bodies, store->reclaim_count, memory_order_relaxed);
 }
 

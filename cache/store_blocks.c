@@ -118,16 +118,19 @@ bool blocks_take(struct blocks *blocks, uint64_t wanted, struct extent *out_exte
     return true;
 }
 
-bool blocks_give_back(struct blocks *blocks, struct extent extent)
+enum err blocks_give_back(struct blocks *blocks, struct extent extent)
 {
     if (extent.count == 0 || extent.first >= blocks->count || extent.count > blocks->count - extent.first ||
-        !all_set(blocks->used, extent) || !list_add(&blocks->given, extent)) {
-        return false;
+        !all_set(blocks->used, extent)) {
+        return ERR_DAMAGED;
+    }
+    if (!list_add(&blocks->given, extent)) {
+        return ERR_NO_MEMORY;
     }
     clear_bits(blocks->used, extent);
     blocks->used_count -= extent.count;
     mark_dirty(blocks, extent);
-    return true;
+    return ERR_OK;
 }
 
 bool blocks_next_dirty(const struct blocks *blocks, uint64_t *segment, const uint64_t **out_words)
@@ -186,6 +189,16 @@ uint64_t blocks_count(const struct blocks *blocks)
 uint64_t blocks_used(const struct blocks *blocks)
 {
     return blocks->used_count;
+}
+
+uint64_t blocks_end(const struct blocks *blocks)
+{
+    for (uint64_t word = blocks->words; word > 0; word--) {
+        if (blocks->used[word - 1] != 0) {
+            return word * WORD_BITS - (uint64_t)__builtin_clzll(blocks->used[word - 1]);
+        }
+    }
+    return 0;
 }
 
 uint64_t blocks_available(const struct blocks *blocks)

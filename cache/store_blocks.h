@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "http/check.h"
+#include "http/error.h"
 
 enum {
     BLOCKS_SEGMENT_WORDS = 504, /* of 64 bits: with its check, one row of LMDB in one page */
@@ -49,8 +50,8 @@ MUST_CHECK bool blocks_load(struct blocks *blocks, uint64_t segment, const uint6
 /* Takes a run of at most `wanted` blocks. False: none is free now, or no memory. */
 MUST_CHECK bool blocks_take(struct blocks *blocks, uint64_t wanted, struct extent *out_extent);
 
-/* Gives a run back. False: no memory, or (damage) not all of it is in use; then nothing has changed. */
-MUST_CHECK bool blocks_give_back(struct blocks *blocks, struct extent extent);
+/* Gives a run back. ERR_DAMAGED: not all of it is in use; ERR_NO_MEMORY. Then nothing has changed. */
+MUST_CHECK enum err blocks_give_back(struct blocks *blocks, struct extent extent);
 
 /* The next segment, from `*segment` on, that the batch has changed; its words as they are to be written. False: no
  * more.
@@ -67,6 +68,7 @@ void blocks_abort(struct blocks *blocks);
 
 uint64_t blocks_count(const struct blocks *blocks);
 uint64_t blocks_used(const struct blocks *blocks);      /* by bodies, after the running batch */
+uint64_t blocks_end(const struct blocks *blocks);       /* behind the last one in use */
 uint64_t blocks_available(const struct blocks *blocks); /* that can be taken now: neither used nor waiting */
 
 #endif

@@ -33,7 +33,8 @@ enum hand {
 };
 
 static uint64_t batch_pages(const struct store *store);
-static uint64_t high_water(const struct store *store);
+static int batch_make_pages(struct batch *batch, uint64_t pages);
+static int delete_body(struct batch *batch, uint64_t body_id, size_t max_rows, bool *out_all);
 static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_pieces, bool *out_all);
 static int evict_one(struct batch *batch, uint64_t *scanned, enum hand *out_hand);
 static int wrap_hand(struct batch *batch);
@@ -73,7 +74,7 @@ static uint64_t batch_pages(const struct store *store)
     return store_batch_bytes(store) / store->page_bytes;
 }
 
-static uint64_t high_water(const struct store *store)
+uint64_t store_high_water(const struct store *store)
 {
     uint64_t share = store->limit_pages / 100 * HIGH_WATER_PERCENT;
     uint64_t headroom = store->limit_pages - HEADROOM_BATCHES * batch_pages(store) - HEADROOM_PAGES;
@@ -81,14 +82,17 @@ static uint64_t high_water(const struct store *store)
     return share < headroom ? share : headroom;
 }
 
-int batch_check_space(struct batch *batch, uint64_t pages)
+int batch_check_space(struct batch *batch, const struct space *space)
 {
     const struct store *store = batch->store;
     uint64_t used;
     int code = store_used_pages(store, batch->txn, &used);
 
     /* One batch's worth stays free in any case: deletion needs pages too. */
-    return code == 0 && used + pages > store->limit_pages - batch_pages(store) ? NO_ROOM : code;
+    if (code == 0 && used + space->pages > store->limit_pages - batch_pages(store)) {
+        code = NO_ROOM;
+    }
+    return code == 0 ? batch_check_blocks(batch, space->blocks) : code;
 }
 
 /* ---- deleting ---- */
@@ -128,6 +132,22 @@ int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
     return batch_put(batch, TABLE_INDEX, &key, &data);
 }
 
+int batch_evict_object(struct batch *batch, uint64_t object_id)
+{
+    struct object_row row;
+    MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
+    MDB_val data;
+    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+
+    if (code == 0 && object_row_read(span_of_value(data), object_id, &row)) {
+        code = batch_unlink(batch, row.hash, object_id);
+    }
+    if (code == 0) {
+        code = batch_drop_object(batch, object_id);
+    }
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
 int batch_drop_object(struct batch *batch, uint64_t object_id)
 {
     struct object_row row;
@@ -159,7 +179,7 @@ int batch_drop_body(struct batch *batch, uint64_t body_id)
     int code = 0;
 
     if (!pinned) {
-        code = delete_pieces(batch, body_id, batch->delete_budget, &all);
+        code = delete_body(batch, body_id, batch->delete_budget, &all);
     }
     if (code != 0 || all) {
         return code == 0 ? delete_row(batch, TABLE_PENDING, body_id) : code;
@@ -179,6 +199,20 @@ static int delete_row(struct batch *batch, enum table table, uint64_t name)
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
 
     return batch_delete(batch, table, &key);
+}
+
+/* What lies in the body file first: that is few rows, and gives most of the space back. */
+static int delete_body(struct batch *batch, uint64_t body_id, size_t max_rows, bool *out_all)
+{
+    size_t budget_before = batch->delete_budget;
+    int code = 0;
+
+    *out_all = true;
+    if (batch->store->blocks != NULL) {
+        code = batch_drop_extents(batch, body_id, max_rows, out_all);
+    }
+    size_t dropped = budget_before - batch->delete_budget;
+    return code == 0 && *out_all ? delete_pieces(batch, body_id, max_rows - dropped, out_all) : code;
 }
 
 static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_pieces, bool *out_all)
@@ -249,7 +283,7 @@ int batch_reclaim(struct batch *batch, size_t max_pieces)
             continue;
         }
         size_t limit = max_pieces - deleted < batch->delete_budget ? max_pieces - deleted : batch->delete_budget;
-        code = delete_pieces(batch, entry->body_id, limit, &all);
+        code = delete_body(batch, entry->body_id, limit, &all);
         if (code == 0 && all) {
             code = delete_row(batch, TABLE_PENDING, entry->body_id);
             entry->done = true;
@@ -260,9 +294,16 @@ int batch_reclaim(struct batch *batch, size_t max_pieces)
 
 /* ---- making room ---- */
 
-int batch_make_space(struct batch *batch, uint64_t pages)
+int batch_make_space(struct batch *batch, const struct space *space)
 {
-    uint64_t high = high_water(batch->store);
+    int code = batch_make_pages(batch, space->pages);
+
+    return code == 0 ? batch_make_blocks(batch, space->blocks) : code;
+}
+
+static int batch_make_pages(struct batch *batch, uint64_t pages)
+{
+    uint64_t high = store_high_water(batch->store);
     uint64_t scanned = 0;
 
     for (unsigned evicted = 0; evicted < EVICT_MAX_OBJECTS && batch->delete_budget > 0;) {
@@ -386,7 +427,7 @@ static int commit_tiny(struct store *store)
     return code;
 }
 
-int store_make_room(struct store *store, uint64_t pages)
+int store_make_room(struct store *store, const struct space *space)
 {
     struct batch batch;
     int code = commit_tiny(store); /* deleting copies pages: it needs some, too */
@@ -397,7 +438,7 @@ int store_make_room(struct store *store, uint64_t pages)
     if (code != 0) {
         return code;
     }
-    code = batch_make_space(&batch, pages);
+    code = batch_make_space(&batch, space);
     if (code != 0) {
         batch_abort(&batch);
         return code;
@@ -418,11 +459,11 @@ int store_evict_to_limit(struct store *store)
         if (code != 0) {
             return code;
         }
-        code = batch_make_space(&batch, 0);
+        code = batch_make_pages(&batch, 0);
         if (code == 0) {
             code = store_used_pages(store, batch.txn, &used);
         }
-        if (code == 0 && used > high_water(store) && used >= before) {
+        if (code == 0 && used > store_high_water(store) && used >= before) {
             code = NO_ROOM; /* what is left cannot be evicted */
         }
         if (code != 0) {
@@ -430,7 +471,7 @@ int store_evict_to_limit(struct store *store)
             return code;
         }
         code = batch_commit(&batch);
-        if (code != 0 || used <= high_water(store)) {
+        if (code != 0 || used <= store_high_water(store)) {
             return code;
         }
         before = used;

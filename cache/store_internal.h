@@ -11,9 +11,13 @@
  * store_meta.c   tables, and what `meta` says
  * store_rows.c   the bytes of a row: encoding, checks
  * store_read.c   readers, the pieces of a body, damage that was met
+ * store_warm.c   what is on the disk and not in memory
  * store_find.c   finding what is stored under a key
  * store_batch.c  a write transaction: begin, commit, abort
  * store_write.c  the operations
+ * store_extents.c which blocks of the body file a body has
+ * store_space.c  how the size is shared between the two files; the body file opened, grown, cut
+ * store_blocks.h, store_bodies.h  the body file itself; they know nothing of LMDB
  * store_evict.c  accounting, deletion, SIEVE, making room
  *
  * Functions that return `int` return LMDB's codes, or an errno; err_from_mdb translates them at the face of the store.
@@ -29,12 +33,16 @@
 #include "cache/pins.h"
 #include "cache/sieve.h"
 #include "cache/store.h"
+#include "cache/store_blocks.h"
+#include "cache/store_bodies.h"
 #include "http/buf.h"
 
 enum table {
     TABLE_INDEX,
     TABLE_OBJECTS,
     TABLE_CHUNKS,
+    TABLE_EXTENTS,
+    TABLE_BLOCKS,
     TABLE_PENDING,
     TABLE_PURGES,
     TABLE_META,
@@ -80,8 +88,9 @@ struct object_row {
 struct state_row {
     uint64_t next_object_id;
     uint64_t next_body_id;
-    uint64_t hand;     /* SIEVE's: the object id to look at next */
-    uint64_t sequence; /* grows with every batch */
+    uint64_t hand;      /* SIEVE's: the object id to look at next */
+    uint64_t body_hand; /* the same for the body file: a body id */
+    uint64_t sequence;  /* grows with every batch */
 };
 
 /* The row `identity` of `meta`, written once. */
@@ -228,6 +237,11 @@ struct store {
     uint64_t map_pages;   /* that, or the size of a file that is still larger */
     uint64_t secret;
     unsigned max_variants;
+    uint64_t limit_blocks; /* of the body file; 0: there is none */
+    struct blocks *blocks; /* the disk thread's; NULL, as the next: there is no body file */
+    struct bodies *bodies;
+    uint64_t large_bytes; /* the disk thread's: streams that begin with so many go there in this batch */
+    bool fits_memory;     /* what lies in LMDB's file stays in the page cache: no need to ask */
     struct sieve *sieve;
     struct pins *pins;
     atomic_bool failed;
@@ -237,6 +251,7 @@ struct store {
     bool trees_checked; /* must be before the first change */
     uint64_t next_object_id;
     uint64_t hand;
+    uint64_t body_hand;
     uint64_t sequence;
     struct reclaim *reclaim;
     size_t reclaim_count;
@@ -261,6 +276,9 @@ struct store {
     _Atomic uint64_t commits;
     _Atomic uint64_t commit_errors;
     _Atomic uint64_t bytes_written;
+    _Atomic uint64_t used_blocks;
+    _Atomic uint64_t cold_reads;
+    _Atomic uint64_t damaged_reads;
 };
 
 struct store_table {
@@ -310,8 +328,10 @@ int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_page
 
 struct store_reader {
     struct store *store;
-    MDB_txn *txn;       /* reset between calls; NULL if the store had failed before */
-    MDB_cursor *pieces; /* on `chunks` */
+    MDB_txn *txn;        /* reset between calls; NULL if the store had failed before */
+    MDB_cursor *pieces;  /* on `chunks` */
+    MDB_cursor *extents; /* on `extents` */
+    char *blocks;        /* what was read from the body file; made when first needed */
 };
 
 int reader_begin(struct store_reader *reader);
@@ -321,9 +341,21 @@ void reader_end(struct store_reader *reader);
  * fails. (Neither means that LMDB's own pages are damaged.) */
 int reader_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, struct span *out_payload);
 
+/* The same without a look at the piece: not even its page is read. */
+int reader_find_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, MDB_val *out_value);
+
+/* Is the piece, which lies in LMDB's file, not in memory (store_warm.c)? Then `*out_cold` are it and those behind it.
+ */
+bool reader_is_cold(struct store_reader *reader, uint64_t body_id, uint64_t number, struct store_cold *out_cold);
+
 /* The object is removed by the next store_apply. 0: the index row itself. */
 void store_note_damage(struct store *store, struct key_hash hash, uint64_t object_id);
 bool store_body_damaged(struct store *store, uint64_t body_id); /* a piece of it failed lately */
+
+/* Where the blocks lie of pieces `stream_piece` and following of a body, as far as they lie in one run, `max_pieces` at
+ * most (store_extents.c). MDB_NOTFOUND; MDB_CORRUPTED: a row fails its check. */
+int reader_blocks(struct store_reader *reader, uint64_t body_id, uint64_t stream_piece, uint64_t max_pieces,
+                  struct body_run *out_run);
 
 /* ---- a batch: one write transaction (store_batch.c) ---- */
 
@@ -332,8 +364,10 @@ struct batch {
     MDB_txn *txn;
     MDB_cursor *pieces;  /* on `chunks` */
     MDB_cursor *objects; /* on `objects`: the hand's */
+    MDB_cursor *extents; /* on `extents` */
     uint64_t next_object_id;
     uint64_t hand;
+    uint64_t body_hand;
     size_t reclaim_before; /* entries of store->reclaim when it began */
     size_t delete_budget;  /* pieces that may still be deleted in it */
     uint64_t freed_before; /* pins_freed when it began */
@@ -358,6 +392,9 @@ int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data
 /* Takes the object out of the index row of `hash`; nothing where it is not in it. */
 int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id);
 
+/* Takes the object out of index and objects, and deletes its body; its body must not be pinned. */
+int batch_evict_object(struct batch *batch, uint64_t object_id);
+
 /* Deletes the row of the object and its body; the index is the caller's. */
 int batch_drop_object(struct batch *batch, uint64_t object_id);
 
@@ -367,19 +404,76 @@ int batch_drop_body(struct batch *batch, uint64_t body_id);
 /* Deletes at most `max_pieces` of the bodies that wait. */
 int batch_reclaim(struct batch *batch, size_t max_pieces);
 
-/* Reclaims and evicts until `pages` more fit below the high-water mark; what it cannot do it leaves. */
-int batch_make_space(struct batch *batch, uint64_t pages);
+/* What a batch will take. */
+struct space {
+    uint64_t pages;  /* of LMDB's file */
+    uint64_t blocks; /* of the body file */
+};
 
-/* NO_ROOM: even after eviction `pages` more do not fit (bodies that are being written or sent fill the store). */
-int batch_check_space(struct batch *batch, uint64_t pages);
+/* Pages in use beyond which is evicted. */
+uint64_t store_high_water(const struct store *store);
+
+/* Reclaims and evicts until so much more fits below the high-water marks; what it cannot do it leaves. */
+int batch_make_space(struct batch *batch, const struct space *space);
+
+/* NO_ROOM: even after eviction so much more does not fit (bodies that are being written or sent fill the store). */
+int batch_check_space(struct batch *batch, const struct space *space);
 
 /* Evicts until the store is below the high-water mark of its limit, whatever the file holds. */
 int store_evict_to_limit(struct store *store);
 
-/* After MAP_FULL: frees `pages` in transactions of their own and makes them usable. */
-int store_make_room(struct store *store, uint64_t pages);
+/* After MAP_FULL or NO_ROOM: makes room in transactions of their own, and what they free usable. */
+int store_make_room(struct store *store, const struct space *space);
 
 /* Remembers a body to be deleted later. False: no memory; then the next open finds it in `pending`. */
 bool store_reclaim_later(struct store *store, uint64_t body_id);
+
+/* ---- the part of a body in the body file (store_extents.c) ---- */
+
+/* Appends pieces to it; the first is number `stream_piece` of the stream. NO_ROOM; EINVAL: they do not follow what is
+ * there; an errno of the file. */
+int batch_write_blocks(struct batch *batch, uint64_t body_id, uint64_t stream_piece, struct span bytes);
+
+/* The number of the stream's piece behind the last one in the file. MDB_NOTFOUND: none is. */
+int batch_last_block(struct batch *batch, uint64_t body_id, uint64_t *out_end_piece);
+
+/* The body belongs to this object now: for batch_next_owner. Nothing where none of it is in the file. */
+int batch_own_blocks(struct batch *batch, uint64_t body_id, uint64_t object_id);
+
+/* Gives its blocks back, `max_rows` runs at most. */
+int batch_drop_extents(struct batch *batch, uint64_t body_id, size_t max_rows, bool *out_all);
+
+/* The next body in the file, from `*body_id` on, and its object, 0 if it has none. MDB_NOTFOUND. */
+int batch_next_owner(struct batch *batch, uint64_t *body_id, uint64_t *out_object_id);
+
+bool batch_body_behind(struct batch *batch, uint64_t body_id,
+                       uint64_t block); /* does it use that one or a later one? */
+
+/* The bitmap: from its table into store->blocks, which are free; what the batch changed, into its table. */
+int store_load_blocks(struct store *store, MDB_txn *txn);
+int batch_save_blocks(struct batch *batch);
+
+/* ---- the body file as a whole (store_space.c) ---- */
+
+/* Sets the limits of both files. */
+void store_share(struct store *store, uint64_t size_bytes);
+
+/* The environment must be open. ERR_DAMAGED: what LMDB says lies in the file cannot be there. ERR_OK with a note where
+ * the disk has no room for all of it. Outside a guarded call. */
+enum err store_open_bodies(struct store *store, struct buf *note);
+void store_close_bodies(struct store *store);
+
+/* For a look. The store may be without a body file. */
+enum err store_open_bodies_readonly(struct store *store, const char *dir);
+
+/* From how many bytes on bodies go there, for the batch that begins. */
+void store_choose_threshold(struct store *store);
+
+/* How many bytes of a STORE_OP_PIECES stay in `chunks`; the rest goes to the file. */
+size_t store_chunk_bytes(const struct store *store, const struct store_op *op);
+
+/* Evicts until `wanted` more blocks fit below the high-water mark; what it cannot do it leaves. */
+int batch_make_blocks(struct batch *batch, uint64_t wanted);
+int batch_check_blocks(const struct batch *batch, uint64_t wanted); /* NO_ROOM */
 
 #endif

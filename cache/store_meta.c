@@ -5,12 +5,14 @@
 
 #include "cache/store_internal.h"
 
-#define FORMAT UINT64_C(0x010072656472616C) /* "larder", 0, version 1 of the tables; also says the byte order */
+#define FORMAT UINT64_C(0x020072656472616C) /* "larder", 0, version 2 of the tables; also says the byte order */
 
 const struct store_table store_tables[TABLE_COUNT] = {
     [TABLE_INDEX] = {"index", 0},
     [TABLE_OBJECTS] = {"objects", MDB_INTEGERKEY},
     [TABLE_CHUNKS] = {"chunks", MDB_INTEGERKEY},
+    [TABLE_EXTENTS] = {"extents", MDB_INTEGERKEY},
+    [TABLE_BLOCKS] = {"blocks", MDB_INTEGERKEY},
     [TABLE_PENDING] = {"pending", MDB_INTEGERKEY},
     [TABLE_PURGES] = {"purges", MDB_INTEGERKEY},
     [TABLE_META] = {"meta", 0},
@@ -206,6 +208,7 @@ static int read_ids(struct store *store, MDB_txn *txn)
     struct span bytes;
     uint64_t last_object;
     uint64_t last_piece;
+    uint64_t last_extent;
     uint64_t last_pending;
     MDB_val key = meta_key("state");
     MDB_val data;
@@ -222,16 +225,20 @@ static int read_ids(struct store *store, MDB_txn *txn)
         code = last_key(txn, store->tables[TABLE_CHUNKS], &last_piece);
     }
     if (code == 0) {
+        code = last_key(txn, store->tables[TABLE_EXTENTS], &last_extent);
+    }
+    if (code == 0) {
         code = read_pending(store, txn, &last_pending);
     }
     if (code != 0) {
         return code;
     }
-    uint64_t last_body =
-        last_piece >> PIECE_NUMBER_BITS > last_pending ? last_piece >> PIECE_NUMBER_BITS : last_pending;
+    uint64_t last_body = (last_piece > last_extent ? last_piece : last_extent) >> PIECE_NUMBER_BITS;
+    last_body = last_body > last_pending ? last_body : last_pending;
     store->next_object_id = state.next_object_id > last_object ? state.next_object_id : last_object + 1;
     store->next_body_id = state.next_body_id > last_body ? state.next_body_id : last_body + 1;
     store->hand = state.hand;
+    store->body_hand = state.body_hand;
     store->sequence = state.sequence;
     return 0;
 }

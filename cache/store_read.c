@@ -8,13 +8,30 @@
  *
  * Nothing of the disk is believed: lengths are checked before they are used, every piece and row against its check.
  * What fails counts as absent and is noted for the next store_apply, which removes it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cache/store_internal.h"
 
+struct collect_call {
+    struct store_reader *reader;
+    uint64_t body_id;
+    uint64_t offset;
+    size_t max_bytes;
+    struct store_cold *cold; /* NULL: wait for the disk */
+    struct span runs[STORE_READ_MAX_PIECES];
+    size_t count;
+    bool begun;           /* the transaction is to be ended */
+    bool in_file;         /* the pieces lie in the body file: */
+    struct body_run part; /* there */
+    int code;             /* what stopped it, 0 where it had enough */
+};
+
 static void on_create(void *arg);
+static enum err read_guarded(struct collect_call *call, store_read_fn read, void *arg, size_t *out_used);
 static void on_collect(void *arg);
+static enum err read_blocks(struct collect_call *call, store_read_fn read, void *arg, size_t *out_used);
 static void note_damaged_body(struct store *store, uint64_t body_id);
 
 /* ---- readers ---- */
@@ -43,6 +60,10 @@ static void on_create(void *arg) /* guarded_fn */
     } else if (store_open_cursor(reader->txn, reader->store->tables[TABLE_CHUNKS], &reader->pieces) != 0) {
         mdb_txn_abort(reader->txn);
         reader->txn = NULL;
+    } else if (store_open_cursor(reader->txn, reader->store->tables[TABLE_EXTENTS], &reader->extents) != 0) {
+        mdb_cursor_close(reader->pieces);
+        mdb_txn_abort(reader->txn);
+        reader->txn = NULL;
     } else {
         mdb_txn_reset(reader->txn);
     }
@@ -56,10 +77,13 @@ void store_reader_destroy(struct store_reader *reader)
     if (store_failed(reader->store)) {
         guard_abandon(reader->txn);
         guard_abandon(reader->pieces);
+        guard_abandon(reader->extents);
     } else {
         mdb_cursor_close(reader->pieces);
+        mdb_cursor_close(reader->extents);
         mdb_txn_abort(reader->txn);
     }
+    free(reader->blocks);
     free(reader);
 }
 
@@ -89,71 +113,99 @@ void reader_end(struct store_reader *reader)
 
 /* ---- the body ---- */
 
-/* Piece `number` of a body: the one behind the last call's, but for the `first`. MDB_NOTFOUND; MDB_CORRUPTED: its check
- * fails. (Neither means that LMDB's own pages are damaged.) */
-int reader_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, struct span *out_payload)
+int reader_find_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, MDB_val *out_value)
 {
     uint64_t name = piece_key(body_id, number);
     uint64_t got;
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
-    MDB_val data;
-    int code = mdb_cursor_get(reader->pieces, &key, &data, first ? MDB_SET_KEY : MDB_NEXT);
+    int code = mdb_cursor_get(reader->pieces, &key, out_value, first ? MDB_SET_KEY : MDB_NEXT);
 
     if (code != 0) {
         store_note_code(reader->store, code);
         return code;
     }
     code = number_of_key(key, &got);
-    if (code != 0 || got != name) {
-        return code == 0 ? MDB_NOTFOUND : code;
-    }
-    struct span value = span_of_value(data);
-    return value.len <= PIECE_VALUE_BYTES && check_strip(value, name, out_payload) ? 0 : MDB_CORRUPTED;
+    return code == 0 && got != name ? MDB_NOTFOUND : code;
 }
 
-struct collect_call {
-    struct store_reader *reader;
-    uint64_t body_id;
-    uint64_t offset;
-    size_t max_bytes;
-    struct span runs[STORE_READ_MAX_PIECES];
-    size_t count;
-    bool begun; /* the transaction is to be ended */
-    int code;   /* what stopped it, 0 where it had enough */
-};
+int reader_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, struct span *out_payload)
+{
+    MDB_val data;
+    int code = reader_find_piece(reader, body_id, number, first, &data);
+
+    if (code != 0) {
+        return code;
+    }
+    struct span value = span_of_value(data);
+    return value.len <= PIECE_VALUE_BYTES && check_strip(value, piece_key(body_id, number), out_payload)
+               ? 0
+               : MDB_CORRUPTED;
+}
 
 enum err store_read(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
                     store_read_fn read, void *arg, size_t *out_used)
 {
     struct collect_call call;
-    enum err error = ERR_OK;
 
-    if (!body_id_valid(body_id) || offset >= STORE_MAX_STREAM_BYTES) {
-        return ERR_NOT_FOUND;
-    }
     call.reader = reader; /* not as a whole: the runs are a kilobyte that need not be zeroed */
     call.body_id = body_id;
     call.offset = offset;
     call.max_bytes = max_bytes;
-    if (!guard_run(reader->store, on_collect, &call) || !call.begun) {
-        return ERR_IO;
-    }
-    if (call.count > 0) {
-        /* What comes before a piece that fails is good; the next call will begin at the failure. */
-        *out_used = read(arg, call.runs, call.count);
-    } else {
-        error = call.code == MDB_CORRUPTED                    ? ERR_DAMAGED
-                : call.code == 0 || call.code == MDB_NOTFOUND ? ERR_NOT_FOUND
-                                                              : ERR_IO;
-    }
-    reader_end(reader);
-    if (error == ERR_DAMAGED) {
-        note_damaged_body(reader->store, body_id);
+    call.cold = NULL;
+    return read_guarded(&call, read, arg, out_used);
+}
+
+enum err store_read_now(struct store_reader *reader, uint64_t body_id, uint64_t offset, size_t max_bytes,
+                        store_read_fn read, void *arg, size_t *out_used, struct store_cold *out_cold)
+{
+    struct collect_call call;
+
+    call.reader = reader;
+    call.body_id = body_id;
+    call.offset = offset;
+    call.max_bytes = max_bytes;
+    call.cold = out_cold;
+    enum err error = read_guarded(&call, read, arg, out_used);
+    if (error == ERR_COLD) {
+        atomic_fetch_add_explicit(&reader->store->cold_reads, 1, memory_order_relaxed);
     }
     return error;
 }
 
-/* The pieces, each checked: from here on their pages have been read. */
+static enum err read_guarded(struct collect_call *call, store_read_fn read, void *arg, size_t *out_used)
+{
+    struct store *store = call->reader->store;
+    enum err error = ERR_OK;
+
+    if (!body_id_valid(call->body_id) || call->offset >= STORE_MAX_STREAM_BYTES) {
+        return ERR_NOT_FOUND;
+    }
+    if (!guard_run(store, on_collect, call) || !call->begun) {
+        return ERR_IO;
+    }
+    if (call->count > 0) {
+        /* What comes before a piece that fails is good; the next call will begin at the failure. */
+        *out_used = read(arg, call->runs, call->count);
+    } else if (call->code == MDB_CORRUPTED) {
+        error = ERR_DAMAGED;
+    } else if (call->code == EAGAIN) {
+        error = ERR_COLD;
+    } else if (call->code != 0 && call->code != MDB_NOTFOUND) {
+        error = ERR_IO;
+    } else if (!call->in_file) {
+        error = ERR_NOT_FOUND;
+    }
+    reader_end(call->reader);
+    if (error == ERR_OK && call->count == 0) {
+        error = read_blocks(call, read, arg, out_used);
+    }
+    if (error == ERR_DAMAGED || (error == ERR_IO && call->in_file)) {
+        note_damaged_body(store, call->body_id);
+    }
+    return error;
+}
+
+/* The pieces, each checked: from here on their pages have been read. Where there are none, where in the body file. */
 static void on_collect(void *arg) /* guarded_fn */
 {
     struct collect_call *call = arg;
@@ -164,7 +216,13 @@ static void on_collect(void *arg) /* guarded_fn */
 
     call->count = 0;
     call->code = 0;
+    call->in_file = false;
     call->begun = reader_begin(call->reader) == 0;
+    if (call->begun && call->cold != NULL && !call->reader->store->fits_memory &&
+        reader_is_cold(call->reader, call->body_id, number, call->cold)) {
+        call->code = EAGAIN;
+        return;
+    }
     while (call->begun && !last && call->count < STORE_READ_MAX_PIECES && bytes < call->max_bytes) {
         struct span piece;
         call->code = reader_piece(call->reader, call->body_id, number + call->count, call->count == 0, &piece);
@@ -181,6 +239,59 @@ static void on_collect(void *arg) /* guarded_fn */
         call->count++;
         bytes += piece.len;
     }
+    if (call->begun && call->count == 0 && call->code == MDB_NOTFOUND) {
+        call->code = reader_blocks(call->reader, call->body_id, number, STORE_READ_MAX_PIECES, &call->part);
+        call->in_file = call->code == 0;
+    }
+}
+
+/* ---- the body file ---- */
+
+/* The size of what a read gets there at once. */
+_Static_assert((int)STORE_READ_MAX_PIECES <= (int)BODIES_READ_BLOCKS, "a read's pieces fit into the buffer");
+
+static enum err read_blocks(struct collect_call *call, store_read_fn read, void *arg, size_t *out_used)
+{
+    struct store_reader *reader = call->reader;
+    const struct bodies *bodies = reader->store->bodies;
+    struct body_run run = call->part;
+    size_t skip = (size_t)(call->offset % STORE_PIECE_BYTES);
+    size_t left = call->max_bytes;
+    size_t count;
+
+    if (bodies == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    if (reader->blocks == NULL) {
+        reader->blocks = malloc((size_t)STORE_READ_MAX_PIECES * BODIES_BLOCK_BYTES);
+        if (reader->blocks == NULL) {
+            return ERR_IO;
+        }
+    }
+    if (left < (run.extent.count - 1) * STORE_PIECE_BYTES) {
+        run.extent.count = (skip + left + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
+    }
+    enum err error =
+        bodies_read(bodies, &run, call->cold == NULL ? BODIES_WAIT : BODIES_NOW, reader->blocks, call->runs, &count);
+    if (error == ERR_COLD) {
+        call->cold->count = 1;
+        call->cold->runs[0] = (struct store_cold_run){.in_bodies = true,
+                                                      .offset = run.extent.first * BODIES_BLOCK_BYTES,
+                                                      .bytes = run.extent.count * BODIES_BLOCK_BYTES};
+    }
+    if (error != ERR_OK) {
+        return error;
+    }
+    for (size_t i = 0; i < count; i++) {
+        call->runs[i] = span_take(span_skip(call->runs[i], skip), left);
+        left -= call->runs[i].len;
+        skip = 0;
+    }
+    if (call->runs[0].len == 0) {
+        return ERR_NOT_FOUND; /* behind the end, in the last block */
+    }
+    *out_used = read(arg, call->runs, count);
+    return ERR_OK;
 }
 
 /* ---- pins ---- */
@@ -220,6 +331,7 @@ static void note_damaged_body(struct store *store, uint64_t body_id)
     if (store_body_damaged(store, body_id)) {
         return;
     }
+    atomic_fetch_add_explicit(&store->damaged_reads, 1, memory_order_relaxed);
     pthread_mutex_lock(&store->damage_mutex);
     uint64_t count = atomic_load_explicit(&store->damaged_body_count, memory_order_relaxed);
     store->damaged_bodies[count % DAMAGE_MAX] = body_id;

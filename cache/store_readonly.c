@@ -85,6 +85,9 @@ static enum err open_parts(struct store *store, const char *dir, struct buf *not
         call.code = MDB_CORRUPTED;
     }
     error = err_from_mdb(call.code);
+    if (error == ERR_OK) {
+        error = store_open_bodies_readonly(store, dir);
+    }
     if (error == ERR_FOREIGN) {
         buf_format(note, "its format is unknown");
     } else if (error != ERR_OK) {

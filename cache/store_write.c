@@ -16,17 +16,19 @@
 enum {
     PAGES_AN_OPERATION = 2,       /* copied: a leaf of index, now and then one of objects, pending, chunks */
     PAGES_A_BATCH = 64,           /* roots and branches, meta, free list */
+    EXTENT_ROWS_A_PAGE = 50,      /* at the least */
+    SEGMENTS_A_BATCH = 16,        /* of the bitmap, changed: copied */
     SHARED_PAGE_MAX_BYTES = 2000, /* about: what LMDB puts beside other values */
     RECORD_MAX_BYTES = RECORD_MAX_HEAD_BYTES + 4096,
     ROOM_BATCHES = 2, /* made after MAP_FULL, in batches of the size that did not fit */
     ROOM_TRIES = 6,
 };
 
-static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, uint64_t *out_pages);
+static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, struct space *out_space);
 static bool check_trees_once(struct store *store);
 static void on_apply(void *arg);
 static void wait_for_readers(unsigned attempt);
-static int apply_once(struct store *store, struct store_op *ops, size_t count, uint64_t pages);
+static int apply_once(struct store *store, struct store_op *ops, size_t count, const struct space *space);
 static int apply_op(struct batch *batch, struct store_op *op);
 static int remove_damaged(struct batch *batch);
 
@@ -46,7 +48,7 @@ struct apply_call {
     struct store *store;
     struct store_op *ops;
     size_t count;
-    uint64_t pages; /* that the operations will take */
+    struct space space; /* that the operations will take */
     int code;
 };
 
@@ -60,7 +62,8 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     if (count == 0 && !store_wants_apply(store)) {
         return ERR_OK;
     }
-    enum err error = check_ops(store, ops, count, &call.pages);
+    store_choose_threshold(store);
+    enum err error = check_ops(store, ops, count, &call.space);
     if (error != ERR_OK) {
         return error;
     }
@@ -90,12 +93,13 @@ static void on_apply(void *arg) /* guarded_fn */
 {
     struct apply_call *call = arg;
     struct store *store = call->store;
-    int code = apply_once(store, call->ops, call->count, call->pages);
+    struct space room = {.pages = ROOM_BATCHES * call->space.pages, .blocks = call->space.blocks};
+    int code = apply_once(store, call->ops, call->count, &call->space);
 
     for (unsigned i = 0; i < ROOM_TRIES && (code == MDB_MAP_FULL || (code == NO_ROOM && i == 0)); i++) {
-        code = store_make_room(store, ROOM_BATCHES * call->pages);
+        code = store_make_room(store, &room);
         if (code == 0) {
-            code = apply_once(store, call->ops, call->count, call->pages);
+            code = apply_once(store, call->ops, call->count, &call->space);
         }
         if (code == MDB_MAP_FULL) {
             int dead;
@@ -117,38 +121,43 @@ static void wait_for_readers(unsigned attempt)
 
 /* What can be said without looking at the disk, and the pages the operations will take: those of their pieces, and the
  * copies of the rows' pages that they change, of which a small store has few. */
-static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, uint64_t *out_pages)
+static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, struct space *out_space)
 {
+    struct space space = {.pages = PAGES_A_BATCH};
     uint64_t copies = 0;
-    uint64_t pages = PAGES_A_BATCH;
     uint64_t small_bytes = 0; /* of pieces that share a page with others */
 
     for (size_t i = 0; i < count; i++) {
         if (ops[i].kind == STORE_OP_PIECES) {
-            uint64_t whole = ops[i].bytes.len / STORE_PIECE_BYTES;
-            uint64_t rest = ops[i].bytes.len % STORE_PIECE_BYTES;
-            if (whole + 1 + ops[i].first_piece > UINT64_C(1) << PIECE_NUMBER_BITS) {
+            size_t in_chunks = store_chunk_bytes(store, &ops[i]);
+            uint64_t whole = in_chunks / STORE_PIECE_BYTES;
+            uint64_t rest = in_chunks % STORE_PIECE_BYTES;
+            if (ops[i].bytes.len / STORE_PIECE_BYTES + 1 + ops[i].first_piece > UINT64_C(1) << PIECE_NUMBER_BITS) {
                 return ERR_LIMIT;
             }
-            pages += whole + (rest > SHARED_PAGE_MAX_BYTES);
+            space.pages += whole + (rest > SHARED_PAGE_MAX_BYTES);
             small_bytes += rest > SHARED_PAGE_MAX_BYTES ? 0 : rest;
+            space.blocks += (ops[i].bytes.len - in_chunks + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
         } else {
             copies += PAGES_AN_OPERATION;
         }
         if (ops[i].kind == STORE_OP_FRESHEN || ops[i].kind == STORE_OP_PUBLISH) {
-            pages += ops[i].record->head_override.len / STORE_PIECE_BYTES;
+            space.pages += ops[i].record->head_override.len / STORE_PIECE_BYTES;
         }
     }
     uint64_t most = store_batch_bytes(store) / store->page_bytes;
-    pages += (copies < most ? copies : most) + 2 * small_bytes / store->page_bytes; /* shared pages are half full */
-    if (pages > store->limit_pages / 2) {
+    space.pages += (copies < most ? copies : most) + 2 * small_bytes / store->page_bytes; /* shared pages: half full */
+    if (space.blocks > 0) {
+        space.pages += 1 + space.blocks / EXTENT_ROWS_A_PAGE + SEGMENTS_A_BATCH;
+    }
+    if (space.pages > store->limit_pages / 2 || space.blocks > store->limit_blocks / 2) {
         return ERR_NO_SPACE; /* not worth emptying the store for */
     }
-    *out_pages = pages;
+    *out_space = space;
     return ERR_OK;
 }
 
-static int apply_once(struct store *store, struct store_op *ops, size_t count, uint64_t pages)
+static int apply_once(struct store *store, struct store_op *ops, size_t count, const struct space *space)
 {
     struct batch batch;
     bool grows = false;
@@ -167,10 +176,10 @@ static int apply_once(struct store *store, struct store_op *ops, size_t count, u
         code = batch_reclaim(&batch, slice < RECLAIM_SLICE_PIECES ? (size_t)slice : RECLAIM_SLICE_PIECES);
     }
     if (code == 0) {
-        code = batch_make_space(&batch, pages);
+        code = batch_make_space(&batch, space);
     }
     if (code == 0 && grows) {
-        code = batch_check_space(&batch, pages);
+        code = batch_check_space(&batch, space);
     }
     for (size_t i = 0; i < count && code == 0; i++) {
         code = apply_op(&batch, &ops[i]);
@@ -228,7 +237,8 @@ static int apply_pieces(struct batch *batch, struct store_op *op)
         MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
         code = batch_put(batch, TABLE_PENDING, &key, &data);
     }
-    struct span rest = op->bytes;
+    struct span rest = span_take(op->bytes, store_chunk_bytes(batch->store, op));
+    struct span in_file = span_skip(op->bytes, rest.len);
     for (uint64_t number = op->first_piece; rest.len > 0 && code == 0; number++) {
         struct span piece = span_take(rest, STORE_PIECE_BYTES);
         uint64_t name = piece_key(op->body_id, number);
@@ -243,6 +253,10 @@ static int apply_pieces(struct batch *batch, struct store_op *op)
             memcpy((char *)data.mv_data + piece.len, &check, CHECK_BYTES);
         }
         rest = span_skip(rest, piece.len);
+    }
+    if (in_file.len > 0 && code == 0) {
+        uint64_t first = op->first_piece + (op->bytes.len - in_file.len) / STORE_PIECE_BYTES;
+        code = batch_write_blocks(batch, op->body_id, first, in_file);
     }
     batch->bytes_written += op->bytes.len;
     op->done = true;
@@ -260,6 +274,11 @@ static int is_complete(struct batch *batch, const struct store_op *op, bool *out
     int code = mdb_get(batch->txn, batch->store->tables[TABLE_CHUNKS], &key, &data);
 
     *out_complete = code == 0 && data.mv_size == total - last * STORE_PIECE_BYTES + CHECK_BYTES;
+    if (code == MDB_NOTFOUND) {
+        uint64_t end;
+        code = batch_last_block(batch, op->body_id, &end);
+        *out_complete = code == 0 && end == last + 1;
+    }
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
@@ -342,6 +361,9 @@ static int apply_publish(struct batch *batch, struct store_op *op)
     record.body_id = op->body_id;
     if (code == 0) {
         code = put_object(batch, op->object_id, op->key.hash, &record);
+    }
+    if (code == 0) {
+        code = batch_own_blocks(batch, op->body_id, op->object_id);
     }
     if (code == 0) {
         code = add_to_index(batch, op);

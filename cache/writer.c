@@ -195,6 +195,7 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
         op->kind = STORE_OP_PIECES;
         op->first_piece = (uint32_t)(job->offset / STORE_PIECE_BYTES);
         op->bytes = job->data;
+        op->prefix_len = flight_body_offset(job->flight);
         break;
     case JOB_PUBLISH:
         if (settled_is_dead(settled)) {

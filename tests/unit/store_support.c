@@ -184,15 +184,19 @@ static size_t step_bytes(const struct store *store)
 }
 
 /* Applies all of the stream but what fits into the last batch; that is left in `*rest`. */
-static enum err put_front(struct store *store, uint64_t body_id, struct span *rest, uint32_t *out_piece)
+static enum err put_front(struct store *store, uint64_t body_id, size_t prefix_len, struct span *rest,
+                          uint32_t *out_piece)
 {
     size_t step = step_bytes(store);
     enum err error = ERR_OK;
 
     *out_piece = 0;
     while (rest->len > step && error == ERR_OK) {
-        struct store_op op = {
-            .kind = STORE_OP_PIECES, .body_id = body_id, .first_piece = *out_piece, .bytes = span_take(*rest, step)};
+        struct store_op op = {.kind = STORE_OP_PIECES,
+                              .body_id = body_id,
+                              .first_piece = *out_piece,
+                              .bytes = span_take(*rest, step),
+                              .prefix_len = prefix_len};
         error = store_apply(store, &op, 1);
         *out_piece += (uint32_t)(step / STORE_PIECE_BYTES);
         *rest = span_skip(*rest, step);
@@ -208,12 +212,55 @@ enum err support_put_pieces(struct store *store, const struct support_object *ob
     arena_init(&arena, SUPPORT_ARENA_BYTES);
     struct buf stream = stream_of(object, store, &arena);
     struct span rest = buf_span(&stream);
-    enum err error = put_front(store, body_id, &rest, &piece);
+    enum err error = put_front(store, body_id, stream.len - object->body_len, &rest, &piece);
     if (error == ERR_OK) {
-        struct store_op op = {.kind = STORE_OP_PIECES, .body_id = body_id, .first_piece = piece, .bytes = rest};
+        struct store_op op = {.kind = STORE_OP_PIECES,
+                              .body_id = body_id,
+                              .first_piece = piece,
+                              .bytes = rest,
+                              .prefix_len = stream.len - object->body_len};
         error = store_apply(store, &op, 1);
     }
     buf_finish(&stream);
+    arena_finish(&arena);
+    return error;
+}
+
+enum err support_put_both(struct store *store, const struct support_object *first, const struct support_object *second)
+{
+    enum { STEP = 16 * STORE_PIECE_BYTES };
+    const struct support_object *objects[] = {first, second};
+    struct store_op ops[2];
+    struct record records[2];
+    struct buf streams[2];
+    struct arena arena;
+    enum err error = ERR_OK;
+
+    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    for (size_t i = 0; i < 2; i++) {
+        streams[i] = stream_of(objects[i], store, &arena);
+        ops[i] = (struct store_op){.kind = STORE_OP_PIECES,
+                                   .body_id = store_new_body_id(store),
+                                   .prefix_len = streams[i].len - objects[i]->body_len};
+    }
+    for (size_t at = 0; (at < streams[0].len || at < streams[1].len) && error == ERR_OK; at += STEP) {
+        for (size_t i = 0; i < 2; i++) {
+            ops[i].first_piece = (uint32_t)(at / STORE_PIECE_BYTES);
+            ops[i].bytes = span_take(span_skip(buf_span(&streams[i]), at < streams[i].len ? at : streams[i].len), STEP);
+        }
+        error = store_apply(store, ops, 2);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        records[i] = support_record(objects[i]);
+        ops[i] = (struct store_op){.kind = STORE_OP_PUBLISH,
+                                   .body_id = ops[i].body_id,
+                                   .key = support_key(store, objects[i]->number, &arena),
+                                   .record = &records[i]};
+    }
+    error = error == ERR_OK ? store_apply(store, ops, 2) : error;
+    REQUIRE(error != ERR_OK || (ops[0].done && ops[1].done));
+    buf_finish(&streams[0]);
+    buf_finish(&streams[1]);
     arena_finish(&arena);
     return error;
 }
@@ -229,10 +276,14 @@ enum err support_put(struct store *store, const struct support_object *object, u
     arena_init(&arena, SUPPORT_ARENA_BYTES);
     struct buf stream = stream_of(object, store, &arena);
     struct span rest = buf_span(&stream);
-    enum err error = put_front(store, body_id, &rest, &piece);
+    enum err error = put_front(store, body_id, stream.len - object->body_len, &rest, &piece);
     if (error == ERR_OK) {
         struct store_op ops[] = {
-            {.kind = STORE_OP_PIECES, .body_id = body_id, .first_piece = piece, .bytes = rest},
+            {.kind = STORE_OP_PIECES,
+             .body_id = body_id,
+             .first_piece = piece,
+             .bytes = rest,
+             .prefix_len = stream.len - object->body_len},
             {.kind = STORE_OP_PUBLISH,
              .body_id = body_id,
              .key = support_key(store, object->number, &arena),
@@ -271,7 +322,10 @@ enum err support_put_many(struct store *store, const struct support_object *obje
         uint64_t body_id = store_new_body_id(store);
         streams[i] = stream_of(&objects[i], store, &arena);
         records[i] = support_record(&objects[i]);
-        ops[2 * i] = (struct store_op){.kind = STORE_OP_PIECES, .body_id = body_id, .bytes = buf_span(&streams[i])};
+        ops[2 * i] = (struct store_op){.kind = STORE_OP_PIECES,
+                                       .body_id = body_id,
+                                       .bytes = buf_span(&streams[i]),
+                                       .prefix_len = streams[i].len - objects[i].body_len};
         ops[2 * i + 1] = (struct store_op){.kind = STORE_OP_PUBLISH,
                                            .body_id = body_id,
                                            .key = support_key(store, objects[i].number, &arena),

@@ -36,6 +36,9 @@ struct support_object {
 enum err support_put(struct store *store, const struct support_object *object, uint64_t *out_object_id,
                      uint64_t *out_body_id);
 
+/* Two objects, their streams written by turns, in one batch after another. */
+enum err support_put_both(struct store *store, const struct support_object *first, const struct support_object *second);
+
 /* All but the publishing: pieces of an unfinished body. */
 enum err support_put_pieces(struct store *store, const struct support_object *object, uint64_t body_id);
 

@@ -81,7 +81,7 @@ Test(store_blocks, what_a_batch_gives_back_is_used_again_two_batches_later)
     while (blocks_take(blocks, UINT64_MAX, &extent)) {
     }
     blocks_commit(blocks);
-    cr_assert(blocks_give_back(blocks, (struct extent){5, 3}));
+    cr_assert_eq(blocks_give_back(blocks, (struct extent){5, 3}), ERR_OK);
     cr_expect_not(blocks_take(blocks, 1, &extent), "in the same batch");
     blocks_commit(blocks);
     cr_expect_eq(blocks_used(blocks), COUNT - 3);
@@ -99,7 +99,7 @@ Test(store_blocks, an_aborted_batch_does_not_shorten_the_wait)
     while (blocks_take(blocks, UINT64_MAX, &extent)) {
     }
     blocks_commit(blocks);
-    cr_assert(blocks_give_back(blocks, (struct extent){5, 3}));
+    cr_assert_eq(blocks_give_back(blocks, (struct extent){5, 3}), ERR_OK);
     blocks_commit(blocks);
     blocks_abort(blocks);
     blocks_abort(blocks);
@@ -117,27 +117,27 @@ Test(store_blocks, an_aborted_batch_leaves_nothing)
 
     blocks_commit(blocks);
     extent = take(50);
-    cr_assert(blocks_give_back(blocks, kept));
-    cr_assert(blocks_give_back(blocks, extent), "taken and given back in one batch");
+    cr_assert_eq(blocks_give_back(blocks, kept), ERR_OK);
+    cr_assert_eq(blocks_give_back(blocks, extent), ERR_OK, "taken and given back in one batch");
     blocks_abort(blocks);
     cr_expect_eq(blocks_used(blocks), 100);
     cr_expect_eq(blocks_available(blocks), COUNT - 100, "what was never committed need not wait");
     cr_expect_not(blocks_next_dirty(blocks, &segment, &words));
-    cr_expect(blocks_give_back(blocks, kept));
+    cr_expect_eq(blocks_give_back(blocks, kept), ERR_OK);
 }
 
 Test(store_blocks, what_is_not_in_use_cannot_be_given_back)
 {
     struct extent extent = take(100);
 
-    cr_expect_not(blocks_give_back(blocks, (struct extent){extent.first + 50, 51}), "half of it free");
-    cr_expect_not(blocks_give_back(blocks, (struct extent){COUNT - 1, 2}), "behind the end");
-    cr_expect_not(blocks_give_back(blocks, (struct extent){UINT64_MAX, 2}));
-    cr_expect_not(blocks_give_back(blocks, (struct extent){0, UINT64_MAX}));
-    cr_expect_not(blocks_give_back(blocks, (struct extent){0, 0}));
+    cr_expect_eq(blocks_give_back(blocks, (struct extent){extent.first + 50, 51}), ERR_DAMAGED, "half of it free");
+    cr_expect_eq(blocks_give_back(blocks, (struct extent){COUNT - 1, 2}), ERR_DAMAGED, "behind the end");
+    cr_expect_eq(blocks_give_back(blocks, (struct extent){UINT64_MAX, 2}), ERR_DAMAGED);
+    cr_expect_eq(blocks_give_back(blocks, (struct extent){0, UINT64_MAX}), ERR_DAMAGED);
+    cr_expect_eq(blocks_give_back(blocks, (struct extent){0, 0}), ERR_DAMAGED);
     cr_expect_eq(blocks_used(blocks), 100);
-    cr_expect(blocks_give_back(blocks, extent));
-    cr_expect_not(blocks_give_back(blocks, extent), "twice");
+    cr_expect_eq(blocks_give_back(blocks, extent), ERR_OK);
+    cr_expect_eq(blocks_give_back(blocks, extent), ERR_DAMAGED, "twice");
 }
 
 Test(store_blocks, a_damaged_bitmap_is_refused)
@@ -174,7 +174,7 @@ static struct model committed;
 static void drop(struct body *body, unsigned batch)
 {
     for (size_t i = 0; i < body->count; i++) {
-        cr_assert(blocks_give_back(blocks, body->extents[i]));
+        cr_assert_eq(blocks_give_back(blocks, body->extents[i]), ERR_OK);
         for (uint64_t n = 0; n < body->extents[i].count; n++) {
             now.owner[body->extents[i].first + n] = 0;
             now.freed[body->extents[i].first + n] = batch;
@@ -213,6 +213,10 @@ static void expect_loads(uint64_t segments_words[][BLOCKS_SEGMENT_WORDS])
         used += now.owner[n] != 0;
     }
     cr_expect_eq(blocks_used(loaded), used);
+    cr_expect(blocks_end(loaded) == 0 || now.owner[blocks_end(loaded) - 1] != 0);
+    for (uint64_t n = blocks_end(loaded); n < COUNT; n++) {
+        cr_assert_eq(now.owner[n], 0);
+    }
     cr_expect_eq(blocks_used(blocks), used);
     blocks_destroy(loaded);
 }

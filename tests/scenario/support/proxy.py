@@ -47,6 +47,8 @@ class Proxy:
             file.write_text(config, encoding="utf-8")
             self.command += ["--config", str(file)]
         self.command += [str(flag) for flag in flags]
+        if "--cache-size" not in self.command and not re.search(r"^size\s*=", config or "", re.MULTILINE):
+            self.command += ["--cache-size", "64MiB"]  # the body file of a larger store is reserved on the disk at once
         if "--access-log" not in self.command:
             self.command += ["--access-log", "off"]
         self.process = None

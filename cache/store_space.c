@@ -1,0 +1,311 @@
+/* store_space.c: the size of the store, shared between LMDB's file and the body file; room in the latter.
+ *
+ * LMDB's file gets a fifth, and no less than 256 MiB or half: it holds the index, records, heads and bodies of less
+ * than 64 KiB, which of a usual mix of objects (median 12 KiB, mean 88 KiB) is one byte in seven. Both are reserved on
+ * the disk at the start. A small store has no body file: the two halves would be too small to be of use.
+ *
+ * Where mostly small objects are stored LMDB's file fills first: then bodies from 20 KiB on go to the body file, until
+ * that is as full. Each file is made room in by a hand of its own: this one walks over the bodies in the body file,
+ * from old to new, by SIEVE's rule (store_evict.c).
+ *
+ * A smaller limit: bodies that reach behind the new end of the file are evicted at the open, then it is cut. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/store_internal.h"
+
+#define MIN_SPLIT_BYTES   ((uint64_t)128 << 20) /* of a store with a body file */
+#define MIN_MAP_BYTES     ((uint64_t)256 << 20)
+#define STORE_BODIES_FILE "bodies"
+
+enum {
+    MAP_SHARE = 5,                          /* LMDB's part of the size is one in so many */
+    FULL_PERCENT = 90,                      /* of the high-water mark */
+    LARGE_PIECES = 16,                      /* a stream of so many goes to the body file: 64 KiB */
+    MEDIUM_PIECES = STORE_WHOLE_PIECES + 1, /* while LMDB's is full; less is always read whole by a find */
+    HEADROOM_BATCHES = 3,                   /* blocks given back by a batch can be taken by the next but one */
+    EVICT_MAX_BODIES = 1024,                /* a batch */
+    SCAN_MAX_BODIES = 65536,                /* a batch: then marks are ignored; bounds its time */
+    RECLAIM_STEP_PIECES = 64,
+    CUT_BATCH_BODIES = 256,
+};
+
+static uint64_t batch_blocks(const struct store *store);
+static uint64_t high_water(const struct store *store);
+static enum err open_file(struct store *store, const char *path, uint64_t had_blocks, struct buf *note);
+static bool load(struct store *store, uint64_t block_count);
+static bool cut(struct store *store);
+
+/* ---- shares ---- */
+
+void store_share(struct store *store, uint64_t size_bytes)
+{
+    uint64_t least = size_bytes / 2 < MIN_MAP_BYTES ? size_bytes / 2 : MIN_MAP_BYTES;
+    uint64_t map_bytes = size_bytes / MAP_SHARE > least ? size_bytes / MAP_SHARE : least;
+
+    if (size_bytes < MIN_SPLIT_BYTES) {
+        map_bytes = size_bytes;
+    }
+    store->limit_pages = map_bytes / store->page_bytes;
+    store->limit_blocks = (size_bytes - map_bytes) / BODIES_BLOCK_BYTES;
+}
+
+/* As of the last commit. */
+static uint64_t large_bytes(const struct store *store)
+{
+    uint64_t used_pages = atomic_load_explicit(&store->used_bytes, memory_order_relaxed) / store->page_bytes;
+    bool map_full = used_pages > store_high_water(store) / 100 * FULL_PERCENT;
+    bool file_full = blocks_used(store->blocks) > high_water(store) / 100 * FULL_PERCENT;
+
+    return (uint64_t)STORE_PIECE_BYTES * (map_full && !file_full ? MEDIUM_PIECES : LARGE_PIECES);
+}
+
+void store_choose_threshold(struct store *store)
+{
+    store->large_bytes = store->bodies == NULL ? UINT64_MAX : large_bytes(store);
+}
+
+size_t store_chunk_bytes(const struct store *store, const struct store_op *op)
+{
+    uint64_t front = op->prefix_len == 0 ? 1 : (op->prefix_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
+
+    if (store->bodies == NULL || (op->first_piece == 0 && op->bytes.len < store->large_bytes)) {
+        return op->bytes.len;
+    }
+    if (op->first_piece >= front) {
+        return 0;
+    }
+    return span_take(op->bytes, (size_t)(front - op->first_piece) * STORE_PIECE_BYTES).len;
+}
+
+/* ---- opening ---- */
+
+/* How many blocks the file has; 0: there is none. */
+static uint64_t blocks_of_file(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode) ? (uint64_t)status.st_size / BODIES_BLOCK_BYTES : 0;
+}
+
+enum err store_open_bodies(struct store *store, struct buf *note)
+{
+    char path[PATH_MAX];
+
+    if (!store_file_path(store->dir, STORE_BODIES_FILE, path)) {
+        return ERR_IO;
+    }
+    uint64_t had = blocks_of_file(path);
+    if (!load(store, had > store->limit_blocks ? had : store->limit_blocks) || blocks_end(store->blocks) > had) {
+        buf_format(note, "the body file is missing, too short, or its bitmap damaged");
+        return ERR_DAMAGED;
+    }
+    if (had > store->limit_blocks && !(cut(store) && load(store, store->limit_blocks))) {
+        buf_format(note, "the body file cannot be cut");
+        return ERR_DAMAGED;
+    }
+    if (store->limit_blocks == 0) {
+        (void)unlink(path); /* there may be none */
+        return ERR_OK;
+    }
+    enum err error = open_file(store, path, had, note);
+    /* After a kill the last commit may be in the kernel's memory only: a power cut could still take it back, and with
+     * it the right to use what it gave back. */
+    if (error == ERR_OK && mdb_env_sync(store->env, 1) != 0) {
+        error = ERR_IO;
+    }
+    return error;
+}
+
+/* With less than wanted where the disk is full: what it had, or no body file. */
+static enum err open_file(struct store *store, const char *path, uint64_t had_blocks, struct buf *note)
+{
+    uint64_t had;
+    enum err error = bodies_open(path, store->limit_blocks, store->secret, &store->bodies, &had, note);
+
+    if (error != ERR_NO_SPACE || had_blocks >= store->limit_blocks) {
+        return error;
+    }
+    store->limit_blocks = had_blocks;
+    buf_format(note, "; the store stays at %llu MiB",
+               (unsigned long long)((store->limit_pages * store->page_bytes + had_blocks * BODIES_BLOCK_BYTES) >> 20));
+    if (!load(store, had_blocks)) {
+        return ERR_DAMAGED;
+    }
+    if (had_blocks == 0) {
+        (void)unlink(path); /* it was made a moment ago, and is empty */
+        return ERR_OK;
+    }
+    return bodies_open(path, had_blocks, store->secret, &store->bodies, &had, note);
+}
+
+enum err store_open_bodies_readonly(struct store *store, const char *dir)
+{
+    char path[PATH_MAX];
+
+    if (!store_file_path(dir, STORE_BODIES_FILE, path)) {
+        return ERR_IO;
+    }
+    enum err error = bodies_open_readonly(path, store->secret, &store->bodies);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
+void store_close_bodies(struct store *store)
+{
+    bodies_close(store->bodies);
+    blocks_destroy(store->blocks);
+    store->bodies = NULL;
+    store->blocks = NULL;
+}
+
+/* ---- the bitmap ---- */
+
+struct load_call {
+    struct store *store;
+    int code;
+};
+
+static void on_load(void *arg) /* guarded_fn */
+{
+    struct load_call *call = arg;
+
+    call->code = mdb_txn_renew(call->store->figures);
+    if (call->code == 0) {
+        call->code = store_load_blocks(call->store, call->store->figures);
+        mdb_txn_reset(call->store->figures);
+    }
+}
+
+/* What LMDB says of so many blocks. False: something lies behind them. */
+static bool load(struct store *store, uint64_t block_count)
+{
+    struct load_call call = {.store = store};
+
+    blocks_destroy(store->blocks);
+    store->blocks = blocks_create(block_count);
+    return store->blocks != NULL && guard_run(store, on_load, &call) && call.code == 0;
+}
+
+/* ---- a smaller file ---- */
+
+static int drop_behind(struct batch *batch, uint64_t *body_id)
+{
+    int code = 0;
+
+    for (unsigned dropped = 0; dropped < CUT_BATCH_BODIES && code == 0; *body_id += 1) {
+        uint64_t object_id;
+        code = batch_next_owner(batch, body_id, &object_id);
+        if (code == 0 && batch_body_behind(batch, *body_id, batch->store->limit_blocks)) {
+            code = object_id != 0 ? batch_evict_object(batch, object_id) : batch_drop_body(batch, *body_id);
+            dropped++;
+        }
+    }
+    return code;
+}
+
+static void on_cut(void *arg) /* guarded_fn */
+{
+    struct load_call *call = arg;
+    struct store *store = call->store;
+    uint64_t body_id = 0;
+    bool more = true;
+
+    while (call->code == 0 && (more || store->reclaim_count > 0)) {
+        struct batch batch;
+        call->code = batch_begin(store, &batch);
+        if (call->code != 0) {
+            return;
+        }
+        call->code = batch_reclaim(&batch, SIZE_MAX);
+        if (call->code == 0 && more) {
+            call->code = drop_behind(&batch, &body_id);
+            more = call->code != MDB_NOTFOUND;
+            call->code = more ? call->code : 0;
+        }
+        if (call->code != 0) {
+            batch_abort(&batch);
+            return;
+        }
+        call->code = batch_commit(&batch);
+    }
+    if (call->code == 0) {
+        call->code = mdb_env_sync(store->env, 1); /* before what they lay in is cut off */
+    }
+}
+
+static bool cut(struct store *store)
+{
+    struct load_call call = {.store = store};
+
+    return guard_run(store, on_cut, &call) && call.code == 0;
+}
+
+/* ---- room ---- */
+
+static uint64_t batch_blocks(const struct store *store)
+{
+    return store_batch_bytes(store) / BODIES_BLOCK_BYTES;
+}
+
+static uint64_t high_water(const struct store *store)
+{
+    return store->limit_blocks - HEADROOM_BATCHES * batch_blocks(store);
+}
+
+int batch_check_blocks(const struct batch *batch, uint64_t wanted)
+{
+    return wanted > 0 && blocks_available(batch->store->blocks) < wanted ? NO_ROOM : 0;
+}
+
+/* Evicts the object of the next body without a mark. MDB_NOTFOUND: the end was reached `*wraps` times. */
+static int evict_next(struct batch *batch, uint64_t *scanned, unsigned *wraps)
+{
+    struct store *store = batch->store;
+
+    while (*wraps <= 2) {
+        uint64_t object_id;
+        int code = batch_next_owner(batch, &batch->body_hand, &object_id);
+
+        if (code == MDB_NOTFOUND) {
+            batch->body_hand = 0;
+            *wraps += 1;
+            continue;
+        }
+        if (code != 0) {
+            return code;
+        }
+        uint64_t body_id = batch->body_hand;
+        batch->body_hand++;
+        *scanned += 1;
+        if (object_id == 0 || (sieve_take_mark(store->sieve, object_id) && *scanned <= SCAN_MAX_BODIES) ||
+            !pins_begin_deletion(store->pins, body_id)) {
+            continue; /* unfinished, or waits for deletion; visited; being sent */
+        }
+        batch->evictions++;
+        return batch_evict_object(batch, object_id);
+    }
+    return MDB_NOTFOUND;
+}
+
+int batch_make_blocks(struct batch *batch, uint64_t wanted)
+{
+    uint64_t scanned = 0;
+    unsigned wraps = 0;
+    int code = 0;
+
+    for (unsigned evicted = 0; wanted > 0 && evicted < EVICT_MAX_BODIES && batch->delete_budget > 0 && code == 0;) {
+        size_t budget_before = batch->delete_budget;
+
+        if (blocks_used(batch->store->blocks) + wanted <= high_water(batch->store)) {
+            return 0;
+        }
+        code = batch_reclaim(batch, RECLAIM_STEP_PIECES); /* unlinked already, of no use to anyone */
+        if (code == 0 && batch->delete_budget == budget_before) {
+            code = evict_next(batch, &scanned, &wraps);
+            evicted++;
+        }
+    }
+    return code == MDB_NOTFOUND ? 0 : code;
+}
