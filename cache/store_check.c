@@ -79,6 +79,8 @@ struct node {
     size_t data_bytes;
     const char *data; /* in the page: the value, or the number of its first page */
     size_t bytes;     /* in the page */
+    bool big;         /* the value has pages of its own */
+    bool small;       /* it could lie inside the leaf */
 };
 
 static enum tree_check walk_file(struct walk *walk);
@@ -316,12 +318,13 @@ static bool read_node(const struct walk *walk, const char *page, size_t index, u
     if (kind == PAGE_BRANCH) {
         node.child = low | (uint64_t)node.flags << 32;
     } else {
-        bool big = NODE_HEADER_BYTES + node.key.len + low > value_inline_max(walk->page_bytes);
-        if ((node.flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 || ((node.flags & NODE_BIG) != 0) != big) {
+        node.big = (node.flags & NODE_BIG) != 0;
+        node.small = NODE_HEADER_BYTES + node.key.len + low <= value_inline_max(walk->page_bytes);
+        if ((node.flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 || (!node.big && !node.small)) {
             return false;
         }
         node.data_bytes = (size_t)low;
-        node.bytes += big ? sizeof(uint64_t) : node.data_bytes;
+        node.bytes += node.big ? sizeof(uint64_t) : node.data_bytes;
     }
     node.bytes += node.bytes % 2;
     *out_node = node;
@@ -368,23 +371,40 @@ static bool check_free_list(struct walk *walk, struct span key, struct span list
     return true;
 }
 
+/* The pages of a value that has its own. Headers of rows and pieces are looked at when they are deleted: they are as
+ * many as the bodies' pages. In its free list LMDB overwrites values with shorter ones in the same pages, which then
+ * may be more than the value needs: only their header says how many they are. Our own rows are never written so
+ * (batch_put). */
+static bool check_big_value(struct walk *walk, struct tree *tree, const struct node *node)
+{
+    uint64_t first = u64_at(node->data);
+    uint64_t pages = value_pages(node->data_bytes, walk->page_bytes);
+
+    if (tree->kind == TREE_FREE_LIST && first >= FIRST_PAGE && first <= walk->last_page) {
+        const char *page = walk->map + first * walk->page_bytes;
+        uint32_t had;
+
+        memcpy(&had, page + 12, sizeof(had));
+        if (had < pages || !value_page_good(page, first, had)) {
+            return false;
+        }
+        pages = had;
+    } else if (node->small) {
+        return false;
+    }
+    tree->overflow_pages -= pages;
+    return claim(walk, first, pages);
+}
+
 static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct node *node)
 {
     struct span value = {node->data, node->data_bytes};
 
-    if ((node->flags & NODE_BIG) != 0) {
-        uint64_t first = u64_at(node->data);
-        uint64_t pages = value_pages(node->data_bytes, walk->page_bytes);
-
-        if (!claim(walk, first, pages)) {
+    if (node->big) {
+        if (!check_big_value(walk, tree, node)) {
             return TREES_DAMAGED;
         }
-        tree->overflow_pages -= pages;
-        value.data = walk->map + first * walk->page_bytes + PAGE_HEADER_BYTES;
-        /* Headers of rows and pieces are looked at when they are deleted: they are as many as the bodies' pages. */
-        if (tree->kind == TREE_FREE_LIST && !value_page_good(walk->map + first * walk->page_bytes, first, pages)) {
-            return TREES_DAMAGED;
-        }
+        value.data = walk->map + u64_at(node->data) * walk->page_bytes + PAGE_HEADER_BYTES;
     }
     if (((node->flags & NODE_TREE) != 0) != (tree->kind == TREE_NAMES)) {
         return TREES_DAMAGED;
