@@ -70,7 +70,7 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
 {
     static const char *const for_stored[] = {
         "ttl",           "default_ttl",    "stale_while_revalidate", "stale_if_error",
-        "stale_if_slow", "ignore_cookies", "store_set_cookie"};
+        "stale_if_slow", "ignore_cookies", "store_set_cookie",       "early_hints"};
     static const char *const for_request[] = {
         "strip_query",         "strip_tracking", "sort_query", "normalize_accept_encoding", "normalize_accept_language",
         "strip_request_fields"};

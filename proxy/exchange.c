@@ -380,6 +380,7 @@ void exchange_on_asking(struct exchange *ex, const char *origin)
 
 void exchange_on_informational(struct exchange *ex, unsigned status, const struct headers *headers)
 {
+    ex->hinted = ex->hinted || status == 103;
     stream_informational(ex->stream, status, headers);
 }
 

@@ -9,6 +9,7 @@
  *   cover, as it may cover a wait that gets too long for a rule (stale_if_slow). */
 #include "cache/head.h"
 #include "proxy/decide.h"
+#include "proxy/early_hints.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
@@ -250,10 +251,26 @@ static bool waits_for_digest(const struct exchange *ex)
            !head->record.inputs.has_last_modified && headers_has(&ex->request.headers, SPAN("If-None-Match"));
 }
 
+/* What the stored page needed, while its client waits to hear of the current one. Once, and not after a 103 of the
+ * origin's. */
+static void send_early_hints(struct exchange *ex)
+{
+    struct headers hints;
+
+    if (ex->hinted || !ex->has_cached || !ex->policy.early_hints || !early_hints_wanted(&ex->request)) {
+        return;
+    }
+    ex->hinted = true;
+    if (early_hints_of(&ex->cached.stored.record, &ex->stored_headers, ex->arena, &hints)) {
+        stream_informational(ex->stream, 103, &hints);
+    }
+}
+
 enum step exchange_await(struct exchange *ex)
 {
     switch (flight_phase(ex->flight)) {
     case FLIGHT_PENDING:
+        send_early_hints(ex);
         return STEP_WAIT;
     case FLIGHT_STREAMING:
         stream_set_deadline(ex->stream, 0);

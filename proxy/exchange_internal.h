@@ -82,7 +82,8 @@ struct exchange {
     bool leads;          /* the flight's head answers our own request */
     bool passes;         /* the client's conditions went to the origin */
     bool collapsed;
-    bool alone; /* does not wait for others (again) */
+    bool alone;  /* does not wait for others (again) */
+    bool hinted; /* a 103 was sent, ours or the origin's, or there is none to send */
 
     /* the answer */
     unsigned status;

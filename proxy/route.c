@@ -154,6 +154,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_STRIP_TAGS:
         policy->strip_tags = rule->strip_tags;
         break;
+    case SETTING_EARLY_HINTS:
+        policy->early_hints = rule->early_hints;
+        break;
     case SETTING_COUNT:
         break;
     }

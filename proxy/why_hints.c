@@ -116,6 +116,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_REQUEST_DIRECTIVES] = "request_directives",
         [SETTING_OWN_ETAG] = "own_etag",
         [SETTING_STRIP_TAGS] = "strip_tags",
+        [SETTING_EARLY_HINTS] = "early_hints",
     };
 
     return names[setting];

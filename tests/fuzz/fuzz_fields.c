@@ -5,6 +5,7 @@
 #include "http/date.h"
 #include "http/directives.h"
 #include "http/forward.h"
+#include "http/link.h"
 #include "http/token.h"
 #include "http/validators.h"
 
@@ -111,6 +112,19 @@ static void try_forwarding(struct span text, struct arena *arena)
     REQUIRE(!headers_has(&headers, SPAN("Connection")));
 }
 
+static void try_links(struct span text)
+{
+    struct span rest = text;
+    struct span value;
+
+    while (link_next(&rest, &value)) {
+        REQUIRE(value.len >= 2 && value.data[0] == '<');
+        REQUIRE(value.data + value.len <= rest.data);
+        (void)link_is_hint(value); /* either is fine */
+    }
+    (void)link_is_hint(text);
+}
+
 static void try_json(struct span text)
 {
     struct buf out;
@@ -134,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     text = (struct span){(const char *)bytes + 1, size - 1};
     arena_init(&arena, 4 * 1024 * 1024);
-    switch (bytes[0] % 7) {
+    switch (bytes[0] % 8) {
     case 0:
         try_directives(text, &arena);
         break;
@@ -152,6 +166,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         break;
     case 5:
         try_forwarding(text, &arena);
+        break;
+    case 6:
+        try_links(text);
         break;
     default:
         try_json(text);
