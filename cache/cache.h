@@ -120,6 +120,18 @@ void cache_fill_stop_storing(struct fill *fill, enum reason reason);
 /* The end was verified: publishes if it is being stored. `trailers` are field lines for those who follow now. */
 void cache_fill_complete(struct fill *fill, struct span trailers);
 
+/* What a fetch of something that is stored makes of that. */
+struct renewal {
+    const struct cached *cached;
+    const struct record *record; /* its times and inputs from now on */
+    struct span head;            /* its head */
+};
+
+/* The same; but if the body turns out to be that of `renewal->cached`, byte by byte as far as length and digest tell,
+ * nothing new is stored: that has now the renewal's record and head, as after a 304, and what was written of the
+ * body is dropped. */
+void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const struct renewal *renewal);
+
 /* Broke off, or was given up. Nothing of it is ever served as whole. */
 void cache_fill_fail(struct fill *fill, enum err error);
 

@@ -20,6 +20,7 @@ static void note_alone(struct entry *entry, uint64_t alone_until_ms);
 static void stop_storing(struct fill *fill, enum reason reason);
 static void end_fill(struct fill *fill, struct settled *to_publish);
 static struct settled *settle(struct fill *fill);
+static bool freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
 
 struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable)
 {
@@ -151,7 +152,28 @@ void cache_fill_stop_storing(struct fill *fill, enum reason reason)
     }
 }
 
-void cache_fill_complete(struct fill *fill, struct span trailers)
+/* Does the fill bring what is stored already? Its digest is known. */
+static bool is_same_body(const struct fill *fill, const struct record *stored)
+{
+    uint8_t digest[DIGEST_BYTES];
+
+    return flight_digest(fill->flight, digest) && memcmp(digest, stored->digest, DIGEST_BYTES) == 0 &&
+           flight_length(fill->flight) - flight_body_offset(fill->flight) == stored->body_len;
+}
+
+/* The renewed response is what look-ups find before the flight is complete: nobody sees the two apart. */
+static bool renew(struct fill *fill, const struct renewal *renewal)
+{
+    bool renewed = renewal != NULL && is_same_body(fill, &renewal->cached->stored.record) &&
+                   freshen(fill, renewal->cached, renewal->record, renewal->head);
+
+    if (renewed) {
+        flight_set_store_reason(fill->flight, REASON_UNCHANGED);
+    }
+    return renewed;
+}
+
+void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const struct renewal *renewal)
 {
     struct settled *settled = NULL;
     bool storing = fill->digest != NULL && flight_is_storing(fill->flight);
@@ -165,14 +187,21 @@ void cache_fill_complete(struct fill *fill, struct span trailers)
         XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(fill->digest));
         flight_set_digest(fill->flight, digest.digest);
     }
+    bool renewed = storing && renew(fill, renewal);
     flight_complete(fill->flight, trailers);
-    if (storing) {
+    if (storing && !renewed) {
         settled = settle(fill);
     }
     if (settled == NULL) {
-        stop_storing(fill, flight_is_storing(fill->flight) ? REASON_RACED : flight_store_reason(fill->flight));
+        bool raced = !renewed && flight_is_storing(fill->flight);
+        stop_storing(fill, raced ? REASON_RACED : flight_store_reason(fill->flight));
     }
     end_fill(fill, settled);
+}
+
+void cache_fill_complete(struct fill *fill, struct span trailers)
+{
+    cache_fill_complete_or_renew(fill, trailers, NULL);
 }
 
 void cache_fill_fail(struct fill *fill, enum err error)
@@ -294,7 +323,7 @@ static bool settled_keep_body(struct settled *settled, struct cache *cache, cons
 }
 
 /* Queues the freshening of a linked response; without room or memory it is as if the 304 had not been kept. */
-static void freshen(struct fill *fill, struct settled *settled)
+static void submit_freshening(struct fill *fill, struct settled *settled)
 {
     struct queue *queue = &fill->cache->queue;
     struct job job = {.kind = JOB_FRESHEN, .settled = settled, .bytes = settled->memory_bytes};
@@ -304,21 +333,29 @@ static void freshen(struct fill *fill, struct settled *settled)
     }
 }
 
-void cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+/* False: invalidated meanwhile, or no memory. */
+static bool freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
 {
     const struct stored *stored = &cached->stored;
     bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
     struct settled *settled =
         settled_create(record, head, stored->selection, whole ? stored->body_start : (struct span){NULL, 0});
 
-    if (settled != NULL) {
-        settled->record.head_override = settled->head;
-        if (settled_keep_body(settled, fill->cache, cached) && settled_link(fill, settled)) {
-            freshen(fill, settled);
-        } else {
-            settled_destroy(settled);
-        }
+    if (settled == NULL) {
+        return false;
     }
+    settled->record.head_override = settled->head;
+    if (!settled_keep_body(settled, fill->cache, cached) || !settled_link(fill, settled)) {
+        settled_destroy(settled);
+        return false;
+    }
+    submit_freshening(fill, settled);
+    return true;
+}
+
+void cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+{
+    (void)freshen(fill, cached, record, head); /* then what is stored stays as it is */
 }
 
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)

@@ -46,6 +46,8 @@
     X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \
     X(STORED_BY_RULE, "stored-by-rule", "config", "stored by a rule")                                                  \
     X(UPDATED, "updated", "RFC 9111 4.3.4", "the stored head was freshened")                                           \
+    X(UNCHANGED, "unchanged", "RFC 9111 4.3.4",                                                                        \
+      "the same body was fetched again: what is stored stays, with the new head")                                      \
     /* not stored: what was asked and answered */                                                                      \
     X(NOT_STORED_METHOD, "not-stored-method", "RFC 9111 3", "answers to this method are not stored")                   \
     X(NOT_STORED_STATUS, "not-stored-status", "RFC 9111 3", "this status is not stored without explicit freshness")    \

@@ -15,6 +15,13 @@ enum fetch_state {
     FETCH_BODY,    /* for the rest of the body */
 };
 
+/* What a stored response becomes by a new head. */
+struct freshened {
+    struct record record;
+    struct span head;
+    struct headers headers;
+};
+
 struct fetch {
     struct worker *worker;
     struct fetch *next; /* of the worker's list */
@@ -43,6 +50,8 @@ struct fetch {
     struct cached validate; /* what is validated, or compared with */
     bool comparing;         /* … with the answer to this HEAD */
     bool validating;
+    bool renews; /* should the body be that of `validate`, this is what becomes of it: */
+    struct freshened renewed;
 
     /* whom it is asked */
     struct pool *pool;
@@ -77,6 +86,14 @@ void fetch_take(struct fetch *fetch, struct span bytes);
 
 /* fetch_response.c: the origin closed while a response was awaited or under way; ends the fetch. */
 void fetch_take_end(struct fetch *fetch, enum err error);
+
+/* fetch_response.c: record and stored form of `headers`, which are in force for `validate` from now on: times and
+ * directives are read from them anew. False: no memory. */
+bool fetch_freshen(struct fetch *fetch, const struct headers *headers, struct freshened *out);
+
+/* fetch_renew.c: a 200 that will be stored came where `validate` was to be confirmed. If both are the same but for the
+ * body, which nobody knows yet, notes what `validate` becomes should that be the same, too. */
+void fetch_prepare_renewal(struct fetch *fetch, struct span selection);
 
 /* fetch_origin.c: asks one of the site's origins. */
 void fetch_ask(struct fetch *fetch);

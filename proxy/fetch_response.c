@@ -256,6 +256,9 @@ static void final_head(struct fetch *fetch)
                                 .validates = fetch->validating};
     buf_init(&selection, VARY_MAX_BYTES * 4);
     struct assessment assessment = assess_response(&answered, &fetch->arena, &selection);
+    if (assessment.verdict.store) {
+        fetch_prepare_renewal(fetch, buf_span(&selection));
+    }
     bool opened = open_fill(fetch, &assessment, buf_span(&selection));
     buf_finish(&selection);
     if (!opened) {
@@ -274,15 +277,7 @@ static void final_head(struct fetch *fetch)
 
 /* ---- 304 ---- */
 
-/* What a stored response becomes by a 304. */
-struct freshened {
-    struct record record;
-    struct span head;
-    struct headers headers;
-};
-
-/* Record and stored form of `headers`, which are in force from now on: times and directives are read from them anew. */
-static bool freshen(struct fetch *fetch, const struct headers *headers, struct freshened *out)
+bool fetch_freshen(struct fetch *fetch, const struct headers *headers, struct freshened *out)
 {
     struct http_response as_stored = {.status = fetch->validate.stored.record.status};
     const struct header *age = headers_find(&fetch->response.headers, SPAN("Age"));
@@ -349,7 +344,7 @@ static void validated(struct fetch *fetch)
         return;
     }
     if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) || !keep_weak_tag(&stored, &merged) ||
-        !freshen(fetch, &merged, &now)) {
+        !fetch_freshen(fetch, &merged, &now)) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }
@@ -357,7 +352,7 @@ static void validated(struct fetch *fetch)
         exchange_on_validated(fetch->exchange, &now.record, now.head);
     }
     bool stays = may_stay(fetch, &now);
-    if (!stays && headers_remove(&merged, SPAN("Set-Cookie")) > 0 && freshen(fetch, &merged, &kept)) {
+    if (!stays && headers_remove(&merged, SPAN("Set-Cookie")) > 0 && fetch_freshen(fetch, &merged, &kept)) {
         now = kept;
         stays = may_stay(fetch, &now);
     }
@@ -396,8 +391,8 @@ static void compare(struct fetch *fetch)
     struct freshened now;
 
     if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) == ERR_OK && head_agrees(fetch, &stored) &&
-        head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) && freshen(fetch, &merged, &now) &&
-        may_stay(fetch, &now)) {
+        head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) &&
+        fetch_freshen(fetch, &merged, &now) && may_stay(fetch, &now)) {
         cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head);
     } else {
         cache_invalidate(fetch->worker->cache, &fetch->key, NULL);
@@ -441,7 +436,9 @@ static void complete(struct fetch *fetch)
     }
     buf_init(&lines, FIELDS_LIMIT_BYTES);
     write_fields(&lines, &trailers);
-    cache_fill_complete(fetch->fill, lines.failed ? (struct span){NULL, 0} : buf_span(&lines));
+    struct renewal renewal = {&fetch->validate, &fetch->renewed.record, fetch->renewed.head};
+    cache_fill_complete_or_renew(fetch->fill, lines.failed ? (struct span){NULL, 0} : buf_span(&lines),
+                                 fetch->renews ? &renewal : NULL);
     buf_finish(&lines);
     fetch_finish(fetch);
 }

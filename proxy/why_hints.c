@@ -43,6 +43,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_STORED] = "not to be stored: no-store from the origin, or bypass in a rule",
     [REASON_STORED_BY_RULE] = "change ttl, default_ttl or store_set_cookie of that rule",
     [REASON_UPDATED] = "nothing to change: a longer lifetime asks less often",
+    [REASON_UNCHANGED] = "ETag or Last-Modified from the origin, and its 304, save sending the same body again",
     /* not stored: what was asked and answered */
     [REASON_NOT_STORED_METHOD] =
         "only answers to GET are stored, and to POST with explicit freshness and Content-Location",
