@@ -144,6 +144,24 @@ typedef bool (*store_variant_fn)(void *arg, const struct stored *stored);
 enum store_found store_each_variant(struct store_reader *reader, const struct key *key, struct arena *arena,
                                     store_variant_fn visit, void *arg);
 
+/* All variants of one key, newest first, without heads and bodies. */
+struct stored_variant {
+    struct record record;
+    struct span selection;
+};
+struct stored_key {
+    struct span text;
+    struct stored_variant *variants;
+    size_t count;
+};
+
+/* Every key with `min_variants` variants or more, in no order that means anything, each as of a commit of its own.
+ * `visit` returns false to stop; what it is given is valid during the call. `*out_keys`: how many were looked at, those
+ * with fewer variants included. False: the store failed on the way. */
+typedef bool (*store_key_fn)(void *arg, const struct stored_key *key);
+MUST_CHECK bool store_each_key(struct store_reader *reader, size_t min_variants, store_key_fn visit, void *arg,
+                               uint64_t *out_keys);
+
 /* ---- writing: the disk thread ---- */
 
 /* A body id never used before. Any thread. */

@@ -13,6 +13,7 @@
  * store_read.c   readers, the pieces of a body, damage that was met
  * store_warm.c   what is on the disk and not in memory
  * store_find.c   finding what is stored under a key
+ * store_walk.c   all keys, one after the other
  * store_batch.c  a write transaction: begin, commit, abort
  * store_write.c  the operations
  * store_extents.c which blocks of the body file a body has

@@ -10,6 +10,7 @@
 #include "proxy/log.h"
 #include "proxy/options.h"
 #include "proxy/server.h"
+#include "proxy/variants.h"
 #include "proxy/why.h"
 #include "proxy/worker.h"
 
@@ -152,6 +153,52 @@ static int why(const struct options *options, struct buf *error)
     return status;
 }
 
+static bool read_limit(const char *text, size_t *out_limit, struct buf *error)
+{
+    uint64_t limit = VARIANTS_LIMIT_DEFAULT;
+
+    if (text != NULL && (!span_to_u64(span_of(text), &limit) || limit < 1 || limit > VARIANTS_LIMIT_MAX)) {
+        buf_format(error, "--limit: expected a number from 1 to %d, found %s", VARIANTS_LIMIT_MAX,
+                   log_quoted(span_of(text)).text);
+        return false;
+    }
+    *out_limit = (size_t)limit;
+    return true;
+}
+
+static int vary(const struct options *options, struct buf *error)
+{
+    struct config_flags flags = options_config_flags(options);
+    struct variants variants;
+    struct buf out;
+    size_t limit;
+
+    if (options->url == NULL && flags.file == NULL && flags.origin == NULL) {
+        flags.origin = "http://127.0.0.1"; /* sites and rules do not matter to what is stored */
+    }
+    if (!read_limit(options->limit, &limit, error)) {
+        return fail(error);
+    }
+    struct config *config = config_load(&flags, error);
+    if (config == NULL) {
+        return fail_config(flags.file, error);
+    }
+    buf_init(&out, WHY_TEXT_MAX_BYTES);
+    int status = EXIT_OK;
+    if (!variants_ask(config, options->url, limit, worker_now_ms(), &variants, error)) {
+        status = fail(error);
+    } else if (options->json) {
+        variants_write_json(&variants, &out);
+    } else {
+        variants_write_text(&variants, &out);
+    }
+    variants_finish(&variants);
+    printf("%.*s", SPAN_ARG(buf_span(&out)));
+    buf_finish(&out);
+    config_destroy(config);
+    return status;
+}
+
 static int demo(const struct options *options, struct buf *error)
 {
     const char *listen = options->listen_count > 0 ? options->listen[options->listen_count - 1] : demo_listen_default;
@@ -196,6 +243,8 @@ static int run(const struct options *options, struct buf *error)
         return serve(options, error);
     case COMMAND_WHY:
         return why(options, error);
+    case COMMAND_VARY:
+        return vary(options, error);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

@@ -46,6 +46,13 @@ static const struct flag flags[] = {
     {"--cache-dir", COMMAND_WHY, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
     {"--origin", COMMAND_WHY, offsetof(struct options, config.origin), "URL", "as given to serve"},
     {"--profile", COMMAND_WHY, offsetof(struct options, config.profile), "safe|rfc", "as given to serve (safe)"},
+    {"--limit", COMMAND_VARY, offsetof(struct options, limit), "N", "URLs to show (10)"},
+    {json_name, COMMAND_VARY, 0, "", "one JSON object instead of text"},
+    {"--config", COMMAND_VARY, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_VARY, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
+    {"--origin", COMMAND_VARY, offsetof(struct options, config.origin), "URL", "as given to serve"},
+    {"--profile", COMMAND_VARY, offsetof(struct options, config.profile), "safe|rfc", "as given to serve (safe)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -80,6 +87,14 @@ static const struct {
          "With a word from Cache-Status or the access log in place of the URL, explains that:\n"
          "  larder why vary-miss\n"
          "What was stored in the last moments may not be on the disk yet. Exits with 0 or 2.\n"},
+    [COMMAND_VARY] =
+        {"vary", "[URL] [FLAG]...", "say which variants are stored, and what makes them",
+         "Of one URL, or of those in the store that have the most variants beyond the bodies they have: how many of "
+         "each,\n"
+         "the request fields that make them with their most frequent values, and the rule that would make them fewer.\n"
+         "Looks at the store as why does, and changes nothing.\n"
+         "  larder vary --cache-dir larder-cache\n"
+         "  larder vary http://www.example.com/ --config larder.toml\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -111,7 +126,7 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, why, demo, check, version or help (larder help)");
+    buf_add_text(error, "expected serve, why, vary, demo, check, version or help (larder help)");
     return false;
 }
 
@@ -200,7 +215,7 @@ static bool parse_word(struct options *options, const char *word, struct buf *er
         options->config.file = word;
         return true;
     }
-    if (options->command == COMMAND_WHY && options->url == NULL) {
+    if ((options->command == COMMAND_WHY || options->command == COMMAND_VARY) && options->url == NULL) {
         options->url = word;
         return true;
     }
@@ -246,7 +261,7 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error, "expected a command: serve, why, demo, check, version or help (larder help)");
+        buf_add_text(out_error, "expected a command: serve, why, vary, demo, check, version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {

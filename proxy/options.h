@@ -7,27 +7,38 @@
 
 #include "proxy/config.h"
 
-enum command { COMMAND_SERVE, COMMAND_WHY, COMMAND_DEMO, COMMAND_CHECK, COMMAND_VERSION, COMMAND_HELP, COMMAND_COUNT };
+enum command {
+    COMMAND_SERVE,
+    COMMAND_WHY,
+    COMMAND_VARY,
+    COMMAND_DEMO,
+    COMMAND_CHECK,
+    COMMAND_VERSION,
+    COMMAND_HELP,
+    COMMAND_COUNT
+};
 
 enum { OPTIONS_LISTEN_MAX = 16, OPTIONS_FIELDS_MAX = 128 };
 
 struct options {
     enum command command;
     enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
-    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY; of COMMAND_CHECK only `file`. `listen` is NULL: see
-                                   options_config_flags */
+    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY; of COMMAND_CHECK only `file`. `listen` is
+                                   NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
-    const char *url;   /* COMMAND_WHY, as all below; or a reason's token */
+    const char *url;   /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store */
+    bool json;         /* COMMAND_WHY, COMMAND_VARY */
+    const char *limit; /* COMMAND_VARY */
+    /* COMMAND_WHY: */
     const char *method;
     const char *fields[OPTIONS_FIELDS_MAX]; /* "Name: value" */
     size_t field_count;
     const char *response_status; /* what the origin is supposed to answer; NULL: nothing is supposed */
     const char *response_fields[OPTIONS_FIELDS_MAX];
     size_t response_field_count;
-    bool json;
 };
 
 /* False with one line (no newline) in `out_error`; exit status 2 is customary. */

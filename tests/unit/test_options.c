@@ -45,6 +45,8 @@ Test(options, commands)
     } cases[] = {
         {"serve", "serve", COMMAND_SERVE, COMMAND_HELP},
         {"why", "why http://a/", COMMAND_WHY, COMMAND_HELP},
+        {"vary", "vary", COMMAND_VARY, COMMAND_HELP},
+        {"vary of one URL", "vary http://a/ --limit 3 --json", COMMAND_VARY, COMMAND_HELP},
         {"demo", "demo", COMMAND_DEMO, COMMAND_HELP},
         {"version", "version", COMMAND_VERSION, COMMAND_HELP},
         {"--version", "--version", COMMAND_VERSION, COMMAND_HELP},
@@ -147,12 +149,12 @@ Test(options, mistakes)
     static const struct {
         const char *name, *line, *want;
     } cases[] = {
-        {"nothing", "", "expected a command: serve, why, demo, check, version or help (larder help)"},
+        {"nothing", "", "expected a command: serve, why, vary, demo, check, version or help (larder help)"},
         {"a slip in the command", "srve", "unknown command \"srve\", did you mean serve? (larder help)"},
         {"no command of ours", "install",
-         "unknown command \"install\", expected serve, why, demo, check, version or help (larder help)"},
+         "unknown command \"install\", expected serve, why, vary, demo, check, version or help (larder help)"},
         {"a flag for a command", "--origin",
-         "unknown command \"--origin\", expected serve, why, demo, check, version or help (larder help)"},
+         "unknown command \"--origin\", expected serve, why, vary, demo, check, version or help (larder help)"},
         {"a slip in a flag", "serve --lisen a",
          "serve: unknown flag \"--lisen\", did you mean --listen? (larder help serve)"},
         {"a slip with a value", "serve --prfile=rfc",

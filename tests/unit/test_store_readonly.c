@@ -83,6 +83,47 @@ Test(store_readonly, a_stopped_store)
     store_close(store);
 }
 
+struct walked {
+    unsigned keys;
+    unsigned stop_after;
+    size_t variants;
+};
+
+static bool on_key(void *arg, const struct stored_key *key) /* store_key_fn */
+{
+    struct walked *walked = arg;
+
+    cr_expect(span_starts_with(key->text, SPAN("GET http://")), "%.*s", SPAN_ARG(key->text));
+    cr_expect_gt(key->variants[0].record.object_id, 0);
+    walked->variants += key->count;
+    walked->keys++;
+    return walked->keys != walked->stop_after;
+}
+
+Test(store_readonly, all_keys)
+{
+    struct store *store = support_open(dir, SIZE);
+    struct walked walked = {0};
+    uint64_t keys;
+
+    put_all(store);
+    struct store_reader *reader = store_reader_create(store);
+    cr_expect(store_each_key(reader, 1, on_key, &walked, &keys));
+    unsigned all = walked.keys;
+    cr_expect_gt(all, 1);
+    cr_expect_eq(keys, all);
+    cr_expect_eq(walked.variants, all);
+    walked = (struct walked){.stop_after = 2};
+    cr_expect(store_each_key(reader, 1, on_key, &walked, &keys));
+    cr_expect_eq(walked.keys, 2, "it stops when told so");
+    walked = (struct walked){0};
+    cr_expect(store_each_key(reader, 2, on_key, &walked, &keys));
+    cr_expect_eq(walked.keys, 0, "none has two variants");
+    cr_expect_eq(keys, all, "but all were looked at");
+    store_reader_destroy(reader);
+    store_close(store);
+}
+
 Test(store_readonly, a_store_in_use)
 {
     int ready[2];
