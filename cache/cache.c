@@ -98,6 +98,11 @@ void cache_reader_destroy(struct cache_reader *reader)
     }
 }
 
+struct cache *cache_reader_cache(struct cache_reader *reader)
+{
+    return reader->cache;
+}
+
 struct store_reader *cache_reader_store(struct cache_reader *reader)
 {
     return reader->store_reader;

@@ -33,6 +33,7 @@ void cache_close(struct cache *cache); /* after cache_stop_writes and all reader
 MUST_CHECK struct cache_reader *cache_reader_create(struct cache *cache);
 void cache_reader_destroy(struct cache_reader *reader);
 
+struct cache *cache_reader_cache(struct cache_reader *reader);
 struct store_reader *cache_reader_store(struct cache_reader *reader); /* for store_read */
 struct store *cache_store(struct cache *cache);                       /* for store_pin, store_unpin, store_stats_of */
 
@@ -104,6 +105,10 @@ bool cache_flight_serves(const struct flight *flight, const struct http_request 
                          struct arena *arena);
 
 /* ---- filling: one thread at a time; each fill is ended by exactly one of refuse, validated, complete, fail ---- */
+
+/* Before the head: what comes belongs under another key than the one that was joined. Who waits for it stays, and has
+ * to compare flight_key when the head is there. False: no memory; then it must not be stored. */
+MUST_CHECK bool cache_fill_rekey(struct fill *fill, const struct key *key);
 
 /* The head has come. With `store` storing begins; without, waiting followers are sent away, and the next requests for
  * the key do not wait for each other for a while. ERR_NO_MEMORY: the fill must be failed. */

@@ -53,6 +53,54 @@ static void fill_destroy(struct fill *fill)
     free(fill);
 }
 
+/* Takes the fill off its entry. The shard's mutex is held. */
+static void unlink_fill(struct fill *fill)
+{
+    struct fill **link = &fill->entry->fills;
+
+    while (*link != fill) {
+        link = &(*link)->next;
+    }
+    *link = fill->next;
+    fill->entry = NULL;
+}
+
+/* Both shards are held at once: an invalidation of either key finds the fill. */
+bool cache_fill_rekey(struct fill *fill, const struct key *key)
+{
+    struct shard *from = fill->shard;
+    struct shard *to = cache_shard(fill->cache, key->hash);
+    struct shard *first = from < to ? from : to;
+    struct shard *second = from < to ? to : from;
+
+    if (!flight_rekey(fill->flight, key->text)) {
+        return false;
+    }
+    pthread_mutex_lock(&first->mutex);
+    if (second != first) {
+        pthread_mutex_lock(&second->mutex);
+    }
+    struct entry *before = fill->entry;
+    struct entry *entry = entry_find(to, key->hash, key->text, true);
+    if (before != NULL && entry != NULL) {
+        unlink_fill(fill);
+        fill->shard = to;
+        fill->entry = entry;
+        fill->next = entry->fills;
+        entry->fills = fill;
+        entry_release(before);
+    }
+    bool moved = fill->entry != NULL && fill->entry == entry;
+    if (!moved && entry != NULL) {
+        entry_release(entry);
+    }
+    if (second != first) {
+        pthread_mutex_unlock(&second->mutex);
+    }
+    pthread_mutex_unlock(&first->mutex);
+    return moved;
+}
+
 /* Makes what is needed to store; false: no memory. */
 static bool prepare_storing(struct fill *fill, struct flight_head *head)
 {
@@ -377,12 +425,7 @@ static void leave_table(struct fill *fill, uint64_t alone_until_ms)
     pthread_mutex_lock(&fill->shard->mutex);
     struct entry *entry = fill->entry;
     if (entry != NULL) {
-        struct fill **link = &entry->fills;
-        while (*link != fill) {
-            link = &(*link)->next;
-        }
-        *link = fill->next;
-        fill->entry = NULL;
+        unlink_fill(fill);
         if (alone_until_ms > 0) {
             note_alone(entry, alone_until_ms);
         }

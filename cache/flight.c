@@ -88,6 +88,22 @@ struct span flight_key(const struct flight *flight)
     return flight->key;
 }
 
+bool flight_rekey(struct flight *flight, struct span key)
+{
+    char *copy = malloc(key.len + 1);
+
+    if (copy == NULL) {
+        return false;
+    }
+    memcpy(copy, key.data, key.len);
+    pthread_mutex_lock(&flight->mutex);
+    REQUIRE(flight->phase == FLIGHT_PENDING);
+    free((char *)(uintptr_t)flight->key.data);
+    flight->key = (struct span){copy, key.len};
+    pthread_mutex_unlock(&flight->mutex);
+    return true;
+}
+
 void flight_set_begun(struct flight *flight, uint64_t monotonic_ms)
 {
     flight->begun_ms = monotonic_ms;

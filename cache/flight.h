@@ -62,7 +62,11 @@ MUST_CHECK struct flight *flight_create(struct span key, size_t window_bytes);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight); /* accepts NULL */
 
-struct span flight_key(const struct flight *flight); /* lives as long as the flight */
+/* Lives as long as the flight; for others than the producer, from FLIGHT_STREAMING on. */
+struct span flight_key(const struct flight *flight);
+
+/* Before the head: another key. False: no memory. */
+MUST_CHECK bool flight_rekey(struct flight *flight, struct span key);
 
 /* When the origin was asked, on the monotonic clock; 0: not said. Set before anyone else sees the flight. */
 void flight_set_begun(struct flight *flight, uint64_t monotonic_ms);

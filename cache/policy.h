@@ -29,6 +29,7 @@ enum setting {
     SETTING_OWN_ETAG,           /* an entity tag from the body where the origin sends no validator */
     SETTING_STRIP_TAGS,         /* clients do not see the tags of http/tags.h */
     SETTING_EARLY_HINTS,        /* a 103 from the stored Link for who has to wait */
+    SETTING_NO_VARY_SEARCH,     /* what a response says of its query counts */
     SETTING_COUNT
 };
 
@@ -54,6 +55,7 @@ struct policy {
     bool own_etag; /* on in PROFILE_SAFE */
     bool strip_tags;
     bool early_hints;
+    bool no_vary_search;
     int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
     uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */
 };

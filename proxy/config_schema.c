@@ -175,6 +175,7 @@ static const struct config_key rule_keys[] = {
     {"request_directives", config_set_bool, RULE_FIELD(request_directives), GIVES(given[SETTING_REQUEST_DIRECTIVES])},
     {"own_etag", config_set_bool, RULE_FIELD(own_etag), GIVES(given[SETTING_OWN_ETAG])},
     {"strip_tags", config_set_bool, RULE_FIELD(strip_tags), GIVES(given[SETTING_STRIP_TAGS])},
+    {"no_vary_search", config_set_bool, RULE_FIELD(no_vary_search), GIVES(given[SETTING_NO_VARY_SEARCH])},
     {"early_hints", config_set_bool, RULE_FIELD(early_hints), GIVES(given[SETTING_EARLY_HINTS])},
     {"strip_query", config_set_list, LIST(struct rule, strip_query, strip_query_count), GIVES(gives_query),
      .member = config_member_parameter_glob, .expected = "names of query parameters, such as \"ref\" or \"utm_*\""},

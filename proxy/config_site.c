@@ -71,9 +71,13 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
     static const char *const for_stored[] = {
         "ttl",           "default_ttl",    "stale_while_revalidate", "stale_if_error",
         "stale_if_slow", "ignore_cookies", "store_set_cookie",       "early_hints"};
-    static const char *const for_request[] = {
-        "strip_query",         "strip_tracking", "sort_query", "normalize_accept_encoding", "normalize_accept_language",
-        "strip_request_fields"};
+    static const char *const for_request[] = {"strip_query",
+                                              "strip_tracking",
+                                              "sort_query",
+                                              "normalize_accept_encoding",
+                                              "normalize_accept_language",
+                                              "strip_request_fields",
+                                              "no_vary_search"};
 
     for (size_t i = 0; rule->bypass && i < ARRAY_LEN(for_stored); i++) {
         if (toml_member(table, span_of(for_stored[i])) != NULL) {

@@ -17,6 +17,7 @@
 #include "proxy/exchange_internal.h"
 
 #include "cache/head.h"
+#include "cache/search.h"
 #include "http/forward.h"
 #include "proxy/decide.h"
 #include "proxy/worker.h"
@@ -145,6 +146,45 @@ static enum step step_route(struct exchange *ex)
     return STEP_LOOKUP;
 }
 
+/* What is stored under `ex->key`. */
+static enum store_found find(struct exchange *ex)
+{
+    cached_finish(ex->worker->cache, &ex->cached);
+    enum store_found found =
+        cache_find(ex->worker->cache_reader, &ex->key, &ex->request.headers, ex->arena, &ex->cached, &ex->generation);
+    ex->has_cached =
+        found == STORE_FOUND && head_read(ex->cached.stored.head, ex->arena, &ex->stored_headers) == ERR_OK;
+    return found;
+}
+
+/* Under the key that responses of this path ask for, where they do and a rule listens (cache/search.h), then under the
+ * URL's own. What is not found will be fetched under the first of them. */
+static enum store_found look_up(struct exchange *ex)
+{
+    struct key own = ex->key;
+    struct search search;
+
+    if (!ex->policy.no_vary_search || !search_find(ex->worker->cache_reader, &ex->request.uri, ex->arena, &search) ||
+        !search_key(&search, &ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
+        ex->key = own;
+        return find(ex);
+    }
+    struct key shared = ex->key;
+    enum store_found found = find(ex);
+    uint64_t generation = ex->generation;
+    if (ex->has_cached && search_serves(shared.text, &ex->stored_headers, &ex->request.uri, ex->arena)) {
+        return found;
+    }
+    ex->key = own;
+    enum store_found found_own = find(ex);
+    if (ex->has_cached) {
+        return found_own;
+    }
+    ex->key = shared;
+    ex->generation = generation;
+    return found == STORE_ABSENT ? found_own : STORE_OTHER_VARIANTS;
+}
+
 static enum step step_lookup(struct exchange *ex)
 {
     if (!policy_may_lookup(&ex->request, &ex->policy, &ex->reason)) {
@@ -164,12 +204,8 @@ static enum step step_lookup(struct exchange *ex)
     if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
         return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
     }
-    cached_finish(ex->worker->cache, &ex->cached);
     ex->look_ups++;
-    enum store_found found =
-        cache_find(ex->worker->cache_reader, &ex->key, &ex->request.headers, ex->arena, &ex->cached, &ex->generation);
-    ex->has_cached =
-        found == STORE_FOUND && head_read(ex->cached.stored.head, ex->arena, &ex->stored_headers) == ERR_OK;
+    enum store_found found = look_up(ex);
     ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
     ex->reason = found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS;
     return STEP_DECIDE;

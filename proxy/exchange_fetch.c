@@ -8,6 +8,7 @@
  * - AWAIT: the head. A response, a confirmation (304), a refusal to lead, or a failure, which a stale response may
  *   cover, as it may cover a wait that gets too long for a rule (stale_if_slow). */
 #include "cache/head.h"
+#include "cache/search.h"
 #include "proxy/decide.h"
 #include "proxy/early_hints.h"
 #include "proxy/exchange_internal.h"
@@ -213,9 +214,29 @@ enum step exchange_waited(struct exchange *ex)
     return STEP_JOIN;
 }
 
+/* Does what another fetched for a URL of his serve ours? It does under our own key. Else the key is one for several
+ * URLs (cache/search.h), before the head was known or since. */
+static bool is_for_our_url(struct exchange *ex)
+{
+    struct span key = flight_key(ex->flight);
+    struct headers headers;
+    struct span fields;
+
+    if (span_equal(key, ex->key.text) && !search_is_marked(key)) {
+        return true;
+    }
+    return arena_copy(ex->arena, flight_head(ex->flight)->fields, &fields) &&
+           head_read(fields, ex->arena, &headers) == ERR_OK &&
+           search_serves(key, &headers, &ex->request.uri, ex->arena);
+}
+
 /* A response that another's fetch brought: may we have it? */
 static enum step follow(struct exchange *ex)
 {
+    if (flight_head(ex->flight)->shared && !is_for_our_url(ex)) {
+        exchange_leave_flight(ex);
+        return STEP_LOOKUP; /* by now it may be known where ours lies */
+    }
     if (cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
         ex->reason = REASON_FOLLOWED;
         return STEP_RESPOND;

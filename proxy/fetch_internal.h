@@ -50,7 +50,8 @@ struct fetch {
     struct cached validate; /* what is validated, or compared with */
     bool comparing;         /* … with the answer to this HEAD */
     bool validating;
-    bool renews; /* should the body be that of `validate`, this is what becomes of it: */
+    bool rekeyed; /* what comes lies under another key than `validate` */
+    bool renews;  /* should the body be that of `validate`, this is what becomes of it: */
     struct freshened renewed;
 
     /* whom it is asked */
@@ -94,6 +95,13 @@ bool fetch_freshen(struct fetch *fetch, const struct headers *headers, struct fr
 /* fetch_renew.c: a 200 that will be stored came where `validate` was to be confirmed. If both are the same but for the
  * body, which nobody knows yet, notes what `validate` becomes should that be the same, too. */
 void fetch_prepare_renewal(struct fetch *fetch, struct span selection);
+
+/* fetch_search.c: a response that will be stored goes under the key that its No-Vary-Search gives it. False: it cannot,
+ * and must not be stored. */
+bool fetch_settle_key(struct fetch *fetch, const struct policy *policy);
+
+/* fetch_search.c: what is stored for the URI is gone, under whichever key. */
+void fetch_invalidate_uri(struct fetch *fetch, const struct uri *uri);
 
 /* fetch_origin.c: asks one of the site's origins. */
 void fetch_ask(struct fetch *fetch);

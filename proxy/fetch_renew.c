@@ -33,7 +33,7 @@ static bool same_but_for_the_body(struct fetch *fetch, struct span selection)
 
 void fetch_prepare_renewal(struct fetch *fetch, struct span selection)
 {
-    fetch->renews = fetch->validating && same_but_for_the_body(fetch, selection) &&
+    fetch->renews = fetch->validating && !fetch->rekeyed && same_but_for_the_body(fetch, selection) &&
                     fetch_freshen(fetch, &fetch->response.headers, &fetch->renewed) &&
                     fetch->renewed.head.len <= RECORD_MAX_HEAD_BYTES;
 }

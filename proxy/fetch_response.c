@@ -130,28 +130,19 @@ static bool connection_may_stay(const struct http_response *response)
     return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE;
 }
 
-static void invalidate_uri(struct fetch *fetch, const struct uri *uri)
-{
-    struct key key;
-
-    if (key_of_uri(uri, cache_secret(fetch->worker->cache), &fetch->arena, &key)) {
-        cache_invalidate(fetch->worker->cache, &key, fetch->fill);
-    }
-}
-
 /* RFC 9111 §4.4: the target, and what Location and Content-Location name on the same origin. */
 static void invalidate(struct fetch *fetch)
 {
     static const struct span names[] = {SPAN_INIT("Location"), SPAN_INIT("Content-Location")};
     const struct uri *target = &fetch->request.uri;
 
-    invalidate_uri(fetch, target);
+    fetch_invalidate_uri(fetch, target);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const struct header *field = headers_find(&fetch->response.headers, names[i]);
         struct uri uri;
         if (field != NULL && uri_resolve(target, field->value, &fetch->arena, &uri) == ERR_OK &&
             uri_same_origin(target, &uri)) {
-            invalidate_uri(fetch, &uri);
+            fetch_invalidate_uri(fetch, &uri);
         }
     }
 }
@@ -256,6 +247,9 @@ static void final_head(struct fetch *fetch)
                                 .validates = fetch->validating};
     buf_init(&selection, VARY_MAX_BYTES * 4);
     struct assessment assessment = assess_response(&answered, &fetch->arena, &selection);
+    if (assessment.verdict.store && !fetch_settle_key(fetch, &assessment.policy)) {
+        assessment.verdict = (struct store_verdict){.reason = REASON_STORE_FAILED};
+    }
     if (assessment.verdict.store) {
         fetch_prepare_renewal(fetch, buf_span(&selection));
     }

@@ -157,6 +157,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_EARLY_HINTS:
         policy->early_hints = rule->early_hints;
         break;
+    case SETTING_NO_VARY_SEARCH:
+        policy->no_vary_search = rule->no_vary_search;
+        break;
     case SETTING_COUNT:
         break;
     }

@@ -118,6 +118,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_OWN_ETAG] = "own_etag",
         [SETTING_STRIP_TAGS] = "strip_tags",
         [SETTING_EARLY_HINTS] = "early_hints",
+        [SETTING_NO_VARY_SEARCH] = "no_vary_search",
     };
 
     return names[setting];

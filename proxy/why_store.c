@@ -1,5 +1,6 @@
 /* why_store.c: what is stored for the request that `larder why` is asked about; the store is opened read-only. */
 #include "cache/head.h"
+#include "cache/search.h"
 #include "cache/vary.h"
 #include "proxy/route.h"
 #include "proxy/why_internal.h"
@@ -42,6 +43,32 @@ static bool on_variant(void *arg, const struct stored *stored) /* store_variant_
     return true;
 }
 
+/* As in exchange.c: the key that responses of this path ask for, where something is stored under it. */
+static void choose_key(struct why *why, struct store *store, struct store_reader *reader)
+{
+    const struct uri *uri = &why->request.uri;
+    uint64_t secret = store_secret(store);
+    struct headers nothing, headers;
+    struct stored found;
+    struct search search;
+    struct key hint, shared;
+
+    headers_init(&nothing, why->arena);
+    if (!why->policy.no_vary_search || !search_hint_key(uri, secret, why->arena, &hint) ||
+        store_find(reader, &hint, &nothing, why->arena, &found) != STORE_FOUND ||
+        !search_of_hint(&found, why->arena, &search) || !search_key(&search, uri, secret, why->arena, &shared) ||
+        store_find(reader, &shared, &why->request.headers, why->arena, &found) != STORE_FOUND) {
+        return;
+    }
+    if (found.pinned) {
+        store_unpin(store, found.record.body_id);
+    }
+    if (head_read(found.head, why->arena, &headers) == ERR_OK &&
+        search_serves(shared.text, &headers, uri, why->arena)) {
+        why->key = shared;
+    }
+}
+
 static bool read_store(struct why *why, struct store *store)
 {
     struct collect collect = {.why = why, .capacity = why->config->cache.max_variants};
@@ -55,6 +82,7 @@ static bool read_store(struct why *why, struct store *store)
         return false;
     }
     why->looked_up = true;
+    choose_key(why, store, reader);
     (void)store_each_variant(reader, &why->key, why->arena, on_variant, &collect);
     why->found = store_find(reader, &why->key, &why->request.headers, why->arena, &stored);
     if (why->found == STORE_FOUND) {

@@ -6,6 +6,7 @@
 #include "http/directives.h"
 #include "http/forward.h"
 #include "http/link.h"
+#include "http/no_vary_search.h"
 #include "http/token.h"
 #include "http/validators.h"
 
@@ -125,6 +126,26 @@ static void try_links(struct span text)
     (void)link_is_hint(text);
 }
 
+/* A line of the field, then a query. */
+static void try_search(struct span text, struct arena *arena)
+{
+    struct headers headers;
+    struct no_vary_search variance;
+    struct uri uri = {.has_query = true, .query = text};
+    struct span field, form, again;
+
+    if (!span_split(&uri.query, '\n', &field)) {
+        return;
+    }
+    headers_init(&headers, arena);
+    REQUIRE(headers_add(&headers, SPAN("No-Vary-Search"), field));
+    if (no_vary_search_of(&headers, arena, &variance) && no_vary_search_query(&variance, &uri, arena, &form)) {
+        uri.query = form;
+        REQUIRE(no_vary_search_query(&variance, &uri, arena, &again));
+        REQUIRE(span_equal(form, again));
+    }
+}
+
 static void try_json(struct span text)
 {
     struct buf out;
@@ -148,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     text = (struct span){(const char *)bytes + 1, size - 1};
     arena_init(&arena, 4 * 1024 * 1024);
-    switch (bytes[0] % 8) {
+    switch (bytes[0] % 9) {
     case 0:
         try_directives(text, &arena);
         break;
@@ -169,6 +190,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         break;
     case 6:
         try_links(text);
+        break;
+    case 7:
+        try_search(text, &arena);
         break;
     default:
         try_json(text);

@@ -1,0 +1,53 @@
+/* fetch_search.c: the key of what is fetched, where a response says which differences of its query do not matter
+ * (cache/search.h). */
+#include "proxy/fetch_internal.h"
+
+#include "cache/search.h"
+#include "proxy/worker.h"
+
+bool fetch_settle_key(struct fetch *fetch, const struct policy *policy)
+{
+    struct worker *worker = fetch->worker;
+    uint64_t secret = cache_secret(worker->cache);
+    struct search search;
+    struct key key;
+
+    if (!policy->no_vary_search && !search_is_marked(fetch->key.text)) {
+        return true;
+    }
+    bool by_search = policy->no_vary_search &&
+                     search_learn(worker->cache, worker->cache_reader, &fetch->request.uri, &fetch->response.headers,
+                                  uv_now(&worker->loop), &fetch->arena, &search) &&
+                     search_key(&search, &fetch->request.uri, secret, &fetch->arena, &key);
+    if (!by_search && !key_of_uri(&fetch->request.uri, secret, &fetch->arena, &key)) {
+        return false;
+    }
+    if (span_equal(key.text, fetch->key.text)) {
+        return true;
+    }
+    if (!cache_fill_rekey(fetch->fill, &key)) {
+        return false;
+    }
+    if (fetch->validating) { /* else it would be found, and asked about, each time before the new one */
+        cache_invalidate(worker->cache, &fetch->key, fetch->fill);
+    }
+    fetch->key = key;
+    fetch->rekeyed = true;
+    return true;
+}
+
+void fetch_invalidate_uri(struct fetch *fetch, const struct uri *uri)
+{
+    struct worker *worker = fetch->worker;
+    uint64_t secret = cache_secret(worker->cache);
+    struct search search;
+    struct key key;
+
+    if (key_of_uri(uri, secret, &fetch->arena, &key)) {
+        cache_invalidate(worker->cache, &key, fetch->fill);
+    }
+    if (worker->cache_reader != NULL && search_find(worker->cache_reader, uri, &fetch->arena, &search) &&
+        search_key(&search, uri, secret, &fetch->arena, &key)) {
+        cache_invalidate(worker->cache, &key, fetch->fill);
+    }
+}
