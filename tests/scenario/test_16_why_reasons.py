@@ -232,6 +232,7 @@ ELSEWHERE = {
     "none": "tests/unit/test_reason.c",
     "disk-behind": "tests/unit/test_cache.c",
     "store-failed": "tests/unit/test_cache.c",
+    "unchanged": "tests/unit/test_cache.c",
 }
 
 
