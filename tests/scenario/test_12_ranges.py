@@ -94,8 +94,9 @@ def test_if_range(origin, client, condition, status):
 
 @pytest.mark.parametrize("offset_s, status", [(0, 206), (1, 200), (-1, 200)])
 def test_if_range_with_a_date(origin, client, offset_s, status):
-    store(origin, client, Last_Modified=date(-5000), Date=date())
-    client.get("/a", {"Range": "bytes=0-4", "If-Range": date(-5000 + offset_s)}).expect(status)
+    modified, condition = date(-5000), date(-5000 + offset_s)  # of one moment, however slow the rest is
+    store(origin, client, Last_Modified=modified, Date=date())
+    client.get("/a", {"Range": "bytes=0-4", "If-Range": condition}).expect(status)
 
 
 def test_conditions_come_first(origin, client):
