@@ -201,6 +201,7 @@ static enum err create_parts(struct store *store, const struct store_options *op
 
     store->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     store_share(store, size);
+    store->prefetches = size > options->memory_bytes / 2;
     store->fits_memory = store->limit_pages * store->page_bytes < options->memory_bytes / 2;
     store->dir = strdup(options->dir);
     store->max_variants = options->max_variants;

@@ -242,6 +242,7 @@ struct store {
     struct blocks *blocks; /* the disk thread's; NULL, as the next: there is no body file */
     struct bodies *bodies;
     uint64_t large_bytes; /* the disk thread's: streams that begin with so many go there in this batch */
+    bool prefetches;      /* all of it does not: what a body has next is read ahead */
     bool fits_memory;     /* what lies in LMDB's file stays in the page cache: no need to ask */
     struct sieve *sieve;
     struct pins *pins;

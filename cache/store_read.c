@@ -240,7 +240,8 @@ static void on_collect(void *arg) /* guarded_fn */
         bytes += piece.len;
     }
     if (call->begun && call->count == 0 && call->code == MDB_NOTFOUND) {
-        call->code = reader_blocks(call->reader, call->body_id, number, STORE_READ_MAX_PIECES, &call->part);
+        call->code =
+            reader_blocks(call->reader, call->body_id, number, (uint64_t)2 * STORE_READ_MAX_PIECES, &call->part);
         call->in_file = call->code == 0;
     }
 }
@@ -249,6 +250,16 @@ static void on_collect(void *arg) /* guarded_fn */
 
 /* The size of what a read gets there at once. */
 _Static_assert((int)STORE_READ_MAX_PIECES <= (int)BODIES_READ_BLOCKS, "a read's pieces fit into the buffer");
+
+static uint64_t blocks_wanted(const struct body_run *part, size_t skip, size_t max_bytes)
+{
+    uint64_t most = part->extent.count < STORE_READ_MAX_PIECES ? part->extent.count : STORE_READ_MAX_PIECES;
+
+    if (max_bytes < most * STORE_PIECE_BYTES - skip) {
+        most = (skip + max_bytes + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
+    }
+    return most;
+}
 
 static enum err read_blocks(struct collect_call *call, store_read_fn read, void *arg, size_t *out_used)
 {
@@ -268,9 +279,7 @@ static enum err read_blocks(struct collect_call *call, store_read_fn read, void 
             return ERR_IO;
         }
     }
-    if (left < (run.extent.count - 1) * STORE_PIECE_BYTES) {
-        run.extent.count = (skip + left + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
-    }
+    run.extent.count = blocks_wanted(&run, skip, left);
     enum err error =
         bodies_read(bodies, &run, call->cold == NULL ? BODIES_WAIT : BODIES_NOW, reader->blocks, call->runs, &count);
     if (error == ERR_COLD) {
@@ -289,6 +298,10 @@ static enum err read_blocks(struct collect_call *call, store_read_fn read, void 
     }
     if (call->runs[0].len == 0) {
         return ERR_NOT_FOUND; /* behind the end, in the last block */
+    }
+    if (call->cold != NULL && reader->store->prefetches && call->part.extent.count > run.extent.count) {
+        bodies_prefetch(
+            bodies, (struct extent){run.extent.first + run.extent.count, call->part.extent.count - run.extent.count});
     }
     *out_used = read(arg, call->runs, count);
     return ERR_OK;

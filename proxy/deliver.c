@@ -1,8 +1,9 @@
 /* deliver.c: the body of a response to its client, from text, the store or a flight.
  *
  * Happy path: bytes go to the stream as long as it takes them; then the end. The stream pulls: when it is full, DELIVER
- * waits for exchange_on_writable, when a flight has nothing yet, for its wake. From the store bytes go out of the map
- * within one call; what the socket did not take is read again later.
+ * waits for exchange_on_writable, when a flight has nothing yet, for its wake. From the store bytes go out within one
+ * call; what the socket did not take is read again later. What is not in memory is read into it by another thread
+ * first.
  *
  * Failures:
  * - The body breaks off (the origin did, or a stored piece is damaged): the connection is reset; the client must not
@@ -11,6 +12,7 @@
 #include "proxy/exchange_internal.h"
 
 #include "cache/head.h"
+#include "proxy/cold.h"
 #include "proxy/log.h"
 #include "proxy/worker.h"
 
@@ -74,15 +76,49 @@ static size_t on_stored_runs(void *arg, const struct span *runs, size_t count) /
     return accepted;
 }
 
-/* Sends from the store; `stream_offset` is where the body begins in the stored stream. */
+static void on_warm(void *arg) /* cold_done_fn */
+{
+    struct exchange *ex = arg;
+
+    ex->cold = NULL;
+    ex->warm = true;
+    exchange_on_writable(ex);
+}
+
+/* Leaves the wait for the disk to another thread. PROGRESS_MORE: no memory for that, it must be had here. */
+static enum progress await_disk(struct exchange *ex, uint64_t body_id, const struct store_cold *cold)
+{
+    ex->cold = cold_read_start(&ex->worker->loop, cache_store(ex->worker->cache), body_id, cold, on_warm, ex);
+    if (ex->cold == NULL) {
+        ex->warm = true;
+        return PROGRESS_MORE;
+    }
+    return stream_flush(ex->stream) == STREAM_GONE ? PROGRESS_GONE : PROGRESS_WAIT;
+}
+
+/* Sends from the store; `stream_offset` is where the body begins in the stored stream. What was read into memory a
+ * moment ago is read in any case: where memory is short it may be gone again, and this client would wait for ever. */
 static enum progress send_from_store(struct exchange *ex, uint64_t body_id, uint64_t stream_offset)
 {
     struct read_context context = {.ex = ex, .progress = PROGRESS_LOST};
+    struct store_cold cold;
     size_t used;
     struct store_reader *reader = cache_reader_store(ex->worker->cache_reader);
-    enum err error =
-        store_read(reader, body_id, stream_offset + ex->offset, READ_BYTES, on_stored_runs, &context, &used);
+    uint64_t at = stream_offset + ex->offset;
+    enum err error;
 
+    if (ex->cold != NULL) {
+        return PROGRESS_WAIT; /* something else woke us */
+    }
+    if (ex->warm) {
+        ex->warm = false;
+        error = store_read(reader, body_id, at, READ_BYTES, on_stored_runs, &context, &used);
+    } else {
+        error = store_read_now(reader, body_id, at, READ_BYTES, on_stored_runs, &context, &used, &cold);
+    }
+    if (error == ERR_COLD) {
+        return await_disk(ex, body_id, &cold);
+    }
     if (error != ERR_OK) {
         log_error("stored body unreadable error=%s body=%llu offset=%llu", err_name(error), (unsigned long long)body_id,
                   (unsigned long long)ex->offset);

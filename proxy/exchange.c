@@ -19,6 +19,7 @@
 #include "cache/head.h"
 #include "cache/search.h"
 #include "http/forward.h"
+#include "proxy/cold.h"
 #include "proxy/decide.h"
 #include "proxy/worker.h"
 
@@ -311,6 +312,7 @@ static enum step step_log(struct exchange *ex)
     struct stream *stream = ex->stream;
     struct stream_count count = stream_count(stream);
 
+    cold_read_forget(ex->cold);
     exchange_leave_flight(ex);
     cached_finish(ex->worker->cache, &ex->cached);
     if (ex->tunnel != NULL) {

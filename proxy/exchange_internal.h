@@ -95,6 +95,8 @@ struct exchange {
     size_t part;     /* being sent */
     uint64_t offset; /* next byte of the representation, or of the part's text */
     struct tunnel *tunnel;
+    struct cold_read *cold; /* what comes next is being read into memory */
+    bool warm;              /* it was: now it is read in any case */
 
     /* for the log */
     enum outcome outcome;

@@ -17,6 +17,7 @@
 #include "http/check.h"
 #include "proxy/disk.h"
 #include "proxy/log.h"
+#include "proxy/memory.h"
 #include "proxy/worker.h"
 
 enum {
@@ -157,6 +158,7 @@ static enum err open_cache(struct server *server)
             {
                 .dir = config->cache.dir,
                 .size_bytes = config->cache.size_bytes,
+                .memory_bytes = memory_limit_bytes(),
                 .max_variants = (unsigned)config->cache.max_variants,
                 .max_readers = server->worker_count + SPARE_READERS,
             },
