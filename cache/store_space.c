@@ -1,8 +1,9 @@
 /* store_space.c: the size of the store, shared between LMDB's file and the body file; room in the latter.
  *
- * LMDB's file gets a fifth, and no less than 256 MiB or half: it holds the index, records, heads and bodies of less
- * than 64 KiB, which of a usual mix of objects (median 12 KiB, mean 88 KiB) is one byte in seven. Both are reserved on
- * the disk at the start. A small store has no body file: the two halves would be too small to be of use.
+ * LMDB's file gets a fifth, and no less than 256 MiB or a quarter: it holds the index, records, heads and bodies of
+ * less than 64 KiB, which of a usual mix of objects (median 12 KiB, mean 88 KiB) is one byte in seven. The body file
+ * gets the rest, reserved on the disk at the start; the largest object that the configuration allows, half of the size,
+ * is two thirds of it at most. A small store has no body file: LMDB's part would be too small for its batches.
  *
  * Where mostly small objects are stored LMDB's file fills first: then bodies from 20 KiB on go to the body file, until
  * that is as full. Each file is made room in by a hand of its own: this one walks over the bodies in the body file,
@@ -42,7 +43,7 @@ static bool cut(struct store *store);
 
 void store_share(struct store *store, uint64_t size_bytes)
 {
-    uint64_t least = size_bytes / 2 < MIN_MAP_BYTES ? size_bytes / 2 : MIN_MAP_BYTES;
+    uint64_t least = size_bytes / 4 < MIN_MAP_BYTES ? size_bytes / 4 : MIN_MAP_BYTES;
     uint64_t map_bytes = size_bytes / MAP_SHARE > least ? size_bytes / MAP_SHARE : least;
 
     if (size_bytes < MIN_SPLIT_BYTES) {

@@ -99,7 +99,7 @@ def test_the_size_holds_on_the_disk_under_a_flood(origin, larder):
     proxy = larder(origin, flags=["--cache-size", SIZE])
     client = Client(proxy)
     limit = 128 * 1024 * 1024
-    assert bytes_on_disk(proxy.cache_dir) > limit * 0.45
+    assert bytes_on_disk(proxy.cache_dir) > limit * 0.7
     for number in range(60):
         fill(origin, client, [number], 4_000_000)
         assert bytes_on_disk(proxy.cache_dir) < limit * 1.01
@@ -129,7 +129,7 @@ def test_a_disk_too_small_for_the_size_is_said_at_the_start(origin, larder, tmp_
     """With one line; what fits is used."""
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", small], capture_output=True, check=False).returncode != 0:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", small], capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
         proxy = larder(origin, flags=["--cache-size", "300MiB"], cache_dir=small / "cache")

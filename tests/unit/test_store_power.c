@@ -26,7 +26,7 @@ enum {
     NUMBERS = 8,
     BATCHES = 40,
     RANDOM_IMAGES = 15,
-    FILLER_BYTES = 40 * 1000 * 1000, /* taken by a body that never ends: what is left is used again soon */
+    FILLER_BYTES = 74 * 1000 * 1000, /* taken by a body that never ends: what is left is used again soon */
 };
 
 /* ---- the log ---- */
