@@ -31,6 +31,7 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
     cache->pass_window_bytes = options->window_bytes;
     cache->fill_window_bytes = options->write_queue_bytes / 8;
     cache->hit_for_miss_ms = options->hit_for_miss_ms;
+    cache->hot_bytes = options->hot_bytes;
     cache->queue.limit_bytes = options->write_queue_bytes;
     REQUIRE(pthread_mutex_init(&cache->queue.mutex, NULL) == 0);
     REQUIRE(pthread_condattr_init(&attributes) == 0);
@@ -87,12 +88,14 @@ struct cache_reader *cache_reader_create(struct cache *cache)
         free(reader);
         return NULL;
     }
+    reader->hot = hot_create(cache->hot_bytes);
     return reader;
 }
 
 void cache_reader_destroy(struct cache_reader *reader)
 {
     if (reader != NULL) {
+        hot_destroy(reader->hot);
         store_reader_destroy(reader->store_reader);
         free(reader);
     }
@@ -123,6 +126,16 @@ struct store *cache_store(struct cache *cache)
 struct shard *cache_shard(struct cache *cache, struct key_hash hash)
 {
     return &cache->shards[hash.high % SHARD_COUNT];
+}
+
+atomic_uint *cache_version(struct cache *cache, struct key_hash hash)
+{
+    return &cache->versions[hash.low % VERSION_SLOTS];
+}
+
+void cache_changed(struct cache *cache, struct key_hash hash)
+{
+    (void)atomic_fetch_add_explicit(cache_version(cache, hash), 1, memory_order_release);
 }
 
 struct entry *entry_find(struct shard *shard, struct key_hash hash, struct span text, bool create)
@@ -227,6 +240,20 @@ static bool cached_from_settled(struct cache *cache, const struct settled *settl
     return true;
 }
 
+/* What this reader holds of it in memory, if nothing has changed under the key since. */
+static bool find_hot(struct cache_reader *reader, const struct key *key, const struct headers *request,
+                     unsigned version, struct arena *arena, struct cached *out_cached)
+{
+    struct hot_response *hot = reader->hot == NULL ? NULL : hot_find(reader->hot, key, request, version, arena);
+
+    if (hot == NULL) {
+        return false;
+    }
+    store_touch(reader->cache->store, hot->stored.record.object_id);
+    *out_cached = (struct cached){.stored = hot->stored, .hot = hot};
+    return true;
+}
+
 enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct cached *out_cached, uint64_t *out_generation)
 {
@@ -234,9 +261,14 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     enum store_found found = STORE_ABSENT;
     bool ask_store = true;
 
+    /* In this order, and before anything is looked at: what changes later shows in both. */
+    *out_generation = atomic_load_explicit(&shard->generation, memory_order_acquire);
+    unsigned version = atomic_load_explicit(cache_version(reader->cache, key->hash), memory_order_acquire);
+    if (find_hot(reader, key, request, version, arena, out_cached)) {
+        return STORE_FOUND;
+    }
     *out_cached = (struct cached){0};
     pthread_mutex_lock(&shard->mutex);
-    *out_generation = shard->generation;
     struct entry *entry = entry_find(shard, key->hash, key->text, false);
     for (struct settled *settled = entry == NULL ? NULL : entry->settled; settled != NULL; settled = settled->next) {
         found = STORE_OTHER_VARIANTS;
@@ -253,6 +285,9 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     if (ask_store) {
         enum store_found in_store = store_find(reader->store_reader, key, request, arena, &out_cached->stored);
         found = in_store == STORE_ABSENT ? found : in_store;
+        if (in_store == STORE_FOUND && reader->hot != NULL && hot_wanted(reader->hot, key)) {
+            hot_add(reader->hot, key, &out_cached->stored, version);
+        }
     }
     return found;
 }
@@ -262,6 +297,7 @@ bool cached_copy(struct cache *cache, const struct cached *cached, struct arena 
     struct cached copy = *cached;
 
     copy.stored.pinned = false;
+    copy.hot = NULL;
     copy.stored.record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
     if (!arena_copy(arena, cached->stored.head, &copy.stored.head) ||
         !arena_copy(arena, cached->stored.selection, &copy.stored.selection) ||
@@ -284,6 +320,8 @@ void cached_finish(struct cache *cache, struct cached *cached)
 {
     flight_unref(cached->flight);
     cached->flight = NULL;
+    hot_release(cached->hot);
+    cached->hot = NULL;
     if (cached->stored.pinned) {
         cached->stored.pinned = false;
         store_unpin(cache->store, cached->stored.record.body_id);
@@ -408,5 +446,6 @@ void cache_invalidate(struct cache *cache, const struct key *key, const struct f
         }
         entry_release(entry);
     }
+    cache_changed(cache, key->hash);
     pthread_mutex_unlock(&shard->mutex);
 }

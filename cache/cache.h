@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "cache/flight.h"
+#include "cache/hot.h"
 #include "cache/key.h"
 #include "cache/policy.h"
 #include "cache/store.h"
@@ -25,6 +26,7 @@ struct cache_options {
     size_t write_queue_bytes; /* waiting for the disk */
     size_t window_bytes;      /* of one flight */
     uint64_t hit_for_miss_ms;
+    size_t hot_bytes; /* that each reader keeps in memory of what it finds often; 0: nothing */
 };
 
 MUST_CHECK enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note);
@@ -41,11 +43,12 @@ uint64_t cache_secret(const struct cache *cache);
 
 /* ---- look-up ---- */
 
-/* A stored response that a request selected. Memory is the arena's; give `flight` and the pin back with cached_finish.
- */
+/* A stored response that a request selected. Memory is the arena's or that of `hot`; give `flight`, `hot` and the pin
+ * back with cached_finish, on the reader's thread. */
 struct cached {
     struct stored stored;
-    struct flight *flight; /* its body is (also) in this flight's memory; NULL: in the store only */
+    struct flight *flight;    /* its body is (also) in this flight's memory; NULL: in the store only */
+    struct hot_response *hot; /* everything belongs to it; NULL: to the arena */
 };
 
 /* `*out_generation` goes to cache_join: it tells whether something was stored in between. */

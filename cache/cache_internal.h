@@ -13,6 +13,7 @@
 enum {
     SHARD_COUNT = 64,
     SHARD_BUCKETS = 256,
+    VERSION_SLOTS = 4096,
     SHARD_NOTES = 256, /* hit-for-miss notes kept per shard */
     BATCH_JOBS = 1024,
     BATCH_SMALL_BYTES = 256 * 1024, /* a smaller one waits a little for more */
@@ -74,7 +75,7 @@ struct shard {
     pthread_mutex_t
         mutex; /* guards everything below, and the entries, their fills' and settled ones' links and flags */
     struct entry *buckets[SHARD_BUCKETS];
-    uint64_t generation; /* of settled responses that became the store's */
+    atomic_uint_fast64_t generation; /* of settled responses that became the store's */
     struct entry *notes_first;
     struct entry *notes_last;
     unsigned note_count;
@@ -125,16 +126,25 @@ struct cache {
     size_t pass_window_bytes;
     size_t fill_window_bytes;
     uint64_t hit_for_miss_ms;
+    size_t hot_bytes;
     struct queue queue;
+    atomic_uint versions[VERSION_SLOTS]; /* of what is found under the keys of a slot: see hot.h */
     struct shard shards[SHARD_COUNT];
 };
 
 struct cache_reader {
     struct cache *cache;
     struct store_reader *store_reader;
+    struct hot *hot; /* NULL: none */
 };
 
 struct shard *cache_shard(struct cache *cache, struct key_hash hash);
+
+/* The version of what is found under a key and its neighbours in the slot. */
+atomic_uint *cache_version(struct cache *cache, struct key_hash hash);
+
+/* What is found under this key is another from now on: called when that is visible, before anyone is told. */
+void cache_changed(struct cache *cache, struct key_hash hash);
 
 /* The entry for a key, made if `create`; NULL: absent, or no memory. The shard's mutex is held. */
 struct entry *entry_find(struct shard *shard, struct key_hash hash, struct span text, bool create);

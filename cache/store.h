@@ -100,6 +100,9 @@ enum store_found {
 enum store_found store_find(struct store_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct stored *out_stored);
 
+/* As store_find marks it: the object was asked for, and was answered from memory. Any thread. */
+void store_touch(struct store *store, uint64_t object_id);
+
 /* Any thread. */
 void store_unpin(struct store *store, uint64_t body_id);
 

@@ -65,6 +65,11 @@ enum store_found store_find(struct store_reader *reader, const struct key *key, 
     return call.found;
 }
 
+void store_touch(struct store *store, uint64_t object_id)
+{
+    sieve_mark(store->sieve, object_id);
+}
+
 static void on_find(void *arg) /* guarded_fn */
 {
     struct find_call *call = arg;

@@ -195,6 +195,7 @@ struct config {
         size_t target_count;
         uint64_t max_variants;      /* of one key */
         uint64_t write_queue_bytes; /* waiting for the disk */
+        uint64_t hot_bytes;         /* of responses kept decoded in memory, over all workers */
         uint64_t collapse_wait_ms;  /* the longest a request waits for another's response head */
         uint64_t max_stale_ms;      /* no stale response is served beyond this */
         uint64_t hit_for_miss_ms;   /* how long requests for an unsharable key do not wait for each other */

@@ -114,6 +114,7 @@ static const struct config_key cache_keys[] = {
     {"max_variants", config_set_count, CONFIG_FIELD(cache.max_variants), .standard = "64", .min = 1, .max = 1000},
     {"write_queue", config_set_size, CONFIG_FIELD(cache.write_queue_bytes), .standard = "32MiB", .min = MIB,
      .max = 16 * GIB},
+    {"hot_memory", config_set_size, CONFIG_FIELD(cache.hot_bytes), .standard = "64MiB", .min = 0, .max = TIB},
     {"collapse_wait", config_set_duration_ms, CONFIG_FIELD(cache.collapse_wait_ms), .standard = "10s", .min = 0,
      .max = DAY_MS},
     {"max_stale", config_set_duration_ms, CONFIG_FIELD(cache.max_stale_ms), .standard = "1d", .min = 0,

@@ -153,8 +153,13 @@ static enum store_found find(struct exchange *ex)
     cached_finish(ex->worker->cache, &ex->cached);
     enum store_found found =
         cache_find(ex->worker->cache_reader, &ex->key, &ex->request.headers, ex->arena, &ex->cached, &ex->generation);
-    ex->has_cached =
-        found == STORE_FOUND && head_read(ex->cached.stored.head, ex->arena, &ex->stored_headers) == ERR_OK;
+    if (ex->cached.hot != NULL) {
+        ex->stored_headers = ex->cached.hot->headers; /* borrowed, to be read only */
+        ex->has_cached = true;
+    } else {
+        ex->has_cached =
+            found == STORE_FOUND && head_read(ex->cached.stored.head, ex->arena, &ex->stored_headers) == ERR_OK;
+    }
     return found;
 }
 

@@ -165,6 +165,7 @@ static enum err open_cache(struct server *server)
         .write_queue_bytes = config->cache.write_queue_bytes,
         .window_bytes = config->server.stream_buffer_bytes,
         .hit_for_miss_ms = config->cache.hit_for_miss_ms,
+        .hot_bytes = (size_t)(config->cache.hot_bytes / server->worker_count),
     };
     struct buf note;
 

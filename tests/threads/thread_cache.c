@@ -602,6 +602,7 @@ static void open_cache(const char *dir)
         .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4, .max_readers = WORKERS},
         .write_queue_bytes = QUEUE,
         .window_bytes = WINDOW,
+        .hot_bytes = 256 * 1024,
     };
     struct buf note;
 

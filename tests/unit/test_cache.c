@@ -54,6 +54,7 @@ static void open_cache(uint64_t store_bytes, size_t queue_bytes)
         .write_queue_bytes = queue_bytes,
         .window_bytes = WINDOW,
         .hit_for_miss_ms = HIT_FOR_MISS_MS,
+        .hot_bytes = 256 * 1024,
     };
     struct buf note;
 

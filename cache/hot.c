@@ -1,0 +1,238 @@
+/* hot.c: see hot.h. A hash table of entries that are also in one list by age, on which SIEVE's hand walks from the
+ * oldest to the newest: what was visited since it last passed stays. */
+#include "cache/hot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/head.h"
+#include "cache/vary.h"
+
+enum {
+    BYTES_PER_BUCKET = 2048, /* about what an entry takes */
+    SEEN_COUNT = 8192,       /* keys of the last look-ups, for hot_wanted */
+    HEAD_SCRATCH_BYTES = 64 * 1024,
+};
+
+struct entry {
+    struct hot_response response;
+    struct entry *bucket_next;
+    struct entry *newer;
+    struct entry *older;
+    struct key_hash hash;
+    struct span key; /* this and all spans of the response lie behind the struct */
+    size_t bytes;
+    uint32_t version;
+    unsigned holders;
+    bool linked; /* in the table */
+    bool visited;
+};
+
+struct hot {
+    size_t limit_bytes;
+    size_t bytes;
+    size_t bucket_count; /* a power of two */
+    struct entry **buckets;
+    struct entry *newest;
+    struct entry *oldest;
+    struct entry *hand; /* the next that SIEVE looks at; NULL: the oldest */
+    uint32_t seen[SEEN_COUNT];
+};
+
+struct hot *hot_create(size_t limit_bytes)
+{
+    struct hot *hot = limit_bytes == 0 ? NULL : calloc(1, sizeof *hot);
+
+    if (hot == NULL) {
+        return NULL;
+    }
+    hot->limit_bytes = limit_bytes;
+    hot->bucket_count = 64;
+    while (hot->bucket_count < limit_bytes / BYTES_PER_BUCKET) {
+        hot->bucket_count *= 2;
+    }
+    hot->buckets = calloc(hot->bucket_count, sizeof(struct entry *));
+    if (hot->buckets == NULL) {
+        free(hot);
+        return NULL;
+    }
+    return hot;
+}
+
+static struct entry **bucket_of(struct hot *hot, struct key_hash hash)
+{
+    return &hot->buckets[hash.low & (hot->bucket_count - 1)];
+}
+
+/* Takes it out of the table; its memory goes with the last holder. */
+static void leave(struct hot *hot, struct entry *entry)
+{
+    struct entry **link = bucket_of(hot, entry->hash);
+
+    while (*link != entry) {
+        link = &(*link)->bucket_next;
+    }
+    *link = entry->bucket_next;
+    if (hot->hand == entry) {
+        hot->hand = entry->newer;
+    }
+    *(entry->newer == NULL ? &hot->newest : &entry->newer->older) = entry->older;
+    *(entry->older == NULL ? &hot->oldest : &entry->older->newer) = entry->newer;
+    hot->bytes -= entry->bytes;
+    entry->linked = false;
+    if (entry->holders == 0) {
+        free(entry);
+    }
+}
+
+void hot_destroy(struct hot *hot)
+{
+    if (hot == NULL) {
+        return;
+    }
+    while (hot->oldest != NULL) {
+        REQUIRE(hot->oldest->holders == 0);
+        leave(hot, hot->oldest);
+    }
+    free(hot->buckets);
+    free(hot);
+}
+
+struct hot_response *hot_find(struct hot *hot, const struct key *key, const struct headers *request, uint32_t version,
+                              struct arena *arena)
+{
+    struct entry *next;
+
+    for (struct entry *entry = *bucket_of(hot, key->hash); entry != NULL; entry = next) {
+        next = entry->bucket_next;
+        if (!key_hash_equal(entry->hash, key->hash) || !span_equal(entry->key, key->text)) {
+            continue;
+        }
+        if (entry->version != version) {
+            leave(hot, entry);
+        } else if (vary_matches(entry->response.stored.selection, request, arena)) {
+            entry->visited = true;
+            entry->holders++;
+            return &entry->response;
+        }
+    }
+    return NULL;
+}
+
+bool hot_wanted(struct hot *hot, const struct key *key)
+{
+    uint32_t *seen = &hot->seen[key->hash.low % SEEN_COUNT];
+    uint32_t tag = (uint32_t)(key->hash.high | 1); /* 0: none */
+    bool again = *seen == tag;
+
+    *seen = tag;
+    return again;
+}
+
+/* SIEVE: from the oldest to the newest, whatever was not visited since the last time goes. */
+static void make_room(struct hot *hot, size_t bytes)
+{
+    while (hot->bytes + bytes > hot->limit_bytes && hot->oldest != NULL) {
+        struct entry *entry = hot->hand == NULL ? hot->oldest : hot->hand;
+
+        hot->hand = entry->newer;
+        if (entry->visited) {
+            entry->visited = false;
+        } else {
+            leave(hot, entry);
+        }
+    }
+}
+
+/* Copies `text` to `*to`, which moves behind it. */
+static struct span put(char **to, struct span text)
+{
+    char *copy = *to;
+
+    if (text.len > 0) {
+        memcpy(copy, text.data, text.len);
+    }
+    *to += text.len;
+    return (struct span){copy, text.len};
+}
+
+/* The entry in one block: struct, field list, texts. NULL: no memory. */
+static struct entry *entry_create(const struct key *key, const struct stored *stored, const struct headers *fields)
+{
+    size_t list_bytes = fields->count * sizeof(struct header);
+    size_t bytes = sizeof(struct entry) + list_bytes + key->text.len + stored->head.len + stored->selection.len +
+                   stored->body_start.len;
+    struct entry *entry = malloc(bytes);
+
+    if (entry == NULL) {
+        return NULL;
+    }
+    struct header *list = (struct header *)(entry + 1);
+    char *to = (char *)(list + fields->count);
+    *entry = (struct entry){.hash = key->hash, .bytes = bytes, .linked = true, .response.stored = *stored};
+    entry->key = put(&to, key->text);
+    entry->response.stored.head = put(&to, stored->head);
+    entry->response.stored.selection = put(&to, stored->selection);
+    entry->response.stored.body_start = put(&to, stored->body_start);
+    entry->response.stored.record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
+    for (size_t i = 0; i < fields->count; i++) {                          /* the same places in the copy of the head */
+        const char *base = entry->response.stored.head.data;
+        const struct header *from = &fields->items[i];
+        list[i].name = (struct span){base + (from->name.data - stored->head.data), from->name.len};
+        list[i].value =
+            (struct span){from->value.len == 0 ? base : base + (from->value.data - stored->head.data), from->value.len};
+    }
+    entry->response.headers =
+        (struct headers){.items = list, .count = fields->count, .capacity = fields->count, .names = fields->names};
+    return entry;
+}
+
+void hot_add(struct hot *hot, const struct key *key, const struct stored *stored, uint32_t version)
+{
+    struct arena scratch;
+    struct headers fields;
+
+    if (stored->pinned || stored->body_start.len != stored->record.body_len ||
+        stored->record.body_len > HOT_BODY_MAX_BYTES) {
+        return;
+    }
+    arena_init(&scratch, HEAD_SCRATCH_BYTES);
+    struct entry *entry =
+        head_read(stored->head, &scratch, &fields) == ERR_OK ? entry_create(key, stored, &fields) : NULL;
+    arena_finish(&scratch);
+    if (entry == NULL) {
+        return;
+    }
+    if (entry->bytes > hot->limit_bytes / 16) { /* one must not drive out everything else */
+        free(entry);
+        return;
+    }
+    make_room(hot, entry->bytes);
+    struct entry **bucket = bucket_of(hot, key->hash);
+    entry->version = version;
+    entry->bucket_next = *bucket;
+    *bucket = entry;
+    entry->older = hot->newest;
+    *(hot->newest == NULL ? &hot->oldest : &hot->newest->newer) = entry;
+    hot->newest = entry;
+    hot->bytes += entry->bytes;
+}
+
+void hot_release(struct hot_response *response)
+{
+    struct entry *entry = response == NULL ? NULL : CONTAINER_OF(response, struct entry, response);
+
+    if (entry == NULL) {
+        return;
+    }
+    REQUIRE(entry->holders > 0);
+    entry->holders--;
+    if (entry->holders == 0 && !entry->linked) {
+        free(entry);
+    }
+}
+
+size_t hot_bytes(const struct hot *hot)
+{
+    return hot->bytes;
+}
