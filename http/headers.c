@@ -17,9 +17,20 @@ void headers_init(struct headers *headers, struct arena *arena)
 
 bool headers_grow(struct headers *headers)
 {
-    size_t capacity = headers->capacity == 0 ? FIRST_CAPACITY : headers->capacity * 2;
-    struct header *items = arena_alloc_raw(headers->arena, capacity * sizeof *items);
+    return headers_reserve(headers, headers->capacity + 1);
+}
 
+bool headers_reserve(struct headers *headers, size_t count)
+{
+    size_t capacity = headers->capacity == 0 ? FIRST_CAPACITY : headers->capacity;
+
+    if (count <= headers->capacity) {
+        return true;
+    }
+    while (capacity < count) {
+        capacity *= 2;
+    }
+    struct header *items = arena_alloc_raw(headers->arena, capacity * sizeof *items);
     if (items == NULL) {
         return false;
     }

@@ -42,8 +42,9 @@ static inline bool headers_may_have(const struct headers *headers, struct span n
 
 void headers_init(struct headers *headers, struct arena *arena);
 
-/* Makes room for one more line at least. False at the arena's limit. */
+/* Makes room for at least one more line, or for `count` in all. False at the arena's limit. */
 MUST_CHECK bool headers_grow(struct headers *headers);
+MUST_CHECK bool headers_reserve(struct headers *headers, size_t count);
 
 /* Appends; borrows name and value. False at the arena's limit. */
 MUST_CHECK static inline bool headers_add(struct headers *headers, struct span name, struct span value)

@@ -51,6 +51,7 @@ struct http_request {
     enum method method;
     struct span method_name; /* as received */
     struct span target;      /* as received */
+    struct span field_block; /* all that stood behind the target, as received: see field_memo.h */
     unsigned minor;          /* HTTP/1.minor: 0 or 1 */
     struct headers headers;
     struct framing framing;

@@ -133,6 +133,7 @@ enum err parse_request_head(struct span head, const struct head_limits *limits, 
         return error;
     }
     out_request->method = method_of(out_request->method_name);
+    out_request->field_block = span_skip(text, out_request->method_name.len + 1 + out_request->target.len);
     /* llhttp takes the authority-form from CONNECT only (RFC 9112 §3.2.3) */
     method = out_request->method == METHOD_CONNECT ? SPAN("CONNECT") : SPAN("POST");
     error = read_fields(HTTP_REQUEST, method, span_skip(text, out_request->method_name.len), &reader);
@@ -143,6 +144,32 @@ enum err parse_request_head(struct span head, const struct head_limits *limits, 
         error = framing_of_request(out_request, &out_request->framing);
     }
     return error;
+}
+
+bool parse_repeated_head(struct span data, const struct head_limits *limits, const struct field_memo *memo,
+                         uint16_t slot, struct arena *arena, struct http_request *out_request, size_t *out_len)
+{
+    size_t method_len = span_find(data, ' ');
+    struct span rest = span_skip(data, method_len == SIZE_MAX ? data.len : method_len + 1);
+    size_t target_len = span_find(rest, ' ');
+    size_t block_len = target_len == SIZE_MAX ? 0 : field_memo_match(memo, slot, span_skip(rest, target_len));
+    size_t len = method_len + 1 + target_len + block_len;
+    struct span text;
+
+    if (block_len == 0 || len > limits->head_bytes || !arena_copy(arena, span_take(data, len), &text)) {
+        return false;
+    }
+    *out_request = (struct http_request){.field_block = span_skip(text, len - block_len)};
+    struct span line = span_take(text, len - block_len + span_find(out_request->field_block, '\r'));
+    if (split_request_line(line, limits, out_request) != ERR_OK) {
+        return false;
+    }
+    out_request->method = method_of(out_request->method_name);
+    *out_len = len;
+    return out_request->method != METHOD_CONNECT && /* llhttp reads its head in another way */
+           field_memo_headers(memo, slot, out_request->field_block, arena, &out_request->headers) &&
+           out_request->headers.count <= limits->field_count && check_host(out_request) == ERR_OK &&
+           framing_of_request(out_request, &out_request->framing) == ERR_OK;
 }
 
 enum err parse_response_head(struct span head, const struct head_limits *limits, enum method method,

@@ -8,6 +8,7 @@
 #define HTTP_PARSER_H
 
 #include "http/error.h"
+#include "http/field_memo.h"
 #include "http/message.h"
 
 struct head_limits {
@@ -51,6 +52,13 @@ MUST_CHECK enum err head_find(struct head_scan *scan, struct span data, const st
  * `out_request->method_name` and `target` hold what was read of the first line, for the log. */
 MUST_CHECK enum err parse_request_head(struct span head, const struct head_limits *limits, struct arena *arena,
                                        struct http_request *out_request);
+
+/* As head_find and parse_request_head in one, where `data` begins with a whole head whose fields are those of the
+ * memo's slot: only the request line is read. `*out_len` bytes are the head. False: it is no such head, or a wrong one;
+ * nothing is decided, go the usual way. */
+MUST_CHECK bool parse_repeated_head(struct span data, const struct head_limits *limits, const struct field_memo *memo,
+                                    uint16_t slot, struct arena *arena, struct http_request *out_request,
+                                    size_t *out_len);
 
 /* `method` is that of the request, for the framing (HEAD has no body). ERR_TRUNCATED never comes from here. llhttp
  * judges every head by itself: two lengths, or length and coding together, are refused even where there is no body. */

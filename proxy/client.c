@@ -46,6 +46,7 @@ struct client {
     struct arena arena; /* reset after every exchange */
     struct buf in;      /* received and not consumed */
     struct head_scan scan;
+    uint16_t field_slot; /* of the worker's field_memo: what the last head said */
     struct message kick; /* process again, from the loop */
     bool admitted;       /* within max_connections, and counted */
     bool processing;     /* client_process is on the stack */
@@ -118,6 +119,7 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
     }
     client->worker = worker;
     client->kick.run = on_kick;
+    client->field_slot = FIELD_MEMO_NONE;
     arena_init(&client->arena, config->server.max_request_memory_bytes);
     buf_init(&client->in, config->server.max_head_bytes + IN_PAUSE_BYTES + WORKER_READ_BUFFER_BYTES);
     http1_stream_init(&client->stream, &client->conn, config);
@@ -346,6 +348,12 @@ static bool step_head(struct client *client)
     if (client->in.len == 0) {
         return false;
     }
+    if (client->state == CLIENT_IDLE && parse_repeated_head(buf_span(&client->in), &limits, client->worker->field_memo,
+                                                            client->field_slot, &client->arena, &request, &head_len)) {
+        buf_consume(&client->in, head_len);
+        begin_exchange(client, &request, ERR_OK);
+        return true;
+    }
     if (client->state == CLIENT_IDLE) {
         client->state = CLIENT_HEAD;
         conn_set_timer(&client->conn, config->server.client_head_timeout_ms);
@@ -361,6 +369,9 @@ static bool step_head(struct client *client)
     if (error == ERR_OK) {
         struct span head = span_take(buf_span(&client->in), head_len);
         error = parse_request_head(head, &limits, &client->arena, &request);
+        if (error == ERR_OK) {
+            client->field_slot = field_memo_note(client->worker->field_memo, request.field_block, &request.headers);
+        }
         buf_consume(&client->in, head_len);
     }
     client->scan = (struct head_scan){0};

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "http/check.h"
+#include "http/field_memo.h"
 #include "proxy/client.h"
 #include "proxy/fetch.h"
 #include "proxy/health_check.h"
@@ -131,7 +132,8 @@ int64_t worker_now_ms(void)
 static enum err init_parts(struct worker *worker, struct origin_set *const *sets)
 {
     worker->read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
-    if (worker->read_buffer == NULL) {
+    worker->field_memo = field_memo_create();
+    if (worker->read_buffer == NULL || worker->field_memo == NULL) {
         return ERR_NO_MEMORY;
     }
     worker->cache_reader = cache_reader_create(worker->cache);
@@ -244,6 +246,7 @@ static void finish(struct worker *worker)
     health_checks_destroy(worker->checks);
     free(worker->listeners);
     free(worker->read_buffer);
+    field_memo_destroy(worker->field_memo);
     cache_reader_destroy(worker->cache_reader);
     mailbox_finish(&worker->mailbox);
 }

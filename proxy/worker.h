@@ -48,6 +48,7 @@ struct worker {
     uint64_t refused_count; /* connections beyond max_connections */
     bool stopping;          /* no new exchange on kept connections; set by the stop message */
     bool ending;            /* nothing is left: all handles are being closed */
+    struct field_memo *field_memo; /* what clients' heads said lately */
     char *read_buffer;      /* conn.c's, WORKER_READ_BUFFER_BYTES */
 };
 
