@@ -24,6 +24,7 @@ static const struct span not_stored[] = {
 };
 
 static bool is_stored(struct span name);
+static bool names_fields(const struct headers *headers, struct span directive);
 static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name);
 static bool line_qualifies(struct span line, struct span directive, struct span name);
 static bool equal_unescaped(struct span escaped, struct span name);
@@ -33,10 +34,12 @@ static void remove_at(struct headers *headers, size_t index);
 
 void head_write(const struct headers *headers, struct buf *out)
 {
+    bool qualified = names_fields(headers, SPAN("private"));
+
     for (size_t i = 0; i < headers->count; i++) {
         const struct header *field = &headers->items[i];
         /* RFC 9111 §5.2.2.7: a shared cache must not store the fields that private="…" names. */
-        if (is_stored(field->name) && !is_qualified_by(headers, SPAN("private"), field->name)) {
+        if (is_stored(field->name) && !(qualified && is_qualified_by(headers, SPAN("private"), field->name))) {
             write_field(out, field->name, field->value);
         }
     }
@@ -50,6 +53,26 @@ static bool is_stored(struct span name)
         }
     }
     return true;
+}
+
+/* Does any Cache-Control line hold `directive` with an argument? */
+static bool names_fields(const struct headers *headers, struct span directive)
+{
+    for (const struct header *line = headers_find(headers, SPAN("Cache-Control")); line != NULL;
+         line = headers_find_next(headers, line)) {
+        struct span rest = line->value;
+        struct span member;
+        while (list_next(&rest, &member)) {
+            struct span key;
+            struct span value;
+            bool has_value;
+            parameter_split(member, &key, &value, &has_value);
+            if (has_value && span_equal_nocase(span_trim(key), directive)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* Does a Cache-Control line hold `directive` with `name` in its argument? */

@@ -7,17 +7,16 @@
 
 /* RFC 9110 §7.6.1, and two that only intermediaries understand. Trailer stays: it speaks of fields that travel end to
  * end. */
-static const struct span hop_by_hop[] = {
-    SPAN_INIT("Connection"),
-    SPAN_INIT("Keep-Alive"),
-    SPAN_INIT("Proxy-Connection"),
-    SPAN_INIT("Proxy-Authentication-Info"),
-    SPAN_INIT("Proxy-Authorization"),
-    SPAN_INIT("Proxy-Authenticate"),
-    SPAN_INIT("TE"),
-    SPAN_INIT("Transfer-Encoding"),
-    SPAN_INIT("Upgrade"),
-};
+#define HOP_BY_HOP(X)                                                                                                  \
+    X("Connection")                                                                                                    \
+    X("Keep-Alive")                                                                                                    \
+    X("Proxy-Connection")                                                                                              \
+    X("Proxy-Authentication-Info")                                                                                     \
+    X("Proxy-Authorization")                                                                                           \
+    X("Proxy-Authenticate")                                                                                            \
+    X("TE")                                                                                                            \
+    X("Transfer-Encoding")                                                                                             \
+    X("Upgrade")
 
 /* Fields that Connection cannot name away: without them the message would mean something else to the next hop
  * (CVE-2022-45059). */
@@ -52,9 +51,9 @@ bool forward_remove_hop_by_hop(struct headers *headers)
             (void)headers_remove(headers, name); /* it may well be absent */
         }
     }
-    for (size_t i = 0; i < ARRAY_LEN(hop_by_hop); i++) {
-        (void)headers_remove(headers, hop_by_hop[i]); /* most are absent */
-    }
+#define REMOVE(name) (void)headers_remove(headers, SPAN(name)); /* most are absent */
+    HOP_BY_HOP(REMOVE)
+#undef REMOVE
     return true;
 }
 

@@ -255,6 +255,7 @@ static void *run(void *arg) /* start routine of pthread_create */
 {
     struct worker *worker = arg;
 
+    mailbox_enter(&worker->mailbox);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* returns when the last handle is closed */
     mailbox_post(worker->ended_to, &worker->ended_message);
     return NULL;

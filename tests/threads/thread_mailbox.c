@@ -87,6 +87,7 @@ int main(void)
     never.run = on_never;
     REQUIRE(uv_loop_init(&loop) == 0);
     REQUIRE(mailbox_init(&mailbox, &loop) == 0);
+    mailbox_enter(&mailbox);
     for (size_t i = 0; i < THREADS; i++) {
         for (size_t j = 0; j < MESSAGES; j++) {
             counters[i][j].message.run = on_counter;
