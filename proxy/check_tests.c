@@ -174,10 +174,11 @@ static bool make_options(struct run *run, const struct test_request *request, st
 {
     const char *line = request->line != NULL ? request->line : run->test->request.line;
     const struct test_request *fields = run->later == NULL || request->gives_fields ? request : &run->test->request;
-    const char *space = strchr(line, ' ');
     const char **texts = arena_alloc(run->arena, (fields->field_count + 1) * sizeof *texts);
     struct span method = SPAN("GET");
 
+    REQUIRE(line != NULL); /* config_tests.c refuses a test without one */
+    const char *space = strchr(line, ' ');
     if (space != NULL) {
         method = (struct span){line, (size_t)(space - line)};
     }
