@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -28,6 +30,9 @@ struct bodies {
     uint64_t block_count;
     bool unsynced; /* the disk thread's, as is the buffer */
     char *buffer;
+    const char *map;        /* of the whole file, for bodies_view; NULL: none */
+    atomic_ushort *checked; /* for each block, a tag of the piece whose check was right here; 0: none. Its memory is
+                               touched for blocks that were read only. NULL: none */
 };
 
 static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct buf *note);
@@ -36,6 +41,8 @@ static struct span make_block(const struct bodies *bodies, uint64_t body_id, uin
 static bool check_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, const char *block,
                         struct span *out_payload);
 static bool inside(const struct bodies *bodies, struct extent extent);
+static uint16_t tag_of(const struct bodies *bodies, uint64_t body_id, uint64_t number);
+static void open_view(struct bodies *bodies);
 
 static enum err err_from_errno(int code)
 {
@@ -68,8 +75,21 @@ enum err bodies_open(const char *path, uint64_t block_count, uint64_t secret, st
         bodies_close(bodies);
         return error;
     }
+    open_view(bodies);
     *out_bodies = bodies;
     return ERR_OK;
+}
+
+/* Without it every read copies. */
+static void open_view(struct bodies *bodies)
+{
+    void *map = mmap(NULL, (size_t)(bodies->block_count * BODIES_BLOCK_BYTES), PROT_READ, MAP_SHARED, bodies->fd, 0);
+
+    bodies->checked = calloc((size_t)bodies->block_count, sizeof(*bodies->checked)); /* zero pages until written to */
+    if (map == MAP_FAILED || bodies->checked == NULL) {
+        return;
+    }
+    bodies->map = map;
 }
 
 static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct buf *note)
@@ -123,6 +143,10 @@ void bodies_close(struct bodies *bodies)
     if (bodies == NULL) {
         return;
     }
+    if (bodies->map != NULL) {
+        (void)munmap((void *)(uintptr_t)bodies->map, (size_t)(bodies->block_count * BODIES_BLOCK_BYTES));
+    }
+    free(bodies->checked);
     if (bodies->fd >= 0) {
         close(bodies->fd);
     }
@@ -151,6 +175,17 @@ static int write_all(int fd, const char *bytes, size_t len, off_t at)
     return 0;
 }
 
+/* What was checked there is being replaced. */
+static void forget_checked(struct bodies *bodies, struct extent extent)
+{
+    for (uint64_t i = 0; bodies->checked != NULL && i < extent.count; i++) {
+        atomic_ushort *tag = &bodies->checked[extent.first + i];
+        if (atomic_load_explicit(tag, memory_order_relaxed) != 0) { /* else its memory need not be touched */
+            atomic_store_explicit(tag, 0, memory_order_relaxed);
+        }
+    }
+}
+
 int bodies_write(struct bodies *bodies, const struct body_run *run, struct span bytes)
 {
     uint64_t done = 0;
@@ -159,6 +194,7 @@ int bodies_write(struct bodies *bodies, const struct body_run *run, struct span 
     REQUIRE(inside(bodies, run->extent));
     REQUIRE((bytes.len + BODIES_PAYLOAD_BYTES - 1) / BODIES_PAYLOAD_BYTES == run->extent.count);
     bodies->unsynced = true;
+    forget_checked(bodies, run->extent);
     while (done < run->extent.count && code == 0) {
         uint64_t left = run->extent.count - done;
         size_t count = left < WRITE_BLOCKS ? (size_t)left : WRITE_BLOCKS;
@@ -210,6 +246,10 @@ enum err bodies_read(const struct bodies *bodies, const struct body_run *run, en
     while (count < (size_t)got / BODIES_BLOCK_BYTES &&
            check_block(bodies, run->body_id, run->number + count, buffer + count * BODIES_BLOCK_BYTES,
                        &out_pieces[count])) {
+        if (bodies->checked != NULL && out_pieces[count].len == BODIES_PAYLOAD_BYTES) {
+            atomic_store_explicit(&bodies->checked[run->extent.first + count],
+                                  tag_of(bodies, run->body_id, run->number + count), memory_order_relaxed);
+        }
         count++;
     }
     if (count == 0) {
@@ -217,6 +257,45 @@ enum err bodies_read(const struct bodies *bodies, const struct body_run *run, en
     }
     *out_count = count;
     return ERR_OK;
+}
+
+/* How many of the first `count` blocks are in memory. */
+static size_t resident(const struct bodies *bodies, uint64_t first, size_t count)
+{
+    unsigned char pages[BODIES_READ_BLOCKS];
+    size_t found = 0;
+
+    if (sysconf(_SC_PAGESIZE) != BODIES_BLOCK_BYTES ||
+        mincore((void *)(uintptr_t)(bodies->map + first * BODIES_BLOCK_BYTES), count * BODIES_BLOCK_BYTES, pages) !=
+            0) {
+        return 0;
+    }
+    while (found < count && (pages[found] & 1) != 0) {
+        found++;
+    }
+    return found;
+}
+
+size_t bodies_view(const struct bodies *bodies, const struct body_run *run, bool probe,
+                   struct span out_pieces[BODIES_READ_BLOCKS])
+{
+    size_t count = 0;
+
+    if (bodies->map == NULL || !inside(bodies, run->extent)) {
+        return 0;
+    }
+    while (count < run->extent.count && count < BODIES_READ_BLOCKS &&
+           atomic_load_explicit(&bodies->checked[run->extent.first + count], memory_order_relaxed) ==
+               tag_of(bodies, run->body_id, run->number + count)) {
+        count++;
+    }
+    if (probe && count > 0) {
+        count = resident(bodies, run->extent.first, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out_pieces[i] = (struct span){bodies->map + (run->extent.first + i) * BODIES_BLOCK_BYTES, BODIES_PAYLOAD_BYTES};
+    }
+    return count;
 }
 
 void bodies_prefetch(const struct bodies *bodies, struct extent extent)
@@ -251,6 +330,12 @@ void bodies_warm(const struct bodies *bodies, struct extent extent)
 static uint64_t seed_of(const struct bodies *bodies, uint64_t body_id, uint64_t number)
 {
     return (body_id << NUMBER_BITS | number) ^ bodies->secret;
+}
+
+/* Never 0. */
+static uint16_t tag_of(const struct bodies *bodies, uint64_t body_id, uint64_t number)
+{
+    return (uint16_t)((seed_of(bodies, body_id, number) * UINT64_C(0x9e3779b97f4a7c15)) >> 48 | 1);
 }
 
 /* Every byte of the block is written. Returns the rest of the payload. */

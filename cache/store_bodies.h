@@ -7,8 +7,9 @@
  * The file is preallocated: a full disk shows when it is opened, not in a batch. A batch writes its blocks, then calls
  * bodies_sync, then commits: what LMDB says lies in a block is on the disk before LMDB says so.
  *
- * Bytes leave the file by pread only, never by sendfile or splice: those hand the page cache's pages to the socket,
- * which may send them after the call has returned, when the block holds something else.
+ * Bytes leave the file by pread, or by a write() out of a mapping, which copies before it returns; never by sendfile or
+ * splice: those hand the page cache's pages to the socket, which may send them after the call has returned, when the
+ * block holds something else.
  *
  * Threads: bodies_write and bodies_sync from one thread (the disk thread), the rest from any. Functions that return
  * `int` return 0 or an errno. */
@@ -61,6 +62,13 @@ enum bodies_wait {
  * in memory (BODIES_NOW), or this file system cannot tell. ERR_DAMAGED: the first fails its check. ERR_IO. */
 MUST_CHECK enum err bodies_read(const struct bodies *bodies, const struct body_run *run, enum bodies_wait wait,
                                 char *buffer, struct span out_pieces[BODIES_READ_BLOCKS], size_t *out_count);
+
+/* The payloads of as many of the run's first blocks as can be given without a copy: full ones, in memory, whose checks
+ * were found right by bodies_read before, for this body. They lie in the mapped file and stay as they are as long as
+ * the body is pinned; only the kernel should read them (a sector that went bad since is an error of its write(), but a
+ * SIGBUS here). `probe`: whether they are in memory is asked; else it is taken for granted. */
+size_t bodies_view(const struct bodies *bodies, const struct body_run *run, bool probe,
+                   struct span out_pieces[BODIES_READ_BLOCKS]);
 
 /* Has the kernel read the blocks into memory: behind (it may), or before it returns. Errors show in bodies_read. */
 void bodies_prefetch(const struct bodies *bodies, struct extent extent);

@@ -280,8 +280,12 @@ static enum err read_blocks(struct collect_call *call, store_read_fn read, void 
         }
     }
     run.extent.count = blocks_wanted(&run, skip, left);
-    enum err error =
-        bodies_read(bodies, &run, call->cold == NULL ? BODIES_WAIT : BODIES_NOW, reader->blocks, call->runs, &count);
+    enum err error = ERR_OK;
+    count = call->cold == NULL ? 0 : bodies_view(bodies, &run, reader->store->prefetches, call->runs);
+    if (count == 0) {
+        error = bodies_read(bodies, &run, call->cold == NULL ? BODIES_WAIT : BODIES_NOW, reader->blocks, call->runs,
+                            &count);
+    }
     if (error == ERR_COLD) {
         call->cold->count = 1;
         call->cold->runs[0] = (struct store_cold_run){.in_bodies = true,

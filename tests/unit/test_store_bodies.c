@@ -167,6 +167,43 @@ Test(store_bodies, what_is_not_in_memory_is_cold_until_it_was_warmed)
     cr_expect_eq(count, 64);
 }
 
+static size_t view(uint64_t body_id, uint64_t number, uint64_t first, uint64_t count)
+{
+    struct body_run run = run_of(body_id, number, first, count);
+
+    return bodies_view(bodies, &run, true, pieces);
+}
+
+Test(store_bodies, what_was_checked_once_is_seen_without_a_copy)
+{
+    size_t count;
+
+    write_text(7, 0, 10, 5 * BODIES_PAYLOAD_BYTES + 100, 'a');
+    cr_expect_eq(view(7, 0, 10, 6), 0, "nothing was checked yet");
+    cr_assert_eq(read_run(run_of(7, 0, 10, 6), &count), ERR_OK);
+    cr_assert_eq(count, 6);
+    cr_assert_eq(view(7, 0, 10, 6), 5, "the last one is not full");
+    for (size_t i = 0; i < 5; i++) {
+        cr_expect_eq(pieces[i].len, BODIES_PAYLOAD_BYTES);
+        cr_expect_eq(memcmp(pieces[i].data, buffer + i * BODIES_BLOCK_BYTES, BODIES_PAYLOAD_BYTES), 0, "%zu", i);
+    }
+    cr_expect_eq(view(7, 2, 12, 2), 2);
+}
+
+Test(store_bodies, what_is_seen_is_what_was_asked_for)
+{
+    size_t count;
+
+    write_text(7, 0, 10, 4 * BODIES_PAYLOAD_BYTES, 'a');
+    cr_assert_eq(read_run(run_of(7, 0, 10, 4), &count), ERR_OK);
+    cr_expect_eq(view(8, 0, 10, 4), 0, "another body");
+    cr_expect_eq(view(7, 1, 10, 4), 0, "another piece");
+    cr_expect_eq(view(7, 0, 11, 3), 0, "another place");
+    cr_expect_eq(view(7, 0, BLOCKS - 1, 2), 0, "beyond the end");
+    write_text(7, 1, 11, BODIES_PAYLOAD_BYTES, 'b');
+    cr_expect_eq(view(7, 0, 10, 4), 1, "what was written anew is checked anew");
+}
+
 Test(store_bodies, a_file_that_cannot_be_had_is_refused_with_a_word)
 {
     struct buf note;
