@@ -1,6 +1,6 @@
 /* thread_store.c: readers hammer the store while one thread stores, replaces, freshens, removes and evicts. Every byte
- * read must be one that was stored under that key, in one version. A plain program: ThreadSanitizer does not run under
- * Criterion. Usage: thread_store [seconds] */
+ * read must be one that was stored under that key, in one version. With "large" most bodies lie in the body file. A
+ * plain program: ThreadSanitizer does not run under Criterion. Usage: thread_store [seconds [large]] */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,6 +11,8 @@
 
 enum {
     SIZE = 24 * 1024 * 1024,
+    LARGE_SIZE = 128 * 1024 * 1024, /* the smallest store with a body file */
+    LARGE_FACTOR = 8,               /* bodies are so much longer there */
     READERS = 3,
     NUMBERS = 200, /* fewer than fit: so that objects are replaced while they are read; sizes make the store overflow */
     HELD_PINS = 8, /* a reader */
@@ -21,6 +23,7 @@ enum {
 
 struct shared {
     struct store *store;
+    size_t factor;
     atomic_bool stop;
     _Atomic uint64_t good;
     _Atomic uint64_t pinned;
@@ -107,6 +110,7 @@ static void write_some(struct shared *shared, uint64_t *seed)
     } else if (choice < 8) {
         object.body_len += 200000;
     }
+    object.body_len *= shared->factor;
     enum err error = support_put(shared->store, &object, NULL, NULL);
     if (choice == 39) {
         error = error == ERR_OK ? support_remove(shared->store, (unsigned)(support_random(seed) % NUMBERS)) : error;
@@ -130,8 +134,10 @@ int main(int count, char **arguments)
     uint64_t seed = 42;
     time_t end = time(NULL) + (count > 1 ? atoi(arguments[1]) : DEFAULT_SECONDS);
 
+    bool large = count > 2;
     support_dir_make(dir);
-    shared.store = support_open(dir, SIZE);
+    shared.factor = large ? LARGE_FACTOR : 1;
+    shared.store = support_open(dir, large ? LARGE_SIZE : SIZE);
     for (unsigned i = 0; i < READERS; i++) {
         readers[i] = (struct reader_thread){.shared = &shared, .seed = i};
         REQUIRE(pthread_create(&readers[i].thread, NULL, run_reader, &readers[i]) == 0);
@@ -153,6 +159,6 @@ int main(int count, char **arguments)
            (unsigned long long)shared.good, (unsigned long long)shared.pinned, (unsigned long long)shared.absent,
            (unsigned long long)shared.wrong, (unsigned long long)stats.commits, (unsigned long long)stats.evictions,
            (unsigned long long)stats.commit_errors, (unsigned long long)stats.reclaim_bodies);
-    bool worked = shared.good > 0 && shared.pinned > 0 && stats.evictions > 0;
+    bool worked = shared.good > 0 && shared.pinned > 0 && stats.evictions > 0 && large == (stats.body_used_bytes > 0);
     return settled && worked && shared.wrong == 0 && stats.reclaim_bodies == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
