@@ -1,7 +1,5 @@
-/* cache.c: look-up, joining, invalidation: what is known of a key before and besides the store. See cache.h.
- *
- * A look-up asks the table of entries first, then the store: an entry leaves the table only after the store has
- * committed what it said, so between the two nothing can be missed. */
+/* cache.c: opening, the table of what is known of a key before and besides the store, joining, invalidation. See
+ * cache.h. */
 #include <string.h>
 
 #include "cache/cache_internal.h"
@@ -209,123 +207,11 @@ void settled_destroy(struct settled *settled)
         return;
     }
     if (settled->pinned != NULL) {
-        store_unpin(settled->pinned, settled->record.body_id);
+        store_unpin_stored(settled->pinned, &settled->record);
     }
     flight_unref(settled->flight);
     free(settled->memory);
     free(settled);
-}
-
-/* ---- look-up ---- */
-
-/* Fills `cached` from a settled response. False at the arena's limit. */
-static bool cached_from_settled(struct cache *cache, const struct settled *settled, struct arena *arena,
-                                struct cached *cached)
-{
-    struct stored *stored = &cached->stored;
-
-    *cached = (struct cached){.stored.record = settled->record};
-    stored->record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
-    if (!arena_copy(arena, settled->head, &stored->head) ||
-        !arena_copy(arena, settled->selection, &stored->selection) ||
-        !arena_copy(arena, settled->body_start, &stored->body_start)) {
-        return false;
-    }
-    if (settled->flight != NULL) {
-        cached->flight = flight_ref(settled->flight);
-    } else if (settled->pinned != NULL) {
-        stored->pinned = store_pin(cache->store, settled->record.body_id);
-        return stored->pinned;
-    }
-    return true;
-}
-
-/* What this reader holds of it in memory, if nothing has changed under the key since. */
-static bool find_hot(struct cache_reader *reader, const struct key *key, const struct headers *request,
-                     unsigned version, struct arena *arena, struct cached *out_cached)
-{
-    struct hot_response *hot = reader->hot == NULL ? NULL : hot_find(reader->hot, key, request, version, arena);
-
-    if (hot == NULL) {
-        return false;
-    }
-    store_touch(reader->cache->store, hot->stored.record.object_id);
-    *out_cached = (struct cached){.stored = hot->stored, .hot = hot};
-    return true;
-}
-
-enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
-                            struct arena *arena, struct cached *out_cached, uint64_t *out_generation)
-{
-    struct shard *shard = cache_shard(reader->cache, key->hash);
-    enum store_found found = STORE_ABSENT;
-    bool ask_store = true;
-
-    /* In this order, and before anything is looked at: what changes later shows in both. */
-    *out_generation = atomic_load_explicit(&shard->generation, memory_order_acquire);
-    unsigned version = atomic_load_explicit(cache_version(reader->cache, key->hash), memory_order_acquire);
-    if (find_hot(reader, key, request, version, arena, out_cached)) {
-        return STORE_FOUND;
-    }
-    *out_cached = (struct cached){0};
-    pthread_mutex_lock(&shard->mutex);
-    struct entry *entry = entry_find(shard, key->hash, key->text, false);
-    for (struct settled *settled = entry == NULL ? NULL : entry->settled; settled != NULL; settled = settled->next) {
-        found = STORE_OTHER_VARIANTS;
-        if (vary_matches(settled->selection, request, arena)) {
-            found = cached_from_settled(reader->cache, settled, arena, out_cached) ? STORE_FOUND : STORE_ABSENT;
-            ask_store = false;
-            break;
-        }
-    }
-    if (entry != NULL && entry->removals > 0) {
-        ask_store = false;
-    }
-    pthread_mutex_unlock(&shard->mutex);
-    if (ask_store) {
-        enum store_found in_store = store_find(reader->store_reader, key, request, arena, &out_cached->stored);
-        found = in_store == STORE_ABSENT ? found : in_store;
-        if (in_store == STORE_FOUND && reader->hot != NULL && hot_wanted(reader->hot, key)) {
-            hot_add(reader->hot, key, &out_cached->stored, version);
-        }
-    }
-    return found;
-}
-
-bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena, struct cached *out_copy)
-{
-    struct cached copy = *cached;
-
-    copy.stored.pinned = false;
-    copy.hot = NULL;
-    copy.stored.record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
-    if (!arena_copy(arena, cached->stored.head, &copy.stored.head) ||
-        !arena_copy(arena, cached->stored.selection, &copy.stored.selection) ||
-        !arena_copy(arena, cached->stored.body_start, &copy.stored.body_start)) {
-        return false;
-    }
-    if (cached->flight != NULL) {
-        (void)flight_ref(copy.flight);
-    } else if (cached->stored.pinned) {
-        copy.stored.pinned = store_pin(cache->store, copy.stored.record.body_id);
-        if (!copy.stored.pinned) {
-            return false;
-        }
-    }
-    *out_copy = copy;
-    return true;
-}
-
-void cached_finish(struct cache *cache, struct cached *cached)
-{
-    flight_unref(cached->flight);
-    cached->flight = NULL;
-    hot_release(cached->hot);
-    cached->hot = NULL;
-    if (cached->stored.pinned) {
-        cached->stored.pinned = false;
-        store_unpin(cache->store, cached->stored.record.body_id);
-    }
 }
 
 /* ---- joining ---- */
@@ -339,11 +225,17 @@ bool cache_flight_serves(const struct flight *flight, const struct http_request 
            policy_may_reuse(request, &head->record, &head->policy, now_ms).reuse == REUSE_SERVE;
 }
 
+static bool same_range(const struct range_spec *wanted, const struct range_spec *fetched)
+{
+    return wanted != NULL && wanted->kind == fetched->kind && wanted->first == fetched->first &&
+           wanted->last == fetched->last;
+}
+
 static bool fill_serves(const struct fill *fill, const struct join_request *join)
 {
     enum flight_phase phase = flight_phase(fill->flight);
 
-    if (!fill->joinable || fill->invalidated) {
+    if (!fill->joinable || fill->invalidated || (fill->ranged && !same_range(join->range, &fill->range))) {
         return false;
     }
     if (phase == FLIGHT_PENDING) {
@@ -386,7 +278,7 @@ static enum join join_locked(struct cache *cache, struct entry *entry, const str
     if (join->wish == JOIN_IF_RUNNING) {
         return JOIN_NOBODY;
     }
-    fill = fill_create(cache, entry, !alone);
+    fill = fill_create(cache, entry, !alone, join->range);
     if (fill == NULL) {
         return JOIN_FAILED;
     }
@@ -414,7 +306,7 @@ enum join cache_join(struct cache *cache, const struct join_request *join, struc
 
 bool cache_pass(struct cache *cache, struct flight **out_flight, struct fill **out_fill)
 {
-    *out_fill = fill_create(cache, NULL, false);
+    *out_fill = fill_create(cache, NULL, false, NULL);
     if (*out_fill == NULL) {
         return false;
     }

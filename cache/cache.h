@@ -43,13 +43,32 @@ uint64_t cache_secret(const struct cache *cache);
 
 /* ---- look-up ---- */
 
-/* A stored response that a request selected. Memory is the arena's or that of `hot`; give `flight`, `hot` and the pin
- * back with cached_finish, on the reader's thread. */
+/* What there is of a partial response: in the store, and in flights that are complete and not all committed yet. */
+struct partial {
+    struct slices slices;
+    struct flight *flights[SLICES_MAX]; /* each holds the body of some slices */
+    size_t flight_count;
+};
+
+/* A stored response that a request selected. Memory is the arena's or that of `hot`; give `hot`, the flights and the
+ * pins back with cached_finish, on the reader's thread. */
 struct cached {
     struct stored stored;
     struct flight *flight;    /* its body is (also) in this flight's memory; NULL: in the store only */
     struct hot_response *hot; /* everything belongs to it; NULL: to the arena */
+    struct partial *partial;  /* not NULL: a part of its body, or all of it in parts */
 };
+
+/* Where the bytes from one on lie: in a body's stream, `flight` (borrowed) before the store where there is one. */
+struct stored_run {
+    struct flight *flight;
+    uint64_t body_id;
+    uint64_t offset;
+    uint64_t bytes;
+};
+
+/* Where byte `at` of a partial response lies. False: it is missing. */
+bool partial_run(const struct partial *partial, uint64_t at, struct stored_run *out_run);
 
 /* `*out_generation` goes to cache_join: it tells whether something was stored in between. */
 enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
@@ -84,6 +103,8 @@ enum join_wish {
 struct join_request {
     const struct key *key;
     const struct http_request *request;
+    const struct range_spec *range; /* a part is wanted; NULL: the whole. A fetch of the whole serves both, one of a
+                                       part only who wants the same part */
     enum join_wish wish;
     uint64_t generation; /* of the look-up before */
     int64_t now_ms;      /* wall clock */

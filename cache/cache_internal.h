@@ -1,5 +1,5 @@
-/* cache_internal.h: what cache.c (look-up, joining), fill.c (the producer's side) and writer.c (the disk thread's)
- * share.
+/* cache_internal.h: what cache.c (joining, invalidation), look_up.c, fill.c (the producer's side) and writer.c (the
+ * disk thread's) share.
  *
  * Locks, in the order they may be taken: a fill's submit mutex, a shard's, a flight's (flight.c), the queue's. */
 #ifndef CACHE_CACHE_INTERNAL_H
@@ -25,15 +25,15 @@ struct entry;
 struct settled {
     struct settled *next; /* of the entry, newest first */
     struct shard *shard;
-    struct entry *entry; /* while it is linked */
-    struct record record;
-    struct span head; /* these three lie in `memory` */
+    struct entry *entry;  /* while it is linked */
+    struct record record; /* its slices lie in `memory`, too */
+    struct span head;     /* these three lie in `memory` */
     struct span selection;
     struct span body_start; /* freshened ones with a small body: all of it */
     char *memory;
     size_t memory_bytes;
     struct flight *flight; /* holds the body; NULL: it is in the store */
-    struct store *pinned;  /* not NULL: record.body_id is pinned there */
+    struct store *pinned;  /* not NULL: the record's bodies are pinned there */
     bool dead;             /* invalidated or superseded, and unlinked: it must not be published */
 };
 
@@ -47,6 +47,8 @@ struct fill {
     bool invalidated; /* what it brings must not be stored */
     struct flight *flight;
     bool joinable; /* others may follow */
+    bool ranged;   /* a part is fetched: this one */
+    struct range_spec range;
     uint64_t max_object_bytes;
     void *digest; /* XXH3 state of the body so far; NULL when not storing */
 
@@ -154,6 +156,12 @@ void entry_release(struct entry *entry);
 
 void settled_destroy(struct settled *settled);
 
+/* A slice that was fetched, on its way to the disk; not a freshened partial response, whose slices are there. */
+static inline bool settled_is_slice(const struct settled *settled)
+{
+    return settled->flight != NULL && record_is_partial(&settled->record);
+}
+
 /* The store says now what `settled` said, or never will: unlinks and destroys it. */
 void settled_forget(struct settled *settled);
 
@@ -168,8 +176,8 @@ bool queue_full(struct queue *queue);
 /* Has the disk thread call fill_resume when there is room again. */
 void queue_add_backlog(struct queue *queue, struct fill *fill);
 
-/* NULL: no memory. The shard's mutex is held; `entry` NULL for a pass. */
-struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable);
+/* NULL: no memory. The shard's mutex is held; `entry` NULL for a pass, `range` for the whole. */
+struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable, const struct range_spec *range);
 
 /* The disk thread: the fill has left the backlog and goes on handing pieces over. */
 void fill_resume(struct fill *fill);

@@ -22,7 +22,7 @@ static void end_fill(struct fill *fill, struct settled *to_publish);
 static struct settled *settle(struct fill *fill);
 static bool freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
 
-struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable)
+struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable, const struct range_spec *range)
 {
     struct fill *fill = calloc(1, sizeof(*fill));
     struct flight *flight = flight_create(entry == NULL ? (struct span){"", 0} : entry->text, cache->pass_window_bytes);
@@ -33,6 +33,10 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
         return NULL;
     }
     *fill = (struct fill){.cache = cache, .flight = flight, .joinable = joinable};
+    if (range != NULL) {
+        fill->ranged = true;
+        fill->range = *range;
+    }
     REQUIRE(pthread_mutex_init(&fill->submit_mutex, NULL) == 0);
     if (entry != NULL) {
         fill->shard = entry->shard;
@@ -121,7 +125,8 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
 
     own.shared = false;
     fill->max_object_bytes = max_object_bytes;
-    if (store && head->length_known && head->body_len > max_object_bytes) {
+    if (store && ((head->length_known && head->body_len > max_object_bytes) ||
+                  (head->partial && head->complete_length > max_object_bytes))) {
         flight_set_store_reason(fill->flight, REASON_TOO_LARGE);
         store = false;
     }
@@ -135,7 +140,8 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
     if (store) {
         flight_set_store_reason(fill->flight, REASON_STORE_FAILED);
     }
-    leave_table(fill, fill->joinable ? monotonic_ms + fill->cache->hit_for_miss_ms : 0);
+    /* A part that is not kept says nothing of the whole. */
+    leave_table(fill, fill->joinable && !fill->ranged ? monotonic_ms + fill->cache->hit_for_miss_ms : 0);
     return flight_set_head(fill->flight, &own, NULL, 0);
 }
 
@@ -174,6 +180,19 @@ static void submit(struct fill *fill)
     }
 }
 
+static uint64_t body_bytes(const struct fill *fill)
+{
+    return flight_length(fill->flight) - flight_body_offset(fill->flight);
+}
+
+/* How long the body of a slice has to be, by its Content-Range. */
+static uint64_t slice_bytes(const struct fill *fill)
+{
+    const struct flight_head *head = flight_head(fill->flight);
+
+    return head->partial ? head->range.last - head->range.first + 1 : UINT64_MAX;
+}
+
 enum err cache_fill_append(struct fill *fill, struct span bytes)
 {
     if (fill->digest != NULL) {
@@ -183,8 +202,12 @@ enum err cache_fill_append(struct fill *fill, struct span bytes)
     if (error != ERR_OK || fill->digest == NULL) {
         return error;
     }
-    if (flight_length(fill->flight) - flight_body_offset(fill->flight) > fill->max_object_bytes) {
+    if (body_bytes(fill) > fill->max_object_bytes) {
         stop_storing(fill, REASON_TOO_LARGE);
+        return ERR_OK;
+    }
+    if (body_bytes(fill) > slice_bytes(fill)) {
+        stop_storing(fill, REASON_RANGE_MISMATCH);
         return ERR_OK;
     }
     pthread_mutex_lock(&fill->submit_mutex);
@@ -230,7 +253,12 @@ void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const
         stop_storing(fill, REASON_DISK_BEHIND);
         storing = false;
     }
-    if (storing) {
+    bool partial = flight_head(fill->flight)->partial;
+    if (storing && partial && body_bytes(fill) != slice_bytes(fill)) {
+        stop_storing(fill, REASON_RANGE_MISMATCH);
+        storing = false;
+    }
+    if (storing && !partial) { /* that of a slice would be nobody's */
         XXH128_canonical_t digest;
         XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(fill->digest));
         flight_set_digest(fill->flight, digest.digest);
@@ -276,7 +304,7 @@ static struct settled *settled_create(const struct record *record, struct span h
                                       struct span body_start)
 {
     struct settled *settled = calloc(1, sizeof(*settled));
-    size_t memory_bytes = head.len + selection.len + body_start.len;
+    size_t memory_bytes = head.len + selection.len + body_start.len + record->slices.len;
     char *memory = malloc(memory_bytes + 1);
 
     if (settled == NULL || memory == NULL) {
@@ -284,8 +312,8 @@ static struct settled *settled_create(const struct record *record, struct span h
         free(memory);
         return NULL;
     }
-    struct span *copies[] = {&settled->head, &settled->selection, &settled->body_start};
-    struct span sources[] = {head, selection, body_start};
+    struct span *copies[] = {&settled->head, &settled->selection, &settled->body_start, &settled->record.slices};
+    struct span sources[] = {head, selection, body_start, record->slices};
     settled->memory = memory;
     settled->memory_bytes = memory_bytes;
     settled->record = *record;
@@ -301,18 +329,27 @@ static struct settled *settled_create(const struct record *record, struct span h
 }
 
 /* What a newer response to the same requests takes the place of must not be published behind it: an older fill may
- * still wait in the backlog. The shard's mutex is held. */
-static void supersede(struct entry *entry, struct span selection)
+ * still wait in the backlog. A slice takes the place only of what it cannot be combined with, and never that of a whole
+ * response: false, and nothing has changed. The shard's mutex is held. */
+static bool supersede(struct entry *entry, const struct settled *newer)
 {
+    bool slice = settled_is_slice(newer);
     struct settled *next;
 
+    for (const struct settled *settled = entry->settled; slice && settled != NULL; settled = settled->next) {
+        if (!record_is_partial(&settled->record) && span_equal(settled->selection, newer->selection)) {
+            return false;
+        }
+    }
     for (struct settled *settled = entry->settled; settled != NULL; settled = next) {
         next = settled->next;
-        if (span_equal(settled->selection, selection)) {
+        if (span_equal(settled->selection, newer->selection) &&
+            !(slice && record_may_combine(&settled->record, &newer->record))) {
             settled->dead = true;
             settled_unlink(settled);
         }
     }
+    return true;
 }
 
 /* Links `settled` where the fill was, unless the key was invalidated meanwhile. */
@@ -320,11 +357,8 @@ static bool settled_link(struct fill *fill, struct settled *settled)
 {
     pthread_mutex_lock(&fill->shard->mutex);
     struct entry *entry = fill->entry;
-    bool valid = entry != NULL && !fill->invalidated;
+    bool valid = entry != NULL && !fill->invalidated && (settled->flight != fill->flight || supersede(entry, settled));
     if (valid) {
-        if (settled->flight == fill->flight) {
-            supersede(entry, settled->selection);
-        }
         settled->shard = fill->shard;
         settled->entry = entry;
         settled->next = entry->settled;
@@ -337,14 +371,27 @@ static bool settled_link(struct fill *fill, struct settled *settled)
     return valid;
 }
 
-/* The complete response becomes what look-ups find. NULL: invalidated meanwhile, refused by the disk, or no memory. */
+/* The complete response becomes what look-ups find. NULL: invalidated or surpassed meanwhile, refused by the disk, or
+ * no memory. */
 static struct settled *settle(struct fill *fill)
 {
     const struct flight_head *head = flight_head(fill->flight);
     struct record record = head->record;
+    struct slices slices = {.count = 1};
+    char encoded[SLICE_BYTES];
 
-    record.body_len = flight_length(fill->flight) - flight_body_offset(fill->flight);
-    (void)flight_digest(fill->flight, record.digest); /* it was set before the end */
+    if (head->partial) {
+        slices.items[0] = (struct slice){.first = head->range.first,
+                                         .end = head->range.last + 1,
+                                         .body_id = record.body_id,
+                                         .offset = flight_body_offset(fill->flight)};
+        slices_write(&slices, encoded);
+        record.slices = (struct span){encoded, sizeof(encoded)};
+        record.body_len = head->complete_length;
+    } else {
+        record.body_len = body_bytes(fill);
+        (void)flight_digest(fill->flight, record.digest); /* it was set before the end */
+    }
     struct settled *settled = settled_create(&record, head->fields, head->selection, (struct span){NULL, 0});
     if (settled == NULL) {
         return NULL;
@@ -365,7 +412,7 @@ static bool settled_keep_body(struct settled *settled, struct cache *cache, cons
     if (cached->flight != NULL) {
         settled->flight = flight_ref(cached->flight);
     } else if (cached->stored.pinned) {
-        settled->pinned = store_pin(cache->store, cached->stored.record.body_id) ? cache->store : NULL;
+        settled->pinned = store_pin_stored(cache->store, &settled->record) ? cache->store : NULL;
         return settled->pinned != NULL;
     }
     return true;
@@ -387,6 +434,10 @@ static bool freshen(struct fill *fill, const struct cached *cached, const struct
 {
     const struct stored *stored = &cached->stored;
     bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
+
+    if (cached->partial != NULL && cached->partial->flight_count > 0) {
+        return false; /* its record is not what the store's will be in a moment; the next 304 freshens that */
+    }
     struct settled *settled =
         settled_create(record, head, stored->selection, whole ? stored->body_start : (struct span){NULL, 0});
 

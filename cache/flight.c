@@ -142,6 +142,7 @@ static bool keep_head(struct flight *flight, const struct flight_head *head)
         memory += texts[i]->len;
     }
     flight->head.record.head_override = (struct span){NULL, 0};
+    flight->head.record.slices = (struct span){NULL, 0};
     return true;
 }
 

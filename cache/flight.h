@@ -50,6 +50,9 @@ struct flight_head {
     const char *rule;      /* that decided on storing, or NULL; the configuration's */
     struct record record;  /* freshness inputs always; ids and lengths where stored */
     bool shared;           /* others may follow: it is being stored */
+    bool partial;          /* the body is the bytes `range` of a representation of `complete_length` */
+    struct byte_range range;
+    uint64_t complete_length;
     bool length_known;
     uint64_t body_len; /* if length_known */
 };

@@ -38,6 +38,7 @@
     /* not served from the cache: what is stored */                                                                    \
     X(URI_MISS, "uri-miss", "RFC 9111 4", "nothing is stored for this URI")                                            \
     X(VARY_MISS, "vary-miss", "RFC 9111 4.1", "no stored variant was selected by such a request")                      \
+    X(PARTIAL, "partial", "RFC 9111 3.3", "a part of what was asked for is stored; the rest is fetched")               \
     X(STALE, "stale", "RFC 9111 4.2", "the stored response is stale")                                                  \
     X(NO_CACHE, "no-cache", "RFC 9111 5.2.2.4", "the stored response must be validated each time")                     \
     X(MUST_REVALIDATE, "must-revalidate", "RFC 9111 5.2.2.2", "stale, and the origin forbids to use it so")            \
@@ -51,7 +52,8 @@
     /* not stored: what was asked and answered */                                                                      \
     X(NOT_STORED_METHOD, "not-stored-method", "RFC 9111 3", "answers to this method are not stored")                   \
     X(NOT_STORED_STATUS, "not-stored-status", "RFC 9111 3", "this status is not stored without explicit freshness")    \
-    X(NOT_STORED_PARTIAL, "not-stored-partial", "RFC 9111 3.3", "a partial response is not stored")                    \
+    X(NOT_STORED_PARTIAL, "not-stored-partial", "RFC 9111 3.3", "a partial response of this form is not stored")       \
+    X(RANGE_MISMATCH, "range-mismatch", "RFC 9110 15.3.7", "the body is not what Content-Range says")                  \
     X(REQUEST_NO_STORE, "request-no-store", "RFC 9111 5.2.1.5", "the client forbids storing")                          \
     X(NO_STORE, "no-store", "RFC 9111 5.2.2.5", "the origin forbids storing")                                          \
     X(PRIVATE, "private", "RFC 9111 5.2.2.7", "private to one user")                                                   \

@@ -10,8 +10,8 @@
  *    72  i64 date_s            80  i64 expires_s       88  i64 last_modified_s
  *    96  u32 age_s            100  u32 flags
  *   104  u32 max-age          108  u32 s-maxage       112  u32 stale-while-revalidate   116  u32 stale-if-error
- *   120  u32 key_len          124  u32 head_len       128  u32 bytes of the override    132  u32 zero
- *   136  the head override
+ *   120  u32 key_len          124  u32 head_len       128  u32 bytes of the override    132  u32 bytes of the slices
+ *   136  the head override, then the slices (slices.h)
  *   136+n u64 XXH3-64 of all bytes before it
  *
  * flags: one bit for each entry of `flags` below, in its order; from bit 16 on two bits for the state of each of the
@@ -26,7 +26,7 @@
 #include <xxhash.h>
 
 enum {
-    RECORD_VERSION = 1,
+    RECORD_VERSION = 2,
     AT_OVERRIDE = 136,
     CHECKSUM_BYTES = 8,
     FIXED_BYTES = AT_OVERRIDE + CHECKSUM_BYTES,
@@ -84,9 +84,10 @@ static bool decode_numbers(struct span bytes, struct record *record);
 void record_encode(const struct record *record, struct buf *out)
 {
     size_t override_len = record->head_override.len;
-    size_t total = FIXED_BYTES + override_len;
+    size_t slices_len = record->slices.len;
+    size_t total = FIXED_BYTES + override_len + slices_len;
 
-    if (override_len > RECORD_MAX_HEAD_BYTES) {
+    if (override_len > RECORD_MAX_HEAD_BYTES || slices_len > SLICES_MAX * SLICE_BYTES) {
         out->failed = true;
         return;
     }
@@ -99,6 +100,9 @@ void record_encode(const struct record *record, struct buf *out)
     if (override_len > 0) {
         memcpy(at + AT_OVERRIDE, record->head_override.data, override_len);
     }
+    if (slices_len > 0) {
+        memcpy(at + AT_OVERRIDE + override_len, record->slices.data, slices_len);
+    }
     put(at + total - CHECKSUM_BYTES, CHECKSUM_BYTES, XXH3_64bits(at, total - CHECKSUM_BYTES));
     out->len += total;
 }
@@ -110,7 +114,7 @@ static void encode_fixed(const struct record *record, char *at)
 
     put(at + 0, 2, RECORD_VERSION);
     put(at + 2, 2, record->status);
-    put(at + 4, 4, FIXED_BYTES + record->head_override.len);
+    put(at + 4, 4, FIXED_BYTES + record->head_override.len + record->slices.len);
     put(at + 8, 8, record->object_id);
     put(at + 16, 8, record->body_id);
     put(at + 24, 8, record->body_len);
@@ -131,7 +135,7 @@ static void encode_fixed(const struct record *record, char *at)
     put(at + 120, 4, record->key_len);
     put(at + 124, 4, record->head_len);
     put(at + 128, 4, record->head_override.len);
-    put(at + 132, 4, 0);
+    put(at + 132, 4, record->slices.len);
 }
 
 static uint32_t flags_of(const struct record *record)
@@ -164,14 +168,15 @@ enum err record_decode(struct span bytes, struct record *out_record)
 /* Version, length and checksum; the lengths first, so that nothing is read outside. */
 static bool decode_frame(struct span bytes)
 {
-    if (bytes.len < FIXED_BYTES || bytes.len > FIXED_BYTES + RECORD_MAX_HEAD_BYTES) {
+    if (bytes.len < FIXED_BYTES || bytes.len > FIXED_BYTES + RECORD_MAX_HEAD_BYTES + SLICES_MAX * SLICE_BYTES) {
         return false;
     }
     const char *at = bytes.data;
     size_t hashed = bytes.len - CHECKSUM_BYTES;
 
-    return get(at, 2) == RECORD_VERSION && get(at + 4, 4) == bytes.len && get(at + 128, 4) == bytes.len - FIXED_BYTES &&
-           get(at + 132, 4) == 0 && get(at + hashed, CHECKSUM_BYTES) == XXH3_64bits(at, hashed);
+    return get(at, 2) == RECORD_VERSION && get(at + 4, 4) == bytes.len && get(at + 128, 4) <= RECORD_MAX_HEAD_BYTES &&
+           get(at + 132, 4) == bytes.len - FIXED_BYTES - get(at + 128, 4) &&
+           get(at + hashed, CHECKSUM_BYTES) == XXH3_64bits(at, hashed);
 }
 
 static bool decode_flags(const char *at, struct record *record)
@@ -226,7 +231,9 @@ static bool decode_times(const char *at, struct freshness_inputs *inputs)
 static bool decode_numbers(struct span bytes, struct record *record)
 {
     const char *at = bytes.data;
-    size_t override_len = bytes.len - FIXED_BYTES;
+    size_t override_len = get(at + 128, 4);
+    size_t slices_len = get(at + 132, 4);
+    struct slices slices;
 
     record->status = (unsigned)get(at + 2, 2);
     record->inputs.status = record->status;
@@ -240,7 +247,36 @@ static bool decode_numbers(struct span bytes, struct record *record)
     if (override_len > 0) {
         record->head_override = (struct span){at + AT_OVERRIDE, override_len};
     }
+    if (slices_len > 0) {
+        record->slices = (struct span){at + AT_OVERRIDE + override_len, slices_len};
+        if (!slices_read(record->slices, record->body_len, &slices)) {
+            return false;
+        }
+    }
     return record->status >= 200 && record->status <= 599 && record->body_len <= INT64_MAX;
+}
+
+bool record_may_combine(const struct record *a, const struct record *b)
+{
+    return a->body_len == b->body_len && record_has_strong_validator(a) &&
+           memcmp(a->digest, b->digest, DIGEST_BYTES) == 0;
+}
+
+void record_set_validator(struct record *record, struct span validator)
+{
+    XXH128_canonical_t hash = {{0}};
+
+    if (validator.len > 0) {
+        XXH128_canonicalFromHash(&hash, XXH3_128bits(validator.data, validator.len));
+    }
+    memcpy(record->digest, hash.digest, DIGEST_BYTES);
+}
+
+bool record_has_strong_validator(const struct record *record)
+{
+    static const uint8_t none[DIGEST_BYTES];
+
+    return memcmp(record->digest, none, DIGEST_BYTES) != 0;
 }
 
 static void put(char *at, unsigned bytes, uint64_t value)

@@ -84,8 +84,8 @@ struct stored {
     struct span head;       /* as it stands now (after 304s) */
     struct span selection;  /* its encoded Vary selection */
     struct span body_start; /* the first bytes of the body, often all of it; at least min(body_len, what the last piece
-                               of the head holds) */
-    bool pinned;            /* the body is longer than body_start and pinned: give it back with store_unpin */
+                               of the head holds). Empty for a partial response */
+    bool pinned;            /* the body is longer than body_start and pinned: give it back with store_unpin_stored */
 };
 
 enum store_found {
@@ -96,7 +96,7 @@ enum store_found {
 
 /* Looks for the newest variant under `key` that `request` selects; compares the whole key. Marks the object visited
  * (SIEVE). Damaged records and pieces count as absent. The body, if it is longer than body_start, is pinned: it stays
- * readable until store_unpin. */
+ * readable until store_unpin_stored. Of a partial response the bodies of all slices are. */
 enum store_found store_find(struct store_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct stored *out_stored);
 
@@ -109,6 +109,10 @@ void store_unpin(struct store *store, uint64_t body_id);
 /* Another pin on a body that is pinned already, or that is still being written (no DROP_BODY of it is under way).
  * False: no memory. Any thread. */
 MUST_CHECK bool store_pin(struct store *store, uint64_t body_id);
+
+/* The same for all bodies of what was found pinned: the one `record.body_id` names, and those of its slices. */
+void store_unpin_stored(struct store *store, const struct record *record);
+MUST_CHECK bool store_pin_stored(struct store *store, const struct record *record);
 
 /* Is given runs of stored bytes that lie in the map and are valid during the call only; returns how many bytes it used.
  */
@@ -172,7 +176,9 @@ uint64_t store_new_body_id(struct store *store);
 
 enum store_op_kind {
     STORE_OP_PIECES,     /* append pieces to a body; the first of a body also registers it as pending */
-    STORE_OP_PUBLISH,    /* all pieces are there: make it an object, in place of a variant with the same selection */
+    STORE_OP_PUBLISH,    /* all pieces are there: make it an object, in place of a variant with the same selection. A
+                            partial one (its record has one slice) joins what it may be combined with instead, and never
+                            takes the place of a whole one: then it is dropped */
     STORE_OP_FRESHEN,    /* a new record for an object that exists (same object and body id); nothing if it is gone */
     STORE_OP_DROP_BODY,  /* a body that will not be finished */
     STORE_OP_REMOVE_KEY, /* all variants under a key */
@@ -190,7 +196,7 @@ struct store_op {
     struct span selection; /* PUBLISH */
     const struct record *record; /* PUBLISH (object_id ignored), FRESHEN */
     uint64_t object_id;          /* FRESHEN; PUBLISH: out, the id given */
-    bool done;                   /* out: it took effect (PUBLISH: all pieces were there; FRESHEN: the object, too) */
+    bool done;                   /* out: it took effect (PUBLISH: it is stored; FRESHEN: so was the object) */
 };
 
 /* How many bytes of pieces one store_apply should get at most: 8 MiB, less in a small store. */

@@ -148,10 +148,37 @@ int batch_evict_object(struct batch *batch, uint64_t object_id)
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
-int batch_drop_object(struct batch *batch, uint64_t object_id)
+/* The ids of an object's bodies, each once; 0 where nothing of its row is good. With both copies of a body's id damaged
+ * its pieces are left to a check of the whole store; so are those of further slices with the one copy of theirs. */
+static size_t bodies_of(struct span value, uint64_t object_id, uint64_t out_bodies[SLICES_MAX + 1])
 {
     struct object_row row;
     struct record record;
+    size_t count = 0;
+    struct span encoded = span_skip(value, OBJECT_PREFIX_BYTES + CHECK_BYTES);
+    bool decoded = record_decode(encoded, &record) == ERR_OK && record.object_id == object_id;
+
+    if (object_row_read(value, object_id, &row)) {
+        out_bodies[count++] = row.body_id;
+    } else if (decoded && body_id_valid(record.body_id)) {
+        out_bodies[count++] = record.body_id;
+    }
+    for (size_t i = 0; decoded && i < record.slices.len / SLICE_BYTES; i++) {
+        uint64_t body_id = slice_in(record.slices, i).body_id;
+        size_t known = 0;
+        while (known < count && out_bodies[known] != body_id) {
+            known++;
+        }
+        if (known == count) {
+            out_bodies[count++] = body_id;
+        }
+    }
+    return count;
+}
+
+int batch_drop_object(struct batch *batch, uint64_t object_id)
+{
+    uint64_t bodies[SLICES_MAX + 1];
     MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
     MDB_val data;
     int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
@@ -159,16 +186,12 @@ int batch_drop_object(struct batch *batch, uint64_t object_id)
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
     }
-    uint64_t body_id = 0;
-    if (object_row_read(span_of_value(data), object_id, &row)) {
-        body_id = row.body_id;
-    } else if (record_decode(span_skip(span_of_value(data), OBJECT_PREFIX_BYTES + CHECK_BYTES), &record) == ERR_OK &&
-               record.object_id == object_id && body_id_valid(record.body_id)) {
-        body_id = record.body_id;
-    }
+    size_t count = bodies_of(span_of_value(data), object_id, bodies);
     code = delete_row(batch, TABLE_OBJECTS, object_id);
-    /* With both copies of the body's id damaged its pieces are left to a check of the whole store. */
-    return code == 0 && body_id != 0 ? batch_drop_body(batch, body_id) : code;
+    for (size_t i = 0; i < count && code == 0; i++) {
+        code = batch_drop_body(batch, bodies[i]);
+    }
+    return code;
 }
 
 int batch_drop_body(struct batch *batch, uint64_t body_id)

@@ -142,9 +142,10 @@ static enum look look_at(struct store_reader *reader, const struct key *key, con
     }
     const struct record *record = &stored.record;
     uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
-    stored.pinned = record->body_len > pieces_wanted(record) * STORE_PIECE_BYTES - prefix_len;
+    stored.pinned =
+        record_is_partial(record) || record->body_len > pieces_wanted(record) * STORE_PIECE_BYTES - prefix_len;
     if (stored.pinned) {
-        switch (pins_acquire(store->pins, record->body_id, generation)) {
+        switch (store_acquire_stored(store, record, generation)) {
         case PIN_OK:
             break;
         case PIN_RETRY:
@@ -157,7 +158,7 @@ static enum look look_at(struct store_reader *reader, const struct key *key, con
     enum err error = copy_stored(reader, key, arena, &stored);
     if (error != ERR_OK) {
         if (stored.pinned) {
-            pins_release(store->pins, record->body_id);
+            store_unpin_stored(store, record);
         }
         if (error == ERR_DAMAGED) {
             store_note_damage(store, key->hash, variant->object_id);
@@ -168,7 +169,18 @@ static enum look look_at(struct store_reader *reader, const struct key *key, con
     return LOOK_FOUND;
 }
 
-/* The record of an object under this key, valid in every number. Its override still lies in the map. */
+/* Did a piece of one of its bodies fail lately? */
+static bool record_damaged(struct store *store, const struct record *record)
+{
+    bool damaged = store_body_damaged(store, record->body_id);
+
+    for (size_t i = 0; i < record->slices.len / SLICE_BYTES; i++) {
+        damaged = damaged || store_body_damaged(store, slice_in(record->slices, i).body_id);
+    }
+    return damaged;
+}
+
+/* The record of an object under this key, valid in every number. Its override and slices still lie in the map. */
 static bool read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
                         struct record *out_record)
 {
@@ -189,21 +201,22 @@ static bool read_record(struct store_reader *reader, const struct key *key, uint
         store_note_damage(store, key->hash, object_id);
         return false;
     }
-    if (store_body_damaged(store, out_record->body_id)) {
+    if (record_damaged(store, out_record)) {
         store_note_damage(store, key->hash, object_id);
         return false;
     }
     return out_record->key_len == key->text.len; /* else a collision of hashes, not damage */
 }
 
-/* How many pieces a find reads: all of a small stream, else those that key and head lie in. */
+/* How many pieces a find reads: all of a small stream, else those that key and head lie in. Of a partial response those
+ * only: what follows in their body is one slice of several. */
 static uint64_t pieces_wanted(const struct record *record)
 {
     uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
     uint64_t whole = (prefix_len + record->body_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
     uint64_t prefix = (prefix_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
 
-    return whole <= STORE_WHOLE_PIECES ? whole : prefix;
+    return whole <= STORE_WHOLE_PIECES && !record_is_partial(record) ? whole : prefix;
 }
 
 static enum err copy_stored(struct store_reader *reader, const struct key *key, struct arena *arena,
@@ -211,9 +224,11 @@ static enum err copy_stored(struct store_reader *reader, const struct key *key, 
 {
     struct record *record = &stored->record;
     uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
-    uint64_t total = prefix_len + record->body_len;
+    bool partial = record_is_partial(record);
+    uint64_t total = partial ? prefix_len : prefix_len + record->body_len;
     uint64_t wanted = pieces_wanted(record);
-    uint64_t body_len = wanted * STORE_PIECE_BYTES < total ? wanted * STORE_PIECE_BYTES - prefix_len : record->body_len;
+    uint64_t body_len =
+        wanted * STORE_PIECE_BYTES < total ? wanted * STORE_PIECE_BYTES - prefix_len : total - prefix_len;
     struct copy copy = {.key = key->text, .head_len = record->head_len, .body_len = body_len};
 
     if (record->head_override.len > 0) {
@@ -229,6 +244,9 @@ static enum err copy_stored(struct store_reader *reader, const struct key *key, 
         }
         stored->head = (struct span){copy.head, record->head_len};
     }
+    if (!arena_copy(arena, record->slices, &record->slices)) {
+        return ERR_ARENA_FULL;
+    }
     copy.body = arena_alloc_text(arena, (size_t)body_len);
     if (copy.body == NULL) {
         return ERR_ARENA_FULL;
@@ -237,8 +255,9 @@ static enum err copy_stored(struct store_reader *reader, const struct key *key, 
     for (uint64_t n = 0; n < wanted; n++) {
         uint64_t at = n * STORE_PIECE_BYTES;
         struct span piece;
-        if (reader_piece(reader, record->body_id, n, n == 0, &piece) != 0 ||
-            piece.len != (total - at < STORE_PIECE_BYTES ? total - at : STORE_PIECE_BYTES)) {
+        uint64_t expected = total - at < STORE_PIECE_BYTES ? total - at : STORE_PIECE_BYTES;
+        if (reader_piece(reader, record->body_id, n, n == 0, &piece) != 0 || piece.len < expected ||
+            (piece.len > expected && !partial)) {
             return ERR_DAMAGED;
         }
         enum err error = copy_piece(&copy, at, piece);

@@ -16,6 +16,7 @@
  * store_walk.c   all keys, one after the other
  * store_batch.c  a write transaction: begin, commit, abort
  * store_write.c  the operations
+ * store_publish.c one of them: a body becomes an object, or a slice of one
  * store_extents.c which blocks of the body file a body has
  * store_space.c  how the size is shared between the two files; the body file opened, grown, cut
  * store_blocks.h, store_bodies.h  the body file itself; they know nothing of LMDB
@@ -53,7 +54,7 @@ enum table {
 enum {
     CHECK_BYTES = 8,                                     /* XXH3-64 behind a piece and behind a row */
     PIECE_VALUE_BYTES = STORE_PIECE_BYTES + CHECK_BYTES, /* exactly one page with LMDB's 16-byte header */
-    PIECE_NUMBER_BITS = 24,                              /* of a key in `chunks` */
+    PIECE_NUMBER_BITS = 64 - BODY_ID_BITS,               /* of a key in `chunks` */
     INDEX_KEY_BYTES = 16,
     INDEX_ROW_MAX_BYTES = STORE_PIECE_BYTES, /* without its check: a row never takes two pages */
     VARIANT_HEADER_BYTES = 10,
@@ -350,6 +351,9 @@ int reader_find_piece(struct store_reader *reader, uint64_t body_id, uint64_t nu
  */
 bool reader_is_cold(struct store_reader *reader, uint64_t body_id, uint64_t number, struct store_cold *out_cold);
 
+/* Pins what store_unpin_stored gives back: all or nothing. */
+enum pin_result store_acquire_stored(struct store *store, const struct record *record, uint64_t generation);
+
 /* The object is removed by the next store_apply. 0: the index row itself. */
 void store_note_damage(struct store *store, struct key_hash hash, uint64_t object_id);
 bool store_body_damaged(struct store *store, uint64_t body_id); /* a piece of it failed lately */
@@ -389,15 +393,24 @@ int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data);
 int batch_delete(struct batch *batch, enum table table, MDB_val *key); /* absent is fine */
 int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data);
 
+/* ---- operations (store_write.c, store_publish.c) ---- */
+
+/* The kind of the body's row in `pending`, 0 without one. */
+int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind);
+
+int batch_put_object(struct batch *batch, uint64_t object_id, struct key_hash hash, const struct record *record);
+
+int batch_publish(struct batch *batch, struct store_op *op);
+
 /* ---- deletion and space (store_evict.c) ---- */
 
 /* Takes the object out of the index row of `hash`; nothing where it is not in it. */
 int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id);
 
-/* Takes the object out of index and objects, and deletes its body; its body must not be pinned. */
+/* Takes the object out of index and objects, and deletes its bodies; that of its head must not be pinned. */
 int batch_evict_object(struct batch *batch, uint64_t object_id);
 
-/* Deletes the row of the object and its body; the index is the caller's. */
+/* Deletes the row of the object and its bodies; the index is the caller's. */
 int batch_drop_object(struct batch *batch, uint64_t object_id);
 
 /* Deletes the pieces now, or makes them wait for that in `pending`. */

@@ -5,7 +5,7 @@
 
 #include "cache/store_internal.h"
 
-#define FORMAT UINT64_C(0x020072656472616C) /* "larder", 0, version 2 of the tables; also says the byte order */
+#define FORMAT UINT64_C(0x030072656472616C) /* "larder", 0, version 3 of the tables; also says the byte order */
 
 const struct store_table store_tables[TABLE_COUNT] = {
     [TABLE_INDEX] = {"index", 0},

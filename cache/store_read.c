@@ -323,6 +323,48 @@ bool store_pin(struct store *store, uint64_t body_id)
     return pins_add(store->pins, body_id);
 }
 
+static void unpin_slices(struct store *store, const struct record *record, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        pins_release(store->pins, slice_in(record->slices, i).body_id);
+    }
+}
+
+void store_unpin_stored(struct store *store, const struct record *record)
+{
+    unpin_slices(store, record, record->slices.len / SLICE_BYTES);
+    pins_release(store->pins, record->body_id);
+}
+
+bool store_pin_stored(struct store *store, const struct record *record)
+{
+    if (!pins_add(store->pins, record->body_id)) {
+        return false;
+    }
+    for (size_t i = 0; i < record->slices.len / SLICE_BYTES; i++) {
+        if (!pins_add(store->pins, slice_in(record->slices, i).body_id)) {
+            unpin_slices(store, record, i);
+            pins_release(store->pins, record->body_id);
+            return false;
+        }
+    }
+    return true;
+}
+
+enum pin_result store_acquire_stored(struct store *store, const struct record *record, uint64_t generation)
+{
+    enum pin_result result = pins_acquire(store->pins, record->body_id, generation);
+
+    for (size_t i = 0; i < record->slices.len / SLICE_BYTES && result == PIN_OK; i++) {
+        result = pins_acquire(store->pins, slice_in(record->slices, i).body_id, generation);
+        if (result != PIN_OK) {
+            unpin_slices(store, record, i);
+            pins_release(store->pins, record->body_id);
+        }
+    }
+    return result;
+}
+
 /* ---- damage ---- */
 
 /* Bounded: what does not fit is found again at its next look-up. */

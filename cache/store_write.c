@@ -19,8 +19,7 @@ enum {
     EXTENT_ROWS_A_PAGE = 50,      /* at the least */
     SEGMENTS_A_BATCH = 16,        /* of the bitmap, changed: copied */
     SHARED_PAGE_MAX_BYTES = 2000, /* about: what LMDB puts beside other values */
-    RECORD_MAX_BYTES = RECORD_MAX_HEAD_BYTES + 4096,
-    ROOM_BATCHES = 2, /* made after MAP_FULL, in batches of the size that did not fit */
+    ROOM_BATCHES = 2,             /* made after MAP_FULL, in batches of the size that did not fit */
     ROOM_TRIES = 6,
 };
 
@@ -213,8 +212,7 @@ static int remove_damaged(struct batch *batch)
 
 /* ---- the operations ---- */
 
-/* The kind of the body's row in `pending`, 0 without one. */
-static int pending_kind_of(struct batch *batch, uint64_t body_id, char *out_kind)
+int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind)
 {
     MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
     MDB_val data;
@@ -263,116 +261,6 @@ static int apply_pieces(struct batch *batch, struct store_op *op)
     return code;
 }
 
-/* Is the last piece of the stream there, and of the right length? */
-static int is_complete(struct batch *batch, const struct store_op *op, bool *out_complete)
-{
-    uint64_t total = (uint64_t)op->record->key_len + op->record->head_len + op->record->body_len;
-    uint64_t last = total == 0 ? 0 : (total - 1) / STORE_PIECE_BYTES;
-    uint64_t name = piece_key(op->body_id, last);
-    MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
-    MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_CHUNKS], &key, &data);
-
-    *out_complete = code == 0 && data.mv_size == total - last * STORE_PIECE_BYTES + CHECK_BYTES;
-    if (code == MDB_NOTFOUND) {
-        uint64_t end;
-        code = batch_last_block(batch, op->body_id, &end);
-        *out_complete = code == 0 && end == last + 1;
-    }
-    return code == MDB_NOTFOUND ? 0 : code;
-}
-
-static int put_object(struct batch *batch, uint64_t object_id, struct key_hash hash, const struct record *record)
-{
-    struct buf encoded;
-    MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
-
-    buf_init(&encoded, RECORD_MAX_BYTES);
-    object_row_write(&encoded, object_id, hash, record->body_id, record);
-    MDB_val data = {.mv_size = encoded.len, .mv_data = encoded.data};
-    int code = encoded.failed ? ENOMEM : batch_put(batch, TABLE_OBJECTS, &key, &data);
-    buf_finish(&encoded);
-    return code;
-}
-
-/* Puts the new variant in front; those it replaces, and those there is no room for, are dropped with their bodies. */
-static int add_to_index(struct batch *batch, const struct store_op *op)
-{
-    struct index_row old = {.len = 0};
-    struct index_row row = {.len = 0};
-    struct variant variant;
-    struct span rest;
-    char bytes[INDEX_KEY_BYTES];
-    MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
-    MDB_val data;
-
-    index_key_write(op->key.hash, bytes);
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
-    if (code != 0 && code != MDB_NOTFOUND) {
-        return code;
-    }
-    if (code == 0 && index_row_check(span_of_value(data), op->key.hash, &rest)) {
-        memcpy(old.bytes, rest.data, rest.len); /* the map's bytes move with the first change */
-        old.len = rest.len;
-    }
-    variant = (struct variant){.object_id = op->object_id, .selection = op->selection};
-    if (!index_row_add(&row, variant)) {
-        return EINVAL; /* the caller has looked at its length */
-    }
-    unsigned count = 1;
-    code = 0;
-    rest = (struct span){old.bytes, old.len};
-    while (code == 0 && variant_next(&rest, &variant)) {
-        bool keep = count < batch->store->max_variants && !span_equal(variant.selection, op->selection);
-        if (keep && index_row_add(&row, variant)) {
-            count++;
-        } else {
-            code = batch_drop_object(batch, variant.object_id);
-        }
-    }
-    if (code != 0) {
-        return code;
-    }
-    struct span sealed = index_row_seal(&row, op->key.hash);
-    data = (MDB_val){.mv_size = sealed.len, .mv_data = row.bytes};
-    return batch_put(batch, TABLE_INDEX, &key, &data);
-}
-
-static int apply_publish(struct batch *batch, struct store_op *op)
-{
-    struct record record = *op->record;
-    bool complete = false;
-    char kind;
-    int code = pending_kind_of(batch, op->body_id, &kind);
-
-    if (code != 0 || kind != PENDING_UNFINISHED) {
-        return code; /* it was dropped, or its pieces never came */
-    }
-    if (op->selection.len <= VARY_MAX_BYTES && record.head_override.len <= RECORD_MAX_HEAD_BYTES) {
-        code = is_complete(batch, op, &complete);
-    }
-    if (code != 0 || !complete) {
-        return code == 0 ? batch_drop_body(batch, op->body_id) : code;
-    }
-    MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
-    code = batch_delete(batch, TABLE_PENDING, &key);
-    op->object_id = batch->next_object_id;
-    record.object_id = op->object_id;
-    record.body_id = op->body_id;
-    if (code == 0) {
-        code = put_object(batch, op->object_id, op->key.hash, &record);
-    }
-    if (code == 0) {
-        code = batch_own_blocks(batch, op->body_id, op->object_id);
-    }
-    if (code == 0) {
-        code = add_to_index(batch, op);
-    }
-    batch->next_object_id++;
-    op->done = true;
-    return code;
-}
-
 static int apply_freshen(struct batch *batch, struct store_op *op)
 {
     struct record record = *op->record;
@@ -390,13 +278,13 @@ static int apply_freshen(struct batch *batch, struct store_op *op)
     }
     record.object_id = op->object_id;
     op->done = true;
-    return put_object(batch, op->object_id, row.hash, &record);
+    return batch_put_object(batch, op->object_id, row.hash, &record);
 }
 
 static int apply_drop_body(struct batch *batch, struct store_op *op)
 {
     char kind;
-    int code = pending_kind_of(batch, op->body_id, &kind);
+    int code = batch_pending_kind(batch, op->body_id, &kind);
 
     if (code != 0 || kind != PENDING_UNFINISHED) {
         return code; /* published meanwhile, or never begun */
@@ -437,7 +325,7 @@ static int apply_op(struct batch *batch, struct store_op *op)
     case STORE_OP_PIECES:
         return apply_pieces(batch, op);
     case STORE_OP_PUBLISH:
-        return apply_publish(batch, op);
+        return batch_publish(batch, op);
     case STORE_OP_FRESHEN:
         return apply_freshen(batch, op);
     case STORE_OP_DROP_BODY:

@@ -43,6 +43,22 @@ bool range_parse(struct span value, struct range_set *out_set)
     return true;
 }
 
+bool range_text(const struct range_spec *spec, struct arena *arena, struct span *out_text)
+{
+    unsigned long long first = spec->first;
+    unsigned long long last = spec->last;
+
+    switch (spec->kind) {
+    case RANGE_SPEC_CLOSED:
+        return arena_format(arena, out_text, "bytes=%llu-%llu", first, last);
+    case RANGE_SPEC_OPEN:
+        return arena_format(arena, out_text, "bytes=%llu-", first);
+    case RANGE_SPEC_SUFFIX:
+        return arena_format(arena, out_text, "bytes=-%llu", last);
+    }
+    UNREACHABLE();
+}
+
 bool range_of_request(const struct headers *request_headers, struct range_set *out_set)
 {
     /* RFC 9110 §5.3: Range is no list, so two lines have no meaning */
@@ -112,6 +128,18 @@ bool if_range_holds(const struct headers *request_headers, const struct headers 
     return date_parse(value, now_s, &wanted_s) && last_modified_is_strong(response_headers, now_s) &&
            date_parse(headers_value(response_headers, SPAN("Last-Modified")), now_s, &modified_s) &&
            wanted_s == modified_s;
+}
+
+struct span strong_validator_of(const struct headers *response_headers, int64_t now_s)
+{
+    const struct header *etag = headers_find(response_headers, SPAN("ETag"));
+
+    if (etag != NULL) {
+        bool one = headers_find_next(response_headers, etag) == NULL;
+        return one && is_strong_tag(etag->value) ? etag->value : (struct span){"", 0};
+    }
+    return last_modified_is_strong(response_headers, now_s) ? headers_value(response_headers, SPAN("Last-Modified"))
+                                                            : (struct span){"", 0};
 }
 
 /* RFC 9110 §8.8.2.2 */

@@ -55,6 +55,9 @@ enum range_verdict {
  * §14.2). */
 MUST_CHECK bool range_parse(struct span value, struct range_set *out_set);
 
+/* The value of Range that asks for it. False at the arena's limit. */
+MUST_CHECK bool range_text(const struct range_spec *spec, struct arena *arena, struct span *out_text);
+
 /* The Range of a request; false also if it is absent or there are several lines. */
 MUST_CHECK bool range_of_request(const struct headers *request_headers, struct range_set *out_set);
 
@@ -69,6 +72,10 @@ enum range_verdict range_resolve(const struct range_set *set, uint64_t complete_
  * If-Range. False if it is malformed or repeated, if the tags are not equal by strong comparison, if the date is not
  * Last-Modified's or that is weak. */
 bool if_range_holds(const struct headers *request_headers, const struct headers *response_headers, int64_t now_s);
+
+/* What If-Range may carry for these response fields, and what parts must share to be combined (RFC 9110 §13.1.5, RFC
+ * 9111 §3.4): a strong entity tag; without any tag a strong Last-Modified. Empty: there is none. */
+struct span strong_validator_of(const struct headers *response_headers, int64_t now_s);
 
 /* Is Last-Modified there and so much older than Date that nothing can have changed in the same second unseen (RFC 9110
  * §8.8.2.2)? We do not know whether both come from one clock, hence STRONG_DATE_DISTANCE_S and not one second. */

@@ -74,7 +74,8 @@ enum outcome decide_validation_outcome(enum reason reason)
 
 bool decide_shows_storing(enum outcome outcome, enum reason reason)
 {
-    bool missed = outcome == OUTCOME_URI_MISS || outcome == OUTCOME_VARY_MISS || outcome == OUTCOME_STALE;
+    bool missed = outcome == OUTCOME_URI_MISS || outcome == OUTCOME_VARY_MISS || outcome == OUTCOME_STALE ||
+                  outcome == OUTCOME_PARTIAL;
 
     return missed && reason != REASON_HEAD_MISS && reason != REASON_RANGE;
 }
@@ -121,6 +122,60 @@ bool decide_not_modified(const struct http_request *request, unsigned status, co
     return asks && status == 200 &&
            condition_evaluate(&request->headers, response_headers, received_ms / 1000, now_ms / 1000) ==
                CONDITION_MATCHED;
+}
+
+enum range_verdict decide_ranges(const struct http_request *request, const struct headers *response_headers,
+                                 uint64_t complete_length, int64_t now_ms, struct ranges *out_ranges)
+{
+    struct range_set set;
+
+    if (request->method != METHOD_GET || !range_of_request(&request->headers, &set) ||
+        !if_range_holds(&request->headers, response_headers, now_ms / 1000)) {
+        return RANGE_NONE;
+    }
+    return range_resolve(&set, complete_length, out_ranges);
+}
+
+bool decide_single_range(const struct headers *request_headers, struct range_set *out_set)
+{
+    return range_of_request(request_headers, out_set) && out_set->count == 1 &&
+           !headers_has(request_headers, SPAN("If-Range"));
+}
+
+size_t decide_gaps(const struct http_request *request, const struct record *record,
+                   const struct headers *stored_headers, const struct slices *slices, int64_t now_ms,
+                   struct byte_range *out_first)
+{
+    struct ranges ranges = {.count = 0};
+    size_t gaps = 0;
+
+    if (request->method != METHOD_GET || record->body_len == 0 ||
+        decide_not_modified(request, record->status, stored_headers, record->inputs.response_ms, now_ms)) {
+        return 0;
+    }
+    if (decide_ranges(request, stored_headers, record->body_len, now_ms, &ranges) == RANGE_NONE) {
+        ranges.count = 1;
+        ranges.items[0] = (struct byte_range){.first = 0, .last = record->body_len - 1};
+    }
+    for (size_t i = 0; i < ranges.count; i++) {
+        uint64_t first = ranges.items[i].first;
+        uint64_t end = ranges.items[i].last + 1;
+        if (gaps == 0) {
+            (void)slices_gap(slices, first, end, out_first);
+        }
+        gaps += slices_gap_count(slices, first, end);
+    }
+    return gaps;
+}
+
+bool decide_completes(const struct http_request *request, const struct record *record, bool fresh, size_t gaps)
+{
+    if (gaps > DECIDE_GAPS_MAX) {
+        return false;
+    }
+    /* Without a strong validator the origin is still asked for the rest of a fresh response: it may answer with the
+     * whole. Not for a range: that answer would be more than the client wants. */
+    return record_has_strong_validator(record) || (fresh && !headers_has(&request->headers, SPAN("Range")));
 }
 
 bool decide_validators(const struct headers *stored_headers, struct headers *conditions)

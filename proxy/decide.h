@@ -40,6 +40,24 @@ void decide_tags(const struct policy *policy, struct headers *response_headers);
 bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,
                          int64_t received_ms, int64_t now_ms);
 
+/* The ranges that are asked for of a representation with these fields (RFC 9110 §14.2). */
+enum range_verdict decide_ranges(const struct http_request *request, const struct headers *response_headers,
+                                 uint64_t complete_length, int64_t now_ms, struct ranges *out_ranges);
+
+/* Is it a request whose 206 could be kept: for one range? The answer to If-Range may lack fields that the origin thinks
+ * are known (RFC 9110 §15.3.7). */
+bool decide_single_range(const struct headers *request_headers, struct range_set *out_set);
+
+enum { DECIDE_GAPS_MAX = 8 }; /* asked for one after the other */
+
+/* How many gaps a partial response has in what this request wants of it, and the first. */
+size_t decide_gaps(const struct http_request *request, const struct record *record,
+                   const struct headers *stored_headers, const struct slices *slices, int64_t now_ms,
+                   struct byte_range *out_first);
+
+/* Is the origin asked for these gaps, and not as if nothing were stored? */
+bool decide_completes(const struct http_request *request, const struct record *record, bool fresh, size_t gaps);
+
 /* The validators of a stored head as conditions to its origin (RFC 9111 §4.3.1). False at the arena's limit. */
 MUST_CHECK bool decide_validators(const struct headers *stored_headers, struct headers *conditions);
 

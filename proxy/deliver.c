@@ -28,14 +28,18 @@ enum progress {
     PROGRESS_END,  /* the body is complete */
     PROGRESS_GONE, /* the client */
     PROGRESS_LOST, /* the body broke off */
+    PROGRESS_GAP,  /* what comes next is missing and must be fetched */
 };
 
-/* Sends `runs`, which begin at ex->offset, as far as the part reaches. */
-static enum progress send_runs(struct exchange *ex, const struct span *runs, size_t count, size_t *out_accepted)
+/* Sends `runs`, which begin at ex->offset, as far as the part reaches, and `max_bytes` at most. */
+static enum progress send_runs(struct exchange *ex, const struct span *runs, size_t count, uint64_t max_bytes,
+                               size_t *out_accepted)
 {
     struct span clipped[STORE_READ_MAX_PIECES];
     uint64_t left = ex->parts[ex->part].end - ex->offset;
     size_t used = 0;
+
+    left = left < max_bytes ? left : max_bytes;
 
     for (; used < count && used < STORE_READ_MAX_PIECES && left > 0; used++) {
         clipped[used] = span_take(runs[used], left < runs[used].len ? (size_t)left : runs[used].len);
@@ -55,11 +59,11 @@ static enum progress send_runs(struct exchange *ex, const struct span *runs, siz
     UNREACHABLE();
 }
 
-static enum progress send_run(struct exchange *ex, struct span run)
+static enum progress send_run(struct exchange *ex, struct span run, uint64_t max_bytes)
 {
     size_t accepted;
 
-    return send_runs(ex, &run, 1, &accepted);
+    return send_runs(ex, &run, 1, max_bytes, &accepted);
 }
 
 struct read_context {
@@ -72,7 +76,7 @@ static size_t on_stored_runs(void *arg, const struct span *runs, size_t count) /
     struct read_context *context = arg;
     size_t accepted;
 
-    context->progress = send_runs(context->ex, runs, count, &accepted);
+    context->progress = send_runs(context->ex, runs, count, UINT64_MAX, &accepted);
     return accepted;
 }
 
@@ -96,15 +100,15 @@ static enum progress await_disk(struct exchange *ex, uint64_t body_id, const str
     return stream_flush(ex->stream) == STREAM_GONE ? PROGRESS_GONE : PROGRESS_WAIT;
 }
 
-/* Sends from the store; `stream_offset` is where the body begins in the stored stream. What was read into memory a
- * moment ago is read in any case: where memory is short it may be gone again, and this client would wait for ever. */
-static enum progress send_from_store(struct exchange *ex, uint64_t body_id, uint64_t stream_offset)
+/* Sends what lies at ex->offset of the representation: from the store. What was read into memory a moment ago is read
+ * in any case: where memory is short it may be gone again, and this client would wait for ever. */
+static enum progress send_from_store(struct exchange *ex, const struct stored_run *run)
 {
     struct read_context context = {.ex = ex, .progress = PROGRESS_LOST};
     struct store_cold cold;
     size_t used;
     struct store_reader *reader = cache_reader_store(ex->worker->cache_reader);
-    uint64_t at = stream_offset + ex->offset;
+    size_t max_bytes = run->bytes < READ_BYTES ? (size_t)run->bytes : READ_BYTES;
     enum err error;
 
     if (ex->cold != NULL) {
@@ -112,47 +116,52 @@ static enum progress send_from_store(struct exchange *ex, uint64_t body_id, uint
     }
     if (ex->warm) {
         ex->warm = false;
-        error = store_read(reader, body_id, at, READ_BYTES, on_stored_runs, &context, &used);
+        error = store_read(reader, run->body_id, run->offset, max_bytes, on_stored_runs, &context, &used);
     } else {
-        error = store_read_now(reader, body_id, at, READ_BYTES, on_stored_runs, &context, &used, &cold);
+        error = store_read_now(reader, run->body_id, run->offset, max_bytes, on_stored_runs, &context, &used, &cold);
     }
     if (error == ERR_COLD) {
-        return await_disk(ex, body_id, &cold);
+        return await_disk(ex, run->body_id, &cold);
     }
     if (error != ERR_OK) {
-        log_error("stored body unreadable error=%s body=%llu offset=%llu", err_name(error), (unsigned long long)body_id,
-                  (unsigned long long)ex->offset);
+        log_error("stored body unreadable error=%s body=%llu offset=%llu", err_name(error),
+                  (unsigned long long)run->body_id, (unsigned long long)ex->offset);
         ex->error = error;
         return PROGRESS_LOST;
     }
     return context.progress;
 }
 
-/* Sends from a flight's memory, or from the store what has left it. */
-static enum progress send_from_flight(struct exchange *ex, struct flight *flight)
+/* The same from a flight's memory, or from the store what has left it. */
+static enum progress send_from_flight(struct exchange *ex, const struct stored_run *run)
 {
-    uint64_t base = flight_body_offset(flight);
+    struct flight *flight = run->flight;
+    uint64_t offset = ex->offset;
     struct segment *segment = NULL;
-    struct span run;
+    struct span bytes;
 
-    switch (flight_read(flight, base + ex->offset, &segment, &run)) {
+    switch (flight_read(flight, run->offset, &segment, &bytes)) {
     case FLIGHT_READ_DATA: {
-        enum progress progress = send_run(ex, run);
+        enum progress progress = send_run(ex, bytes, run->bytes);
         segment_unref(segment);
         if (flight == ex->flight) {
-            flight_consumed(flight, &ex->party, base + ex->offset);
+            flight_consumed(flight, &ex->party, run->offset + (ex->offset - offset));
         }
         return progress;
     }
     case FLIGHT_READ_IN_STORE:
-        return send_from_store(ex, flight_head(flight)->record.body_id, base);
+        return send_from_store(ex, run);
     case FLIGHT_READ_WAIT:
         if (flight == ex->flight) {
-            flight_consumed(flight, &ex->party, base + ex->offset); /* a range needs nothing before it */
+            flight_consumed(flight, &ex->party, run->offset); /* a range needs nothing before it */
         }
         /* What was begun goes out now: the client sees the head, and each piece, as the origin sends it. */
         return stream_flush(ex->stream) == STREAM_GONE ? PROGRESS_GONE : PROGRESS_WAIT;
     case FLIGHT_READ_END:
+        if (run->bytes != UINT64_MAX) { /* shorter than it was said to be */
+            ex->error = ERR_TRUNCATED;
+            return PROGRESS_LOST;
+        }
         return PROGRESS_END;
     case FLIGHT_READ_FAILED:
         ex->error = flight_error(flight);
@@ -161,17 +170,53 @@ static enum progress send_from_flight(struct exchange *ex, struct flight *flight
     UNREACHABLE();
 }
 
+/* A flight that carries the whole, or (a 206 that is passed on) all that the client gets. */
+static enum progress send_from_whole_flight(struct exchange *ex, struct flight *flight)
+{
+    struct stored_run run = {.flight = flight,
+                             .body_id = flight_head(flight)->record.body_id,
+                             .offset = flight_body_offset(flight) + ex->offset,
+                             .bytes = UINT64_MAX};
+
+    return send_from_flight(ex, &run);
+}
+
+/* What is stored, then what is being fetched of the gaps. */
+static enum progress send_partial(struct exchange *ex)
+{
+    struct stored_run run;
+
+    if (partial_run(ex->cached.partial, ex->offset, &run)) {
+        return run.flight != NULL ? send_from_flight(ex, &run) : send_from_store(ex, &run);
+    }
+    if (!ex->completing || ex->flight == NULL || ex->offset < ex->gap.first || ex->offset > ex->gap.last) {
+        return exchange_next_gap(ex) ? PROGRESS_GAP : PROGRESS_LOST;
+    }
+    const struct flight_head *head = flight_head(ex->flight);
+    run = (struct stored_run){.flight = ex->flight,
+                              .body_id = head->record.body_id,
+                              .offset = flight_body_offset(ex->flight) + (ex->offset - head->range.first),
+                              .bytes = ex->gap.last + 1 - ex->offset};
+    return send_from_flight(ex, &run);
+}
+
 static enum progress send_stored(struct exchange *ex)
 {
     const struct stored *stored = &ex->cached.stored;
 
+    if (ex->cached.partial != NULL) {
+        return send_partial(ex);
+    }
     if (ex->offset < stored->body_start.len) {
-        return send_run(ex, span_skip(stored->body_start, (size_t)ex->offset));
+        return send_run(ex, span_skip(stored->body_start, (size_t)ex->offset), UINT64_MAX);
     }
     if (ex->cached.flight != NULL) {
-        return send_from_flight(ex, ex->cached.flight);
+        return send_from_whole_flight(ex, ex->cached.flight);
     }
-    return send_from_store(ex, stored->record.body_id, (uint64_t)stored->record.key_len + stored->record.head_len);
+    struct stored_run run = {.body_id = stored->record.body_id,
+                             .offset = (uint64_t)stored->record.key_len + stored->record.head_len + ex->offset,
+                             .bytes = UINT64_MAX};
+    return send_from_store(ex, &run);
 }
 
 /* Sends from the part that is next. */
@@ -189,7 +234,7 @@ static enum progress send_some(struct exchange *ex)
         return PROGRESS_MORE;
     }
     if (part->text.len > 0) {
-        return send_run(ex, span_skip(part->text, (size_t)ex->offset));
+        return send_run(ex, span_skip(part->text, (size_t)ex->offset), UINT64_MAX);
     }
     switch (ex->source) {
     case SOURCE_NONE:
@@ -197,7 +242,7 @@ static enum progress send_some(struct exchange *ex)
     case SOURCE_STORED:
         return send_stored(ex);
     case SOURCE_FLIGHT:
-        return send_from_flight(ex, ex->flight);
+        return send_from_whole_flight(ex, ex->flight);
     }
     UNREACHABLE();
 }
@@ -217,6 +262,12 @@ enum step deliver(struct exchange *ex)
             return STEP_LOG;
         case PROGRESS_LOST:
             return broke_off(ex, ex->error);
+        case PROGRESS_GAP: /* what goes before it should not wait for the origin */
+            if (stream_flush(ex->stream) == STREAM_GONE) {
+                ex->end = END_CLIENT_GONE;
+                return STEP_LOG;
+            }
+            return STEP_MISSING;
         }
     }
 }

@@ -7,6 +7,8 @@
  * - DELIVER sends the body, SENDING waits for the last bytes to leave, LOG ends the exchange.
  *
  * Other ways:
+ * - Of a partial response that is stored, MISSING gets what the request wants and it does not hold: before the head is
+ *   sent, and again for each further gap that DELIVER comes to (exchange_partial.c).
  * - What a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own.
  * - No site, a bad request, an origin that fails with nothing stored that may be used: REPLY.
  * - An origin that is slow, and a rule that knows what to do: SERVE of what is stale; the fetch goes on behind.
@@ -40,17 +42,20 @@ static const struct {
     [STEP_IDLE] = {"idle", NULL, TO(STEP_ROUTE)},
     [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_REPLY)},
     [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
-    [STEP_DECIDE] = {"decide", step_decide, TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_PASS) | TO(STEP_REPLY)},
+    [STEP_DECIDE] = {"decide", step_decide,
+                     TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_MISSING) | TO(STEP_PASS) | TO(STEP_REPLY)},
     [STEP_JOIN] = {"join", exchange_join,
                    TO(STEP_LOOKUP) | TO(STEP_PASS) | TO(STEP_AWAIT) | TO(STEP_SERVE) | TO(STEP_REPLY)},
+    [STEP_MISSING] = {"missing", exchange_missing, TO(STEP_LOOKUP) | TO(STEP_AWAIT) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_PASS] = {"pass", exchange_pass, TO(STEP_AWAIT) | TO(STEP_REPLY)},
     [STEP_AWAIT] = {"await", exchange_await,
                     TO(STEP_AWAIT) | TO(STEP_RESPOND) | TO(STEP_SERVE) | TO(STEP_LOOKUP) | TO(STEP_JOIN) |
-                        TO(STEP_REPLY) | TO(STEP_TUNNEL) | TO(STEP_LOG)},
+                        TO(STEP_MISSING) | TO(STEP_PASS) | TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_TUNNEL) |
+                        TO(STEP_LOG)},
     [STEP_SERVE] = {"serve", respond_from_stored, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_RESPOND] = {"respond", respond_from_flight, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_REPLY] = {"reply", respond_ourselves, TO(STEP_DELIVER) | TO(STEP_LOG)},
-    [STEP_DELIVER] = {"deliver", deliver, TO(STEP_DELIVER) | TO(STEP_SENDING) | TO(STEP_LOG)},
+    [STEP_DELIVER] = {"deliver", deliver, TO(STEP_DELIVER) | TO(STEP_MISSING) | TO(STEP_SENDING) | TO(STEP_LOG)},
     [STEP_SENDING] = {"sending", step_sending, TO(STEP_LOG)},
     [STEP_TUNNEL] = {"tunnel", step_tunnel, TO(STEP_LOG)},
     [STEP_LOG] = {"log", step_log, 0},
@@ -218,7 +223,7 @@ static enum step step_lookup(struct exchange *ex)
 }
 
 /* Nothing stored may be served as it is: who asks the origin, and how. */
-static enum step decide_fetch(struct exchange *ex)
+enum step exchange_decide_fetch(struct exchange *ex)
 {
     if (ex->only_if_cached) {
         ex->status = 504;
@@ -235,13 +240,17 @@ static enum step decide_fetch(struct exchange *ex)
 static enum step step_decide(struct exchange *ex)
 {
     if (!ex->has_cached) {
-        return decide_fetch(ex);
+        return exchange_decide_fetch(ex);
     }
     ex->policy =
         route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
     ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
     ex->reason = ex->verdict.reason;
     ex->rule = ex->verdict.rule;
+    size_t gaps = exchange_gaps(ex, &ex->gap);
+    if (gaps > 0 && ex->verdict.reuse != REUSE_FETCH) {
+        return exchange_decide_missing(ex, gaps);
+    }
     switch (ex->verdict.reuse) {
     case REUSE_SERVE:
         if (!ex->collapsed) {
@@ -261,7 +270,7 @@ static enum step step_decide(struct exchange *ex)
         ex->alone = true;
         break;
     }
-    return decide_fetch(ex);
+    return exchange_decide_fetch(ex);
 }
 
 static enum step step_sending(struct exchange *ex)
@@ -437,7 +446,9 @@ void exchange_on_validated(struct exchange *ex, const struct record *record, str
         head_read(copy, ex->arena, &ex->stored_headers) != ERR_OK) {
         return; /* the flight says VALIDATED: it is looked up again */
     }
+    struct span slices = stored->record.slices; /* ours; those of `record` are the fetch's */
     stored->record = *record;
+    stored->record.slices = slices;
     stored->record.head_override = (struct span){NULL, 0};
     stored->head = copy;
     ex->store_reason = REASON_UPDATED;

@@ -16,15 +16,13 @@
 #include "proxy/worker.h"
 
 enum {
-    MAX_LOOK_UPS = 3,            /* then the request goes on alone */
     HELD_BACK_BYTES = 64 * 1024, /* the largest body whose end is awaited for its digest */
 };
 
-static enum step begin_fetch(struct exchange *ex, struct fill *fill);
 static enum step origin_failed(struct exchange *ex);
 static void limit_wait(struct exchange *ex);
 
-static struct join_request join_request_of(struct exchange *ex, enum join_wish wish)
+struct join_request exchange_join_request(struct exchange *ex, enum join_wish wish)
 {
     return (struct join_request){.key = &ex->key,
                                  .request = &ex->request,
@@ -58,6 +56,12 @@ static bool serve_stale_at_once(struct exchange *ex)
     return true;
 }
 
+/* Is the origin asked for a part? Of what is stored and whole it is asked whether it is still current. */
+static bool asks_for_part(const struct exchange *ex)
+{
+    return headers_has(&ex->request.headers, SPAN("Range")) && !(ex->has_cached && ex->cached.partial == NULL);
+}
+
 enum step exchange_join(struct exchange *ex)
 {
     struct fill *fill = NULL;
@@ -66,18 +70,22 @@ enum step exchange_join(struct exchange *ex)
     if (ex->has_cached && serve_stale_at_once(ex)) {
         return STEP_SERVE;
     }
-    if (ex->look_ups >= MAX_LOOK_UPS) {
+    if (ex->look_ups >= EXCHANGE_MAX_LOOK_UPS) {
         ex->alone = true;
     }
     enum join_wish wish = ex->alone ? JOIN_WITHOUT_OTHERS : JOIN_WITH_OTHERS;
-    if (headers_has(&ex->request.headers, SPAN("Range"))) {
+    struct range_set set;
+    bool ranged = asks_for_part(ex);
+    bool one = ranged && decide_single_range(&ex->request.headers, &set);
+    if (ranged && !one) {
         ex->reason = REASON_RANGE;
         if (ex->alone) {
             return STEP_PASS;
         }
         wish = JOIN_IF_RUNNING; /* not fetched as if it were the whole, but taken from a fetch of the whole */
     }
-    struct join_request join = join_request_of(ex, wish);
+    struct join_request join = exchange_join_request(ex, wish);
+    join.range = one ? &set.specs[0] : NULL;
     switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
     case JOIN_LOOK_AGAIN:
         return STEP_LOOKUP;
@@ -98,7 +106,7 @@ enum step exchange_join(struct exchange *ex)
         return exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
     }
     ex->collapsed = false;
-    return begin_fetch(ex, fill);
+    return exchange_begin_fetch(ex, fill, join.range);
 }
 
 /* Some answers that pass concern what is stored: to a HEAD, which may freshen it (RFC 9111 §4.3.5), and to a POST,
@@ -124,7 +132,7 @@ enum step exchange_pass(struct exchange *ex)
 
     ex->passes = true;
     if (touches_stored(ex)) {
-        struct join_request join = join_request_of(ex, JOIN_WITHOUT_OTHERS);
+        struct join_request join = exchange_join_request(ex, JOIN_WITHOUT_OTHERS);
         begun = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill) == JOIN_ALONE;
     } else {
         cached_finish(ex->worker->cache, &ex->cached);
@@ -132,10 +140,10 @@ enum step exchange_pass(struct exchange *ex)
         ex->key = (struct key){0};
         begun = cache_pass(ex->worker->cache, &ex->flight, &fill);
     }
-    return begun ? begin_fetch(ex, fill) : exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
+    return begun ? exchange_begin_fetch(ex, fill, NULL) : exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
 }
 
-static enum step begin_fetch(struct exchange *ex, struct fill *fill)
+enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const struct range_spec *range)
 {
     struct fetch_options options = {.worker = ex->worker,
                                     .site = ex->site,
@@ -148,8 +156,13 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
                                     .host = ex->request.uri.authority,
                                     .exchange = ex,
                                     .keep_conditions = ex->passes,
+                                    .gap = ex->completing ? &ex->gap : NULL,
                                     .upgrade = ex->reason == REASON_UPGRADE};
 
+    if (range != NULL && !range_text(range, ex->arena, &options.range)) {
+        cache_fill_fail(fill, ERR_ARENA_FULL);
+        return exchange_fail(ex, ERR_ARENA_FULL, REASON_ORIGIN_FAILED);
+    }
     flight_follow(ex->flight, &ex->party);
     ex->leads = true;
     ex->asked_us = exchange_now_us();
@@ -166,7 +179,7 @@ static enum step begin_fetch(struct exchange *ex, struct fill *fill)
  * is nothing to store. */
 static bool covers_slow_origin(struct exchange *ex, enum reason *out_reason, const char **out_rule)
 {
-    return ex->has_cached && !ex->passes && ex->request.method == METHOD_GET &&
+    return ex->has_cached && !ex->completing && !ex->passes && ex->request.method == METHOD_GET &&
            policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_SLOW, worker_now_ms(),
                                   out_reason, out_rule);
 }
@@ -211,7 +224,7 @@ enum step exchange_waited(struct exchange *ex)
         return STEP_WAIT;
     }
     ex->alone = true; /* another's fetch takes too long: ask for ourselves */
-    return STEP_JOIN;
+    return ex->completing ? STEP_MISSING : STEP_JOIN;
 }
 
 /* Does what another fetched for a URL of his serve ours? It does under our own key. Else the key is one for several
@@ -289,6 +302,9 @@ static void send_early_hints(struct exchange *ex)
 
 enum step exchange_await(struct exchange *ex)
 {
+    if (ex->completing) {
+        return exchange_completed(ex);
+    }
     switch (flight_phase(ex->flight)) {
     case FLIGHT_PENDING:
         send_early_hints(ex);
@@ -368,12 +384,15 @@ void exchange_leave_flight(struct exchange *ex)
 /* Stale while revalidate: one fetch behind for the key, unless one is under way. */
 void exchange_revalidate_behind(struct exchange *ex)
 {
-    struct join_request join = join_request_of(ex, JOIN_ONLY_LEAD);
+    struct join_request join = exchange_join_request(ex, JOIN_ONLY_LEAD);
     struct flight *flight = NULL;
     struct fill *fill = NULL;
     struct http_request get = ex->request;
+    struct range_set set;
     struct fetch *fetch;
 
+    bool part = ex->cached.partial != NULL && decide_single_range(&ex->request.headers, &set);
+    join.range = part ? &set.specs[0] : NULL;
     get.method = METHOD_GET; /* also behind a HEAD: the stored response is a GET's */
     get.method_name = SPAN("GET");
     switch (cache_join(ex->worker->cache, &join, NULL, &flight, &fill)) {
@@ -387,6 +406,9 @@ void exchange_revalidate_behind(struct exchange *ex)
                                         .client = ex->client,
                                         .scheme = ex->scheme,
                                         .host = ex->request.uri.authority};
+        if (part) { /* if it has changed, not all of it is wanted */
+            options.range = headers_value(&ex->request.headers, SPAN("Range"));
+        }
         if (!fetch_start(&options, fill, flight, &fetch)) {
             log_warn("no memory to revalidate behind"); /* the next request tries again */
         }

@@ -19,6 +19,7 @@ enum step {
     STEP_LOOKUP,  /* what is stored */
     STEP_DECIDE,  /* may it be used */
     STEP_JOIN,    /* who fetches */
+    STEP_MISSING, /* who fetches what is missing of a partial response */
     STEP_PASS,    /* past the cache */
     STEP_AWAIT,   /* for the head of the flight */
     STEP_SERVE,   /* head from the store */
@@ -43,7 +44,10 @@ struct part {
     uint64_t end; /* UINT64_MAX: to the end, wherever that is */
 };
 
-enum { PARTS_MAX = 2 * RANGES_MAX + 1 };
+enum {
+    PARTS_MAX = 2 * RANGES_MAX + 1,
+    EXCHANGE_MAX_LOOK_UPS = 3, /* then the request goes on alone */
+};
 
 struct exchange {
     /* who */
@@ -75,6 +79,13 @@ struct exchange {
     struct reuse_verdict verdict;
     uint64_t generation;
     unsigned look_ups;
+
+    /* what is missing of a partial response */
+    struct byte_range gap; /* asked for, or being sent from the flight */
+    bool completing;       /* `flight` is to bring the gap */
+    bool begun;            /* the head has been sent: what comes must fit to it */
+    bool not_combined;     /* the origin's parts do not fit: a partial response counts only if it is enough */
+    unsigned gaps;         /* asked for so far */
 
     /* what is fetched */
     struct flight *flight;
@@ -118,6 +129,7 @@ struct exchange {
 
 /* exchange.c: an answer of our own for a failure. The next step. */
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
+enum step exchange_decide_fetch(struct exchange *ex); /* nothing stored may be served as it is */
 uint64_t exchange_now_us(void);
 
 /* exchange_fetch.c: steps, and what they and others need. */
@@ -127,6 +139,17 @@ enum step exchange_await(struct exchange *ex);
 enum step exchange_waited(struct exchange *ex);       /* as long as it was to wait for a head */
 void exchange_leave_flight(struct exchange *ex);      /* follows nothing, asks for nothing any more */
 void exchange_revalidate_behind(struct exchange *ex); /* one fetch behind for the key, unless one is under way */
+
+/* exchange_partial.c: what of the partial response that was selected is missing for this request, and getting it. */
+size_t exchange_gaps(struct exchange *ex, struct byte_range *out_first); /* how many, and the first */
+enum step exchange_decide_missing(struct exchange *ex, size_t gaps);
+enum step exchange_missing(struct exchange *ex);   /* a step */
+enum step exchange_completed(struct exchange *ex); /* the flight that was to bring it has something to say */
+bool exchange_next_gap(struct exchange *ex);       /* at ex->offset, up to the end of the part */
+
+/* exchange_fetch.c: as the leader of `fill`. The next step. */
+enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const struct range_spec *range);
+struct join_request exchange_join_request(struct exchange *ex, enum join_wish wish);
 
 /* respond.c: fill in status, headers, source and length, and start the response. The next step. */
 enum step respond_from_stored(struct exchange *ex);

@@ -126,11 +126,15 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
             return false;
         }
         fetch->comparing = options->compare;
-        fetch->validating = !options->compare;
+        fetch->completing = options->gap != NULL;
+        fetch->validating = !fetch->comparing && !fetch->completing;
+    }
+    if (fetch->completing) {
+        fetch->gap = *options->gap;
     }
     bool copied = arena_format(arena, &client, "%s", options->client) &&
                   arena_copy(arena, options->scheme, &fetch->scheme) &&
-                  arena_copy(arena, options->host, &fetch->host) &&
+                  arena_copy(arena, options->host, &fetch->host) && arena_copy(arena, options->range, &fetch->range) &&
                   arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
                   copy_headers(&fetch->request.headers, &options->request->headers, arena) &&
                   copy_uri(&fetch->request.uri, &options->request->uri, arena);
@@ -152,6 +156,10 @@ static bool add_validators(const struct fetch *fetch, struct headers *headers, s
 
     if (head_read(fetch->validate.stored.head, arena, &stored) != ERR_OK) {
         return true; /* nothing to validate with: a full answer replaces it */
+    }
+    if (fetch->completing) {
+        struct span validator = strong_validator_of(&stored, worker_now_ms() / 1000);
+        return validator.len == 0 || headers_add(headers, SPAN("If-Range"), validator);
     }
     return decide_validators(&stored, headers);
 }
@@ -200,7 +208,14 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
         remove_conditions(headers);
         (void)headers_remove(headers, SPAN("Range"));
     }
-    return (!fetch->validating || add_validators(fetch, headers, arena)) &&
+    if (fetch->range.len > 0) {
+        (void)headers_remove(headers, SPAN("Range"));
+        if (!headers_add(headers, SPAN("Range"), fetch->range)) {
+            return false;
+        }
+    }
+    bool conditional = fetch->validating || fetch->completing;
+    return (!conditional || add_validators(fetch, headers, arena)) &&
            forward_add_via(headers, fetch->request.minor, span_of(config->server.via)) &&
            forward_add_loop(headers, span_of(config->server.via), config->server.instance_id) &&
            forward_add_forwarded(headers, &forwarded) && add_transport_fields(fetch, headers, arena);

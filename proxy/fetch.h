@@ -18,13 +18,15 @@ struct fetch_options {
     const struct http_request *request; /* as the cache sees it (rewritten by rules); copied */
     const struct key *key;              /* NULL: a pass */
     const struct cached *validate;      /* what to revalidate; NULL: nothing. Shared, not taken */
-    bool compare;              /* `validate` is only compared with the answer to this HEAD (RFC 9111 §4.3.5) */
-    const char *client;        /* for the forwarded fields */
-    struct span scheme;        /* of the client's connection */
-    struct span host;          /* the authority that was keyed: what the origin is told */
-    struct exchange *exchange; /* told of progress; NULL: a revalidation behind */
-    bool keep_conditions;      /* the client's conditions go to the origin as they are */
-    bool upgrade;              /* the client asks for another protocol */
+    struct span range;                  /* what Range asks for; empty: the whole, unless the conditions are kept */
+    const struct byte_range *gap; /* `range` asks for this part, which is missing in `validate`; NULL: it does not */
+    bool compare;                 /* `validate` is only compared with the answer to this HEAD (RFC 9111 §4.3.5) */
+    const char *client;           /* for the forwarded fields */
+    struct span scheme;           /* of the client's connection */
+    struct span host;             /* the authority that was keyed: what the origin is told */
+    struct exchange *exchange;    /* told of progress; NULL: a revalidation behind */
+    bool keep_conditions;         /* the client's conditions go to the origin as they are */
+    bool upgrade;                 /* the client asks for another protocol */
 };
 
 /* Takes `fill` (and the reference `flight` stays the caller's). False: no memory; the fill was failed. */

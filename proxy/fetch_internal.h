@@ -53,6 +53,9 @@ struct fetch {
     bool rekeyed; /* what comes lies under another key than `validate` */
     bool renews;  /* should the body be that of `validate`, this is what becomes of it: */
     struct freshened renewed;
+    bool completing; /* `validate` is partial, and `gap` of it is asked for */
+    struct byte_range gap;
+    struct span range; /* what Range asks for; empty: nothing */
 
     /* whom it is asked */
     struct pool *pool;

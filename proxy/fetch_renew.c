@@ -24,7 +24,8 @@ static bool same_but_for_the_body(struct fetch *fetch, struct span selection)
     const struct stored *stored = &fetch->validate.stored;
     struct headers before;
 
-    return response->status == 200 && stored->record.status == 200 && span_equal(selection, stored->selection) &&
+    return response->status == 200 && stored->record.status == 200 && !record_is_partial(&stored->record) &&
+           span_equal(selection, stored->selection) &&
            (response->framing.kind != FRAMING_LENGTH || response->framing.length == stored->record.body_len) &&
            head_read(stored->head, &fetch->arena, &before) == ERR_OK &&
            same_field(&before, &response->headers, SPAN("Content-Type")) &&

@@ -20,11 +20,23 @@
 
 enum { FIELDS_LIMIT_BYTES = 256 * 1024 };
 
+/* A response as it is judged and stored: a single part of a known whole counts as the 200 it is a part of (RFC 9111
+ * §3.3). */
+struct part_of_whole {
+    struct http_response whole; /* without Content-Range; not a part: the response as it is */
+    bool partial;
+    bool mismatch; /* its length is not what Content-Range says */
+    struct byte_range range;
+    uint64_t complete_length;
+};
+
 static bool take_head(struct fetch *fetch);
 static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
 static void validated(struct fetch *fetch);
 static void compare(struct fetch *fetch);
+static bool take_part(struct fetch *fetch, struct part_of_whole *out_part);
+static bool combine(struct fetch *fetch, struct part_of_whole *part, bool *out_combined);
 static void complete(struct fetch *fetch);
 static void broken(struct fetch *fetch, enum err detail);
 
@@ -176,9 +188,10 @@ static void write_private(struct buf *out, const struct headers *headers, struct
 }
 
 /* Opens the fill with what the head says. False: no memory. */
-static bool open_fill(struct fetch *fetch, const struct assessment *assessment, struct span selection)
+static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, const struct assessment *assessment,
+                      struct span selection)
 {
-    const struct http_response *response = &fetch->response;
+    const struct http_response *response = &part->whole;
     const struct freshness_inputs *inputs = &assessment->inputs;
     struct buf fields, passed;
 
@@ -192,7 +205,7 @@ static bool open_fill(struct fetch *fetch, const struct assessment *assessment, 
         write_passed(&passed, &response->headers, SPAN("Content-Length"));
     }
     struct flight_head head = {
-        .status = response->status,
+        .status = fetch->response.status,
         .fields = buf_span(&fields),
         .passed = buf_span(&passed),
         .selection = selection,
@@ -204,7 +217,14 @@ static bool open_fill(struct fetch *fetch, const struct assessment *assessment, 
                    .qualified_private = inputs->directives.private_fields.len > 0},
         .length_known = response->framing.kind == FRAMING_LENGTH || response->framing.kind == FRAMING_NONE,
         .body_len = response->framing.length,
+        .partial = part->partial,
+        .range = part->range,
+        .complete_length = part->complete_length,
     };
+    if (part->partial) {
+        head.record.body_len = part->complete_length;
+        record_set_validator(&head.record, strong_validator_of(&response->headers, fetch->response_ms / 1000));
+    }
     flight_set_store_reason(fetch->flight, assessment->verdict.reason);
     bool done = !fields.failed && !passed.failed &&
                 cache_fill_head(fetch->fill, &head, assessment->verdict.store, assessment->policy.max_object_bytes,
@@ -237,23 +257,38 @@ static void final_head(struct fetch *fetch)
         validated(fetch);
         return;
     }
+    struct part_of_whole part;
+    bool combined = true;
+    if (!take_part(fetch, &part) || (fetch->completing && !combine(fetch, &part, &combined))) {
+        fetch_fail(fetch, ERR_NO_MEMORY);
+        return;
+    }
+    if (!combined) { /* it is of no use to anyone: they ask without what is stored */
+        fetch->reusable = false;
+        cache_fill_refuse(fetch->fill);
+        fetch_finish(fetch);
+        return;
+    }
     struct answered answered = {.config = fetch->worker->config,
                                 .site = fetch->site,
                                 .request = &fetch->request,
-                                .response = response,
+                                .response = &part.whole,
                                 .request_ms = fetch->request_ms,
                                 .response_ms = fetch->response_ms,
                                 .has_key = fetch->has_key,
                                 .validates = fetch->validating};
     buf_init(&selection, VARY_MAX_BYTES * 4);
     struct assessment assessment = assess_response(&answered, &fetch->arena, &selection);
+    if (part.mismatch) {
+        assessment.verdict = (struct store_verdict){.reason = REASON_RANGE_MISMATCH};
+    }
     if (assessment.verdict.store && !fetch_settle_key(fetch, &assessment.policy)) {
         assessment.verdict = (struct store_verdict){.reason = REASON_STORE_FAILED};
     }
     if (assessment.verdict.store) {
         fetch_prepare_renewal(fetch, buf_span(&selection));
     }
-    bool opened = open_fill(fetch, &assessment, buf_span(&selection));
+    bool opened = open_fill(fetch, &part, &assessment, buf_span(&selection));
     buf_finish(&selection);
     if (!opened) {
         fetch_fail(fetch, ERR_NO_MEMORY);
@@ -267,6 +302,69 @@ static void final_head(struct fetch *fetch)
         return;
     }
     take_body(fetch, buf_span(&fetch->in));
+}
+
+/* ---- 206 ---- */
+
+/* What the response is a part of. False: no memory. */
+static bool take_part(struct fetch *fetch, struct part_of_whole *out_part)
+{
+    const struct http_response *response = &fetch->response;
+    struct content_range content;
+
+    *out_part = (struct part_of_whole){.whole = *response};
+    if (response->status != 206 || fetch->range.len == 0 || !content_range_of_response(&response->headers, &content) ||
+        !content.has_range || !content.has_length) {
+        return true;
+    }
+    const struct framing *framing = &response->framing;
+    if (framing->kind == FRAMING_LENGTH && framing->length != content.range.last - content.range.first + 1) {
+        out_part->mismatch = true;
+        return true;
+    }
+    out_part->partial = true;
+    out_part->range = content.range;
+    out_part->complete_length = content.complete_length;
+    out_part->whole.status = 200;
+    if (!headers_copy(&out_part->whole.headers, &response->headers, &fetch->arena)) {
+        return false;
+    }
+    (void)headers_remove(&out_part->whole.headers, SPAN("Content-Range"));
+    return true;
+}
+
+/* Is it the answer to our If-Range: a part of the very representation that is stored, with the same strong validator
+ * (RFC 9110 §15.3.7.3)? */
+static bool is_missing_part(const struct fetch *fetch, const struct part_of_whole *part, const struct headers *stored)
+{
+    int64_t now_s = fetch->response_ms / 1000;
+    struct span validator = strong_validator_of(stored, now_s);
+
+    return part->partial && part->complete_length == fetch->validate.stored.record.body_len &&
+           part->range.first <= fetch->gap.first && part->range.last >= fetch->gap.first && validator.len > 0 &&
+           span_equal(validator, strong_validator_of(&part->whole.headers, now_s));
+}
+
+/* Folds the head of the part into the stored one (RFC 9111 §3.4). `*out_combined` false: it is a part of something
+ * else, or says nothing. Other answers than parts are taken as they are. False: no memory. */
+static bool combine(struct fetch *fetch, struct part_of_whole *part, bool *out_combined)
+{
+    const struct header *age = headers_find(&fetch->response.headers, SPAN("Age"));
+    unsigned status = fetch->response.status;
+    struct headers stored, merged;
+
+    *out_combined = status != 206 && status != 304 && status != 416;
+    if (*out_combined || head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
+        !is_missing_part(fetch, part, &stored)) {
+        return true;
+    }
+    if (!head_freshen(&stored, &part->whole.headers, &fetch->arena, &merged) ||
+        (age != NULL && !headers_set(&merged, SPAN("Age"), age->value))) {
+        return false;
+    }
+    part->whole.headers = merged;
+    *out_combined = true;
+    return true;
 }
 
 /* ---- 304 ---- */

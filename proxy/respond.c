@@ -41,10 +41,18 @@ static struct freshness freshness_now(const struct exchange *ex, const struct fr
     return freshness_at(inputs, &override, worker_now_ms());
 }
 
-/* Does the client hold this response already (RFC 9110 §13.2.2)? Only a 200 is compared. */
+/* Is it a single part of a whole that is known, from the flight? */
+static bool is_part(const struct exchange *ex)
+{
+    return ex->source == SOURCE_FLIGHT && flight_head(ex->flight)->partial;
+}
+
+/* Does the client hold this response already (RFC 9110 §13.2.2)? Only a 200, or a part of one, is compared. */
 static bool client_has_it(const struct exchange *ex, int64_t received_ms)
 {
-    return !ex->passes && decide_not_modified(&ex->request, ex->status, &ex->headers, received_ms, worker_now_ms());
+    unsigned status = is_part(ex) ? 200 : ex->status;
+
+    return !ex->passes && decide_not_modified(&ex->request, status, &ex->headers, received_ms, worker_now_ms());
 }
 
 /* ---- from the store ---- */
@@ -64,8 +72,10 @@ enum step respond_from_stored(struct exchange *ex)
         head_drop_qualified(&ex->headers);
     }
     decide_tags(&ex->policy, &ex->headers);
-    if (!decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers) ||
-        !add_age(ex, freshness.age_s) || !add_own_fields(ex, false)) {
+    bool storing = ex->completing && ex->leads && flight_head(ex->flight)->record.body_id != 0;
+    if ((ex->cached.partial == NULL &&
+         !decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers)) ||
+        !add_age(ex, freshness.age_s) || !add_own_fields(ex, storing)) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
@@ -114,6 +124,16 @@ static struct stream_head framing_of_flight(struct exchange *ex, const struct fl
     return head;
 }
 
+/* What is kept of a part's head is that of the whole. */
+static bool add_content_range(struct exchange *ex, const struct flight_head *from)
+{
+    struct content_range value = {
+        .has_range = true, .range = from->range, .has_length = true, .complete_length = from->complete_length};
+    struct span text;
+
+    return content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
+}
+
 enum step respond_from_flight(struct exchange *ex)
 {
     const struct flight_head *from = flight_head(ex->flight);
@@ -137,7 +157,8 @@ enum step respond_from_flight(struct exchange *ex)
     if (flight_digest(ex->flight, digest) && !decide_own_etag(&ex->policy, ex->status, digest, &ex->headers)) {
         return no_room(ex);
     }
-    bool done = ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s);
+    bool done = (!from->partial || add_content_range(ex, from)) &&
+                (ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s));
     if (!done || !add_own_fields(ex, ex->leads && from->record.body_id != 0)) {
         return no_room(ex);
     }
@@ -229,19 +250,16 @@ static bool ascending(const struct ranges *ranges)
     return true;
 }
 
-/* Answers with the ranges asked for, if they may be had (RFC 9110 §14.2): of a complete 200 whose length is known. */
+/* Answers with the ranges asked for, if they may be had (RFC 9110 §14.2): of a 200 whose length is known. */
 static bool apply_range(struct exchange *ex, struct stream_head *head)
 {
     uint64_t length = head->length;
-    struct range_set set;
     struct ranges ranges;
 
-    if (ex->passes || ex->request.method != METHOD_GET || ex->status != 200 || head->body != STREAM_BODY_LENGTH ||
-        !range_of_request(&ex->request.headers, &set) ||
-        !if_range_holds(&ex->request.headers, &ex->headers, worker_now_ms() / 1000)) {
+    if (ex->passes || ex->status != 200 || head->body != STREAM_BODY_LENGTH) {
         return true;
     }
-    enum range_verdict verdict = range_resolve(&set, length, &ranges);
+    enum range_verdict verdict = decide_ranges(&ex->request, &ex->headers, length, worker_now_ms(), &ranges);
     if (verdict == RANGE_SATISFIABLE && ex->source == SOURCE_FLIGHT && !ascending(&ranges)) {
         return true; /* a flight is read forwards only */
     }
@@ -276,6 +294,7 @@ static enum step finish_head(struct exchange *ex, struct stream_head *head, int6
         ex->part_count = 0;
     }
     ex->offset = ex->parts[0].first;
+    ex->begun = true;
     return start_response(ex, head);
 }
 

@@ -123,7 +123,7 @@ static void reply(struct why *why, unsigned status, enum reason reason)
 /* Nothing stored may be served as it is. `usable`: but it may be validated. */
 static void judge_fetch(struct why *why, bool usable)
 {
-    bool ranges = headers_has(&why->request.headers, SPAN("Range"));
+    struct range_set set;
 
     if (policy_only_if_cached(&why->request, &why->policy)) {
         reply(why, 504, REASON_ONLY_IF_CACHED);
@@ -132,7 +132,8 @@ static void judge_fetch(struct why *why, bool usable)
         /* The answer may freshen what is stored; then that is what Cache-Status says. */
         why->reason_is_final = !usable || why->outcome == OUTCOME_REQUEST;
         why->bridges = usable;
-    } else if (ranges) {
+    } else if (headers_has(&why->request.headers, SPAN("Range")) && !usable &&
+               !decide_single_range(&why->request.headers, &set)) {
         conclude(why, WHY_PASS, why->outcome, REASON_RANGE);
     } else {
         conclude(why, usable ? WHY_REVALIDATE : WHY_FETCH, why->outcome, why->reason);
@@ -142,6 +143,29 @@ static void judge_fetch(struct why *why, bool usable)
     }
 }
 
+/* Of a partial response: true where it does not hold what is wanted. */
+static bool judge_missing(struct why *why, const struct reuse_verdict *verdict)
+{
+    const struct why_variant *selected = &why->selected;
+    bool fresh = verdict->reuse == REUSE_SERVE || verdict->reuse == REUSE_SERVE_REVALIDATE;
+    struct byte_range gap;
+    struct slices slices;
+
+    if (!record_is_partial(&selected->record) ||
+        !slices_read(selected->record.slices, selected->record.body_len, &slices)) {
+        return false;
+    }
+    size_t gaps = decide_gaps(&why->request, &selected->record, &selected->headers, &slices, why->now_ms, &gap);
+    if (gaps == 0) {
+        return false;
+    }
+    why->outcome = fresh ? OUTCOME_PARTIAL : decide_validation_outcome(verdict->reason);
+    why->reason = fresh ? REASON_PARTIAL : verdict->reason;
+    judge_fetch(why, false);
+    why->completes = why->action == WHY_FETCH && decide_completes(&why->request, &selected->record, fresh, gaps);
+    return true;
+}
+
 static void judge_selected(struct why *why)
 {
     why->policy = why->selected.policy;
@@ -149,6 +173,9 @@ static void judge_selected(struct why *why)
 
     why->reason = verdict.reason;
     why->rule = verdict.rule;
+    if (verdict.reuse != REUSE_FETCH && judge_missing(why, &verdict)) {
+        return;
+    }
     switch (verdict.reuse) {
     case REUSE_SERVE:
         conclude(why, WHY_HIT, OUTCOME_HIT, verdict.reason);
@@ -197,14 +224,9 @@ static void judge(struct why *why)
 /* What Range makes of a stored 200 (RFC 9110 §14.2). */
 static unsigned status_of_range(const struct why *why, const struct headers *headers)
 {
-    struct range_set set;
     struct ranges ranges;
 
-    if (why->request.method != METHOD_GET || !range_of_request(&why->request.headers, &set) ||
-        !if_range_holds(&why->request.headers, headers, why->now_ms / 1000)) {
-        return 200;
-    }
-    switch (range_resolve(&set, why->selected.record.body_len, &ranges)) {
+    switch (decide_ranges(&why->request, headers, why->selected.record.body_len, why->now_ms, &ranges)) {
     case RANGE_NONE:
         return 200;
     case RANGE_SATISFIABLE:
@@ -226,7 +248,7 @@ static bool answer_stored(struct why *why)
     if (record->qualified_no_cache || record->qualified_private) {
         head_drop_qualified(&headers);
     }
-    if (!decide_own_etag(&why->policy, record->status, record->digest, &headers)) {
+    if (!record_is_partial(record) && !decide_own_etag(&why->policy, record->status, record->digest, &headers)) {
         return false;
     }
     why->status = record->status;

@@ -117,6 +117,7 @@ struct why {
     int64_t ttl_s;
     struct span etag; /* of a hit: with it a client gets 304; empty: none */
     struct span cache_status;
+    bool completes;            /* a fetch asks only for what is missing of the stored response */
     bool validates;            /* the stored response may be confirmed by a 304 */
     struct headers conditions; /* sent to the origin with it */
     struct why_failure failures[WHY_FAILURES];
@@ -160,6 +161,9 @@ struct why_window {
     const char *rule;
 };
 struct why_window why_window_of(const struct why_variant *variant, enum setting setting);
+
+/* What a partial response holds from byte `at` on, bytes that touch as one. False: nothing more. */
+bool why_next_held(const struct record *record, uint64_t at, struct byte_range *out_held);
 
 /* Directives that forbid every stale use; NULL: none. */
 const char *why_stale_forbidden(const struct why_variant *variant);

@@ -71,3 +71,23 @@ const char *why_stale_forbidden(const struct why_variant *variant)
     }
     return directives->s_maxage.state != DIRECTIVE_ABSENT ? "s-maxage" : NULL;
 }
+
+bool why_next_held(const struct record *record, uint64_t at, struct byte_range *out_held)
+{
+    size_t count = record->slices.len / SLICE_BYTES;
+    bool found = false;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slice slice = slice_in(record->slices, i);
+        if (slice.end <= at) {
+            continue;
+        }
+        if (found && slice.first != out_held->last + 1) {
+            break;
+        }
+        out_held->first = found ? out_held->first : slice.first;
+        out_held->last = slice.end - 1;
+        found = true;
+    }
+    return found;
+}

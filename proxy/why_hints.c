@@ -48,7 +48,9 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_NOT_STORED_METHOD] =
         "only answers to GET are stored, and to POST with explicit freshness and Content-Location",
     [REASON_NOT_STORED_STATUS] = "an explicit max-age from the origin, or a ttl in a rule whose statuses name this one",
-    [REASON_NOT_STORED_PARTIAL] = "a GET without Range stores the whole",
+    [REASON_NOT_STORED_PARTIAL] = "one range, and a 206 with Content-Range and complete length; or a GET without Range",
+    [REASON_RANGE_MISMATCH] = "an origin whose Content-Range tells the truth",
+    [REASON_PARTIAL] = "once the rest is fetched it is stored with what there is, if the origin sends a strong ETag",
     [REASON_REQUEST_NO_STORE] = "a request without no-store, or a rule without request_directives",
     [REASON_NO_STORE] = "no-store out of the origin's Cache-Control; no rule lifts it",
     [REASON_PRIVATE] = "private out of the origin's Cache-Control; no rule lifts it",

@@ -88,7 +88,7 @@ static bool read_store(struct why *why, struct store *store)
     if (why->found == STORE_FOUND) {
         why->has_selected = why_make_variant(why, &stored, &why->selected);
         if (stored.pinned) {
-            store_unpin(store, stored.record.body_id);
+            store_unpin_stored(store, &stored.record);
         }
     }
     for (size_t i = 0; i < why->variant_count; i++) {

@@ -79,7 +79,8 @@ static const char *action_sentence(const struct why *why)
         return why->conditions.count > 0 ? "revalidated at the origin, then answered"
                                          : "fetched from the origin: nothing stored can be validated";
     case WHY_FETCH:
-        return "fetched from the origin, and stored if it may be";
+        return why->completes ? "what is missing is fetched from the origin, then answered"
+                              : "fetched from the origin, and stored if it may be";
     case WHY_PASS:
         return "passed to the origin, past the cache";
     case WHY_REPLY:
@@ -232,6 +233,21 @@ static void add_time(struct buf *out, int64_t time_ms)
     }
 }
 
+/* "holds bytes 0-99, 200-299 of 1000" */
+static void write_held(const struct why_variant *variant, struct buf *out)
+{
+    const struct record *record = &variant->record;
+    struct byte_range held;
+
+    label(out, "");
+    buf_add_text(out, "holds bytes");
+    for (uint64_t at = 0; why_next_held(record, at, &held); at = held.last + 1) {
+        buf_format(out, "%s %llu-%llu", at == 0 ? "" : ",", (unsigned long long)held.first,
+                   (unsigned long long)held.last);
+    }
+    buf_format(out, " of %llu\n", (unsigned long long)record->body_len);
+}
+
 static void write_variant(const struct why_variant *variant, struct buf *out)
 {
     label(out, variant->selected ? "selected" : "not selected");
@@ -241,14 +257,23 @@ static void write_variant(const struct why_variant *variant, struct buf *out)
     buf_format(out, ", age %lld of %lld s\n", (long long)variant->freshness.age_s,
                (long long)variant->freshness.lifetime_s);
     write_selection(variant, out);
-    label(out, "");
-    buf_add_text(out, "digest ");
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        buf_format(out, "%02x", variant->record.digest[i]);
+    bool partial = record_is_partial(&variant->record);
+    if (partial) {
+        write_held(variant, out);
     }
     const struct header *etag = headers_find(&variant->headers, SPAN("ETag"));
+    if (partial && etag == NULL) {
+        return;
+    }
+    label(out, "");
+    if (!partial) {
+        buf_add_text(out, "digest ");
+        for (size_t i = 0; i < DIGEST_BYTES; i++) {
+            buf_format(out, "%02x", variant->record.digest[i]);
+        }
+    }
     if (etag != NULL) {
-        buf_format(out, ", ETag %.*s", SPAN_ARG(etag->value));
+        buf_format(out, "%sETag %.*s", partial ? "" : ", ", SPAN_ARG(etag->value));
     }
     buf_add_byte(out, '\n');
 }

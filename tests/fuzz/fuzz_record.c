@@ -1,8 +1,8 @@
 /* fuzz_record.c: whatever lies on the disk, decoding a record ends in yes or no, and what it says yes to is harmless.
  *
- * A random input would never get past the checksum, so the input is tried as it is and once more with length and
- * checksum made right. What decodes must encode to the same bytes (there is one encoding only), and arithmetic on it
- * must not overflow (build with UBSan). */
+ * A random input would never get past the checksum, so the input is tried as it is and once more with lengths and
+ * checksum made right, the bytes behind the fixed ones being a head, or slices, or both. What decodes must encode to
+ * the same bytes (there is one encoding only), and arithmetic on it must not overflow (build with UBSan). */
 #include <string.h>
 #include <xxhash.h>
 
@@ -10,9 +10,26 @@
 #include "cache/record.h"
 #include "http/check.h"
 
-enum { MIN_BYTES = 144, MAX_BYTES = 4096, CHECKSUM_BYTES = 8 };
+enum { MIN_BYTES = 144, MAX_BYTES = 4096, CHECKSUM_BYTES = 8, VERSION = 2 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Every byte is in one slice or in one gap. */
+static void try_slices(const struct record *record)
+{
+    struct slices slices;
+    struct byte_range gap;
+    uint64_t missing = 0;
+
+    REQUIRE(slices_read(record->slices, record->body_len, &slices));
+    for (uint64_t at = 0; slices_gap(&slices, at, record->body_len, &gap); at = gap.last + 1) {
+        REQUIRE(gap.first >= at);
+        REQUIRE(gap.last < record->body_len);
+        REQUIRE(slices_at(&slices, gap.first) == NULL);
+        missing += gap.last - gap.first + 1;
+    }
+    REQUIRE(slices_bytes(&slices) + missing == record->body_len);
+}
 
 static void try(struct span bytes)
 {
@@ -29,6 +46,9 @@ static void try(struct span bytes)
     REQUIRE(!again.failed);
     REQUIRE(span_equal(buf_span(&again), bytes));
     buf_finish(&again);
+    if (record_is_partial(&record)) {
+        try_slices(&record);
+    }
     for (size_t i = 0; i < ARRAY_LEN(moments_ms); i++) {
         struct freshness freshness = freshness_at(&record.inputs, &no_override, moments_ms[i]);
         REQUIRE(freshness.age_s >= 0);
@@ -60,11 +80,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < MIN_BYTES || size > MAX_BYTES) {
         return 0;
     }
+    size_t rest = size - MIN_BYTES;
+    size_t wanted = data[132] % (SLICES_MAX + 1) * SLICE_BYTES;
+    size_t slices = wanted < rest ? wanted : rest / SLICE_BYTES * SLICE_BYTES;
     memcpy(bytes, data, size);
-    put(bytes, 2, 1);
+    put(bytes, 2, VERSION);
     put(bytes + 4, 4, size);
-    put(bytes + 128, 4, size - MIN_BYTES);
-    put(bytes + 132, 4, 0);
+    put(bytes + 128, 4, rest - slices);
+    put(bytes + 132, 4, slices);
     put(bytes + size - CHECKSUM_BYTES, CHECKSUM_BYTES, XXH3_64bits(bytes, size - CHECKSUM_BYTES));
     try((struct span){bytes, size});
     return 0;

@@ -13,7 +13,7 @@ import pytest
 from support.client import Client
 from support.proxy import ROOT, run_larder
 from support.say import always, date, fresh, stale
-from support.why import ask, rule, store
+from support.why import ask, rule, store, text
 from support.wire import wait_until
 
 HEADER = (Path(ROOT) / "cache" / "reason.h").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ STORED = {
     "max-stale": (DIRECTIVES, stale(**V1), {"Cache-Control": "max-stale=100"}, None),
     "method": (None, None, {}, "DELETE"),
     "head": (None, None, {}, "HEAD"),
-    "range": (None, None, {"Range": "bytes=1-2"}, None),
+    "range": (None, None, {"Range": "bytes=1-2,5-6"}, None),
     "origin-condition": (None, fresh(), {"If-Match": '"x"'}, None),
     "upgrade": (None, fresh(), {"Connection": "upgrade", "Upgrade": "websocket"}, None),
     "body-on-get": (None, None, {"Content-Length": "3"}, None),
@@ -71,7 +71,7 @@ SUPPOSED = {
     "revalidated": (None, stale(**V1), {}, None, (304, V1)),
     "not-stored-method": (None, None, {}, "POST", (200, {})),
     "not-stored-status": (None, None, {}, None, (503, {})),
-    "not-stored-partial": (None, None, {"Range": "bytes=0-4"}, None, (206, {**fresh(), "Content-Range": "bytes 0-4/10"})),
+    "not-stored-partial": (None, None, {"Range": "bytes=0-4"}, None, (206, {**fresh(), "Content-Range": "bytes 0-4/*"})),
     "request-no-store": (DIRECTIVES, None, {"Cache-Control": "no-store"}, None, (200, fresh())),
     "no-store": (None, None, {}, None, (200, {"Cache-Control": "no-store"})),
     "private": (None, None, {}, None, (200, {"Cache-Control": "private"})),
@@ -218,7 +218,27 @@ def origins_down(origin, larder):
     return [Client(proxy).get("/a").expect(503).cache["detail"]]
 
 
-RUNNING = {"stale-saturated": saturated, "origin-saturated": saturated, "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced, "too-many-connections": too_many_connections}
+def partial(origin, larder):
+    """And what `why` says of it."""
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.expect("GET /a").reply(206, {**fresh(), **V1, "Content-Range": "bytes 0-4/10"}, b"hello")
+    client.get("/a", {"Range": "bytes=0-4"}).expect(206, cache="stored")
+    wait_until(lambda: ask(proxy, "/a")["variants"], "the part to be committed")
+    assert "holds bytes 0-4 of 10" in text(proxy, "/a")
+    assert ask(proxy, "/a", {"Range": "bytes=1-2"})["verdict"]["reason"] == "fresh"
+    return [ask(proxy, "/a")["verdict"]["reason"]]
+
+
+def range_mismatch(origin, larder):
+    client = Client(larder(origin))
+    origin.expect("GET /a").reply(206, {**fresh(), **V1, "Content-Range": "bytes 0-9/10"}, b"hello")
+    return [client.get("/a", {"Range": "bytes=0-9"}).expect(206, cache="!stored").cache["detail"]]
+
+
+RUNNING = {"partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
+           "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,
+           "too-many-connections": too_many_connections}
 
 
 @pytest.mark.parametrize("reason", RUNNING)

@@ -151,6 +151,81 @@ Test(record, the_largest_override_and_one_byte_more)
     cr_expect(encoded.failed, "n + 1 bytes");
 }
 
+/* Two slices of a representation of 100 bytes, and room for more. */
+static struct span two_slices(char bytes[3 * SLICE_BYTES])
+{
+    struct slices slices = {.count = 2,
+                            .items = {{.first = 0, .end = 10, .body_id = 7, .offset = 431},
+                                      {.first = 50, .end = 100, .body_id = 77, .offset = 431}}};
+
+    slices_write(&slices, bytes);
+    return (struct span){bytes, 2 * SLICE_BYTES};
+}
+
+Test(record, a_partial_response_has_its_slices_behind_the_head)
+{
+    struct record in = record_from(200, "Cache-Control: max-age=10");
+    struct record out;
+    char bytes[3 * SLICE_BYTES];
+
+    in.body_len = 100;
+    in.head_override = SPAN("A: b\r\n");
+    in.slices = two_slices(bytes);
+    record_encode(&in, &encoded);
+    cr_assert_not(encoded.failed);
+    cr_assert_eq(record_decode(buf_span(&encoded), &out), ERR_OK);
+    cr_expect(record_is_partial(&out));
+    cr_expect(span_equal(out.head_override, in.head_override));
+    cr_expect(span_equal(out.slices, in.slices));
+    cr_expect_eq(slice_in(out.slices, 1).body_id, 77);
+    for (size_t at = 0; at < encoded.len; at++) {
+        encoded.data[at] ^= 1;
+        cr_expect_eq(record_decode(buf_span(&encoded), &out), ERR_DAMAGED, "byte %zu", at);
+        encoded.data[at] ^= 1;
+    }
+}
+
+Test(record, slices_that_make_no_map_are_refused)
+{
+    struct record in = record_from(200, "");
+    struct record out;
+    char bytes[3 * SLICE_BYTES];
+
+    in.slices = two_slices(bytes);
+    in.body_len = 99;
+    record_encode(&in, &encoded);
+    cr_expect_eq(record_decode(buf_span(&encoded), &out), ERR_DAMAGED, "beyond the complete length");
+    buf_clear(&encoded);
+    in.body_len = 100;
+    in.slices.len -= 1;
+    record_encode(&in, &encoded);
+    cr_expect_eq(record_decode(buf_span(&encoded), &out), ERR_DAMAGED, "cut off");
+    buf_clear(&encoded);
+    in.slices.len = SLICES_MAX * SLICE_BYTES + 1;
+    record_encode(&in, &encoded);
+    cr_expect(encoded.failed, "too many");
+}
+
+/* RFC 9111 §3.4 */
+Test(record, only_what_shares_a_strong_validator_may_be_combined)
+{
+    struct record a = {.body_len = 100};
+    struct record b = {.body_len = 100};
+
+    cr_expect_not(record_may_combine(&a, &b), "neither has one");
+    record_set_validator(&a, SPAN("\"v1\""));
+    cr_expect_not(record_may_combine(&a, &b));
+    cr_expect_not(record_may_combine(&b, &a));
+    record_set_validator(&b, SPAN("\"v2\""));
+    cr_expect_not(record_may_combine(&a, &b));
+    record_set_validator(&b, SPAN("\"v1\""));
+    cr_expect(record_may_combine(&a, &b));
+    b.body_len = 101;
+    cr_expect_not(record_may_combine(&a, &b), "another complete length");
+    record_set_validator(&a, SPAN(""));
+    cr_expect_not(record_has_strong_validator(&a));
+}
+
 Test(record, a_full_buffer_fails)
 {
     struct record in = record_from(200, "");
@@ -219,9 +294,9 @@ Test(record, wrong_values_with_a_good_checksum_are_refused)
         uint64_t value;
         enum err want;
     } cases[] = {
-        {"this version", 0, 2, 1, ERR_OK},
-        {"version 0", 0, 2, 0, ERR_DAMAGED},
-        {"version 2", 0, 2, 2, ERR_DAMAGED},
+        {"this version", 0, 2, 2, ERR_OK},
+        {"version 1, without slices", 0, 2, 1, ERR_DAMAGED},
+        {"version 3", 0, 2, 3, ERR_DAMAGED},
         {"status 200", 2, 2, 200, ERR_OK},
         {"status 199", 2, 2, 199, ERR_DAMAGED},
         {"status 599", 2, 2, 599, ERR_OK},
@@ -248,7 +323,8 @@ Test(record, wrong_values_with_a_good_checksum_are_refused)
         {"max-age 2^31-1", 104, 4, INT32_MAX, ERR_OK},
         {"max-age 2^31", 104, 4, (uint64_t)INT32_MAX + 1, ERR_DAMAGED},
         {"an override that is not there", 128, 4, 1, ERR_DAMAGED},
-        {"something in the unused place", 132, 4, 1, ERR_DAMAGED},
+        {"slices that are not there", 132, 4, 32, ERR_DAMAGED},
+        {"an override larger than the record", 128, 4, UINT32_MAX, ERR_DAMAGED},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct record in = record_from(200, "Cache-Control: max-age=10");

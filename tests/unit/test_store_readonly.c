@@ -193,8 +193,8 @@ Test(store_readonly, another_format)
     cr_assert_geq(fd, 0);
     ssize_t got = pread(fd, bytes, sizeof bytes, 0);
     for (ssize_t i = 0; i + 8 <= got; i++) {
-        if (memcmp(bytes + i, "larder\0\2", 8) == 0) {
-            cr_assert_eq(pwrite(fd, "\3", 1, i + 7), 1);
+        if (memcmp(bytes + i, "larder\0\3", 8) == 0) {
+            cr_assert_eq(pwrite(fd, "\4", 1, i + 7), 1);
             changed = true;
         }
     }

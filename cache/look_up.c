@@ -1,0 +1,270 @@
+/* look_up.c: what is stored for a request: in the table of entries first, then in the store. See cache.h.
+ *
+ * An entry leaves the table only after the store has committed what it said, so between the two nothing can be missed.
+ *
+ * A partial response may lie in both: slices that were just fetched stand in the table, the others in the store. They
+ * are shown as one where they may be combined (RFC 9111 §3.4); else the newest is what there is. */
+#include <string.h>
+
+#include "cache/cache_internal.h"
+#include "cache/vary.h"
+
+bool partial_run(const struct partial *partial, uint64_t at, struct stored_run *out_run)
+{
+    const struct slice *slice = slices_at(&partial->slices, at);
+
+    if (slice == NULL) {
+        return false;
+    }
+    *out_run = (struct stored_run){
+        .body_id = slice->body_id, .offset = slice->offset + (at - slice->first), .bytes = slice->end - at};
+    for (size_t i = 0; i < partial->flight_count; i++) {
+        if (flight_head(partial->flights[i])->record.body_id == slice->body_id) {
+            out_run->flight = partial->flights[i];
+        }
+    }
+    return true;
+}
+
+/* Where the bytes are, of a partial response that is all in the store. False at the arena's limit. */
+static bool partial_of_store(struct arena *arena, struct cached *cached)
+{
+    const struct record *record = &cached->stored.record;
+
+    if (!record_is_partial(record)) {
+        return true;
+    }
+    cached->partial = arena_alloc(arena, sizeof(*cached->partial));
+    return cached->partial != NULL && slices_read(record->slices, record->body_len, &cached->partial->slices);
+}
+
+static bool copy_texts(const struct settled *settled, struct arena *arena, struct stored *stored)
+{
+    return arena_copy(arena, settled->head, &stored->head) &&
+           arena_copy(arena, settled->selection, &stored->selection) &&
+           arena_copy(arena, settled->record.slices, &stored->record.slices) &&
+           arena_copy(arena, settled->body_start, &stored->body_start);
+}
+
+/* Fills `cached` from a settled response that is whole, or freshened. False at the arena's limit. */
+static bool cached_from_settled(struct cache *cache, const struct settled *settled, struct arena *arena,
+                                struct cached *cached)
+{
+    struct stored *stored = &cached->stored;
+
+    *cached = (struct cached){.stored.record = settled->record};
+    stored->record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
+    if (!copy_texts(settled, arena, stored) || !partial_of_store(arena, cached)) {
+        return false;
+    }
+    if (settled->flight != NULL) {
+        cached->flight = flight_ref(settled->flight);
+    } else if (settled->pinned != NULL) {
+        stored->pinned = store_pin_stored(cache->store, &stored->record);
+        return stored->pinned;
+    }
+    return true;
+}
+
+/* Adds a slice that was just fetched; the first one is the newest, and its head counts. False at the arena's limit. */
+static bool add_slice(const struct settled *settled, struct arena *arena, struct cached *cached)
+{
+    if (cached->partial == NULL) {
+        *cached = (struct cached){.stored.record = settled->record};
+        cached->partial = arena_alloc(arena, sizeof(*cached->partial));
+        if (cached->partial == NULL || !copy_texts(settled, arena, &cached->stored)) {
+            return false;
+        }
+    } else if (!record_may_combine(&cached->stored.record, &settled->record)) {
+        return true;
+    }
+    struct partial *partial = cached->partial;
+    if (partial->flight_count < SLICES_MAX &&
+        slices_add(&partial->slices, slice_in(settled->record.slices, 0)) == SLICES_ADDED) {
+        partial->flights[partial->flight_count++] = flight_ref(settled->flight);
+    }
+    return true;
+}
+
+/* `base` was found behind the slices of `cached`, which takes what it holds, if it is part of the same; a whole one
+ * takes their place. */
+static void add_base(struct cache *cache, struct cached *base, struct cached *cached)
+{
+    const struct record *from = &base->stored.record;
+    struct record *record = &cached->stored.record;
+
+    if (base->partial == NULL) {
+        cached_finish(cache, cached);
+        *cached = *base;
+        return;
+    }
+    if (!record_may_combine(record, from)) {
+        cached_finish(cache, base);
+        return;
+    }
+    for (size_t i = 0; i < base->partial->slices.count; i++) {
+        (void)slices_add(&cached->partial->slices, base->partial->slices.items[i]); /* full: the rest is missing */
+    }
+    record->object_id = from->object_id;
+    record->body_id = from->body_id;
+    record->key_len = from->key_len;
+    record->head_len = from->head_len;
+    record->slices = from->slices;
+    cached->stored.pinned = base->stored.pinned;
+}
+
+/* What the table says. `*out_ask_store`: the store may add to it. */
+static enum store_found find_settled(struct cache *cache, const struct entry *entry, const struct headers *request,
+                                     struct arena *arena, struct cached *out_cached, bool *out_ask_store)
+{
+    enum store_found found = STORE_ABSENT;
+    struct cached base;
+
+    for (const struct settled *settled = entry->settled; settled != NULL; settled = settled->next) {
+        if (!vary_matches(settled->selection, request, arena)) {
+            found = found == STORE_FOUND ? found : STORE_OTHER_VARIANTS;
+            continue;
+        }
+        if (settled_is_slice(settled)) {
+            found = STORE_FOUND;
+            if (!add_slice(settled, arena, out_cached)) {
+                *out_ask_store = false;
+                return STORE_ABSENT;
+            }
+            continue;
+        }
+        *out_ask_store = false;
+        if (!cached_from_settled(cache, settled, arena, &base)) {
+            return found == STORE_FOUND ? STORE_FOUND : STORE_ABSENT;
+        }
+        if (found == STORE_FOUND) {
+            add_base(cache, &base, out_cached);
+        } else {
+            *out_cached = base;
+        }
+        return STORE_FOUND;
+    }
+    return found;
+}
+
+/* What this reader holds of it in memory, if nothing has changed under the key since. */
+static bool find_hot(struct cache_reader *reader, const struct key *key, const struct headers *request,
+                     unsigned version, struct arena *arena, struct cached *out_cached)
+{
+    struct hot_response *hot = reader->hot == NULL ? NULL : hot_find(reader->hot, key, request, version, arena);
+
+    if (hot == NULL) {
+        return false;
+    }
+    store_touch(reader->cache->store, hot->stored.record.object_id);
+    *out_cached = (struct cached){.stored = hot->stored, .hot = hot};
+    return true;
+}
+
+/* What the store says, for the reader's memory, too. */
+static enum store_found find_stored(struct cache_reader *reader, const struct key *key, const struct headers *request,
+                                    unsigned version, struct arena *arena, struct cached *out_cached)
+{
+    enum store_found found = store_find(reader->store_reader, key, request, arena, &out_cached->stored);
+
+    if (found == STORE_FOUND && reader->hot != NULL && hot_wanted(reader->hot, key)) {
+        hot_add(reader->hot, key, &out_cached->stored, version);
+    }
+    if (found == STORE_FOUND && !partial_of_store(arena, out_cached)) {
+        cached_finish(reader->cache, out_cached);
+        return STORE_ABSENT;
+    }
+    return found;
+}
+
+enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
+                            struct arena *arena, struct cached *out_cached, uint64_t *out_generation)
+{
+    struct shard *shard = cache_shard(reader->cache, key->hash);
+    enum store_found found = STORE_ABSENT;
+    bool ask_store = true;
+
+    /* In this order, and before anything is looked at: what changes later shows in both. */
+    *out_generation = atomic_load_explicit(&shard->generation, memory_order_acquire);
+    unsigned version = atomic_load_explicit(cache_version(reader->cache, key->hash), memory_order_acquire);
+    if (find_hot(reader, key, request, version, arena, out_cached)) {
+        return STORE_FOUND;
+    }
+    *out_cached = (struct cached){0};
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = entry_find(shard, key->hash, key->text, false);
+    if (entry != NULL) {
+        ask_store = entry->removals == 0;
+        found = find_settled(reader->cache, entry, request, arena, out_cached, &ask_store);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    if (!ask_store) {
+        return found;
+    }
+    struct cached base = {0};
+    enum store_found in_store = find_stored(reader, key, request, version, arena, &base);
+    if (found == STORE_FOUND) {
+        if (in_store == STORE_FOUND) {
+            add_base(reader->cache, &base, out_cached);
+        }
+        return STORE_FOUND;
+    }
+    *out_cached = base;
+    return in_store == STORE_ABSENT ? found : in_store;
+}
+
+bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena, struct cached *out_copy)
+{
+    struct cached copy = *cached;
+    struct stored *stored = &copy.stored;
+
+    stored->pinned = false;
+    copy.hot = NULL;
+    stored->record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
+    if (!arena_copy(arena, cached->stored.head, &stored->head) ||
+        !arena_copy(arena, cached->stored.selection, &stored->selection) ||
+        !arena_copy(arena, cached->stored.record.slices, &stored->record.slices) ||
+        !arena_copy(arena, cached->stored.body_start, &stored->body_start)) {
+        return false;
+    }
+    if (cached->partial != NULL) {
+        copy.partial = arena_alloc(arena, sizeof(*copy.partial));
+        if (copy.partial == NULL) {
+            return false;
+        }
+        *copy.partial = *cached->partial;
+    }
+    if (cached->flight == NULL && cached->stored.pinned) {
+        stored->pinned = store_pin_stored(cache->store, &stored->record);
+        if (!stored->pinned) {
+            return false;
+        }
+    }
+    if (cached->flight != NULL) {
+        (void)flight_ref(copy.flight);
+    }
+    for (size_t i = 0; copy.partial != NULL && i < copy.partial->flight_count; i++) {
+        (void)flight_ref(copy.partial->flights[i]);
+    }
+    *out_copy = copy;
+    return true;
+}
+
+void cached_finish(struct cache *cache, struct cached *cached)
+{
+    flight_unref(cached->flight);
+    cached->flight = NULL;
+    hot_release(cached->hot);
+    cached->hot = NULL;
+    if (cached->partial != NULL) {
+        for (size_t i = 0; i < cached->partial->flight_count; i++) {
+            flight_unref(cached->partial->flights[i]);
+        }
+        cached->partial->flight_count = 0;
+        cached->partial->slices.count = 0;
+    }
+    if (cached->stored.pinned) {
+        cached->stored.pinned = false;
+        store_unpin_stored(cache->store, &cached->stored.record);
+    }
+}
