@@ -30,6 +30,7 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
     cache->fill_window_bytes = options->write_queue_bytes / 8;
     cache->hit_for_miss_ms = options->hit_for_miss_ms;
     cache->hot_bytes = options->hot_bytes;
+    cache->admit_large = options->admit_large;
     cache->queue.limit_bytes = options->write_queue_bytes;
     REQUIRE(pthread_mutex_init(&cache->queue.mutex, NULL) == 0);
     REQUIRE(pthread_condattr_init(&attributes) == 0);
@@ -283,6 +284,7 @@ static enum join join_locked(struct cache *cache, struct entry *entry, const str
         return JOIN_FAILED;
     }
     flight_set_begun(fill->flight, join->monotonic_ms);
+    fill->found_before = join->found;
     *out_fill = fill;
     *out_flight = flight_ref(fill->flight);
     return alone ? JOIN_ALONE : JOIN_LEAD;

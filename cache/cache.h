@@ -27,6 +27,7 @@ struct cache_options {
     size_t window_bytes;      /* of one flight */
     uint64_t hit_for_miss_ms;
     size_t hot_bytes; /* that each reader keeps in memory of what it finds often; 0: nothing */
+    enum admit_large admit_large;
 };
 
 MUST_CHECK enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note);
@@ -107,6 +108,7 @@ struct join_request {
                                        part only who wants the same part */
     enum join_wish wish;
     uint64_t generation; /* of the look-up before */
+    bool found;          /* it found a stored response: this is no first request */
     int64_t now_ms;      /* wall clock */
     uint64_t monotonic_ms;
     struct arena *arena; /* for comparing only */
@@ -134,13 +136,15 @@ bool cache_flight_serves(const struct flight *flight, const struct http_request 
  * to compare flight_key when the head is there. False: no memory; then it must not be stored. */
 MUST_CHECK bool cache_fill_rekey(struct fill *fill, const struct key *key);
 
-/* The head has come. With `store` storing begins; without, waiting followers are sent away, and the next requests for
- * the key do not wait for each other for a while. ERR_NO_MEMORY: the fill must be failed. */
+/* The head has come. With `store` storing begins, if the response is admitted: at the request that its policy's
+ * min_uses says, and where it is large not at the first for a full store; followers count as requests. Without,
+ * waiting followers are sent away, and the next requests for the key do not wait for each other for a while.
+ * ERR_NO_MEMORY: the fill must be failed. */
 MUST_CHECK enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store,
                                     uint64_t max_object_bytes, uint64_t monotonic_ms);
 
 /* Appends to the body and hands full segments to the disk. Storing ends by itself when the body outgrows
- * max_object_bytes. */
+ * max_object_bytes, or turns out to be large and is not admitted. */
 MUST_CHECK enum err cache_fill_append(struct fill *fill, struct span bytes);
 
 /* The producer has waited too long for the disk: goes on without storing. */

@@ -49,6 +49,9 @@ struct fill {
     bool joinable; /* others may follow */
     bool ranged;   /* a part is fetched: this one */
     struct range_spec range;
+    struct key_hash hash; /* of the entry's key */
+    bool found_before;    /* something was stored under the key already */
+    bool judged_large;    /* it was decided whether the store takes it although it is large */
     uint64_t max_object_bytes;
     void *digest; /* XXH3 state of the body so far; NULL when not storing */
 
@@ -129,6 +132,7 @@ struct cache {
     size_t fill_window_bytes;
     uint64_t hit_for_miss_ms;
     size_t hot_bytes;
+    enum admit_large admit_large;
     struct queue queue;
     atomic_uint versions[VERSION_SLOTS]; /* of what is found under the keys of a slot: see hot.h */
     struct shard shards[SHARD_COUNT];

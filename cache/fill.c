@@ -41,6 +41,7 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
     if (entry != NULL) {
         fill->shard = entry->shard;
         fill->entry = entry;
+        fill->hash = entry->hash;
         fill->next = entry->fills;
         entry->fills = fill;
     }
@@ -90,6 +91,7 @@ bool cache_fill_rekey(struct fill *fill, const struct key *key)
         unlink_fill(fill);
         fill->shard = to;
         fill->entry = entry;
+        fill->hash = key->hash;
         fill->next = entry->fills;
         entry->fills = fill;
         entry_release(before);
@@ -118,30 +120,69 @@ static bool prepare_storing(struct fill *fill, struct flight_head *head)
     return true;
 }
 
+/* Is the response worth its room at this request? REASON_NONE, or why not (yet): then the request is noted. The
+ * clients that follow are requests, too; those that are sent away because of it come again and count then. */
+static enum reason admission(struct fill *fill, bool large, unsigned min_uses)
+{
+    struct cache *cache = fill->cache;
+    enum reason reason = REASON_MIN_USES;
+
+    fill->judged_large = large;
+    if (min_uses <= 1 && large && cache->admit_large == ADMIT_LARGE_SECOND && store_is_full(cache->store)) {
+        min_uses = 2;
+        reason = REASON_FIRST_REQUEST;
+    }
+    if (min_uses <= 1 || fill->found_before) {
+        return REASON_NONE;
+    }
+    unsigned now = flight_follower_count(fill->flight, min_uses);
+    unsigned before = store_uses(cache->store, fill->hash);
+    if (now >= min_uses || before >= min_uses - (now > 0 ? now : 1)) {
+        return REASON_NONE;
+    }
+    store_note_use(cache->store, fill->hash);
+    return reason;
+}
+
+/* What storing begins with, or what the head alone says against it. */
+static enum reason may_begin(struct fill *fill, const struct flight_head *head)
+{
+    uint64_t whole_len = head->partial ? head->complete_length : head->length_known ? head->body_len : 0;
+
+    if (whole_len > fill->max_object_bytes) {
+        return REASON_TOO_LARGE;
+    }
+    if (store_failed(fill->cache->store)) {
+        return REASON_STORE_FAILED;
+    }
+    return admission(fill, whole_len > LARGE_BODY_BYTES, head->policy.min_uses);
+}
+
 enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store, uint64_t max_object_bytes,
                          uint64_t monotonic_ms)
 {
     struct flight_head own = *head;
+    enum reason reason = REASON_NONE;
+    bool note = fill->joinable;
 
     own.shared = false;
     fill->max_object_bytes = max_object_bytes;
-    if (store && ((head->length_known && head->body_len > max_object_bytes) ||
-                  (head->partial && head->complete_length > max_object_bytes))) {
-        flight_set_store_reason(fill->flight, REASON_TOO_LARGE);
-        store = false;
-    }
-    if (store && store_failed(fill->cache->store)) {
-        flight_set_store_reason(fill->flight, REASON_STORE_FAILED);
-        store = false;
-    }
-    if (store && prepare_storing(fill, &own)) {
-        return flight_set_head(fill->flight, &own, fill->cache->store, fill->cache->fill_window_bytes);
-    }
     if (store) {
-        flight_set_store_reason(fill->flight, REASON_STORE_FAILED);
+        reason = may_begin(fill, head);
+        if (reason == REASON_NONE && prepare_storing(fill, &own)) {
+            return flight_set_head(fill->flight, &own, fill->cache->store, fill->cache->fill_window_bytes);
+        }
+        flight_set_store_reason(fill->flight, reason == REASON_NONE ? REASON_STORE_FAILED : reason);
+    }
+    if (reason == REASON_MIN_USES) {
+        own.rule = head->policy.rule[SETTING_MIN_USES];
+    }
+    if (reason == REASON_MIN_USES || reason == REASON_FIRST_REQUEST) {
+        /* It will be stored soon. Only those who wait now must not do it one after the other. */
+        note = note && flight_follower_count(fill->flight, 2) > 1;
     }
     /* A part that is not kept says nothing of the whole. */
-    leave_table(fill, fill->joinable && !fill->ranged ? monotonic_ms + fill->cache->hit_for_miss_ms : 0);
+    leave_table(fill, note && !fill->ranged ? monotonic_ms + fill->cache->hit_for_miss_ms : 0);
     return flight_set_head(fill->flight, &own, NULL, 0);
 }
 
@@ -193,6 +234,15 @@ static uint64_t slice_bytes(const struct fill *fill)
     return head->partial ? head->range.last - head->range.first + 1 : UINT64_MAX;
 }
 
+/* Has the body become one that is not stored? REASON_NONE if not. */
+static enum reason outgrown(struct fill *fill)
+{
+    if (body_bytes(fill) > fill->max_object_bytes) {
+        return REASON_TOO_LARGE;
+    }
+    return body_bytes(fill) > LARGE_BODY_BYTES && !fill->judged_large ? admission(fill, true, 0) : REASON_NONE;
+}
+
 enum err cache_fill_append(struct fill *fill, struct span bytes)
 {
     if (fill->digest != NULL) {
@@ -202,8 +252,9 @@ enum err cache_fill_append(struct fill *fill, struct span bytes)
     if (error != ERR_OK || fill->digest == NULL) {
         return error;
     }
-    if (body_bytes(fill) > fill->max_object_bytes) {
-        stop_storing(fill, REASON_TOO_LARGE);
+    enum reason reason = outgrown(fill);
+    if (reason != REASON_NONE) {
+        stop_storing(fill, reason);
         return ERR_OK;
     }
     if (body_bytes(fill) > slice_bytes(fill)) {

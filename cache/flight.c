@@ -346,6 +346,18 @@ bool flight_has_followers(struct flight *flight)
     return has;
 }
 
+unsigned flight_follower_count(struct flight *flight, unsigned max)
+{
+    unsigned count = 0;
+
+    pthread_mutex_lock(&flight->mutex);
+    for (const struct party *party = flight->followers; party != NULL && count < max; party = party->next) {
+        count++;
+    }
+    pthread_mutex_unlock(&flight->mutex);
+    return count;
+}
+
 enum flight_phase flight_phase(struct flight *flight)
 {
     pthread_mutex_lock(&flight->mutex);

@@ -123,6 +123,7 @@ MUST_CHECK bool flight_join(struct flight *flight, struct party *party);
 void flight_unfollow(struct flight *flight,
                      struct party *party); /* no wake after the return; accepts an unlinked party */
 bool flight_has_followers(struct flight *flight);
+unsigned flight_follower_count(struct flight *flight, unsigned max); /* does not count beyond `max` */
 
 enum flight_phase flight_phase(struct flight *flight);
 enum err flight_error(struct flight *flight); /* FLIGHT_FAILED */

@@ -15,6 +15,14 @@ enum profile {
     PROFILE_RFC,  /* the letter of RFC 9111 */
 };
 
+/* Which bodies of more than LARGE_BODY_BYTES a full store takes. Most are asked for once
+ * only, and each takes the room of many small ones. */
+enum admit_large {
+    ADMIT_LARGE_SECOND, /* at the second request for the key, while it is remembered */
+    ADMIT_LARGE_ALWAYS,
+};
+#define LARGE_BODY_BYTES ((uint64_t)64 * 1024)
+
 /* A setting that a rule may give. Of each the first rule that matches and gives it counts. */
 enum setting {
     SETTING_TTL,         /* lifetime that replaces what the origin says */
@@ -30,6 +38,7 @@ enum setting {
     SETTING_STRIP_TAGS,         /* clients do not see the tags of http/tags.h */
     SETTING_EARLY_HINTS,        /* a 103 from the stored Link for who has to wait */
     SETTING_NO_VARY_SEARCH,     /* what a response says of its query counts */
+    SETTING_MIN_USES,           /* requests until it is stored */
     SETTING_COUNT
 };
 
@@ -56,6 +65,7 @@ struct policy {
     bool strip_tags;
     bool early_hints;
     bool no_vary_search;
+    unsigned min_uses;   /* stored at this request for its key, counted while it is remembered; 0 and 1: at the first */
     int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
     uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */
 };

@@ -68,6 +68,8 @@
     X(TAGS_TOO_MUCH, "tag-limit", "config", "more tags or groups than are kept: a purge would miss it")                \
     X(UNKNOWN_CODING, "unknown-coding", "RFC 9112 6.1", "a transfer coding larder cannot take off")                    \
     X(TOO_LARGE, "too-large", "config", "larger than max_object_size")                                                 \
+    X(FIRST_REQUEST, "first-request", "config", "a large body at its first request, and the store is full")            \
+    X(MIN_USES, "min-uses", "config", "asked for less often than min_uses wants")                                      \
     X(TRUNCATED, "truncated", "RFC 9111 3.3", "the origin ended before the end of the body")                           \
     X(ERROR_KEEPS_STORED, "error-keeps-stored", "RFC 9111 4.3.3", "a server error never replaces what is stored")      \
     X(DISK_BEHIND, "disk-behind", "config", "the disk's queue is full")                                                \

@@ -95,6 +95,18 @@ bool sieve_take_mark(struct sieve *sieve, uint64_t object_id)
     return marked;
 }
 
+bool sieve_is_marked(struct sieve *sieve, uint64_t object_id)
+{
+    struct place place = place_of(sieve, object_id);
+
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (atomic_load_explicit(&place.line->tags[i], memory_order_relaxed) == place.tag) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct place place_of(struct sieve *sieve, uint64_t object_id)
 {
     /* Ids are consecutive: multiply and fold so that neighbours fall into unrelated lines. */

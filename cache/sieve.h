@@ -21,4 +21,6 @@ void sieve_mark(struct sieve *sieve, uint64_t object_id);
 /* The hand passes: true and unmarked when the object was marked since the last pass. */
 bool sieve_take_mark(struct sieve *sieve, uint64_t object_id);
 
+bool sieve_is_marked(struct sieve *sieve, uint64_t object_id); /* changes nothing */
+
 #endif

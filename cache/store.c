@@ -28,7 +28,7 @@
 enum {
     MAX_TABLES = 16,
     SPARE_READERS = 8,           /* LMDB reader slots beyond the store_readers */
-    BYTES_AN_OBJECT = 32 * 1024, /* for the size of the tag table; wrong guesses cost hit ratio only */
+    BYTES_AN_OBJECT = 32 * 1024, /* for the size of the tables; wrong guesses cost hit ratio only */
     MIN_OBJECTS = 4096,
     MAX_OBJECTS = 16 * 1024 * 1024,
     SHRINK_ROOM_PAGES = 1024,   /* behind a file that is too large: deleting copies pages */
@@ -94,6 +94,7 @@ void store_close(struct store *store)
     }
     pthread_mutex_destroy(&store->damage_mutex);
     sieve_destroy(store->sieve);
+    ghost_destroy(store->ghost);
     pins_destroy(store->pins);
     free(store->reclaim);
     free(store->dir);
@@ -110,6 +111,12 @@ static void drop_env(struct store *store)
     if (store_failed(store)) {
         guard_abandon(store->env);
         guard_abandon(store->figures);
+        for (size_t i = 0; i < ARRAY_LEN(store->ahead); i++) {
+            if (store->ahead[i] != NULL) {
+                guard_abandon(store->ahead[i]);
+                store->ahead[i] = NULL;
+            }
+        }
     } else {
         mdb_txn_abort(store->figures);
         mdb_env_close(store->env);
@@ -197,7 +204,8 @@ void store_fail(struct store *store)
 static enum err create_parts(struct store *store, const struct store_options *options)
 {
     uint64_t size = options->size_bytes < STORE_MIN_SIZE_BYTES ? STORE_MIN_SIZE_BYTES : options->size_bytes;
-    uint64_t objects = size / BYTES_AN_OBJECT;
+    uint64_t guess = size / BYTES_AN_OBJECT;
+    uint64_t objects = guess < MIN_OBJECTS ? MIN_OBJECTS : guess > MAX_OBJECTS ? MAX_OBJECTS : guess;
 
     store->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     store_share(store, size);
@@ -205,9 +213,11 @@ static enum err create_parts(struct store *store, const struct store_options *op
     store->fits_memory = store->limit_pages * store->page_bytes < options->memory_bytes / 2;
     store->dir = strdup(options->dir);
     store->max_variants = options->max_variants;
-    store->sieve = sieve_create(objects < MIN_OBJECTS ? MIN_OBJECTS : objects > MAX_OBJECTS ? MAX_OBJECTS : objects);
+    store->sieve = sieve_create(objects);
+    store->ghost = ghost_create(objects);
     store->pins = pins_create();
-    return store->sieve == NULL || store->pins == NULL || store->dir == NULL ? ERR_NO_MEMORY : ERR_OK;
+    return store->sieve == NULL || store->ghost == NULL || store->pins == NULL || store->dir == NULL ? ERR_NO_MEMORY
+                                                                                                     : ERR_OK;
 }
 
 /* Opens the file; one that cannot be used is set aside, once. */

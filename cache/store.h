@@ -169,6 +169,16 @@ typedef bool (*store_key_fn)(void *arg, const struct stored_key *key);
 MUST_CHECK bool store_each_key(struct store_reader *reader, size_t min_variants, store_key_fn visit, void *arg,
                                uint64_t *out_keys);
 
+/* ---- admission: any thread ---- */
+
+/* A large body that is stored now takes the place of something else. As of the last commit. */
+bool store_is_full(const struct store *store);
+
+/* How many requests for the key were noted lately with store_note_use; UINT_MAX: it was stored and evicted since. Keys
+ * are remembered in fixed memory, about four times as many as objects fit; lost at a restart. */
+unsigned store_uses(struct store *store, struct key_hash hash);
+void store_note_use(struct store *store, struct key_hash hash);
+
 /* ---- writing: the disk thread ---- */
 
 /* A body id never used before. Any thread. */

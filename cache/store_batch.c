@@ -16,6 +16,7 @@ int batch_begin(struct store *store, struct batch *out_batch)
         .body_hand = store->body_hand,
         .reclaim_before = store->reclaim_count,
         .delete_budget = store->limit_pages / 8 < DELETE_MAX_PIECES ? store->limit_pages / 8 : DELETE_MAX_PIECES,
+        .evict_budget = EVICT_MAX_OBJECTS,
         .freed_before = pins_freed(store->pins),
     };
     int code = mdb_txn_begin(store->env, NULL, 0, &batch.txn);

@@ -2,7 +2,8 @@
  *
  * Accounting: the pages in use are the sum of what mdb_stat says of every table, inside the transaction too. Pages
  * freed by batch N can be used again by batch N+2, so that a few batches' worth must stay free for the store to turn
- * over without touching the end of the map: that is the headroom above the high-water mark.
+ * over without touching the end of the map: that is the headroom above the high-water mark. Eviction begins there and
+ * ends at the low-water mark, half a batch below: it deletes in lots, whose pages were read ahead (store_prefetch.c).
  *
  * Deletion is in two steps, so that a batch stays small whatever is removed: unlinking (index, object) at once, the
  * pieces as far as the batch's budget goes; the rest waits in `pending` and is deleted in slices by later batches, as
@@ -21,7 +22,7 @@ enum {
     HEADROOM_PAGES = 64,      /* the pages a batch copies beside its own: the paths to what it changes */
     SMALL_STORE_SHARE = 16,   /* a batch is at most this part of a small store */
     RECLAIM_STEP_PIECES = 64, /* the least deleted at a time when space is wanted */
-    EVICT_MAX_OBJECTS = 4096, /* a batch: bounds the pages it changes */
+    ROOM_MAX_BATCHES = 64,    /* that one store_make_room commits */
     EVICT_MAX_SCAN = 65536,   /* a batch: then marks are ignored; bounds its time */
     FIRST_RECLAIM_COUNT = 64,
     TINY_COMMITS = 2, /* after which pages freed before are usable */
@@ -82,6 +83,11 @@ uint64_t store_high_water(const struct store *store)
     return share < headroom ? share : headroom;
 }
 
+uint64_t store_low_water(const struct store *store)
+{
+    return store_high_water(store) - batch_pages(store) / 2;
+}
+
 int batch_check_space(struct batch *batch, const struct space *space)
 {
     const struct store *store = batch->store;
@@ -140,6 +146,7 @@ int batch_evict_object(struct batch *batch, uint64_t object_id)
     int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
 
     if (code == 0 && object_row_read(span_of_value(data), object_id, &row)) {
+        store_note_eviction(batch->store, row.hash);
         code = batch_unlink(batch, row.hash, object_id);
     }
     if (code == 0) {
@@ -326,20 +333,21 @@ int batch_make_space(struct batch *batch, const struct space *space)
 
 static int batch_make_pages(struct batch *batch, uint64_t pages)
 {
-    uint64_t high = store_high_water(batch->store);
+    uint64_t mark = store_high_water(batch->store);
     uint64_t scanned = 0;
 
-    for (unsigned evicted = 0; evicted < EVICT_MAX_OBJECTS && batch->delete_budget > 0;) {
+    while (batch->evictions < batch->evict_budget && batch->delete_budget > 0) {
         size_t budget_before = batch->delete_budget;
         enum hand hand;
         uint64_t used;
         int code = store_used_pages(batch->store, batch->txn, &used);
 
-        if (code != 0 || used + pages <= high) {
+        if (code != 0 || used + pages <= mark) {
             return code;
         }
+        mark = store_low_water(batch->store);
         /* What is unlinked already goes first: it is of no use to anyone. */
-        uint64_t wanted = used + pages - high;
+        uint64_t wanted = used + pages - mark;
         code = batch_reclaim(batch, wanted < RECLAIM_STEP_PIECES ? RECLAIM_STEP_PIECES : (size_t)wanted);
         if (code != 0) {
             return code;
@@ -351,7 +359,6 @@ static int batch_make_pages(struct batch *batch, uint64_t pages)
         if (code != 0 || hand == HAND_NOTHING) {
             return code;
         }
-        evicted++;
     }
     return 0;
 }
@@ -423,6 +430,7 @@ static int evict_at(struct batch *batch, uint64_t object_id, struct span value, 
         if (!pins_begin_deletion(batch->store->pins, row.body_id)) {
             return 0;
         }
+        store_note_eviction(batch->store, row.hash);
         code = batch_unlink(batch, row.hash, object_id);
     }
     if (code == 0) {
@@ -450,23 +458,40 @@ static int commit_tiny(struct store *store)
     return code;
 }
 
-int store_make_room(struct store *store, const struct space *space)
+/* One batch of nothing but deletion. `share`: the part of the usual budget that it may use. */
+static int make_room_step(struct store *store, const struct space *space, unsigned share, bool *out_enough)
 {
     struct batch batch;
-    int code = commit_tiny(store); /* deleting copies pages: it needs some, too */
+    uint64_t used = 0;
+    int code = batch_begin(store, &batch);
 
-    if (code == 0) {
-        code = batch_begin(store, &batch);
-    }
     if (code != 0) {
         return code;
     }
+    batch.evict_budget = (batch.evict_budget + share - 1) / share;
+    batch.delete_budget = (batch.delete_budget + share - 1) / share;
+    size_t budget_before = batch.delete_budget;
     code = batch_make_space(&batch, space);
+    if (code == 0) {
+        code = store_used_pages(store, batch.txn, &used);
+    }
     if (code != 0) {
         batch_abort(&batch);
         return code;
     }
-    code = batch_commit(&batch);
+    bool stuck = batch.evictions == 0 && batch.delete_budget == budget_before;
+    *out_enough = stuck || (used + space->pages <= store_high_water(store) && store_blocks_fit(store, space->blocks));
+    return batch_commit(&batch);
+}
+
+int store_make_room(struct store *store, const struct space *space, unsigned attempt)
+{
+    bool enough = false;
+    int code = commit_tiny(store); /* deleting copies pages: it needs some, too */
+
+    for (unsigned i = 0; i < ROOM_MAX_BATCHES && !enough && code == 0; i++) {
+        code = make_room_step(store, space, 1u << attempt, &enough);
+    }
     return code == 0 ? commit_tiny(store) : code;
 }
 

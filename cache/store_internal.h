@@ -20,7 +20,9 @@
  * store_extents.c which blocks of the body file a body has
  * store_space.c  how the size is shared between the two files; the body file opened, grown, cut
  * store_blocks.h, store_bodies.h  the body file itself; they know nothing of LMDB
+ * store_admit.c  what is remembered of keys that are not stored
  * store_evict.c  accounting, deletion, SIEVE, making room
+ * store_prefetch.c the pages of what is evicted next
  *
  * Functions that return `int` return LMDB's codes, or an errno; err_from_mdb translates them at the face of the store.
  */
@@ -32,6 +34,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cache/ghost.h"
 #include "cache/pins.h"
 #include "cache/sieve.h"
 #include "cache/store.h"
@@ -62,6 +65,7 @@ enum {
     BATCH_MAX_BYTES = 8 * 1024 * 1024,
     DAMAGE_MAX = 16,             /* remembered until the next store_apply */
     RECLAIM_SLICE_PIECES = 2048, /* deleted a batch when no space is wanted */
+    EVICT_MAX_OBJECTS = 1024,    /* evicted a batch at most: bounds the pages it changes */
     DELETE_MAX_PIECES = 8192,    /* deleted a batch at most: bounds its dirty and freed pages */
 };
 
@@ -232,8 +236,9 @@ struct store {
     int lock_fd;
     int marker_fd;
     char *dir;
-    const char *map;  /* where LMDB has mapped the file; to check what a value's page says of itself */
-    MDB_txn *figures; /* read transaction of store_count, reset between calls */
+    const char *map;      /* where LMDB has mapped the file; to check what a value's page says of itself */
+    MDB_txn *figures;     /* read transaction of store_count and store_prefetch_victims, reset between calls */
+    MDB_cursor *ahead[2]; /* of the latter, NULL between calls */
     uint64_t page_bytes;
     uint64_t limit_pages; /* what the file may take */
     uint64_t map_pages;   /* that, or the size of a file that is still larger */
@@ -246,6 +251,7 @@ struct store {
     bool prefetches;      /* all of it does not: what a body has next is read ahead */
     bool fits_memory;     /* what lies in LMDB's file stays in the page cache: no need to ask */
     struct sieve *sieve;
+    struct ghost *ghost;
     struct pins *pins;
     atomic_bool failed;
     _Atomic uint64_t next_body_id;
@@ -327,6 +333,14 @@ int store_open_cursor(MDB_txn *txn, MDB_dbi table, MDB_cursor **out_cursor);
 /* Pages in use in the (read or write) transaction: exact, and independent of the size of the store. */
 int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_pages);
 
+/* ---- admission (store_admit.c) ---- */
+
+/* An object of this key goes to make room, not because it was replaced or removed. */
+void store_note_eviction(struct store *store, struct key_hash hash);
+
+/* A new object. One whose key came back after its eviction begins as visited. */
+void store_welcome(struct store *store, struct key_hash hash, uint64_t object_id);
+
 /* ---- reading (store_read.c): inside a guarded call, but for reader_end ---- */
 
 struct store_reader {
@@ -376,6 +390,7 @@ struct batch {
     uint64_t body_hand;
     size_t reclaim_before; /* entries of store->reclaim when it began */
     size_t delete_budget;  /* pieces that may still be deleted in it */
+    uint64_t evict_budget; /* objects that it may evict */
     uint64_t freed_before; /* pins_freed when it began */
     size_t damage_taken;
     uint64_t evictions;
@@ -425,6 +440,13 @@ struct space {
     uint64_t blocks; /* of the body file */
 };
 
+/* Pages in use when eviction ends. */
+uint64_t store_low_water(const struct store *store);
+
+/* Has the pages of the bodies that the hand will evict next read ahead (store_prefetch.c). Inside a guarded call,
+ * outside a batch. */
+void store_prefetch_victims(struct store *store);
+
 /* Pages in use beyond which is evicted. */
 uint64_t store_high_water(const struct store *store);
 
@@ -437,8 +459,9 @@ int batch_check_space(struct batch *batch, const struct space *space);
 /* Evicts until the store is below the high-water mark of its limit, whatever the file holds. */
 int store_evict_to_limit(struct store *store);
 
-/* After MAP_FULL or NO_ROOM: makes room in transactions of their own, and what they free usable. */
-int store_make_room(struct store *store, const struct space *space);
+/* After MAP_FULL or NO_ROOM: makes room in transactions of their own, and what they free usable. With each `attempt`
+ * those are half as large: deleting copies pages, too, and must not need more of them than there are. */
+int store_make_room(struct store *store, const struct space *space, unsigned attempt);
 
 /* Remembers a body to be deleted later. False: no memory; then the next open finds it in `pending`. */
 bool store_reclaim_later(struct store *store, uint64_t body_id);
@@ -490,5 +513,8 @@ size_t store_chunk_bytes(const struct store *store, const struct store_op *op);
 /* Evicts until `wanted` more blocks fit below the high-water mark; what it cannot do it leaves. */
 int batch_make_blocks(struct batch *batch, uint64_t wanted);
 int batch_check_blocks(const struct batch *batch, uint64_t wanted); /* NO_ROOM */
+
+/* So many more are below the body file's high-water mark. */
+bool store_blocks_fit(const struct store *store, uint64_t wanted);
 
 #endif

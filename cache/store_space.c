@@ -9,6 +9,10 @@
  * that is as full. Each file is made room in by a hand of its own: this one walks over the bodies in the body file,
  * from old to new, by SIEVE's rule (store_evict.c).
  *
+ * Full for large bodies is the file they go to, when it evicts: what is in use has come within two batches' worth of
+ * where eviction ends. So far below it a batch may leave it: it takes less than it was given, and what goes last may be
+ * large. Until then room costs nothing, and everything may have it.
+ *
  * A smaller limit: bodies that reach behind the new end of the file are evicted at the open, then it is cut. */
 #include <errno.h>
 #include <string.h>
@@ -31,6 +35,7 @@ enum {
     SCAN_MAX_BODIES = 65536,                /* a batch: then marks are ignored; bounds its time */
     RECLAIM_STEP_PIECES = 64,
     CUT_BATCH_BODIES = 256,
+    FULL_BATCHES = 2,
 };
 
 static uint64_t batch_blocks(const struct store *store);
@@ -253,6 +258,23 @@ static uint64_t batch_blocks(const struct store *store)
 static uint64_t high_water(const struct store *store)
 {
     return store->limit_blocks - HEADROOM_BATCHES * batch_blocks(store);
+}
+
+bool store_blocks_fit(const struct store *store, uint64_t wanted)
+{
+    return store->blocks == NULL || blocks_used(store->blocks) + wanted <= high_water(store);
+}
+
+bool store_is_full(const struct store *store)
+{
+    uint64_t batch = store_batch_bytes(store);
+    uint64_t used = atomic_load_explicit(&store->used_bytes, memory_order_relaxed);
+    uint64_t blocks = atomic_load_explicit(&store->used_blocks, memory_order_relaxed);
+
+    if (store->limit_blocks > 0) {
+        return blocks * BODIES_BLOCK_BYTES + FULL_BATCHES * batch >= high_water(store) * BODIES_BLOCK_BYTES;
+    }
+    return used + FULL_BATCHES * batch >= store_low_water(store) * store->page_bytes;
 }
 
 int batch_check_blocks(const struct batch *batch, uint64_t wanted)

@@ -93,10 +93,11 @@ static void on_apply(void *arg) /* guarded_fn */
     struct apply_call *call = arg;
     struct store *store = call->store;
     struct space room = {.pages = ROOM_BATCHES * call->space.pages, .blocks = call->space.blocks};
+    uint64_t evictions = atomic_load_explicit(&store->evictions, memory_order_relaxed);
     int code = apply_once(store, call->ops, call->count, &call->space);
 
     for (unsigned i = 0; i < ROOM_TRIES && (code == MDB_MAP_FULL || (code == NO_ROOM && i == 0)); i++) {
-        code = store_make_room(store, &room);
+        code = store_make_room(store, &room, i);
         if (code == 0) {
             code = apply_once(store, call->ops, call->count, &call->space);
         }
@@ -107,6 +108,9 @@ static void on_apply(void *arg) /* guarded_fn */
         }
     }
     call->code = code;
+    if (code == 0 && atomic_load_explicit(&store->evictions, memory_order_relaxed) != evictions) {
+        store_prefetch_victims(store);
+    }
 }
 
 /* Freed pages cannot be used while a reader has a snapshot from before: usually one that the scheduler has set aside,

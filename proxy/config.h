@@ -64,6 +64,7 @@ struct rule {
     uint64_t stale_if_slow_ms;
     bool bypass, ignore_cookies, store_set_cookie, request_directives, own_etag, strip_tags, early_hints,
         no_vary_search;
+    unsigned min_uses;        /* requests until it is stored */
     bool gives_query;         /* it sets strip_query, strip_tracking or sort_query, and so decides all three */
     struct span *strip_query; /* globs of parameter names; strip_tracking has added the usual ones */
     size_t strip_query_count;
@@ -193,12 +194,13 @@ struct config {
         enum profile profile;
         struct span *targets; /* fields that replace Cache-Control for us, first valid one wins (RFC 9213) */
         size_t target_count;
-        uint64_t max_variants;      /* of one key */
-        uint64_t write_queue_bytes; /* waiting for the disk */
-        uint64_t hot_bytes;         /* of responses kept decoded in memory, over all workers */
-        uint64_t collapse_wait_ms;  /* the longest a request waits for another's response head */
-        uint64_t max_stale_ms;      /* no stale response is served beyond this */
-        uint64_t hit_for_miss_ms;   /* how long requests for an unsharable key do not wait for each other */
+        uint64_t max_variants;        /* of one key */
+        enum admit_large admit_large; /* what is asked of large bodies before a full store takes them */
+        uint64_t write_queue_bytes;   /* waiting for the disk */
+        uint64_t hot_bytes;           /* of responses kept decoded in memory, over all workers */
+        uint64_t collapse_wait_ms;    /* the longest a request waits for another's response head */
+        uint64_t max_stale_ms;        /* no stale response is served beyond this */
+        uint64_t hit_for_miss_ms;     /* how long requests for an unsharable key do not wait for each other */
     } cache;
 
     struct site *sites;

@@ -36,6 +36,8 @@ static const struct config_choice log_levels[] = {
     {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
 static const struct config_choice forwarded_styles[] = {
     {"x-forwarded", FORWARDED_X}, {"forwarded", FORWARDED_RFC}, {"none", FORWARDED_NONE}, {NULL, 0}};
+static const struct config_choice admissions[] = {
+    {"second", ADMIT_LARGE_SECOND}, {"always", ADMIT_LARGE_ALWAYS}, {NULL, 0}};
 static const struct config_choice profiles[] = {{"safe", PROFILE_SAFE}, {"rfc", PROFILE_RFC}, {NULL, 0}};
 
 static const struct config_choice balances[] = {{"round-robin", BALANCE_ROUND_ROBIN},
@@ -112,6 +114,7 @@ static const struct config_key cache_keys[] = {
      .standard = "CDN-Cache-Control", .member = config_member_field_name,
      .expected = "names of response fields, such as \"CDN-Cache-Control\""},
     {"max_variants", config_set_count, CONFIG_FIELD(cache.max_variants), .standard = "64", .min = 1, .max = 1000},
+    {"admit_large", config_set_choice, CONFIG_FIELD(cache.admit_large), .standard = "second", .choices = admissions},
     {"write_queue", config_set_size, CONFIG_FIELD(cache.write_queue_bytes), .standard = "32MiB", .min = MIB,
      .max = 16 * GIB},
     {"hot_memory", config_set_size, CONFIG_FIELD(cache.hot_bytes), .standard = "64MiB", .min = 0, .max = TIB},
@@ -178,6 +181,7 @@ static const struct config_key rule_keys[] = {
     {"strip_tags", config_set_bool, RULE_FIELD(strip_tags), GIVES(given[SETTING_STRIP_TAGS])},
     {"no_vary_search", config_set_bool, RULE_FIELD(no_vary_search), GIVES(given[SETTING_NO_VARY_SEARCH])},
     {"early_hints", config_set_bool, RULE_FIELD(early_hints), GIVES(given[SETTING_EARLY_HINTS])},
+    {"min_uses", config_set_count, RULE_FIELD(min_uses), GIVES(given[SETTING_MIN_USES]), .min = 1, .max = 100},
     {"strip_query", config_set_list, LIST(struct rule, strip_query, strip_query_count), GIVES(gives_query),
      .member = config_member_parameter_glob, .expected = "names of query parameters, such as \"ref\" or \"utm_*\""},
     {"strip_tracking", config_set_bool, RULE_FIELD(strip_tracking), GIVES(gives_query)},

@@ -217,6 +217,7 @@ static enum step step_lookup(struct exchange *ex)
     }
     ex->look_ups++;
     enum store_found found = look_up(ex);
+    ex->found_any = found != STORE_ABSENT;
     ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
     ex->reason = found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS;
     return STEP_DECIDE;

@@ -28,6 +28,7 @@ struct join_request exchange_join_request(struct exchange *ex, enum join_wish wi
                                  .request = &ex->request,
                                  .wish = wish,
                                  .generation = ex->generation,
+                                 .found = ex->found_any,
                                  .now_ms = worker_now_ms(),
                                  .monotonic_ms = uv_now(&ex->worker->loop),
                                  .arena = ex->arena};

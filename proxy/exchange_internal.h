@@ -73,6 +73,7 @@ struct exchange {
 
     /* what is stored */
     bool has_cached;
+    bool found_any; /* that, or a variant the request does not select */
     bool validated; /* our own fetch was answered 304 */
     struct cached cached;
     struct headers stored_headers;

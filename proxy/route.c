@@ -160,6 +160,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_NO_VARY_SEARCH:
         policy->no_vary_search = rule->no_vary_search;
         break;
+    case SETTING_MIN_USES:
+        policy->min_uses = rule->min_uses;
+        break;
     case SETTING_COUNT:
         break;
     }

@@ -162,6 +162,7 @@ static enum err open_cache(struct server *server)
                 .max_variants = (unsigned)config->cache.max_variants,
                 .max_readers = server->worker_count + SPARE_READERS,
             },
+        .admit_large = config->cache.admit_large,
         .write_queue_bytes = config->cache.write_queue_bytes,
         .window_bytes = config->server.stream_buffer_bytes,
         .hit_for_miss_ms = config->cache.hit_for_miss_ms,

@@ -66,6 +66,9 @@ static const char *const hints[REASON_COUNT] = {
         "at most 1024 tags of 1024 bytes (Surrogate-Key, Cache-Tag, xkey) and 64 Cache-Groups of 128 from the origin",
     [REASON_UNKNOWN_CODING] = "no transfer coding but chunked from the origin, or the profile rfc",
     [REASON_TOO_LARGE] = "a larger max_object_size",
+    [REASON_FIRST_REQUEST] =
+        "nothing to change: the next request stores it; a larger size, or admit_large = \"always\"",
+    [REASON_MIN_USES] = "a smaller min_uses in that rule",
     [REASON_TRUNCATED] = "the origin or the network: the body ended early",
     [REASON_ERROR_KEEPS_STORED] = "nothing to change: the good response stays until the origin recovers",
     [REASON_DISK_BEHIND] = "a faster disk, or a larger write_queue",
@@ -121,6 +124,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_STRIP_TAGS] = "strip_tags",
         [SETTING_EARLY_HINTS] = "early_hints",
         [SETTING_NO_VARY_SEARCH] = "no_vary_search",
+        [SETTING_MIN_USES] = "min_uses",
     };
 
     return names[setting];

@@ -1,5 +1,6 @@
 """The store over time: restarts, kills, its size, large bodies, damage."""
 
+import itertools
 import mmap
 import os
 import signal
@@ -13,6 +14,7 @@ from support.say import always, fresh, stale
 from support.wire import Malformed, wait_until
 
 MIB = 1 << 20
+ALWAYS = '[cache]\nadmit_large = "always"\n'  # large bodies enter a full store at their first request: more turns over
 
 
 def body_of(seed, size):
@@ -121,7 +123,7 @@ def test_an_origin_that_breaks_off_is_never_whole(origin, proxy, client):
 @pytest.mark.parametrize("size, count", [(20_000, 3000), (1_000_000, 80)])
 def test_the_size_is_respected(origin, larder, size, count):
     """Four times as much as fits passes through; the disk holds no more than was allowed, and the newest is served."""
-    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    proxy = larder(origin, config=ALWAYS, flags=["--cache-size", "16MiB"])
     client = Client(proxy)
     fill(origin, client, count, size)
     assert disk_bytes(proxy.cache_dir) <= 16 * MIB * 1.05
@@ -166,14 +168,40 @@ def test_a_smaller_size_after_a_restart(origin, larder, tmp_path):
     first = larder(origin, flags=["--cache-size", "64MiB"], cache_dir=tmp_path / "shared")
     fill(origin, Client(first), 40, MIB)
     first.stop()
-    second = larder(origin, flags=["--cache-size", "16MiB"], cache_dir=tmp_path / "shared")
+    second = larder(origin, config=ALWAYS, flags=["--cache-size", "16MiB"], cache_dir=tmp_path / "shared")
     client = Client(second)
     fill(origin, client, 30, MIB, path="/g")
     wait_until(lambda: disk_bytes(second.cache_dir) <= 16 * MIB * 1.05, "the cache to shrink")
 
 
+def test_a_full_store_takes_large_bodies_at_their_second_request(origin, larder):
+    """A crawler that asks for each once does not turn the store over."""
+    client = Client(larder(origin, flags=["--cache-size", "16MiB"]))
+    fill(origin, client, 12, MIB)
+    numbers = itertools.count()
+
+    def refused():
+        target = f"/f/crawled/{next(numbers)}"
+        response = client.get(target).expect(200, body=body_of(target, MIB))
+        return target if "first-request" in str(response.cache.get("detail")) else None
+
+    target = wait_until(refused, "the store to be full")
+    client.get(target).expect(200, body=body_of(target, MIB), cache="fwd=uri-miss; stored")
+    client.get(target).expect(200, body=body_of(target, MIB), cache="hit")
+
+
+def test_min_uses(origin, larder):
+    """Stored at the n-th request, by rule; the requests of a herd count."""
+    rule = '[[site]]\n[[site.rule]]\nname = "often"\npath = "/n/*"\nmin_uses = 3\n'
+    client = Client(larder(origin, config=rule))
+    fill(origin, client, 1, 100, path="/n")
+    client.get("/n/0").expect(200, cache="fwd=uri-miss; !stored; detail=min-uses; detail=often")
+    client.get("/n/0").expect(200, cache="fwd=uri-miss; stored")
+    client.get("/n/0").expect(200, cache="hit")
+
+
 def test_an_object_that_is_being_sent_is_not_evicted_under_its_reader(origin, larder):
-    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    proxy = larder(origin, config=ALWAYS, flags=["--cache-size", "16MiB"])
     reader, filler = Client(proxy), Client(proxy)
     body = body_of("reader", 6 * MIB)
     origin.expect("GET /read").reply(200, fresh(), body)

@@ -286,7 +286,7 @@ def test_a_large_body_and_many_looks_change_nothing(origin, larder):
 
 
 def test_a_look_that_is_killed(origin, larder):
-    proxy = larder(origin, flags=["--cache-size", "16MiB"])
+    proxy = larder(origin, config='[cache]\nadmit_large = "always"\n', flags=["--cache-size", "16MiB"])
     client = Client(proxy)
     origin.on("GET /b/*", always(200, fresh(), bytes(500_000)))
     for number in range(120):  # several times the size of the store

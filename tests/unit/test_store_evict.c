@@ -1,5 +1,6 @@
 /* test_store_evict.c: the store stays within its size, keeps what is visited, and does not touch what is being sent. */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -175,6 +176,36 @@ Test(store_evict, visited_objects_stay)
     }
     cr_expect_geq(even, COUNT / 2 - 2, "%u of the visited", even);
     cr_expect_leq(odd, 2, "%u of the others", odd);
+}
+
+/* A batch evicts so many objects at most: what needs the room of thousands gets it from several. */
+Test(store_evict, a_large_body_takes_the_place_of_thousands_of_tiny_ones)
+{
+    static struct support_object objects[SUPPORT_MANY];
+    struct support_object large = {.number = 1000000, .body_len = 12 * 1024 * 1024};
+    unsigned number = 0;
+
+    while (stats_now().evictions == 0) {
+        for (unsigned i = 0; i < SUPPORT_MANY; i++) {
+            objects[i] = (struct support_object){.number = number, .body_len = 10};
+            number++;
+        }
+        cr_assert_eq(support_put_many(store, objects, SUPPORT_MANY), ERR_OK);
+    }
+    cr_expect_eq(support_put(store, &large, NULL, NULL), ERR_OK);
+    cr_expect_eq(check(large.number), SUPPORT_GOOD);
+    cr_expect_eq(stats_now().commit_errors, 0);
+    cr_expect_leq(file_bytes(), SIZE);
+}
+
+Test(store_evict, what_was_evicted_is_remembered)
+{
+    (void)churn(1, 10, 2 * (uint64_t)SIZE);
+    cr_assert_eq(check(1), SUPPORT_ABSENT);
+    struct key evicted = support_key(store, 1, &arena);
+    cr_expect_eq(store_uses(store, evicted.hash), UINT_MAX);
+    struct key unknown = support_key(store, 500000, &arena);
+    cr_expect_eq(store_uses(store, unknown.hash), 0);
 }
 
 Test(store_evict, the_hand_survives_a_restart)
