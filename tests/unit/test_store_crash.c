@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store_recount.h"
 #include "store_support.h"
 
 enum { SIZE = 32 * 1024 * 1024, PAGE = 4096 };
@@ -38,7 +39,11 @@ TestSuite(store_crash, .init = setup, .fini = teardown, .timeout = 100);
 
 /* ---- killed ---- */
 
-enum { NUMBERS = 60 };
+enum {
+    NUMBERS = 120,
+    KILL_SIZE = 16 * 1024 * 1024, /* less than they take: the hand walks all the time */
+    KILLS = 30,                   /* $LARDER_KILLS: another number */
+};
 
 /* What the child reports through a pipe after each batch that was applied. */
 struct progress {
@@ -46,11 +51,43 @@ struct progress {
     uint64_t body_id;
 };
 
-/* Stores, replaces, freshens and removes until it is killed. Bodies of several batches are among them. */
+/* A 304 for an object that may not be there: the head gets a field more. */
+static void freshen(struct store *store, struct store_reader *reader, unsigned number, uint64_t serial)
+{
+    struct stored stored;
+    struct buf head;
+
+    arena_reset(&arena);
+    if (support_find(reader, store, number, number % 2 == 0 ? NULL : "a", &arena, &stored) != STORE_FOUND) {
+        return;
+    }
+    buf_init(&head, 4096);
+    buf_add(&head, stored.head);
+    if (span_find(stored.head, '!') == SIZE_MAX) {
+        buf_format(&head, "X-Freshened: %llu!\r\n", (unsigned long long)serial);
+    }
+    stored.record.head_override = buf_span(&head);
+    struct store_op op = {.kind = STORE_OP_FRESHEN, .object_id = stored.record.object_id, .record = &stored.record};
+    REQUIRE(store_apply(store, &op, 1) == ERR_OK);
+    buf_finish(&head);
+    if (stored.pinned) {
+        store_unpin(store, stored.record.body_id);
+    }
+}
+
+/* Stores, replaces, freshens, removes and evicts until it is killed. Bodies of several batches are among them. */
 static void run_child(uint64_t seed, int pipe_fd)
 {
-    struct store *store = support_open(dir, SIZE);
+    struct store *store = NULL;
 
+    buf_clear(&note);
+    REQUIRE(support_try_open(dir, KILL_SIZE, &store, &note) == ERR_OK);
+    if (note.len > 0) {
+        fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&note)));
+    }
+    REQUIRE(note.len == 0); /* nothing was set aside */
+    struct store_reader *reader = store_reader_create(store);
+    REQUIRE(reader != NULL);
     for (;;) {
         struct support_object object = {.number = (unsigned)(support_random(&seed) % NUMBERS),
                                         .version = (unsigned)(support_random(&seed) & 0xffff),
@@ -63,6 +100,9 @@ static void run_child(uint64_t seed, int pipe_fd)
         }
         REQUIRE(support_put(store, &object, &progress.object_id, &progress.body_id) == ERR_OK);
         REQUIRE(write(pipe_fd, &progress, sizeof(progress)) == (ssize_t)sizeof(progress));
+        if (support_random(&seed) % 3 == 0) {
+            freshen(store, reader, (unsigned)(support_random(&seed) % NUMBERS), progress.object_id);
+        }
         if (support_random(&seed) % 5 == 0) {
             REQUIRE(support_remove(store, (unsigned)(support_random(&seed) % NUMBERS)) == ERR_OK);
         }
@@ -97,37 +137,64 @@ static void kill_a_child(uint64_t seed, struct progress *out_last)
     cr_assert_eq(waitpid(child, NULL, 0), child);
 }
 
-Test(store_crash, killed_at_any_moment)
+/* What is found is whole; returns how many are. */
+static unsigned look_at_all(struct store *store, unsigned kill_number)
 {
-    enum { KILLS = 25 };
-    struct progress highest = {0};
+    struct store_reader *reader = store_reader_create(store);
     unsigned good = 0;
 
-    for (unsigned i = 0; i < KILLS; i++) {
+    cr_assert_not_null(reader);
+    for (unsigned number = 0; number < NUMBERS; number++) {
+        unsigned version;
+        arena_reset(&arena);
+        enum support_outcome outcome =
+            support_check(reader, store, number, number % 2 == 0 ? NULL : "a", &arena, &version);
+        cr_assert(outcome == SUPPORT_ABSENT || outcome == SUPPORT_GOOD, "object %u after kill %u", number, kill_number);
+        good += outcome == SUPPORT_GOOD;
+    }
+    store_reader_destroy(reader);
+    return good;
+}
+
+/* The figures of a store that was closed just now are what is in its file. */
+static void expect_recount(const struct store_stats *stats)
+{
+    struct recount recount;
+
+    buf_clear(&note);
+    bool agrees = store_recount(dir, &recount, &note);
+    cr_assert(agrees, "%.*s", SPAN_ARG(buf_span(&note)));
+    cr_expect_eq(recount.objects, stats->objects);
+    cr_expect_eq(recount.used_pages * PAGE, stats->used_bytes);
+    cr_expect_eq(recount.pending_bodies, stats->reclaim_bodies);
+}
+
+static unsigned kills_wanted(void)
+{
+    const char *text = getenv("LARDER_KILLS");
+
+    return text == NULL ? KILLS : (unsigned)strtoul(text, NULL, 10);
+}
+
+Test(store_crash, killed_at_any_moment)
+{
+    struct progress highest = {0};
+    unsigned kills = kills_wanted();
+    unsigned good = 0;
+
+    for (unsigned i = 0; i < kills; i++) {
         struct progress last = {0};
         struct store *store = NULL;
+        struct store_stats stats;
 
         kill_a_child(i * 7919 + 1, &last);
         highest.object_id = last.object_id > highest.object_id ? last.object_id : highest.object_id;
         highest.body_id = last.body_id > highest.body_id ? last.body_id : highest.body_id;
         buf_clear(&note);
-        cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
+        cr_assert_eq(support_try_open(dir, KILL_SIZE, &store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
         cr_assert_eq(note.len, 0, "%.*s", SPAN_ARG(buf_span(&note)));
-        struct store_reader *reader = store_reader_create(store);
-        cr_assert_not_null(reader);
-        for (unsigned number = 0; number < NUMBERS; number++) {
-            unsigned version;
-            arena_reset(&arena);
-            enum support_outcome outcome =
-                support_check(reader, store, number, number % 2 == 0 ? NULL : "a", &arena, &version);
-            cr_assert(outcome == SUPPORT_ABSENT || outcome == SUPPORT_GOOD, "object %u after kill %u", number, i);
-            good += outcome == SUPPORT_GOOD;
-        }
-        cr_expect_not(store_wants_apply(store) && store_failed(store));
+        good += look_at_all(store, i);
         cr_assert_eq(support_settle(store), ERR_OK);
-        struct store_stats stats;
-        store_stats_of(store, &stats);
-        cr_expect_eq(stats.reclaim_bodies, 0, "unfinished bodies are swept");
         struct support_object object = {.number = NUMBERS + i, .body_len = 100};
         struct progress now;
         cr_assert_eq(support_put(store, &object, &now.object_id, &now.body_id), ERR_OK);
@@ -135,10 +202,13 @@ Test(store_crash, killed_at_any_moment)
                      (unsigned long long)now.object_id, (unsigned long long)highest.object_id, i);
         cr_expect_gt(now.body_id, highest.body_id);
         highest = now;
-        store_reader_destroy(reader);
+        store_stats_of(store, &stats);
+        cr_expect_eq(stats.reclaim_bodies, 0, "unfinished bodies are swept");
+        cr_expect_not(store_failed(store));
         store_close(store);
+        expect_recount(&stats);
     }
-    cr_expect_gt(good, 100, "%u objects were looked at", good);
+    cr_expect_gt(good, 4 * kills, "%u objects were looked at", good);
 }
 
 /* All pages of a store that is emptied again are accounted for: nothing leaks over kills. */
@@ -149,7 +219,7 @@ Test(store_crash, nothing_is_left_over)
     for (unsigned i = 0; i < 8; i++) {
         kill_a_child(i * 104729 + 5, &last);
     }
-    struct store *store = support_open(dir, SIZE);
+    struct store *store = support_open(dir, KILL_SIZE);
     for (unsigned number = 0; number < NUMBERS; number++) {
         cr_assert_eq(support_remove(store, number), ERR_OK);
     }
