@@ -333,12 +333,12 @@ void cache_invalidate(struct cache *cache, const struct key *key, const struct f
             settled->dead = true; /* the disk thread finds it so, and frees it */
             settled_unlink(settled);
         }
-        struct job job = {.kind = JOB_REMOVE, .entry = entry};
-        entry->removals++;
-        if (!queue_push(&cache->queue, &job)) {
-            entry->removals--;
+        if (!queue_push_removal(&cache->queue, entry)) {
+            store_give_up(cache->store);
         }
         entry_release(entry);
+    } else {
+        store_give_up(cache->store);
     }
     cache_changed(cache, key->hash);
     pthread_mutex_unlock(&shard->mutex);

@@ -182,7 +182,9 @@ void cache_fill_validated(struct fill *fill, const struct cached *cached, const 
 /* ---- invalidation ---- */
 
 /* Everything under the key is gone for look-ups that start after the return; running fetches of it are not stored, but
- * for `except` (NULL: none): the very exchange that invalidates may bring what is stored next. */
+ * for `except` (NULL: none): the very exchange that invalidates may bring what is stored next. Where that cannot be
+ * noted (no memory, or a disk that has refused so many that no more may wait) the store is given up: nothing of it is
+ * served any more, here or after a restart. */
 void cache_invalidate(struct cache *cache, const struct key *key, const struct fill *except);
 
 /* ---- the disk thread ---- */

@@ -14,7 +14,8 @@ enum {
     SHARD_COUNT = 64,
     SHARD_BUCKETS = 256,
     VERSION_SLOTS = 4096,
-    SHARD_NOTES = 256, /* hit-for-miss notes kept per shard */
+    SHARD_NOTES = 256,    /* hit-for-miss notes kept per shard */
+    REMOVALS_MAX = 65536, /* that wait for a disk that refuses them */
     BATCH_JOBS = 1024,
     BATCH_SMALL_BYTES = 256 * 1024, /* a smaller one waits a little for more */
 };
@@ -53,7 +54,8 @@ struct fill {
     bool found_before;    /* something was stored under the key already */
     bool judged_large;    /* it was decided whether the store takes it although it is large */
     uint64_t max_object_bytes;
-    void *digest; /* XXH3 state of the body so far; NULL when not storing */
+    size_t held_bytes; /* in memory to be stored, and not handed to the queue yet */
+    void *digest;      /* XXH3 state of the body so far; NULL when not storing */
 
     pthread_mutex_t submit_mutex; /* one thread at a time hands pieces, or the body's end, over; guards three below */
     bool ended;                   /* by the producer */
@@ -71,6 +73,7 @@ struct entry {
     struct fill *fills;
     struct settled *settled;
     unsigned removals;       /* queued and not committed: the store's answer does not count */
+    bool removal_waits;      /* one of them has not been collected: it covers what is invalidated now */
     uint64_t alone_until_ms; /* hit-for-miss note, monotonic */
     bool noted;              /* in the shard's list of notes */
     struct entry *note_next;
@@ -109,8 +112,10 @@ struct queue {
     pthread_cond_t changed;
     struct job *first;
     struct job *last;
-    size_t bytes;
+    size_t bytes;      /* of the jobs in it */
+    size_t held_bytes; /* of all fills that store: what is to be written and was not handed over */
     size_t limit_bytes;
+    size_t removals; /* JOB_REMOVEs queued */
     struct fill *backlog;
     struct fill *backlog_last;
     bool stopped;
@@ -176,6 +181,16 @@ void settled_unlink(struct settled *settled);
 bool queue_push(struct queue *queue, const struct job *job);
 
 bool queue_full(struct queue *queue);
+
+/* Is there as much to write as may wait, in the queue or still with the fills? */
+bool queue_overfull(struct queue *queue);
+
+/* A fill holds so many bytes more, or (negative) fewer. */
+void queue_hold(struct queue *queue, ptrdiff_t bytes);
+
+/* Queues the removal of everything under the key. False: no memory, or more wait than are worth waiting for. The
+ * shard's mutex is held. */
+bool queue_push_removal(struct queue *queue, struct entry *entry);
 
 /* Has the disk thread call fill_resume when there is room again. */
 void queue_add_backlog(struct queue *queue, struct fill *fill);

@@ -5,7 +5,8 @@
  *
  * Failures:
  * - The queue is full: what has begun waits in the backlog (its memory is bounded by the flight's window); what has not
- *   is not stored.
+ *   is not stored. What all fills hold back and the queue holds together are as much as may wait for the disk: beyond,
+ * a fill with more than a segment goes on without being stored.
  * - Broken off, too large, invalidated, no memory: what was written is dropped; clients that follow go on from memory.
  */
 #define XXH_STATIC_LINKING_ONLY
@@ -48,8 +49,16 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
     return fill;
 }
 
+/* What the fill keeps in memory for the disk counts in the queue's limit, too. The submit mutex is held. */
+static void hold(struct fill *fill, ptrdiff_t bytes)
+{
+    fill->held_bytes += (size_t)bytes;
+    queue_hold(&fill->cache->queue, bytes);
+}
+
 static void fill_destroy(struct fill *fill)
 {
+    hold(fill, -(ptrdiff_t)fill->held_bytes); /* what a disk that refused did not take */
     REQUIRE(fill->entry == NULL);
     REQUIRE(fill->to_publish == NULL);
     XXH3_freeState(fill->digest);
@@ -158,6 +167,18 @@ static enum reason may_begin(struct fill *fill, const struct flight_head *head)
     return admission(fill, whole_len > LARGE_BODY_BYTES, head->policy.min_uses);
 }
 
+static enum err begin_storing(struct fill *fill, const struct flight_head *head)
+{
+    enum err error = flight_set_head(fill->flight, head, fill->cache->store, fill->cache->fill_window_bytes);
+
+    if (error == ERR_OK) {
+        pthread_mutex_lock(&fill->submit_mutex);
+        hold(fill, (ptrdiff_t)flight_body_offset(fill->flight));
+        pthread_mutex_unlock(&fill->submit_mutex);
+    }
+    return error;
+}
+
 enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store, uint64_t max_object_bytes,
                          uint64_t monotonic_ms)
 {
@@ -170,7 +191,7 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
     if (store) {
         reason = may_begin(fill, head);
         if (reason == REASON_NONE && prepare_storing(fill, &own)) {
-            return flight_set_head(fill->flight, &own, fill->cache->store, fill->cache->fill_window_bytes);
+            return begin_storing(fill, &own);
         }
         flight_set_store_reason(fill->flight, reason == REASON_NONE ? REASON_STORE_FAILED : reason);
     }
@@ -205,6 +226,7 @@ static void submit(struct fill *fill)
             break;
         }
         job.bytes = job.data.len;
+        hold(fill, -(ptrdiff_t)job.bytes);
         job.flight = flight_ref(fill->flight);
         if (!queue_push(queue, &job)) { /* no memory: the pieces are lost, so the body is */
             flight_unref(job.flight);
@@ -248,6 +270,9 @@ enum err cache_fill_append(struct fill *fill, struct span bytes)
     if (fill->digest != NULL) {
         (void)XXH3_128bits_update(fill->digest, bytes.data, bytes.len); /* fails only for NULL */
     }
+    if (fill->digest != NULL && flight_length(fill->flight) > SEGMENT_BYTES && queue_overfull(&fill->cache->queue)) {
+        stop_storing(fill, REASON_DISK_BEHIND);
+    }
     enum err error = flight_append(fill->flight, bytes);
     if (error != ERR_OK || fill->digest == NULL) {
         return error;
@@ -262,6 +287,9 @@ enum err cache_fill_append(struct fill *fill, struct span bytes)
         return ERR_OK;
     }
     pthread_mutex_lock(&fill->submit_mutex);
+    if (flight_is_storing(fill->flight)) {
+        hold(fill, (ptrdiff_t)bytes.len);
+    }
     submit(fill);
     pthread_mutex_unlock(&fill->submit_mutex);
     return ERR_OK;
@@ -576,6 +604,7 @@ static void stop_storing(struct fill *fill, enum reason reason)
         struct job job = {.kind = JOB_DROP, .body_id = flight_head(fill->flight)->record.body_id};
         (void)queue_push(&fill->cache->queue, &job); /* no memory: it is swept at the next start */
     }
+    hold(fill, -(ptrdiff_t)fill->held_bytes);
     pthread_mutex_unlock(&fill->submit_mutex);
     XXH3_freeState(fill->digest);
     fill->digest = NULL;

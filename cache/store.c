@@ -196,6 +196,11 @@ void store_note_code(struct store *store, int code)
     }
 }
 
+void store_give_up(struct store *store)
+{
+    store_fail(store);
+}
+
 void store_fail(struct store *store)
 {
     atomic_store_explicit(&store->failed, true, memory_order_relaxed);

@@ -73,6 +73,9 @@ void store_close(struct store *store);
 uint64_t store_secret(const struct store *store); /* seeds key hashes */
 bool store_failed(const struct store *store);     /* any thread */
 
+/* What it holds must not be served any more, and it cannot be told so: marks it failed. Any thread. */
+void store_give_up(struct store *store);
+
 /* ---- reading ---- */
 
 MUST_CHECK struct store_reader *store_reader_create(struct store *store); /* NULL: no memory, no reader slot */

@@ -56,6 +56,40 @@ bool queue_full(struct queue *queue)
     return full;
 }
 
+bool queue_overfull(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    bool full = queue->bytes + queue->held_bytes >= queue->limit_bytes;
+    pthread_mutex_unlock(&queue->mutex);
+    return full;
+}
+
+void queue_hold(struct queue *queue, ptrdiff_t bytes)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->held_bytes += (size_t)bytes; /* wraps as it should */
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+bool queue_push_removal(struct queue *queue, struct entry *entry)
+{
+    struct job job = {.kind = JOB_REMOVE, .entry = entry};
+
+    if (entry->removal_waits) {
+        return true;
+    }
+    pthread_mutex_lock(&queue->mutex);
+    bool room = queue->removals < REMOVALS_MAX;
+    queue->removals += room ? 1 : 0;
+    pthread_mutex_unlock(&queue->mutex);
+    if (!room || !queue_push(queue, &job)) {
+        return false;
+    }
+    entry->removals++;
+    entry->removal_waits = true;
+    return true;
+}
+
 void queue_add_backlog(struct queue *queue, struct fill *fill)
 {
     pthread_mutex_lock(&queue->mutex);
@@ -220,15 +254,22 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
         op->kind = STORE_OP_DROP_BODY;
         break;
     case JOB_REMOVE:
+        pthread_mutex_lock(&job->entry->shard->mutex);
+        job->entry->removal_waits = false;
+        pthread_mutex_unlock(&job->entry->shard->mutex);
         op->kind = STORE_OP_REMOVE_KEY;
         op->key = (struct key){.text = job->entry->text, .hash = job->entry->hash};
         break;
     }
 }
 
-static void removed(struct entry *entry)
+static void removed(struct queue *queue, struct entry *entry)
 {
     struct shard *shard = entry->shard;
+
+    pthread_mutex_lock(&queue->mutex);
+    queue->removals--;
+    pthread_mutex_unlock(&queue->mutex);
 
     pthread_mutex_lock(&shard->mutex);
     entry->removals--;
@@ -302,7 +343,10 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
             push(&cache->queue, job);
             return false;
         }
-        removed(job->entry);
+        if (error != ERR_OK) {
+            store_give_up(cache->store); /* what is there may be served no more, and nobody will know */
+        }
+        removed(&cache->queue, job->entry);
         break;
     }
     return true;

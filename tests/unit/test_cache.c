@@ -1020,6 +1020,9 @@ Test(cache, the_producer_waits_for_the_disk_and_is_woken)
     expect_empty_store("given up");
 }
 
+static void break_disk(void);
+static void mend_disk(void);
+
 /* Makes the queue full with the pieces of fetches that are under way. */
 static void fill_queue(struct client clients[8])
 {
@@ -1066,6 +1069,83 @@ Test(cache, a_full_queue)
     cache_invalidate(cache, &busy[0].key, NULL);
     cache_invalidate(cache, &busy[5].key, NULL);
     expect_empty_store("the backlog");
+}
+
+Test(cache, all_fills_together_are_bounded)
+{
+    enum { FILLS = 40, STEP = 16 * 1024, EACH = 160 * 1024 };
+    static struct client clients[FILLS];
+    unsigned behind = 0;
+
+    for (unsigned i = 0; i < FILLS; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "/fill/%u", i);
+        clients[i] = client_for(path, NULL);
+        (void)find(&clients[i]);
+        cr_assert_eq(join(&clients[i], JOIN_WITH_OTHERS), JOIN_LEAD);
+        cr_assert_eq(give_head(&clients[i], &(struct answer){0}), ERR_OK);
+    }
+    for (size_t at = 0; at < EACH; at += STEP) {
+        for (unsigned i = 0; i < FILLS; i++) {
+            give_body(&clients[i], i, at, at + STEP);
+        }
+    }
+    for (unsigned i = 0; i < FILLS; i++) {
+        behind += flight_store_reason(clients[i].flight) == REASON_DISK_BEHIND;
+    }
+    /* What is stored on is at most the limit, and a segment and a step of each. */
+    cr_expect_leq((FILLS - behind) * EACH, QUEUE + FILLS * (STEP + SLOT), "%u of %u go on unstored", behind, FILLS);
+    cr_expect_gt(behind, FILLS / 2);
+    write_some();
+    for (unsigned i = 0; i < FILLS; i++) {
+        cache_fill_fail(clients[i].fill, ERR_RESET);
+        leave(&clients[i]);
+    }
+    write_some();
+    struct client after = fetched("/after", &(struct answer){0}, 1, EACH);
+    cr_expect_eq(flight_store_reason(after.flight), REASON_STORED, "everything was given back");
+    leave(&after);
+    cache_invalidate(cache, &after.key, NULL);
+    expect_empty_store("unstored");
+}
+
+Test(cache, many_invalidations_of_a_key_wait_as_one)
+{
+    struct client client = client_for("/a", NULL);
+
+    store_it("/a", 1, 1000);
+    write_some();
+    break_disk();
+    for (unsigned i = 0; i < 10000; i++) {
+        cache_invalidate(cache, &client.key, NULL);
+    }
+    expect_absent("/a", "gone at once");
+    mend_disk();
+    write_some();
+    expect_absent("/a", "and on the disk");
+    expect_empty_store("removed");
+}
+
+Test(cache, more_invalidations_than_may_wait_give_the_store_up)
+{
+    char path[32];
+
+    store_it("/a", 1, 1000);
+    write_some();
+    for (unsigned i = 0; i < 70000 && !store_failed(cache_store(cache)); i++) {
+        snprintf(path, sizeof(path), "/removed/%u", i);
+        struct client client = client_for(path, NULL);
+        cache_invalidate(cache, &client.key, NULL);
+    }
+    cr_expect(store_failed(cache_store(cache)), "no disk takes them");
+    expect_absent("/a", "nothing of it is served");
+    while (!cache_write(cache)) {
+        struct timespec now = {0};
+        cache_stop_writes(cache);
+        if (!cache_wait(cache, WAIT_FOR_WORK, &now)) {
+            break;
+        }
+    }
 }
 
 Test(cache, a_full_queue_forgets_304s)
