@@ -40,10 +40,14 @@ static void write_batch(struct disk *disk)
 {
     bool written = cache_write(disk->cache);
 
+    if (store_failed(cache_store(disk->cache)) && !disk->failed) {
+        log_error("the store is out of order: larder goes on without storing; a restart sets it aside");
+        disk->failed = true;
+    }
     if (written && disk->refused) {
         log_info("the disk takes writes again");
     }
-    if (!written && !disk->refused) {
+    if (!written && !disk->refused && !disk->failed) {
         log_warn("the disk refuses writes: responses are passed on without being stored");
     }
     disk->refused = !written;

@@ -11,6 +11,7 @@ struct disk {
     pthread_t thread;
     bool running;
     bool refused; /* the last commit failed */
+    bool failed;  /* the store had failed when it was last looked at */
 };
 
 MUST_CHECK enum err disk_start(struct disk *disk, struct cache *cache);

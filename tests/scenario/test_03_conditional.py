@@ -69,7 +69,7 @@ def test_if_none_match_takes_precedence(origin, client, none_match, since, statu
     client.get("/a", {"If-None-Match": none_match, "If-Modified-Since": since}).expect(status, cache="hit")
 
 
-@pytest.mark.parametrize("condition, status", [(date(10), 304), (BEFORE, 200)])
+@pytest.mark.parametrize("condition, status", [(date(3600), 304), (BEFORE, 200)])
 def test_if_modified_since_without_last_modified(origin, client, condition, status):
     """RFC 9111 §4.3.2: evaluated against Date."""
     store(origin, client, fresh(3600, Date=date(-100), ETag='"v1"'))

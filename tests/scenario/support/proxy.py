@@ -30,9 +30,9 @@ def run_larder(*arguments, timeout=TIMEOUT, cwd=None):
 
 
 class Proxy:
-    """One larder with its own cache directory. `listen`: addresses for --listen, besides what `config` says."""
+    """One larder with its own cache directory. `listen`: addresses for --listen, besides what `config` says; `env`: variables more."""
 
-    def __init__(self, directory, origin=None, config=None, flags=(), listen=("127.0.0.1:0",), cache_dir=None):
+    def __init__(self, directory, origin=None, config=None, flags=(), listen=("127.0.0.1:0",), cache_dir=None, env=None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.cache_dir = Path(cache_dir or self.directory / "cache")
@@ -51,6 +51,7 @@ class Proxy:
             self.command += ["--cache-size", "64MiB"]  # the body file of a larger store is reserved on the disk at once
         if "--access-log" not in self.command:
             self.command += ["--access-log", "off"]
+        self.env = {**os.environ, **SANITIZERS, **(env or {})}
         self.process = None
         self.lines = []  # of standard error, over all starts
         self.addresses = []  # as logged: "127.0.0.1:43211", "unix:/path"
@@ -64,7 +65,7 @@ class Proxy:
         assert self.process is None
         self.addresses = []
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
-                                        cwd=self.directory, env={**os.environ, **SANITIZERS})
+                                        cwd=self.directory, env=self.env)
         self.reader = threading.Thread(target=self.read_stderr, args=(self.process,), daemon=True)
         self.reader.start()
         want = sum(1 for argument in self.command if argument == "--listen") or 1

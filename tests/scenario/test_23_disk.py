@@ -1,0 +1,118 @@
+"""A disk in trouble: a clear line in the log, and clients do not notice; or no start, where a start would destroy."""
+
+import errno
+import itertools
+import os
+import struct
+
+import pytest
+from support.client import Client
+from support.faults import SHIM, Faults
+from support.proxy import Proxy, run_larder
+from support.say import fresh
+from support.wire import wait_until
+
+pytestmark = pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+
+REFUSES = "the disk refuses writes"
+TAKES = "the disk takes writes again"
+
+
+@pytest.fixture
+def faults(tmp_path):
+    return Faults(tmp_path / "control", tmp_path / "larder0" / "cache")
+
+
+def body_of(target):
+    return (target.encode() * 3000)[:40_000]
+
+
+def serve(origin):
+    origin.on("GET /*", lambda exchange: exchange.reply(200, fresh(3600), body_of(exchange.request.target)))
+
+
+def ask(client, numbers):
+    for number in numbers:
+        client.get(f"/{number}").expect(200, body=body_of(f"/{number}"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)
+def test_a_disk_that_refuses_writes_and_takes_them_again(origin, larder, faults, code):
+    serve(origin)
+    proxy = larder(origin, env=faults.env)
+    client = Client(proxy)
+    ask(client, ["before"])
+    proxy.restart()  # then it is committed
+    numbers = itertools.count()
+    faults.fail(code)
+    wait_until(lambda: ask(client, [next(numbers)]) or REFUSES in proxy.stderr, "the log to say so")
+    ask(client, range(20))
+    client.get("/before").expect(200, body=body_of("/before"), cache="hit")
+    faults.well()
+    wait_until(lambda: ask(client, [next(numbers)]) or TAKES in proxy.stderr, "the log to say that it is well")
+    assert proxy.stderr.count(REFUSES) == 1, "once, not for each batch"
+    ask(client, ["after"])
+    client.get("/after").expect(200, cache="hit")
+    proxy.restart()
+    client.get("/after").expect(200, cache="hit")
+    client.get("/before").expect(200, cache="hit")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 11, 14, 17])
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
+def test_a_fault_at_any_call_of_a_start_and_a_load(origin, larder, faults, tmp_path, at, lasting):
+    """A start is refused with one line, or what starts serves right bytes and stops in order; then all is well again."""
+    serve(origin)
+    faults.fail(errno.EIO, at, lasting)
+    proxy = Proxy(tmp_path / "larder0", origin, env=faults.env)
+    try:
+        proxy.start()
+    except AssertionError as refused:
+        proxy.reader.join(20)
+        assert "ended with 2" in str(refused) and proxy.stderr.count("\n") == 1, refused
+    else:
+        ask(Client(proxy), range(10))
+        proxy.stop()
+    assert faults.failed > 0
+    faults.well()
+    client = Client(larder(origin, cache_dir=proxy.cache_dir))
+    ask(client, range(10))
+    ask(client, range(10))
+
+
+def test_a_read_only_directory_is_refused(origin, tmp_path):
+    faults = Faults(tmp_path / "control", tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    faults.fail(errno.EROFS)
+    old = {name: os.environ.get(name) for name in faults.env}
+    os.environ.update(faults.env)
+    try:
+        code, _, error = run_larder("serve", "--listen", "127.0.0.1:0", "--origin", origin.url, "--cache-dir", tmp_path / "cache")
+    finally:
+        for name, value in old.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    assert code == 2 and str(tmp_path / "cache") in error and "Read-only" in error and error.count("\n") == 1, error
+
+
+@pytest.mark.parametrize("damage, says", [
+    ("magic", "not LMDB's"), ("newer", "another version of LMDB"), ("pages", "another page size"), ("cut", "truncated")])
+def test_a_file_that_cannot_be_used_is_set_aside(origin, proxy, client, damage, says):
+    """One line says why and where it is now; nothing is destroyed."""
+    serve(origin)
+    ask(client, ["a"])
+    proxy.stop()
+    file = proxy.cache_dir / "data.mdb"
+    with open(file, "r+b") as stream:
+        if damage == "cut":
+            stream.truncate(9000)
+        for page in (0, 4096):
+            field = {"magic": 16, "newer": 20, "pages": 40}.get(damage)
+            if field:
+                stream.seek(page + field)
+                stream.write(struct.pack("<I", 77))
+    proxy.start()
+    lines = [line for line in proxy.stderr.splitlines() if "set aside" in line]
+    assert len(lines) == 1 and says in lines[0] and "data.mdb.damaged-1" in lines[0], proxy.stderr
+    assert (proxy.cache_dir / "data.mdb.damaged-1").exists()
+    client.get("/a").expect(200, cache="fwd=uri-miss; stored")
+    client.get("/a").expect(200, cache="hit")
