@@ -253,6 +253,8 @@ ELSEWHERE = {
     "disk-behind": "tests/unit/test_cache.c",
     "store-failed": "tests/unit/test_cache.c",
     "unchanged": "tests/unit/test_cache.c",
+    "first-request": "tests/unit/test_admission.c",
+    "min-uses": "tests/unit/test_admission.c",
 }
 
 

@@ -96,7 +96,7 @@ def test_what_is_not_in_memory_is_read_from_the_disk(origin, larder):
 
 def test_the_size_holds_on_the_disk_under_a_flood(origin, larder):
     """Reserved at the start, never more than 1 % above, and what came last is there."""
-    proxy = larder(origin, flags=["--cache-size", SIZE])
+    proxy = larder(origin, config='[cache]\nadmit_large = "always"\n', flags=["--cache-size", SIZE])
     client = Client(proxy)
     limit = 128 * 1024 * 1024
     assert bytes_on_disk(proxy.cache_dir) > limit * 0.7
