@@ -42,6 +42,8 @@ struct store *cache_store(struct cache *cache);                       /* for sto
 
 uint64_t cache_secret(const struct cache *cache);
 
+size_t cache_queued_bytes(struct cache *cache); /* that wait for the disk */
+
 /* ---- look-up ---- */
 
 /* What there is of a partial response: in the store, and in flights that are complete and not all committed yet. */

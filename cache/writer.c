@@ -90,6 +90,14 @@ bool queue_push_removal(struct queue *queue, struct entry *entry)
     return true;
 }
 
+size_t cache_queued_bytes(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->queue.mutex);
+    size_t bytes = cache->queue.bytes + cache->queue.held_bytes;
+    pthread_mutex_unlock(&cache->queue.mutex);
+    return bytes;
+}
+
 void queue_add_backlog(struct queue *queue, struct fill *fill)
 {
     pthread_mutex_lock(&queue->mutex);

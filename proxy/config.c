@@ -135,14 +135,16 @@ static bool read_tables(struct config_reader *reader)
     const struct toml_node *timeouts = NULL;
     const struct toml_node *limits = NULL;
     const struct toml_node *cache = NULL;
+    const struct toml_node *admin = NULL;
 
     return config_read_section(reader, SECTION_TOP, SPAN(""), reader->root, NULL) &&
            find_table(reader, reader->root, SPAN(""), "server", &server) &&
            find_table(reader, server, SPAN("server"), "timeouts", &timeouts) &&
            find_table(reader, server, SPAN("server"), "limits", &limits) &&
-           find_table(reader, reader->root, SPAN(""), "cache", &cache) && read_table(reader, SECTION_SERVER, server) &&
+           find_table(reader, reader->root, SPAN(""), "cache", &cache) &&
+           find_table(reader, reader->root, SPAN(""), "admin", &admin) && read_table(reader, SECTION_SERVER, server) &&
            read_table(reader, SECTION_TIMEOUTS, timeouts) && read_table(reader, SECTION_LIMITS, limits) &&
-           read_table(reader, SECTION_CACHE, cache);
+           read_table(reader, SECTION_CACHE, cache) && read_table(reader, SECTION_ADMIN, admin);
 }
 
 /* --listen may be repeated: its values are one list that replaces the file's. */
@@ -192,8 +194,7 @@ static bool apply_flags(struct config_reader *reader, const struct config_flags 
     return flags->listen_count == 0 || apply_listen(reader, listen, flags);
 }
 
-/* Where the file sets `name` of a section; without a node where it does not. */
-static struct config_place place_of(const struct config_reader *reader, enum config_section_id id, const char *name)
+struct config_place config_place_of(const struct config_reader *reader, enum config_section_id id, const char *name)
 {
     struct span path = span_of(config_sections[id].path);
     const struct toml_node *table = reader->root;
@@ -218,8 +219,8 @@ static bool check_order(struct config_reader *reader, const struct order *order)
 {
     const struct config_section *limits = &config_sections[SECTION_LIMITS];
     const struct config_key *key = config_find_key(limits, span_of(order->lower));
-    struct config_place lower_place = place_of(reader, SECTION_LIMITS, order->lower);
-    struct config_place upper_place = place_of(reader, SECTION_LIMITS, order->upper);
+    struct config_place lower_place = config_place_of(reader, SECTION_LIMITS, order->lower);
+    struct config_place upper_place = config_place_of(reader, SECTION_LIMITS, order->upper);
     uint64_t *lower = (void *)((char *)reader->config + key->offset);
     uint64_t *upper = (void *)((char *)reader->config + config_find_key(limits, span_of(order->upper))->offset);
 
@@ -244,7 +245,7 @@ static bool check_max_object(struct config_reader *reader)
     static const uint64_t usual_bytes = UINT64_C(4) << 30;
     struct config *config = reader->config;
     uint64_t half = config->cache.size_bytes / 2;
-    struct config_place place = place_of(reader, SECTION_CACHE, "max_object_size");
+    struct config_place place = config_place_of(reader, SECTION_CACHE, "max_object_size");
 
     if (place.node == NULL) {
         config->cache.max_object_bytes = half < usual_bytes ? half : usual_bytes;
@@ -272,5 +273,5 @@ static bool check_together(struct config_reader *reader)
             return false;
         }
     }
-    return check_max_object(reader);
+    return check_max_object(reader) && config_complete_admin(reader);
 }

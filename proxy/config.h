@@ -203,6 +203,15 @@ struct config {
         uint64_t hit_for_miss_ms;     /* how long requests for an unsharable key do not wait for each other */
     } cache;
 
+    struct {
+        const char *socket;     /* path of the unix socket; NULL: none */
+        bool socket_is_default; /* nobody asked for it: then larder does without rather than not start */
+        struct address *listen;
+        size_t listen_count;
+        const char *token_text; /* as given: the token, or "file:/path"; or NULL */
+        struct span token;      /* that requests to `listen` must bring; empty: none is asked for */
+    } admin;
+
     struct site *sites;
     size_t site_count;
 

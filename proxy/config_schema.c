@@ -126,6 +126,12 @@ static const struct config_key cache_keys[] = {
      .max = DAY_MS},
 };
 
+static const struct config_key admin_keys[] = {
+    {"socket", config_set_text, CONFIG_FIELD(admin.socket)},
+    {"listen", config_set_listen, LIST(struct config, admin.listen, admin.listen_count)},
+    {"token", config_set_text, CONFIG_FIELD(admin.token_text)},
+};
+
 static const struct config_key site_keys[] = {
     {"hosts", config_set_list, LIST(struct site, hosts, host_count), .member = config_member_host,
      .expected = "host names without port, such as \"www.example.com\" or \"*.example.com\""},
@@ -252,6 +258,7 @@ const struct config_section config_sections[SECTION_COUNT] = {
     [SECTION_TIMEOUTS] = SECTION("server.timeouts", timeout_keys),
     [SECTION_LIMITS] = SECTION("server.limits", limit_keys),
     [SECTION_CACHE] = SECTION("cache", cache_keys),
+    [SECTION_ADMIN] = SECTION("admin", admin_keys),
     [SECTION_SITE] = SECTION("site", site_keys),
     [SECTION_ORIGIN] = SECTION("site.origin", origin_keys),
     [SECTION_CHECK] = SECTION("site.health_check", check_keys),

@@ -68,6 +68,7 @@ enum config_section_id {
     SECTION_TIMEOUTS,
     SECTION_LIMITS,
     SECTION_CACHE,
+    SECTION_ADMIN,
     SECTION_SITE,
     SECTION_ORIGIN,
     SECTION_CHECK,
@@ -99,6 +100,12 @@ bool config_fail(struct config_reader *reader, const struct config_place *place,
  * kind. */
 bool config_fail_expected(struct config_reader *reader, const struct config_place *place, enum toml_kind fitting,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* config_admin.c: the socket where none is set, the token from its file, and who must bring it. */
+bool config_complete_admin(struct config_reader *reader);
+
+/* Where the file sets `name` of a section; without a node where it does not. */
+struct config_place config_place_of(const struct config_reader *reader, enum config_section_id id, const char *name);
 
 /* Puts the defaults of a section's keys into `base`, through the same setters: a default out of its own range is a
  * mistake of ours. */

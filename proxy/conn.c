@@ -17,7 +17,8 @@
 #include "http/check.h"
 #include "proxy/worker.h"
 
-static void init_handles(struct conn *conn, struct worker *worker, const struct conn_events *events, void *owner);
+static void init_handles(struct conn *conn, uv_loop_t *loop, char *read_buffer, const struct conn_events *events,
+                         void *owner);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf);
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf);
 static void on_written(uv_write_t *write, int status);
@@ -30,13 +31,19 @@ static bool begin_close(struct conn *conn, void (*closed)(struct conn *conn));
 enum err conn_accept(struct conn *conn, struct worker *worker, uv_stream_t *listener, const struct conn_events *events,
                      void *owner)
 {
+    return conn_accept_on(conn, &worker->loop, worker->read_buffer, listener, events, owner);
+}
+
+enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, uv_stream_t *listener,
+                        const struct conn_events *events, void *owner)
+{
     *conn = (struct conn){0};
     if (listener->type == UV_NAMED_PIPE) {
-        REQUIRE(uv_pipe_init(&worker->loop, &conn->u.pipe, 0) == 0);
+        REQUIRE(uv_pipe_init(loop, &conn->u.pipe, 0) == 0);
     } else {
-        REQUIRE(uv_tcp_init(&worker->loop, &conn->u.tcp) == 0);
+        REQUIRE(uv_tcp_init(loop, &conn->u.tcp) == 0);
     }
-    init_handles(conn, worker, events, owner);
+    init_handles(conn, loop, read_buffer, events, owner);
     /* With a connection waiting (the caller's promise) only setting options on it could fail, and would stop the
      * listener for good: so none are set on the handle before. */
     REQUIRE(uv_accept(listener, &conn->u.stream) == 0);
@@ -53,7 +60,7 @@ enum err conn_connect(struct conn *conn, struct worker *worker, const struct soc
 {
     *conn = (struct conn){0};
     REQUIRE(uv_tcp_init(&worker->loop, &conn->u.tcp) == 0);
-    init_handles(conn, worker, events, owner);
+    init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
     conn->state = CONN_CONNECTING;
     conn->connected = connected;
     return err_from_uv(uv_tcp_connect(&conn->connect, &conn->u.tcp, address, on_connected));
@@ -262,13 +269,14 @@ enum err err_from_uv(int code)
     }
 }
 
-static void init_handles(struct conn *conn, struct worker *worker, const struct conn_events *events, void *owner)
+static void init_handles(struct conn *conn, uv_loop_t *loop, char *read_buffer, const struct conn_events *events,
+                         void *owner)
 {
-    REQUIRE(uv_timer_init(&worker->loop, &conn->timer) == 0);
+    REQUIRE(uv_timer_init(loop, &conn->timer) == 0);
     conn->u.handle.data = conn;
     conn->timer.data = conn;
     conn->open_handles = 2;
-    conn->worker = worker;
+    conn->read_buffer = read_buffer;
     conn->events = events;
     conn->owner = owner;
 }
@@ -278,7 +286,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf) /
     struct conn *conn = handle->data;
 
     (void)suggested;
-    *out_buf = uv_buf_init(conn->worker->read_buffer, WORKER_READ_BUFFER_BYTES);
+    *out_buf = uv_buf_init(conn->read_buffer, WORKER_READ_BUFFER_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf) /* uv_read_cb */

@@ -48,7 +48,7 @@ struct conn {
     uv_write_t write;
     uv_connect_t connect;
     uv_shutdown_t shutdown;
-    struct worker *worker;
+    char *read_buffer; /* the loop's, WORKER_READ_BUFFER_BYTES */
     const struct conn_events *events;
     void *owner;
     enum conn_state state;
@@ -65,6 +65,10 @@ struct conn {
  * once. On failure nothing is open and conn's memory is free at once. */
 MUST_CHECK enum err conn_accept(struct conn *conn, struct worker *worker, uv_stream_t *listener,
                                 const struct conn_events *events, void *owner);
+
+/* The same for a listener on a loop that is no worker's; that loop's one `read_buffer` has WORKER_READ_BUFFER_BYTES. */
+MUST_CHECK enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, uv_stream_t *listener,
+                                   const struct conn_events *events, void *owner);
 
 /* Begins to connect; `connected` runs once, later (not after conn_close). An error return means it never runs, and conn
  * must still be closed if its state is not CONN_NEW. */

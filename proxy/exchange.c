@@ -97,6 +97,7 @@ struct exchange *exchange_create(const struct exchange_start *start)
     ex->age_s = -1;
     ex->time_ms = worker_now_ms();
     ex->begun_us = exchange_now_us();
+    metrics_count_begin(ex->worker->shard);
     return ex;
 }
 
@@ -322,10 +323,22 @@ static struct access_entry entry_of(const struct exchange *ex, const struct stre
     };
 }
 
+static void count(const struct exchange *ex, const struct stream_count *counts)
+{
+    const struct metrics_request request = {.outcome = ex->outcome,
+                                            .reason = ex->reason,
+                                            .status = counts->status,
+                                            .sent_bytes = counts->sent_bytes,
+                                            .body_bytes = counts->body_bytes,
+                                            .duration_us = exchange_now_us() - ex->begun_us};
+
+    metrics_count_request(ex->worker->shard, ex->site, &request);
+}
+
 static enum step step_log(struct exchange *ex)
 {
     struct stream *stream = ex->stream;
-    struct stream_count count = stream_count(stream);
+    struct stream_count counts = stream_count(stream);
 
     cold_read_forget(ex->cold);
     exchange_leave_flight(ex);
@@ -334,8 +347,9 @@ static enum step step_log(struct exchange *ex)
         tunnel_abort(ex->tunnel);
         ex->tunnel = NULL;
     }
+    count(ex, &counts);
     if (access_log_is_open(&ex->worker->access_log)) {
-        struct access_entry entry = entry_of(ex, &count);
+        struct access_entry entry = entry_of(ex, &counts);
         access_log_write(&ex->worker->access_log, &entry);
     }
     stream_exchange_ended(stream, ex->end == END_DONE);

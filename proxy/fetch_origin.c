@@ -130,6 +130,7 @@ void fetch_note_answer(struct fetch *fetch)
     if (fetch->request.framing.kind == FRAMING_NONE) { /* else it is the client's speed, too */
         origin_note_answer(fetch->pool->origins[fetch->choice.index], now_ms - fetch->asked_ms);
     }
+    metrics_count_answer(fetch->worker->shard, fetch->site, (now_ms - fetch->asked_ms) * 1000);
     if (is_server_failure(fetch->response.status)) {
         origin_set_failed(fetch->pool->set, &fetch->choice, false, now_ms);
     } else {

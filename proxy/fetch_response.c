@@ -43,6 +43,7 @@ static void broken(struct fetch *fetch, enum err detail);
 void fetch_take(struct fetch *fetch, struct span bytes)
 {
     fetch->responded = true;
+    metrics_count_received(fetch->worker->shard, fetch->site, bytes.len);
     if (fetch->state == FETCH_BODY) {
         take_body(fetch, bytes);
         return;

@@ -210,3 +210,11 @@ enum origin_outlook origin_set_outlook(struct origin_set *set, uint64_t full, ui
     }
     return room[any[TIER_IN_SERVICE] ? TIER_IN_SERVICE : TIER_BACKUP] ? OUTLOOK_READY : OUTLOOK_BUSY;
 }
+
+bool origin_set_in_service(struct origin_set *set, size_t index, uint64_t now_ms)
+{
+    pthread_mutex_lock(&set->mutex);
+    bool allows = health_allows(&set->health[index], now_ms);
+    pthread_mutex_unlock(&set->mutex);
+    return allows;
+}

@@ -54,4 +54,7 @@ enum origin_outlook {
 /* `full` as in origin_ask. */
 enum origin_outlook origin_set_outlook(struct origin_set *set, uint64_t full, uint64_t now_ms);
 
+/* Do requests go to the origin at `index`, or may one try it? */
+bool origin_set_in_service(struct origin_set *set, size_t index, uint64_t now_ms);
+
 #endif

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "http/check.h"
+#include "proxy/admin.h"
 #include "proxy/disk.h"
 #include "proxy/log.h"
 #include "proxy/memory.h"
@@ -36,6 +37,8 @@ struct server {
     struct cache *cache;
     struct origin_set **origin_sets; /* one a site */
     struct disk disk;
+    struct metrics *metrics;
+    struct admin *admin;
     struct worker *workers;
     unsigned worker_count;
     unsigned made;    /* workers that worker_init made */
@@ -57,6 +60,7 @@ static enum err make_origin_sets(struct server *server);
 static enum err open_sockets(struct server *server);
 static enum err make_workers(struct server *server);
 static enum err start_threads(struct server *server);
+static enum err open_admin(struct server *server);
 static void raise_descriptor_limit(const struct server *server);
 static void announce(const struct server *server);
 static void stop_workers(struct server *server);
@@ -127,7 +131,8 @@ static enum err start(struct server *server)
     server->worker_count = config->server.workers > 0 ? config->server.workers : uv_available_parallelism();
     server->workers = calloc(server->worker_count, sizeof *server->workers);
     server->fds = malloc((config->server.listen_count * server->worker_count + 1) * sizeof(int));
-    if (server->workers == NULL || server->fds == NULL) {
+    server->metrics = metrics_create();
+    if (server->workers == NULL || server->fds == NULL || server->metrics == NULL) {
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
     raise_descriptor_limit(server);
@@ -143,6 +148,9 @@ static enum err start(struct server *server)
     }
     if (error == ERR_OK) {
         error = make_workers(server);
+    }
+    if (error == ERR_OK) {
+        error = open_admin(server);
     }
     if (error == ERR_OK) {
         error = start_threads(server);
@@ -230,7 +238,8 @@ static enum err make_workers(struct server *server)
     struct worker_shared shared = {.config = server->config,
                                    .cache = server->cache,
                                    .origin_sets = server->origin_sets,
-                                   .connection_count = &server->connection_count};
+                                   .connection_count = &server->connection_count,
+                                   .metrics = server->metrics};
     int *fds = malloc((listen_count + 1) * sizeof *fds);
     enum err error = fds == NULL ? ERR_NO_MEMORY : ERR_OK;
 
@@ -248,6 +257,20 @@ static enum err make_workers(struct server *server)
     }
     free(fds);
     return error == ERR_OK ? ERR_OK : explain(server, "cannot make a worker", error);
+}
+
+static enum err open_admin(struct server *server)
+{
+    const struct admin_scope scope = {.loop = &server->loop,
+                                      .mailbox = &server->mailbox,
+                                      .cache = server->cache,
+                                      .metrics = server->metrics,
+                                      .connection_count = &server->connection_count,
+                                      .workers = server->worker_count,
+                                      .config = server->config,
+                                      .origin_sets = server->origin_sets};
+
+    return admin_open(&scope, &server->admin, &server->text);
 }
 
 static enum err start_threads(struct server *server)
@@ -313,6 +336,7 @@ static void close_loop_if_done(struct server *server)
     if (!server->stopping || server->ended < server->started) {
         return;
     }
+    admin_close(server->admin);
     for (size_t i = 0; i < ARRAY_LEN(watched_signals); i++) {
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     }
@@ -338,6 +362,7 @@ static void finish(struct server *server)
         listener_remove_file(&config->server.listen[i]);
     }
     disk_stop(&server->disk);
+    admin_destroy(server->admin);
     cache_close(server->cache);
     if (server->mailbox.closed) { /* the loop was made, and is over */
         REQUIRE(uv_loop_close(&server->loop) == 0);
@@ -347,6 +372,7 @@ static void finish(struct server *server)
         origin_set_destroy(server->origin_sets[i]);
     }
     free(server->origin_sets);
+    metrics_destroy(server->metrics);
     free(server->workers);
     free(server->fds);
     buf_finish(&server->text);

@@ -42,6 +42,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct worker
         .config = config,
         .cache = shared->cache,
         .connection_count = shared->connection_count,
+        .metrics = shared->metrics,
         .stop_message = {.run = on_stop},
         .abort_message = {.run = on_abort},
         .access_log = {.fd = -1},
@@ -139,6 +140,10 @@ static enum err init_parts(struct worker *worker, struct origin_set *const *sets
     worker->cache_reader = cache_reader_create(worker->cache);
     if (worker->cache_reader == NULL) {
         log_warn("the store cannot be read, nothing is served from it worker=%u", worker->number);
+    }
+    worker->shard = metrics_shard_create(worker->metrics, worker->config);
+    if (worker->shard == NULL) {
+        return ERR_NO_MEMORY;
     }
     enum err error = access_log_open(&worker->access_log, &worker->loop, worker->config);
     return error == ERR_OK ? init_pools(worker, sets) : error;
@@ -243,6 +248,7 @@ static void finish(struct worker *worker)
         pool_finish(&worker->pools[i]);
     }
     free(worker->pools);
+    metrics_retire(worker->metrics, worker->shard);
     health_checks_destroy(worker->checks);
     free(worker->listeners);
     free(worker->read_buffer);

@@ -14,6 +14,7 @@
 #include "proxy/config.h"
 #include "proxy/listener.h"
 #include "proxy/mailbox.h"
+#include "proxy/metrics.h"
 #include "proxy/pool.h"
 
 enum { WORKER_READ_BUFFER_BYTES = 65536 };
@@ -45,11 +46,13 @@ struct worker {
     struct client *clients;       /* list, by client.c */
     struct fetch *fetches;        /* list, by fetch.c */
     struct access_log access_log;
-    uint64_t refused_count; /* connections beyond max_connections */
-    bool stopping;          /* no new exchange on kept connections; set by the stop message */
-    bool ending;            /* nothing is left: all handles are being closed */
+    struct metrics *metrics;       /* the main thread's, for the end */
+    struct metrics_shard *shard;   /* what this worker counts; NULL: nothing is counted */
+    uint64_t refused_count;        /* connections beyond max_connections */
+    bool stopping;                 /* no new exchange on kept connections; set by the stop message */
+    bool ending;                   /* nothing is left: all handles are being closed */
     struct field_memo *field_memo; /* what clients' heads said lately */
-    char *read_buffer;      /* conn.c's, WORKER_READ_BUFFER_BYTES */
+    char *read_buffer;             /* conn.c's, WORKER_READ_BUFFER_BYTES */
 };
 
 /* What all workers share. */
@@ -58,6 +61,7 @@ struct worker_shared {
     struct cache *cache;
     struct origin_set *const *origin_sets; /* one a site, in their order */
     atomic_uint *connection_count;
+    struct metrics *metrics;
 };
 
 /* Prepares loop, mailbox, cache reader, origins and listeners. `fds[i]` is this worker's listening socket for

@@ -56,7 +56,7 @@ Test(config, unknown_keys)
         {"a key without its table", "workers = 1\n",
          "larder.toml:1:1: workers: unknown key here, did you mean server.workers?"},
         {"something else at the top", "colour = 1\n",
-         "larder.toml:1:1: colour: unknown key, expected one of server, cache, site, test"},
+         "larder.toml:1:1: colour: unknown key, expected one of server, cache, admin, site, test"},
         {"something else in a table", SITE "colour = 1\n",
          "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, host_header, balance, "
          "retries, retry_budget, eject_after, eject_time, adaptive_limit, health_check, rule"},

@@ -1,0 +1,166 @@
+/* admin.c: the listeners of the administration. See admin.h. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/admin_internal.h"
+#include "proxy/conn.h"
+#include "proxy/listener.h"
+#include "proxy/log.h"
+#include "proxy/worker.h"
+
+enum {
+    BACKLOG = 64,
+    SOCKET_MODE = 0600,
+};
+
+static enum err open_all(struct admin *admin, struct buf *error);
+static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error);
+static void on_connection(uv_stream_t *stream, int status);
+static void on_listener_closed(uv_handle_t *handle);
+
+enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, struct buf *out_error)
+{
+    struct admin *admin = calloc(1, sizeof(*admin));
+
+    if (admin == NULL) {
+        buf_add_text(out_error, err_text(ERR_NO_MEMORY));
+        return ERR_NO_MEMORY;
+    }
+    admin->scope = *scope;
+    admin->started_ms = worker_now_ms();
+    admin->read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
+    admin->reader = cache_reader_create(scope->cache);
+    enum err error = admin->read_buffer != NULL ? open_all(admin, out_error) : ERR_NO_MEMORY;
+    *out_admin = admin;
+    return error;
+}
+
+static enum err open_all(struct admin *admin, struct buf *error)
+{
+    const struct config *config = admin->scope.config;
+    enum err result = ERR_OK;
+
+    if (config->admin.listen_count >= ADMIN_LISTENERS_MAX) {
+        buf_format(error, "admin.listen: expected at most %d addresses", ADMIN_LISTENERS_MAX - 1);
+        return ERR_LIMIT;
+    }
+    if (config->admin.socket != NULL) {
+        struct address address = {.kind = ADDRESS_UNIX, .host = config->admin.socket};
+        result = open_listener(admin, &address, error);
+        if (result != ERR_OK && config->admin.socket_is_default) {
+            log_warn("no socket for larder's commands error=%s", log_quoted(buf_span(error)).text);
+            buf_clear(error);
+            result = ERR_OK;
+        }
+    }
+    for (size_t i = 0; i < config->admin.listen_count && result == ERR_OK; i++) {
+        result = open_listener(admin, &config->admin.listen[i], error);
+    }
+    return result;
+}
+
+static enum err start_listener(struct admin_listener *listener, int fd)
+{
+    uv_loop_t *loop = listener->admin->scope.loop;
+    bool is_unix = listener->address.kind == ADDRESS_UNIX;
+
+    REQUIRE((is_unix ? uv_pipe_init(loop, &listener->u.pipe, 0) : uv_tcp_init(loop, &listener->u.tcp)) == 0);
+    listener->u.handle.data = listener;
+    listener->open = true;
+    int error = is_unix ? uv_pipe_open(&listener->u.pipe, fd) : uv_tcp_open(&listener->u.tcp, fd);
+    if (error < 0) {
+        close(fd);
+    } else {
+        error = uv_listen(&listener->u.stream, BACKLOG, on_connection);
+    }
+    return err_from_uv(error);
+}
+
+static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error)
+{
+    struct admin_listener *listener = &admin->listeners[admin->listener_count];
+    struct buf text;
+    int fd;
+
+    *listener = (struct admin_listener){.admin = admin, .address = *address};
+    enum err result = listener_open(&listener->address, 1, &fd, error);
+    if (result != ERR_OK) {
+        return result;
+    }
+    /* Before it listens: nobody else can have connected. */
+    if (address->kind == ADDRESS_UNIX && chmod(address->host, SOCKET_MODE) < 0) {
+        buf_format(error, "cannot listen on unix:%s: its mode cannot be set", address->host);
+        close(fd);
+        listener_remove_file(address);
+        return ERR_IO;
+    }
+    result = listener_listen(&listener->address, 1, &fd, error);
+    if (result != ERR_OK) {
+        close(fd);
+        listener_remove_file(&listener->address);
+        return result;
+    }
+    admin->listener_count++;
+    result = start_listener(listener, fd);
+    if (result != ERR_OK) {
+        buf_format(error, "the administration cannot listen: %s", err_text(result));
+        return result;
+    }
+    buf_init(&text, 512);
+    address_format(&listener->address, &text);
+    log_info("administration address=%.*s", SPAN_ARG(buf_span(&text)));
+    buf_finish(&text);
+    return ERR_OK;
+}
+
+void admin_use(struct admin *admin, const struct config *config, struct origin_set *const *origin_sets)
+{
+    admin->scope.config = config;
+    admin->scope.origin_sets = origin_sets;
+}
+
+void admin_close(struct admin *admin)
+{
+    if (admin == NULL || admin->closing) {
+        return;
+    }
+    admin->closing = true;
+    for (size_t i = 0; i < admin->listener_count; i++) {
+        if (admin->listeners[i].open) {
+            uv_close(&admin->listeners[i].u.handle, on_listener_closed);
+        }
+        listener_remove_file(&admin->listeners[i].address);
+    }
+    admin_clients_close(admin);
+}
+
+void admin_destroy(struct admin *admin)
+{
+    if (admin != NULL) {
+        cache_reader_destroy(admin->reader);
+        free(admin->read_buffer);
+        free(admin);
+    }
+}
+
+static void on_connection(uv_stream_t *stream, int status) /* uv_connection_cb */
+{
+    struct admin_listener *listener = stream->data;
+
+    if (status < 0 || listener->admin->closing) {
+        return; /* libuv has closed what it could not accept */
+    }
+    enum err error = admin_client_accept(listener->admin, listener);
+    if (error != ERR_OK) {
+        log_warn("a connection to the administration is refused error=%s", err_name(error));
+    }
+}
+
+static void on_listener_closed(uv_handle_t *handle) /* uv_close_cb */
+{
+    struct admin_listener *listener = handle->data;
+
+    listener->open = false;
+}

@@ -1,0 +1,89 @@
+/* admin_internal.h: a request to the administration, and the routes; shared by admin*.c. */
+#ifndef PROXY_ADMIN_INTERNAL_H
+#define PROXY_ADMIN_INTERNAL_H
+
+#include <jansson.h>
+
+#include "http/message.h"
+#include "proxy/admin.h"
+
+enum {
+    ADMIN_LISTENERS_MAX = 17, /* the socket, and 16 addresses */
+    ADMIN_CLIENTS_MAX = 64,
+};
+
+struct admin_client;
+struct purge_wait;
+
+struct admin_listener {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } u;
+    struct admin *admin;
+    struct address address;
+    bool open;
+};
+
+struct admin {
+    struct admin_scope scope;
+    int64_t started_ms;
+    struct admin_listener listeners[ADMIN_LISTENERS_MAX];
+    size_t listener_count;
+    struct admin_client *clients;
+    unsigned client_count;
+    struct cache_reader *reader; /* NULL: the store cannot be read */
+    char *read_buffer;
+    bool closing;
+};
+
+/* One request and its answer. Spans live until it is answered. */
+struct admin_call {
+    struct admin *admin;
+    struct http_request request;
+    struct span path, query; /* of the target */
+    struct span body;
+    struct arena *arena;
+    unsigned status;
+    const char *content_type;
+    const char *allow;       /* of a 405 */
+    struct buf answer;       /* its body */
+    struct purge_wait *wait; /* what the answer waits for */
+};
+
+enum admin_progress {
+    ADMIN_ANSWERED, /* status and answer are filled in */
+    ADMIN_LATER,    /* admin_answer will be called, from the loop */
+};
+
+struct admin_route {
+    enum method method;
+    const char *path;
+    enum admin_progress (*run)(struct admin_call *call);
+};
+
+extern const struct admin_route admin_routes[];
+extern const size_t admin_route_count;
+
+/* admin_routes.c: finds the route and runs it; answers 404 and 405 itself. */
+enum admin_progress admin_dispatch(struct admin_call *call);
+
+/* The value of a parameter of the query, as it came; empty: none. */
+struct span admin_parameter(const struct admin_call *call, struct span name);
+
+/* Answers. `value` may be NULL (no memory) and is taken. */
+enum admin_progress admin_reply_json(struct admin_call *call, unsigned status, json_t *value);
+enum admin_progress admin_fail(struct admin_call *call, unsigned status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* admin_client.c: takes the connection that waits at the listener. */
+MUST_CHECK enum err admin_client_accept(struct admin *admin, struct admin_listener *listener);
+void admin_client_close(struct admin_client *client);
+void admin_clients_close(struct admin *admin);
+
+/* admin_client.c: a call that was left for later is answered now. */
+void admin_answer(struct admin_call *call);
+
+#endif

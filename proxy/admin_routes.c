@@ -1,0 +1,128 @@
+/* admin_routes.c: what the administration answers to. openapi.json describes the same; a test compares both. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/admin_internal.h"
+#include "proxy/worker.h"
+
+static enum admin_progress run_metrics(struct admin_call *call);
+static enum admin_progress run_status(struct admin_call *call);
+
+const struct admin_route admin_routes[] = {
+    {METHOD_GET, "/metrics", run_metrics},
+    {METHOD_GET, "/v1/status", run_status},
+};
+const size_t admin_route_count = ARRAY_LEN(admin_routes);
+
+enum admin_progress admin_dispatch(struct admin_call *call)
+{
+    enum method method = call->request.method == METHOD_HEAD ? METHOD_GET : call->request.method;
+
+    for (size_t i = 0; i < admin_route_count; i++) {
+        if (span_equal(call->path, span_of(admin_routes[i].path))) {
+            if (admin_routes[i].method == method) {
+                return admin_routes[i].run(call);
+            }
+            call->allow = admin_routes[i].method == METHOD_GET ? "GET, HEAD" : "POST";
+        }
+    }
+    if (call->allow != NULL) {
+        return admin_fail(call, 405, "another method is expected here");
+    }
+    return admin_fail(call, 404, "there is nothing at this path");
+}
+
+struct span admin_parameter(const struct admin_call *call, struct span name)
+{
+    struct span rest = call->query;
+    struct span part;
+
+    while (span_split(&rest, '&', &part)) {
+        size_t equals = span_find(part, '=');
+        if (span_equal(span_take(part, equals), name)) {
+            return equals == SIZE_MAX ? (struct span){NULL, 0} : span_skip(part, equals + 1);
+        }
+    }
+    return (struct span){NULL, 0};
+}
+
+enum admin_progress admin_reply_json(struct admin_call *call, unsigned status, json_t *value)
+{
+    char *text = value != NULL ? json_dumps(value, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+
+    json_decref(value);
+    call->status = text != NULL ? status : 500;
+    call->content_type = "application/json";
+    buf_clear(&call->answer);
+    buf_add_text(&call->answer, text != NULL ? text : "{\"error\":\"no memory\"}");
+    buf_add_byte(&call->answer, '\n');
+    free(text);
+    return ADMIN_ANSWERED;
+}
+
+enum admin_progress admin_fail(struct admin_call *call, unsigned status, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return admin_reply_json(call, status, json_pack("{ss}", "error", text));
+}
+
+/* ---- metrics and status ---- */
+
+static enum admin_progress run_metrics(struct admin_call *call)
+{
+    const struct admin *admin = call->admin;
+    const struct metrics_gauges gauges = {.version = LARDER_VERSION,
+                                          .started_ms = admin->started_ms,
+                                          .workers = admin->scope.workers,
+                                          .connections = atomic_load(admin->scope.connection_count),
+                                          .cache = admin->scope.cache,
+                                          .config = admin->scope.config,
+                                          .origin_sets = admin->scope.origin_sets,
+                                          .now_ms = uv_now(admin->scope.loop)};
+
+    if (!metrics_write(admin->scope.metrics, &gauges, &call->answer)) {
+        return admin_fail(call, 500, "no memory");
+    }
+    call->status = 200;
+    call->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    return ADMIN_ANSWERED;
+}
+
+static json_t *store_status(const struct admin *admin)
+{
+    struct store *store = cache_store(admin->scope.cache);
+    struct store_stats stats;
+
+    store_stats_of(store, &stats);
+    return json_pack("{ss sb sI sI sI sI sI sI sI}", "dir", admin->scope.config->cache.dir, "failed",
+                     store_failed(store), "limit_bytes", (json_int_t)admin->scope.config->cache.size_bytes,
+                     "used_bytes", (json_int_t)(stats.used_bytes + stats.body_used_bytes), "objects",
+                     (json_int_t)stats.objects, "evictions", (json_int_t)stats.evictions, "commits",
+                     (json_int_t)stats.commits, "commit_errors", (json_int_t)stats.commit_errors, "queued_bytes",
+                     (json_int_t)cache_queued_bytes(admin->scope.cache));
+}
+
+static enum admin_progress run_status(struct admin_call *call)
+{
+    const struct admin *admin = call->admin;
+    const struct config *config = admin->scope.config;
+    struct metrics_sums sums;
+
+    metrics_sum(admin->scope.metrics, &sums);
+    json_t *requests = json_pack("{sI sI sI sI sI}", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits,
+                                 "in_flight", (json_int_t)sums.in_flight, "sent_bytes", (json_int_t)sums.sent_bytes,
+                                 "received_bytes", (json_int_t)sums.received_bytes);
+    return admin_reply_json(
+        call, 200,
+        json_pack("{ss si sI ss? si si sI so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
+                  (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "config_file", config->file, "workers",
+                  (int)admin->scope.workers, "connections", (int)atomic_load(admin->scope.connection_count), "sites",
+                  (json_int_t)config->site_count, "requests", requests, "store", store_status(admin)));
+}

@@ -1,0 +1,277 @@
+/* metrics.c: shards and their sums. See metrics.h. */
+#include "proxy/metrics_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CACHE_LINE_BYTES = 64 };
+
+/* The sites' counters are made when they are first needed: a configuration may have very many sites. */
+struct metrics_shard {
+    struct metrics_shard *next;
+    const struct config *config;
+    metrics_counter begun, ended;          /* requests */
+    _Atomic(struct metrics_site *) *sites; /* as the configuration's, then the one for requests without a site */
+};
+
+struct metrics {
+    struct metrics_shard *shards;
+    struct metrics_total *totals; /* of shards that ended */
+};
+
+const uint64_t metrics_times_us[METRICS_TIMES] = {500,    1000,   2500,    5000,    10000,   25000,    50000,   100000,
+                                                  250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000};
+const uint64_t metrics_sizes_bytes[METRICS_SIZES] = {
+    UINT64_C(1) << 10, UINT64_C(1) << 12, UINT64_C(1) << 14, UINT64_C(1) << 16, UINT64_C(1) << 18, UINT64_C(1) << 20,
+    UINT64_C(1) << 22, UINT64_C(1) << 24, UINT64_C(1) << 26, UINT64_C(1) << 28, UINT64_C(1) << 30};
+
+struct metrics *metrics_create(void)
+{
+    return calloc(1, sizeof(struct metrics));
+}
+
+void metrics_destroy(struct metrics *metrics)
+{
+    if (metrics != NULL) {
+        metrics_totals_destroy(metrics->totals);
+        free(metrics);
+    }
+}
+
+/* A block of whole cache lines, zeroed: no two workers write to one. */
+static void *alloc_lines(size_t bytes)
+{
+    size_t rounded = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
+    void *block = aligned_alloc(CACHE_LINE_BYTES, rounded);
+
+    if (block != NULL) {
+        memset(block, 0, rounded);
+    }
+    return block;
+}
+
+struct metrics_shard *metrics_shard_create(struct metrics *metrics, const struct config *config)
+{
+    struct metrics_shard *shard = alloc_lines(sizeof(*shard));
+
+    if (shard == NULL) {
+        return NULL;
+    }
+    shard->config = config;
+    shard->sites = alloc_lines((config->site_count + 1) * sizeof(*shard->sites));
+    if (shard->sites == NULL) {
+        free(shard);
+        return NULL;
+    }
+    shard->next = metrics->shards;
+    metrics->shards = shard;
+    return shard;
+}
+
+/* ---- counting ---- */
+
+/* One writer: no read-modify-write is needed. */
+static void add(metrics_counter *counter, uint64_t count)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count, memory_order_relaxed);
+}
+
+static uint64_t value(const metrics_counter *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* NULL: no memory, and nothing is counted. */
+static struct metrics_site *site_of(struct metrics_shard *shard, const struct site *site)
+{
+    const struct config *config = shard->config;
+    size_t index = site != NULL ? (size_t)(site - config->sites) : config->site_count;
+    struct metrics_site *counters = atomic_load_explicit(&shard->sites[index], memory_order_relaxed);
+
+    if (counters == NULL) {
+        counters = alloc_lines(sizeof(*counters));
+        atomic_store_explicit(&shard->sites[index], counters, memory_order_release);
+    }
+    return counters;
+}
+
+static size_t bucket_of(const uint64_t *bounds, size_t count, uint64_t measured)
+{
+    size_t i = 0;
+
+    while (i < count && measured > bounds[i]) {
+        i++;
+    }
+    return i;
+}
+
+void metrics_count_begin(struct metrics_shard *shard)
+{
+    if (shard != NULL) {
+        add(&shard->begun, 1);
+    }
+}
+
+void metrics_count_request(struct metrics_shard *shard, const struct site *site, const struct metrics_request *request)
+{
+    unsigned class = request->status / 100;
+
+    if (shard == NULL) {
+        return;
+    }
+    add(&shard->ended, 1);
+    struct metrics_site *counters = site_of(shard, site);
+    if (counters == NULL) {
+        return;
+    }
+    add(&counters->requests[request->outcome][request->reason], 1);
+    add(&counters->sent_bytes[request->outcome], request->sent_bytes);
+    add(&counters->statuses[class < METRICS_STATUSES ? class : 0], 1);
+    add(&counters->durations[bucket_of(metrics_times_us, METRICS_TIMES, request->duration_us)], 1);
+    add(&counters->duration_us, request->duration_us);
+    add(&counters->sizes[bucket_of(metrics_sizes_bytes, METRICS_SIZES, request->body_bytes)], 1);
+    add(&counters->size_bytes, request->body_bytes);
+}
+
+void metrics_count_received(struct metrics_shard *shard, const struct site *site, size_t bytes)
+{
+    struct metrics_site *counters = shard != NULL ? site_of(shard, site) : NULL;
+
+    if (counters != NULL) {
+        add(&counters->received_bytes, bytes);
+    }
+}
+
+void metrics_count_answer(struct metrics_shard *shard, const struct site *site, uint64_t wait_us)
+{
+    struct metrics_site *counters = shard != NULL ? site_of(shard, site) : NULL;
+
+    if (counters != NULL) {
+        add(&counters->waits[bucket_of(metrics_times_us, METRICS_TIMES, wait_us)], 1);
+        add(&counters->wait_us, wait_us);
+    }
+}
+
+/* ---- sums ---- */
+
+static void add_all(struct metrics_site *to, const struct metrics_site *from)
+{
+    metrics_counter *sums = (metrics_counter *)to;
+    const metrics_counter *counters = (const metrics_counter *)from;
+
+    for (size_t i = 0; i < sizeof(*to) / sizeof(metrics_counter); i++) {
+        add(&sums[i], value(&counters[i]));
+    }
+}
+
+/* Sites of one name (another path, or after a reload) are one. False: no memory. */
+static bool add_to_total(struct metrics_total **first, const char *name, const struct metrics_site *counters)
+{
+    struct metrics_total **at = first;
+    size_t name_size = strlen(name) + 1;
+
+    while (*at != NULL && strcmp((*at)->name, name) != 0) {
+        at = &(*at)->next;
+    }
+    if (*at == NULL) {
+        *at = calloc(1, sizeof(**at) + name_size);
+        if (*at == NULL) {
+            return false;
+        }
+        memcpy((*at)->name, name, name_size);
+    }
+    add_all(&(*at)->sums, counters);
+    return true;
+}
+
+static bool add_shard(struct metrics_total **first, const struct metrics_shard *shard)
+{
+    const struct config *config = shard->config;
+    bool added = true;
+
+    for (size_t i = 0; i <= config->site_count && added; i++) {
+        const struct metrics_site *counters = atomic_load_explicit(&shard->sites[i], memory_order_acquire);
+        if (counters != NULL) {
+            added = add_to_total(first, i < config->site_count ? config->sites[i].name : "", counters);
+        }
+    }
+    return added;
+}
+
+bool metrics_totals_take(const struct metrics *metrics, struct metrics_total **out_first)
+{
+    struct metrics_total *first = NULL;
+    bool taken = true;
+
+    for (const struct metrics_total *total = metrics->totals; total != NULL && taken; total = total->next) {
+        taken = add_to_total(&first, total->name, &total->sums);
+    }
+    for (const struct metrics_shard *shard = metrics->shards; shard != NULL && taken; shard = shard->next) {
+        taken = add_shard(&first, shard);
+    }
+    if (!taken) {
+        metrics_totals_destroy(first);
+        return false;
+    }
+    *out_first = first;
+    return true;
+}
+
+void metrics_totals_destroy(struct metrics_total *first)
+{
+    while (first != NULL) {
+        struct metrics_total *next = first->next;
+        free(first);
+        first = next;
+    }
+}
+
+void metrics_retire(struct metrics *metrics, struct metrics_shard *shard)
+{
+    struct metrics_shard **at = &metrics->shards;
+
+    if (shard == NULL) {
+        return;
+    }
+    while (*at != shard) {
+        at = &(*at)->next;
+    }
+    *at = shard->next;
+    (void)add_shard(&metrics->totals, shard); /* without memory its counts are lost: a reset, to Prometheus */
+    for (size_t i = 0; i <= shard->config->site_count; i++) {
+        free(atomic_load(&shard->sites[i]));
+    }
+    free(shard->sites);
+    free(shard);
+}
+
+static void sum_site(struct metrics_sums *sums, const struct metrics_site *site)
+{
+    for (size_t outcome = 0; outcome < METRICS_OUTCOMES; outcome++) {
+        for (size_t reason = 0; reason < REASON_COUNT; reason++) {
+            uint64_t count = value(&site->requests[outcome][reason]);
+            sums->requests += count;
+            sums->hits += outcome == OUTCOME_HIT ? count : 0;
+        }
+        sums->sent_bytes += value(&site->sent_bytes[outcome]);
+    }
+    sums->received_bytes += value(&site->received_bytes);
+}
+
+void metrics_sum(const struct metrics *metrics, struct metrics_sums *out_sums)
+{
+    struct metrics_sums sums = {0};
+    struct metrics_total *first = NULL;
+
+    if (metrics_totals_take(metrics, &first)) {
+        for (const struct metrics_total *total = first; total != NULL; total = total->next) {
+            sum_site(&sums, &total->sums);
+        }
+        metrics_totals_destroy(first);
+    }
+    for (const struct metrics_shard *shard = metrics->shards; shard != NULL; shard = shard->next) {
+        uint64_t ended = value(&shard->ended); /* first: a request is begun before it ends */
+        sums.in_flight += value(&shard->begun) - ended;
+    }
+    *out_sums = sums;
+}

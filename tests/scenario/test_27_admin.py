@@ -1,0 +1,169 @@
+"""The administration: its listeners and who may speak to them, the status and the metrics."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from support.admin import Admin, admin_addresses
+from support.client import Client
+from support.proxy import run_larder
+from support.wire import wait_until
+
+TOKEN = "0123456789abcdef"
+
+
+def test_status_over_the_socket(proxy, origin, client):
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"hello")
+    client.get("/a").expect(200, body=b"hello")
+    client.get("/a").expect(200, body=b"hello", cache="hit")
+    wait_until(lambda: Admin(proxy).status()["store"]["objects"] == 1, "the response to be stored")
+    status = Admin(proxy).status()
+    assert status["pid"] == proxy.pid and status["store"]["failed"] is False
+    assert status["requests"]["total"] == 2 and status["requests"]["hits"] == 1 and status["requests"]["in_flight"] == 0
+    assert status["connections"] == 1
+
+
+def test_the_socket_is_its_owners_alone_and_goes(larder, origin):
+    proxy = larder(origin)
+    socket = proxy.cache_dir / "admin.sock"
+    assert socket.stat().st_mode & 0o777 == 0o600
+    proxy.kill9()
+    assert socket.exists()
+    proxy.start()  # in place of what was left
+    Admin(proxy).get("/v1/status").expect(200)
+    proxy.stop()
+    assert not socket.exists()
+
+
+def test_no_socket(larder, origin):
+    proxy = larder(origin, config='[admin]\nsocket = "off"\n')
+    assert not (proxy.cache_dir / "admin.sock").exists()
+
+
+def test_what_is_not_there(proxy):
+    admin = Admin(proxy)
+    assert "error" in json.loads(admin.get("/nothing").expect(404).body)
+    admin.request("POST", "/metrics", body=b"").expect(405, headers={"Allow": "GET, HEAD"})
+    admin.request("HEAD", "/v1/status").expect(200, body=b"")
+    assert admin.connections == 1
+
+
+@pytest.mark.parametrize("raw, status", [
+    (b"GET /v1/status HTTP/1.1\r\n\r\n", 400),
+    (b"GET /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (b"GET /v1/status HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40000 + b"\r\n\r\n", 431),
+    (b"POST /v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 1100000, 413),
+], ids=["no host", "two framings", "large head", "large body"])
+def test_bad_requests(proxy, raw, status):
+    admin = Admin(proxy)
+    admin.send_raw(raw)
+    assert admin.read_response().status == status
+
+
+def test_requests_in_line(proxy):
+    admin = Admin(proxy)
+    admin.send_raw(b"GET /v1/status HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    for _ in range(3):
+        admin.read_response().expect(200).body
+
+
+def test_a_token_over_tcp(larder, origin):
+    proxy = larder(origin, config=f'[admin]\nlisten = "127.0.0.1:0"\ntoken = "{TOKEN}"\n')
+    admin = Admin(proxy, admin_addresses(proxy)[0])
+    for given in (None, "Bearer", "Bearer ", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}0", f"Basic {TOKEN}", TOKEN):
+        fields = {} if given is None else {"Authorization": given}
+        admin.get("/v1/status", fields).expect(401, headers={"WWW-Authenticate": "Bearer"})
+        admin.get("/metrics", fields).expect(401)
+    admin.get("/v1/status", {"Authorization": f"Bearer {TOKEN}"}).expect(200)
+    Admin(proxy).get("/v1/status").expect(200)  # who can open the socket needs none
+
+
+def test_a_token_from_a_file(larder, origin, tmp_path):
+    (tmp_path / "token").write_text(f"{TOKEN}\nand a remark\n", encoding="ascii")
+    proxy = larder(origin, config=f'[admin]\nlisten = "127.0.0.1:0"\ntoken = "file:{tmp_path}/token"\n')
+    admin = Admin(proxy, admin_addresses(proxy)[0])
+    admin.get("/v1/status").expect(401)
+    admin.get("/v1/status", {"Authorization": f"Bearer {TOKEN}"}).expect(200)
+
+
+def test_without_a_token_only_names_of_this_machine(larder, origin):
+    """A page that has its own name resolved to 127.0.0.1 cannot read what lies there."""
+    proxy = larder(origin, config='[admin]\nlisten = "127.0.0.1:0"\n')
+    admin = Admin(proxy, admin_addresses(proxy)[0])
+    for host in ("localhost", "localhost:9145", "127.0.0.1:9145", "[::1]:9145"):
+        admin.get("/v1/status", host=host).expect(200)
+    for host in ("rebound.example", "localhost.example:80", "10.0.0.1"):
+        admin.get("/v1/status", host=host).expect(403)
+
+
+@pytest.mark.parametrize("settings, said", [
+    ('listen = ":0"', "admin.listen: expected a token too, for an address that other machines reach"),
+    ('listen = ["127.0.0.1:0", "192.0.2.1:80"]', "admin.listen: expected a token too"),
+    ('token = "short"', "admin.token: expected 16 to 1024 letters, digits"),
+    ('token = "file:/does/not/exist"', "admin.token: expected a file that can be read: /does/not/exist"),
+])
+def test_refused_settings(tmp_path, settings, said):
+    file = tmp_path / "larder.toml"
+    file.write_text(f'[[site]]\norigin = "http://127.0.0.1:1"\n[admin]\n{settings}\n', encoding="utf-8")
+    code, _, error = run_larder("check", file)
+    assert code == 2 and said in error and error.count("\n") == 1
+
+
+def test_an_address_in_use(larder, origin, tmp_path):
+    proxy = larder(origin, config='[admin]\nlisten = "127.0.0.1:0"\n')
+    port = admin_addresses(proxy)[0][1]
+    file = tmp_path / "larder.toml"
+    file.write_text(f'[admin]\nlisten = "127.0.0.1:{port}"\n', encoding="utf-8")
+    code, _, error = run_larder("serve", "--config", file, "--origin", origin.url, "--listen", "127.0.0.1:0", "--cache-dir", tmp_path / "other",
+                                "--cache-size", "16MiB")
+    assert code == 2 and f"127.0.0.1:{port}" in error
+
+
+def test_metrics(larder, origin):
+    proxy = larder(origin, config='[[site]]\nhosts = "a.test"\norigin = "http://127.0.0.1:1"\n')
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"x" * 2000)
+    client.get("/a").expect(200)
+    client.get("/a").expect(200, cache="hit")
+    client.get("/a").expect(200, cache="hit")
+    origin.expect("POST /b").reply(500, {}, b"")
+    client.request("POST", "/b", body=b"").expect(500)
+    client.get("/", host="a.test").expect(502)
+    wait_until(lambda: Admin(proxy).status()["requests"]["total"] == 5, "all to be counted")
+    metrics = Admin(proxy).metrics()
+    assert metrics['larder_requests_total{site="default",outcome="hit",reason="fresh"}'] == 2
+    assert metrics['larder_requests_total{site="default",outcome="uri-miss",reason="uri-miss"}'] == 1
+    assert metrics['larder_responses_total{site="default",status="2xx"}'] == 3
+    assert metrics['larder_responses_total{site="default",status="5xx"}'] == 1
+    assert metrics['larder_responses_total{site="a.test",status="5xx"}'] == 1
+    assert metrics['larder_client_sent_bytes_total{site="default",outcome="hit"}'] > 4000
+    assert 2000 < metrics['larder_origin_received_bytes_total{site="default"}'] < 3000
+    assert metrics['larder_response_size_bytes_bucket{site="default",le="1024"}'] == 1
+    assert metrics['larder_response_size_bytes_bucket{site="default",le="4096"}'] == 4
+    assert metrics['larder_response_size_bytes_sum{site="default"}'] == 6000
+    assert metrics['larder_request_duration_seconds_count{site="default"}'] == 4
+    assert metrics['larder_origin_first_byte_seconds_count{site="default"}'] == 2
+    assert metrics[f'larder_origin_in_service{{site="default",path="/",origin="{origin.url}"}}'] == 1
+    assert metrics["larder_client_connections"] == 1 and metrics["larder_requests_in_flight"] == 0
+    assert metrics["larder_workers"] >= 1
+
+
+def test_requests_in_flight(proxy, origin, client):
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, {}, b"hello", hold=gate)
+    client.send_raw(client.encode("GET", "/a"))
+    gate.wait_reached()
+    assert Admin(proxy).metrics()["larder_requests_in_flight"] == 1
+    gate.open()
+    client.read_response().expect(200, body=b"hello")
+    wait_until(lambda: Admin(proxy).metrics()["larder_requests_in_flight"] == 0, "the request to end")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Debian's prometheus")
+def test_promtool_has_nothing_to_say(larder, origin):
+    proxy = larder(origin, config='[[site]]\nhosts = "a.test"\norigin = "http://127.0.0.1:1"\n')
+    Client(proxy).get("/", host="a.test").expect(502)
+    text = Admin(proxy).get("/metrics").expect(200).body
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert done.returncode == 0 and not done.stdout and not done.stderr, done.stdout + done.stderr
