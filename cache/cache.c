@@ -7,6 +7,32 @@
 
 static bool fill_serves(const struct fill *fill, const struct join_request *join);
 
+static void close_parts(struct cache *cache)
+{
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        purge_reader_destroy(cache->shards[i].purges);
+    }
+    purge_set_destroy(cache->purges);
+    store_close(cache->store);
+    free(cache->batch);
+    free(cache);
+}
+
+static enum err open_purges(struct cache *cache)
+{
+    cache->purges = purge_set_create(store_secret(cache->store));
+    if (cache->purges == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        cache->shards[i].purges = purge_reader_create(cache->purges);
+        if (cache->shards[i].purges == NULL) {
+            return ERR_NO_MEMORY;
+        }
+    }
+    return cache_load_purges(cache);
+}
+
 enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note)
 {
     struct cache *cache = calloc(1, sizeof(*cache));
@@ -16,14 +42,12 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
         return ERR_NO_MEMORY;
     }
     cache->batch = calloc(1, sizeof(*cache->batch));
-    if (cache->batch == NULL) {
-        free(cache);
-        return ERR_NO_MEMORY;
+    enum err error = cache->batch == NULL ? ERR_NO_MEMORY : store_open(&options->store, &cache->store, out_note);
+    if (error == ERR_OK) {
+        error = open_purges(cache);
     }
-    enum err error = store_open(&options->store, &cache->store, out_note);
     if (error != ERR_OK) {
-        free(cache->batch);
-        free(cache);
+        close_parts(cache);
         return error;
     }
     cache->pass_window_bytes = options->window_bytes;
@@ -33,6 +57,7 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
     cache->admit_large = options->admit_large;
     cache->queue.limit_bytes = options->write_queue_bytes;
     REQUIRE(pthread_mutex_init(&cache->queue.mutex, NULL) == 0);
+    REQUIRE(pthread_mutex_init(&cache->purge_mutex, NULL) == 0);
     REQUIRE(pthread_condattr_init(&attributes) == 0);
     REQUIRE(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
     REQUIRE(pthread_cond_init(&cache->queue.changed, &attributes) == 0);
@@ -69,9 +94,8 @@ void cache_close(struct cache *cache)
     REQUIRE(cache->queue.first == NULL);
     pthread_cond_destroy(&cache->queue.changed);
     pthread_mutex_destroy(&cache->queue.mutex);
-    store_close(cache->store);
-    free(cache->batch);
-    free(cache);
+    pthread_mutex_destroy(&cache->purge_mutex);
+    close_parts(cache);
 }
 
 struct cache_reader *cache_reader_create(struct cache *cache)
@@ -83,8 +107,9 @@ struct cache_reader *cache_reader_create(struct cache *cache)
     }
     reader->cache = cache;
     reader->store_reader = store_reader_create(cache->store);
-    if (reader->store_reader == NULL) {
-        free(reader);
+    reader->purges = purge_reader_create(cache->purges);
+    if (reader->store_reader == NULL || reader->purges == NULL) {
+        cache_reader_destroy(reader);
         return NULL;
     }
     reader->hot = hot_create(cache->hot_bytes);
@@ -96,6 +121,7 @@ void cache_reader_destroy(struct cache_reader *reader)
     if (reader != NULL) {
         hot_destroy(reader->hot);
         store_reader_destroy(reader->store_reader);
+        purge_reader_destroy(reader->purges);
         free(reader);
     }
 }
@@ -232,11 +258,27 @@ static bool same_range(const struct range_spec *wanted, const struct range_spec 
            wanted->last == fetched->last;
 }
 
+/* What was asked for before a purge that names it is for those only who came before it, too. */
+static bool fill_is_purged(const struct fill *fill, enum flight_phase phase, const struct join_request *join)
+{
+    struct span head = {NULL, 0};
+    uint64_t birth = atomic_load_explicit(&fill->birth, memory_order_relaxed);
+
+    if (birth >= purge_set_newest(fill->cache->purges)) {
+        return false;
+    }
+    if (phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE) {
+        head = flight_head(fill->flight)->fields;
+    }
+    return cache_judge(fill->shard->purges, join->key, head, birth, join->arena).effect != PURGED_NOT;
+}
+
 static bool fill_serves(const struct fill *fill, const struct join_request *join)
 {
     enum flight_phase phase = flight_phase(fill->flight);
 
-    if (!fill->joinable || fill->invalidated || (fill->ranged && !same_range(join->range, &fill->range))) {
+    if (!fill->joinable || fill->invalidated || fill_is_purged(fill, phase, join) ||
+        (fill->ranged && !same_range(join->range, &fill->range))) {
         return false;
     }
     if (phase == FLIGHT_PENDING) {

@@ -16,7 +16,9 @@
 #include "cache/hot.h"
 #include "cache/key.h"
 #include "cache/policy.h"
+#include "cache/purge_set.h"
 #include "cache/store.h"
+#include "http/cache_groups.h"
 
 struct cache;
 struct cache_reader;
@@ -60,6 +62,7 @@ struct cached {
     struct flight *flight;    /* its body is (also) in this flight's memory; NULL: in the store only */
     struct hot_response *hot; /* everything belongs to it; NULL: to the arena */
     struct partial *partial;  /* not NULL: a part of its body, or all of it in parts */
+    struct purge_verdict purged; /* soft: inputs.purged_ms is set; hard: this is why nothing was found */
 };
 
 /* Where the bytes from one on lie: in a body's stream, `flight` (borrowed) before the store where there is one. */
@@ -138,6 +141,10 @@ bool cache_flight_serves(const struct flight *flight, const struct http_request 
  * to compare flight_key when the head is there. False: no memory; then it must not be stored. */
 MUST_CHECK bool cache_fill_rekey(struct fill *fill, const struct key *key);
 
+/* The request goes out now (again): what the origin makes of it is younger than every purge before. To be called
+ * before the first byte is sent. */
+void cache_fill_sent(struct fill *fill);
+
 /* The head has come. With `store` storing begins, if the response is admitted: at the request that its policy's
  * min_uses says, and where it is large not at the first for a full store; followers count as requests. Without,
  * waiting followers are sent away, and the next requests for the key do not wait for each other for a while.
@@ -188,6 +195,28 @@ void cache_fill_validated(struct fill *fill, const struct cached *cached, const 
  * noted (no memory, or a disk that has refused so many that no more may wait) the store is given up: nothing of it is
  * served any more, here or after a restart. */
 void cache_invalidate(struct cache *cache, const struct key *key, const struct fill *except);
+
+/* ---- purging ---- */
+
+enum { CACHE_PURGES_MAX = 256 }; /* of one call */
+
+/* On the disk thread. ERR_OK: the purges are durable; else they are in force until this process ends. `sequence` is
+ * that of the last one. */
+typedef void (*cache_purged_fn)(void *arg, uint64_t sequence, enum err error);
+
+/* Purges what they name (sequences are given here), in one commit. When it returns they are in force: for look-ups
+ * that start then, on every worker; and what was asked of an origin before and arrives later is dead or stale as what
+ * is stored. `done` (may be NULL) runs once, after the commit. ERR_LIMIT: more are in force than can be; the disk
+ * thread is at work to make them fewer, and a purge of a whole host or of everything always has room. ERR_BAD_TARGET: a
+ * name has not the form of its kind. ERR_NO_MEMORY. Then `done` never runs. */
+MUST_CHECK enum err cache_purge(struct cache *cache, const struct purge *purges, size_t count, cache_purged_fn done,
+                                void *arg);
+
+/* What an unsafe request invalidates by group, on the origin of `url` (RFC 9875 §3). In force at the return; nobody
+ * waits for the disk, for this is an optimisation that the RFC permits, not an order of an operator. An origin that
+ * fills half of the set with groups has its whole host purged instead. */
+void cache_invalidate_groups(struct cache *cache, struct span url, struct cache_groups groups, int64_t now_ms,
+                             struct arena *arena);
 
 /* ---- the disk thread ---- */
 

@@ -1,7 +1,8 @@
 /* cache_internal.h: what cache.c (joining, invalidation), look_up.c, fill.c (the producer's side) and writer.c (the
  * disk thread's) share.
  *
- * Locks, in the order they may be taken: a fill's submit mutex, a shard's, a flight's (flight.c), the queue's. */
+ * Locks, in the order they may be taken: a fill's submit mutex, a shard's, a flight's (flight.c), the purge mutex, the
+ * queue's. */
 #ifndef CACHE_CACHE_INTERNAL_H
 #define CACHE_CACHE_INTERNAL_H
 
@@ -45,7 +46,9 @@ struct fill {
     struct shard *shard; /* NULL: a pass */
     struct entry
         *entry; /* NULL once it has left the table; this, `next` and `invalidated` are guarded by the shard's mutex */
-    bool invalidated; /* what it brings must not be stored */
+    bool invalidated;       /* what it brings must not be stored */
+    uint64_t created;       /* newest purge when it was made: no older row than this may be forgotten while it runs */
+    _Atomic uint64_t birth; /* newest purge when the request was sent */
     struct flight *flight;
     bool joinable; /* others may follow */
     bool ranged;   /* a part is fetched: this one */
@@ -84,12 +87,22 @@ struct shard {
         mutex; /* guards everything below, and the entries, their fills' and settled ones' links and flags */
     struct entry *buckets[SHARD_BUCKETS];
     atomic_uint_fast64_t generation; /* of settled responses that became the store's */
+    struct purge_reader *purges;
     struct entry *notes_first;
     struct entry *notes_last;
     unsigned note_count;
 };
 
-enum job_kind { JOB_PIECES, JOB_PUBLISH, JOB_FRESHEN, JOB_DROP, JOB_REMOVE };
+enum job_kind { JOB_PIECES, JOB_PUBLISH, JOB_FRESHEN, JOB_DROP, JOB_REMOVE, JOB_PURGE };
+
+/* What one cache_purge writes. */
+struct purge_rows {
+    cache_purged_fn done; /* NULL: nobody waits */
+    void *arg;
+    struct buf bytes;
+    size_t count;
+    struct store_purge items[]; /* borrow from `bytes` */
+};
 
 /* A message to the disk thread. */
 struct job {
@@ -103,7 +116,8 @@ struct job {
     uint64_t body_id;        /* PIECES, DROP */
     struct settled *settled; /* PUBLISH, FRESHEN: its owner */
     struct entry *entry;     /* REMOVE */
-    unsigned refusals;       /* DROP, REMOVE: by the disk, since the writes were stopped */
+    struct purge_rows *rows; /* PURGE: its owner */
+    unsigned refusals;       /* DROP, REMOVE: by the disk, since the writes were stopped; PURGE: ever */
     bool again;              /* DROP: counted in the batch's drops */
 };
 
@@ -116,6 +130,7 @@ struct queue {
     size_t held_bytes; /* of all fills that store: what is to be written and was not handed over */
     size_t limit_bytes;
     size_t removals; /* JOB_REMOVEs queued */
+    size_t urgent; /* jobs that someone waits for: no batch waits for more */
     struct fill *backlog;
     struct fill *backlog_last;
     bool stopped;
@@ -132,6 +147,8 @@ struct batch {
 
 struct cache {
     struct store *store;
+    struct purge_set *purges;
+    pthread_mutex_t purge_mutex; /* guards changes of it */
     struct batch *batch;
     size_t pass_window_bytes;
     size_t fill_window_bytes;
@@ -147,6 +164,7 @@ struct cache_reader {
     struct cache *cache;
     struct store_reader *store_reader;
     struct hot *hot; /* NULL: none */
+    struct purge_reader *purges;
 };
 
 struct shard *cache_shard(struct cache *cache, struct key_hash hash);
@@ -200,5 +218,19 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
 
 /* The disk thread: the fill has left the backlog and goes on handing pieces over. */
 void fill_resume(struct fill *fill);
+
+/* ---- purges (cache_purge.c) ---- */
+
+/* The rows of the journal into the set. */
+MUST_CHECK enum err cache_load_purges(struct cache *cache);
+
+/* `head` without data: not known yet; then any tag or group that was purged since counts. */
+struct purge_verdict cache_judge(struct purge_reader *reader, const struct key *key, struct span head, uint64_t birth,
+                                 struct arena *arena);
+
+/* Says in `cached` what the purges in force make of it. */
+void cache_apply_purges(struct cache_reader *reader, const struct key *key, struct arena *arena, struct cached *cached);
+
+void purge_rows_destroy(struct purge_rows *rows);
 
 #endif

@@ -16,6 +16,8 @@
 
 #include "cache/cache_internal.h"
 
+enum { JUDGE_MEMORY_BYTES = 1024 * 1024 };
+
 static void leave_table(struct fill *fill, uint64_t alone_until_ms);
 static void note_alone(struct entry *entry, uint64_t alone_until_ms);
 static void stop_storing(struct fill *fill, enum reason reason);
@@ -33,11 +35,13 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
         flight_unref(flight);
         return NULL;
     }
-    *fill = (struct fill){.cache = cache, .flight = flight, .joinable = joinable};
+    *fill = (struct fill){
+        .cache = cache, .flight = flight, .joinable = joinable, .created = purge_set_newest(cache->purges)};
     if (range != NULL) {
         fill->ranged = true;
         fill->range = *range;
     }
+    cache_fill_sent(fill); /* in case it never is */
     REQUIRE(pthread_mutex_init(&fill->submit_mutex, NULL) == 0);
     if (entry != NULL) {
         fill->shard = entry->shard;
@@ -47,6 +51,11 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
         entry->fills = fill;
     }
     return fill;
+}
+
+void cache_fill_sent(struct fill *fill)
+{
+    atomic_store_explicit(&fill->birth, purge_set_newest(fill->cache->purges), memory_order_relaxed);
 }
 
 /* What the fill keeps in memory for the disk counts in the queue's limit, too. The submit mutex is held. */
@@ -431,12 +440,30 @@ static bool supersede(struct entry *entry, const struct settled *newer)
     return true;
 }
 
-/* Links `settled` where the fill was, unless the key was invalidated meanwhile. */
+/* Was it purged hard since `birth`? The shard's mutex is held. */
+static bool is_dead(const struct fill *fill, struct span head, uint64_t birth)
+{
+    struct key key = {.text = fill->entry->text, .hash = fill->entry->hash};
+    struct arena arena;
+
+    if (birth >= purge_set_newest(fill->cache->purges)) {
+        return false;
+    }
+    arena_init(&arena, JUDGE_MEMORY_BYTES);
+    bool dead = cache_judge(fill->shard->purges, &key, head, birth, &arena).effect == PURGED_HARD;
+    arena_finish(&arena);
+    return dead;
+}
+
+/* Links `settled` where the fill was, unless the key was invalidated or it was purged meanwhile. */
 static bool settled_link(struct fill *fill, struct settled *settled)
 {
+    settled->record.purge_sequence = atomic_load_explicit(&fill->birth, memory_order_relaxed);
+    settled->record.inputs.purged_ms = 0;
     pthread_mutex_lock(&fill->shard->mutex);
     struct entry *entry = fill->entry;
-    bool valid = entry != NULL && !fill->invalidated && (settled->flight != fill->flight || supersede(entry, settled));
+    bool valid = entry != NULL && !fill->invalidated && !is_dead(fill, settled->head, settled->record.purge_sequence) &&
+                 (settled->flight != fill->flight || supersede(entry, settled));
     if (valid) {
         settled->shard = fill->shard;
         settled->entry = entry;
@@ -512,6 +539,13 @@ static void submit_freshening(struct fill *fill, struct settled *settled)
 static bool freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
 {
     const struct stored *stored = &cached->stored;
+
+    pthread_mutex_lock(&fill->shard->mutex);
+    bool dead = fill->entry != NULL && is_dead(fill, stored->head, stored->record.purge_sequence);
+    pthread_mutex_unlock(&fill->shard->mutex);
+    if (dead) {
+        return false; /* purged while it was being confirmed: the origin's answer does not bring it back */
+    }
     bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
 
     if (cached->partial != NULL && cached->partial->flight_count > 0) {

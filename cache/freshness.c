@@ -124,7 +124,14 @@ struct freshness freshness_at(const struct freshness_inputs *inputs, const struc
 {
     struct freshness freshness = lifetime_of(inputs, override);
 
-    freshness.age_s = freshness_age_ms(inputs, now_ms) / MS_PER_S;
+    int64_t age_ms = freshness_age_ms(inputs, now_ms);
+
+    freshness.age_s = age_ms / MS_PER_S;
+    if (inputs->purged_ms > 0) { /* its lifetime ended with the purge */
+        int64_t since_ms = now_ms > inputs->purged_ms ? now_ms - inputs->purged_ms : 0;
+        int64_t until_s = age_ms > since_ms ? (age_ms - since_ms) / MS_PER_S : 0;
+        freshness.lifetime_s = until_s < freshness.lifetime_s ? until_s : freshness.lifetime_s;
+    }
     return freshness;
 }
 

@@ -20,6 +20,7 @@ struct freshness_inputs {
     bool expires_invalid; /* "0" and other nonsense: already expired (RFC 9111 §5.3) */
     bool has_last_modified;
     bool has_etag;
+    int64_t purged_ms;                     /* when a soft purge made it stale, 0: none did. Not part of a record */
     struct response_directives directives; /* the spans in it are not part of a record */
     unsigned status;
 };

@@ -4,6 +4,7 @@
  * same key exactly if http/uri gave them the same normal form: "/a" and "/a?" differ, host names in capitals do not. */
 #include "cache/key.h"
 
+#define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
 bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key)
@@ -28,6 +29,24 @@ struct key_hash key_hash_of(struct span text, uint64_t secret)
     XXH128_hash_t hash = XXH3_128bits_withSeed(text.data, text.len, secret);
 
     return (struct key_hash){.high = hash.high64, .low = hash.low64};
+}
+
+struct key_hash key_hash_of_url(struct span url, uint64_t secret)
+{
+    const struct span method = SPAN_INIT("GET ");
+    XXH3_state_t state;
+
+    XXH3_INITSTATE(&state);
+    (void)XXH3_128bits_reset_withSeed(&state, secret); /* these fail only for NULL */
+    (void)XXH3_128bits_update(&state, method.data, method.len);
+    (void)XXH3_128bits_update(&state, url.data, url.len);
+    XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    return (struct key_hash){.high = hash.high64, .low = hash.low64};
+}
+
+struct span key_url(struct span text)
+{
+    return span_skip(text, sizeof("GET ") - 1);
 }
 
 bool key_hash_equal(struct key_hash a, struct key_hash b)

@@ -66,6 +66,14 @@ static bool cached_from_settled(struct cache *cache, const struct settled *settl
     return true;
 }
 
+/* The oldest part counts. */
+static void count_birth(struct record *record, const struct record *part)
+{
+    if (part->purge_sequence < record->purge_sequence) {
+        record->purge_sequence = part->purge_sequence;
+    }
+}
+
 /* Adds a slice that was just fetched; the first one is the newest, and its head counts. False at the arena's limit. */
 static bool add_slice(const struct settled *settled, struct arena *arena, struct cached *cached)
 {
@@ -82,6 +90,7 @@ static bool add_slice(const struct settled *settled, struct arena *arena, struct
     if (partial->flight_count < SLICES_MAX &&
         slices_add(&partial->slices, slice_in(settled->record.slices, 0)) == SLICES_ADDED) {
         partial->flights[partial->flight_count++] = flight_ref(settled->flight);
+        count_birth(&cached->stored.record, &settled->record);
     }
     return true;
 }
@@ -105,6 +114,7 @@ static void add_base(struct cache *cache, struct cached *base, struct cached *ca
     for (size_t i = 0; i < base->partial->slices.count; i++) {
         (void)slices_add(&cached->partial->slices, base->partial->slices.items[i]); /* full: the rest is missing */
     }
+    count_birth(record, from);
     record->object_id = from->object_id;
     record->body_id = from->body_id;
     record->key_len = from->key_len;
@@ -147,29 +157,65 @@ static enum store_found find_settled(struct cache *cache, const struct entry *en
     return found;
 }
 
-/* What this reader holds of it in memory, if nothing has changed under the key since. */
+/* What a look-up knew of purges when it began. */
+struct purges_seen {
+    uint64_t newest;
+    uint64_t trimmed;
+};
+
+/* What has been found counts if no hard purge names it; one that began after the look-up need not be seen. Rows trimmed
+ * since then cannot be asked any more: that is rare, and then a miss. What no purge names is as if it had been born
+ * now: it need not be asked about these again. */
+static enum store_found unless_purged(struct cache_reader *reader, const struct key *key,
+                                      const struct purges_seen *seen, struct arena *arena, struct cached *cached)
+{
+    struct record *record = &cached->stored.record;
+
+    if (record->purge_sequence >= seen->newest) {
+        return STORE_FOUND;
+    }
+    cache_apply_purges(reader, key, arena, cached);
+    if (cached->purged.effect == PURGED_HARD || purge_set_trimmed(reader->cache->purges) != seen->trimmed) {
+        cached_finish(reader->cache, cached);
+        *cached = (struct cached){.purged = cached->purged};
+        return STORE_ABSENT;
+    }
+    if (cached->purged.effect == PURGED_NOT) {
+        record->purge_sequence = seen->newest;
+    }
+    return STORE_FOUND;
+}
+
+/* What this reader holds of it in memory, if nothing has changed under the key since, and no purge names it. Rows may
+ * have been trimmed since it was last asked about: then only the store knows. */
 static bool find_hot(struct cache_reader *reader, const struct key *key, const struct headers *request,
-                     unsigned version, struct arena *arena, struct cached *out_cached)
+                     unsigned version, const struct purges_seen *seen, struct arena *arena, struct cached *out_cached)
 {
     struct hot_response *hot = reader->hot == NULL ? NULL : hot_find(reader->hot, key, request, version, arena);
 
     if (hot == NULL) {
         return false;
     }
+    uint64_t birth = hot->stored.record.purge_sequence;
+    *out_cached = (struct cached){.stored = hot->stored};
+    if (birth < seen->newest) {
+        cache_apply_purges(reader, key, arena, out_cached);
+        if (out_cached->purged.effect != PURGED_NOT || birth + 1 < purge_set_trimmed(reader->cache->purges)) {
+            hot_release(hot);
+            return false;
+        }
+        hot->stored.record.purge_sequence = seen->newest;
+    }
+    out_cached->hot = hot;
     store_touch(reader->cache->store, hot->stored.record.object_id);
-    *out_cached = (struct cached){.stored = hot->stored, .hot = hot};
     return true;
 }
 
-/* What the store says, for the reader's memory, too. */
 static enum store_found find_stored(struct cache_reader *reader, const struct key *key, const struct headers *request,
-                                    unsigned version, struct arena *arena, struct cached *out_cached)
+                                    struct arena *arena, struct cached *out_cached)
 {
     enum store_found found = store_find(reader->store_reader, key, request, arena, &out_cached->stored);
 
-    if (found == STORE_FOUND && reader->hot != NULL && hot_wanted(reader->hot, key)) {
-        hot_add(reader->hot, key, &out_cached->stored, version);
-    }
     if (found == STORE_FOUND && !partial_of_store(arena, out_cached)) {
         cached_finish(reader->cache, out_cached);
         return STORE_ABSENT;
@@ -184,10 +230,12 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     enum store_found found = STORE_ABSENT;
     bool ask_store = true;
 
-    /* In this order, and before anything is looked at: what changes later shows in both. */
+    /* In this order, and before anything is looked at: what changes later shows in all of them. */
     *out_generation = atomic_load_explicit(&shard->generation, memory_order_acquire);
     unsigned version = atomic_load_explicit(cache_version(reader->cache, key->hash), memory_order_acquire);
-    if (find_hot(reader, key, request, version, arena, out_cached)) {
+    struct purges_seen seen = {.trimmed = purge_set_trimmed(reader->cache->purges),
+                               .newest = purge_set_newest(reader->cache->purges)};
+    if (find_hot(reader, key, request, version, &seen, arena, out_cached)) {
         return STORE_FOUND;
     }
     *out_cached = (struct cached){0};
@@ -198,19 +246,24 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
         found = find_settled(reader->cache, entry, request, arena, out_cached, &ask_store);
     }
     pthread_mutex_unlock(&shard->mutex);
-    if (!ask_store) {
-        return found;
-    }
     struct cached base = {0};
-    enum store_found in_store = find_stored(reader, key, request, version, arena, &base);
-    if (found == STORE_FOUND) {
-        if (in_store == STORE_FOUND) {
-            add_base(reader->cache, &base, out_cached);
-        }
-        return STORE_FOUND;
+    enum store_found in_store =
+        ask_store ? find_stored(reader, key, request, arena, &base) : STORE_ABSENT;
+    bool in_store_only = found != STORE_FOUND && in_store == STORE_FOUND;
+    if (found == STORE_FOUND && in_store == STORE_FOUND) {
+        add_base(reader->cache, &base, out_cached);
+    } else if (in_store != STORE_ABSENT && found != STORE_FOUND) {
+        *out_cached = base;
+        found = in_store;
     }
-    *out_cached = base;
-    return in_store == STORE_ABSENT ? found : in_store;
+    if (found == STORE_FOUND) {
+        found = unless_purged(reader, key, &seen, arena, out_cached);
+    }
+    if (found == STORE_FOUND && in_store_only && out_cached->purged.effect == PURGED_NOT && reader->hot != NULL &&
+        hot_wanted(reader->hot, key)) {
+        hot_add(reader->hot, key, &out_cached->stored, version);
+    }
+    return found;
 }
 
 bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena, struct cached *out_copy)
@@ -220,6 +273,7 @@ bool cached_copy(struct cache *cache, const struct cached *cached, struct arena 
 
     stored->pinned = false;
     copy.hot = NULL;
+    copy.purged.purge.name = (struct span){NULL, 0};
     stored->record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
     if (!arena_copy(arena, cached->stored.head, &stored->head) ||
         !arena_copy(arena, cached->stored.selection, &stored->selection) ||

@@ -216,7 +216,9 @@ static struct reuse_verdict reuse_stale(const struct http_request *request, cons
 {
     const struct response_directives *directives = &record->inputs.directives;
     int64_t stale_ms = stale_ms_of(&record->inputs, freshness, now_ms);
-    struct reuse_verdict validate = {.reuse = REUSE_VALIDATE, .reason = REASON_STALE, .freshness = freshness};
+    struct reuse_verdict validate = {.reuse = REUSE_VALIDATE,
+                                     .reason = record->inputs.purged_ms > 0 ? REASON_PURGED_SOFT : REASON_STALE,
+                                     .freshness = freshness};
 
     if (stale_forbidden(directives) != REASON_NONE) {
         return validate;

@@ -42,6 +42,8 @@
     X(STALE, "stale", "RFC 9111 4.2", "the stored response is stale")                                                  \
     X(NO_CACHE, "no-cache", "RFC 9111 5.2.2.4", "the stored response must be validated each time")                     \
     X(MUST_REVALIDATE, "must-revalidate", "RFC 9111 5.2.2.2", "stale, and the origin forbids to use it so")            \
+    X(PURGED, "purged", "config", "what was stored was purged")                                                        \
+    X(PURGED_SOFT, "purged-soft", "config", "what is stored was purged softly: it must be validated")                  \
     X(STORE_FAILED, "store-failed", "config", "the store is out of order; larder goes on as a proxy")                  \
     /* stored */                                                                                                       \
     X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \

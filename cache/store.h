@@ -11,7 +11,7 @@
  *   blocks   segment                  →  which blocks of the body file are in use
  *   pending  body id                  →  bodies begun and not finished, and removed ones whose pieces are still there;
  *                                        swept after an open
- *   purges   sequence                 →  what was purged (none yet; record.purge_sequence refers to it)
+ *   purges   sequence                 →  what was purged (purge.h); record.purge_sequence refers to it
  *   meta     name                     →  format version, secret, ids, eviction hand
  *
  * Every piece carries a checksum seeded with its own key: a damaged or misplaced piece is never handed out. Rows of the
@@ -34,9 +34,10 @@
 #include "http/error.h"
 
 enum {
-    STORE_PIECE_BYTES = 4072,   /* payload of one piece; with its 8-byte checksum one LMDB page */
-    STORE_READ_MAX_PIECES = 64, /* pieces one store_read hands out */
-    STORE_WHOLE_PIECES = 4,     /* store_find returns the whole body of a stream of at most so many */
+    STORE_PIECE_BYTES = 4072,          /* payload of one piece; with its 8-byte checksum one LMDB page */
+    STORE_READ_MAX_PIECES = 64,        /* pieces one store_read hands out */
+    STORE_WHOLE_PIECES = 4,            /* store_find returns the whole body of a stream of at most so many */
+    STORE_PURGE_MAX_BYTES = 33 * 1024, /* of a row of the journal */
 };
 #define STORE_MAX_STREAM_BYTES ((uint64_t)STORE_PIECE_BYTES << 24) /* 68 GB: key, head and body together */
 #define STORE_MIN_SIZE_BYTES   ((uint64_t)16 << 20)
@@ -195,6 +196,16 @@ enum store_op_kind {
     STORE_OP_FRESHEN,    /* a new record for an object that exists (same object and body id); nothing if it is gone */
     STORE_OP_DROP_BODY,  /* a body that will not be finished */
     STORE_OP_REMOVE_KEY, /* all variants under a key */
+    STORE_OP_PURGE,       /* rows of the journal, in place of older ones */
+    STORE_OP_TRIM_PURGES, /* rows below a sequence, some thousand at a time; `done`: that was all of them */
+    STORE_OP_REMOVE_OBJECT, /* one object, if its birth is still that */
+};
+
+/* A row of the journal to be written. */
+struct store_purge {
+    uint64_t sequence;
+    uint64_t replaced; /* the row it takes the place of, or 0 */
+    struct span row;
 };
 
 /* One change. Spans borrow from the caller until store_apply has returned. */
@@ -208,8 +219,11 @@ struct store_op {
     struct key key;        /* PUBLISH, REMOVE_KEY */
     struct span selection; /* PUBLISH */
     const struct record *record; /* PUBLISH (object_id ignored), FRESHEN */
-    uint64_t object_id;          /* FRESHEN; PUBLISH: out, the id given */
-    bool done;                   /* out: it took effect (PUBLISH: it is stored; FRESHEN: so was the object) */
+    uint64_t object_id;          /* FRESHEN, REMOVE_OBJECT; PUBLISH: out, the id given */
+    uint64_t sequence;           /* TRIM_PURGES: the first that stays; REMOVE_OBJECT: its record's purge_sequence */
+    const struct store_purge *purges; /* PURGE */
+    size_t purge_count;
+    bool done; /* out: it took effect (PUBLISH: it is stored; FRESHEN: so was the object) */
 };
 
 /* How many bytes of pieces one store_apply should get at most: 8 MiB, less in a small store. */
@@ -224,6 +238,36 @@ MUST_CHECK enum err store_apply(struct store *store, struct store_op *ops, size_
 
 /* Is there work for a store_apply without operations (pieces to delete, damage to clean up)? Any thread. */
 bool store_wants_apply(struct store *store);
+
+/* ---- the journal of purges ---- */
+
+/* The sequence of the newest row there ever was. What is published is born no later: a purge that could not be written
+ * may get its sequence again, and must then count. Any thread. */
+uint64_t store_newest_purge(const struct store *store);
+
+/* `row` is what STORE_OP_PURGE wrote, empty where it cannot be read. False: stop. */
+typedef bool (*store_purge_fn)(void *arg, uint64_t sequence, struct span row);
+
+/* The rows from the sequence `from` on, rising. ERR_NO_MEMORY, ERR_IO. */
+MUST_CHECK enum err store_each_purge(struct store_reader *reader, uint64_t from, store_purge_fn visit, void *arg);
+
+/* A walk over all objects, by id; new ones that come behind it are met, too. */
+struct store_walk {
+    uint64_t next_id;  /* to look at; 0 at the beginning */
+    uint64_t sequence; /* only objects born before it are of interest */
+    bool ended;
+};
+
+struct store_object {
+    struct key_hash hash;
+    struct record record;
+    struct span key; /* this and the head are the arena's */
+    struct span head;
+};
+
+/* Looks at one object. False: it is of no interest, or the walk has ended. */
+bool store_walk_next(struct store_reader *reader, struct store_walk *walk, struct arena *arena,
+                     struct store_object *out_object);
 
 /* ---- figures: any thread, as of the last commit ---- */
 struct store_stats {

@@ -14,6 +14,7 @@ int batch_begin(struct store *store, struct batch *out_batch)
         .next_object_id = store->next_object_id,
         .hand = store->hand,
         .body_hand = store->body_hand,
+        .purge_sequence = store_newest_purge(store),
         .reclaim_before = store->reclaim_count,
         .delete_budget = store->limit_pages / 8 < DELETE_MAX_PIECES ? store->limit_pages / 8 : DELETE_MAX_PIECES,
         .evict_budget = EVICT_MAX_OBJECTS,
@@ -82,6 +83,7 @@ int batch_commit(struct batch *batch)
     store->next_object_id = batch->next_object_id;
     store->hand = batch->hand;
     store->body_hand = batch->body_hand;
+    atomic_store_explicit(&store->purge_sequence, batch->purge_sequence, memory_order_release);
     store->sequence = state.sequence;
     size_t kept = 0;
     for (size_t i = 0; i < store->reclaim_count; i++) {

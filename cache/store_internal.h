@@ -21,6 +21,7 @@
  * store_space.c  how the size is shared between the two files; the body file opened, grown, cut
  * store_blocks.h, store_bodies.h  the body file itself; they know nothing of LMDB
  * store_admit.c  what is remembered of keys that are not stored
+ * store_purges.c the journal of purges, and the walk behind it
  * store_evict.c  accounting, deletion, SIEVE, making room
  * store_prefetch.c the pages of what is evicted next
  *
@@ -255,6 +256,7 @@ struct store {
     struct pins *pins;
     atomic_bool failed;
     _Atomic uint64_t next_body_id;
+    _Atomic uint64_t purge_sequence; /* of the newest row of `purges` */
 
     /* the disk thread's */
     bool trees_checked; /* must be before the first change */
@@ -388,6 +390,7 @@ struct batch {
     uint64_t next_object_id;
     uint64_t hand;
     uint64_t body_hand;
+    uint64_t purge_sequence;
     size_t reclaim_before; /* entries of store->reclaim when it began */
     size_t delete_budget;  /* pieces that may still be deleted in it */
     uint64_t evict_budget; /* objects that it may evict */
@@ -416,6 +419,11 @@ int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind);
 int batch_put_object(struct batch *batch, uint64_t object_id, struct key_hash hash, const struct record *record);
 
 int batch_publish(struct batch *batch, struct store_op *op);
+/* ---- purges (store_purges.c) ---- */
+
+int batch_apply_purge(struct batch *batch, struct store_op *op);
+int batch_apply_trim(struct batch *batch, struct store_op *op);
+int batch_apply_remove_object(struct batch *batch, struct store_op *op);
 
 /* ---- deletion and space (store_evict.c) ---- */
 

@@ -210,6 +210,7 @@ static int read_ids(struct store *store, MDB_txn *txn)
     uint64_t last_piece;
     uint64_t last_extent;
     uint64_t last_pending;
+    uint64_t last_purge;
     MDB_val key = meta_key("state");
     MDB_val data;
     int code = mdb_get(txn, store->tables[TABLE_META], &key, &data);
@@ -228,6 +229,9 @@ static int read_ids(struct store *store, MDB_txn *txn)
         code = last_key(txn, store->tables[TABLE_EXTENTS], &last_extent);
     }
     if (code == 0) {
+        code = last_key(txn, store->tables[TABLE_PURGES], &last_purge);
+    }
+    if (code == 0) {
         code = read_pending(store, txn, &last_pending);
     }
     if (code != 0) {
@@ -240,6 +244,7 @@ static int read_ids(struct store *store, MDB_txn *txn)
     store->hand = state.hand;
     store->body_hand = state.body_hand;
     store->sequence = state.sequence;
+    atomic_store(&store->purge_sequence, last_purge);
     return 0;
 }
 

@@ -49,13 +49,18 @@ static int is_complete(struct batch *batch, const struct store_op *op, bool *out
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
+/* Nothing is born after the newest purge that is on the disk: see store_newest_purge. */
 int batch_put_object(struct batch *batch, uint64_t object_id, struct key_hash hash, const struct record *record)
 {
+    struct record row = *record;
     struct buf encoded;
     MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
 
     buf_init(&encoded, RECORD_MAX_BYTES);
-    object_row_write(&encoded, object_id, hash, record->body_id, record);
+    if (row.purge_sequence > batch->purge_sequence) {
+        row.purge_sequence = batch->purge_sequence;
+    }
+    object_row_write(&encoded, object_id, hash, row.body_id, &row);
     MDB_val data = {.mv_size = encoded.len, .mv_data = encoded.data};
     int code = encoded.failed ? ENOMEM : batch_put(batch, TABLE_OBJECTS, &key, &data);
     buf_finish(&encoded);

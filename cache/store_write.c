@@ -144,6 +144,10 @@ static enum err check_ops(const struct store *store, const struct store_op *ops,
         } else {
             copies += PAGES_AN_OPERATION;
         }
+        for (size_t j = 0; ops[i].kind == STORE_OP_PURGE && j < ops[i].purge_count; j++) {
+            space.pages += ops[i].purges[j].row.len / STORE_PIECE_BYTES;
+            small_bytes += ops[i].purges[j].row.len % STORE_PIECE_BYTES;
+        }
         if (ops[i].kind == STORE_OP_FRESHEN || ops[i].kind == STORE_OP_PUBLISH) {
             space.pages += ops[i].record->head_override.len / STORE_PIECE_BYTES;
         }
@@ -336,6 +340,12 @@ static int apply_op(struct batch *batch, struct store_op *op)
         return apply_drop_body(batch, op);
     case STORE_OP_REMOVE_KEY:
         return apply_remove_key(batch, op);
+    case STORE_OP_PURGE:
+        return batch_apply_purge(batch, op);
+    case STORE_OP_TRIM_PURGES:
+        return batch_apply_trim(batch, op);
+    case STORE_OP_REMOVE_OBJECT:
+        return batch_apply_remove_object(batch, op);
     }
     UNREACHABLE();
 }

@@ -12,6 +12,7 @@
 
 enum {
     STOPPED_TRIES = 10,
+    PURGE_TRIES = 5,
     DROPS_MAX = 1024, /* that wait for a disk that refuses everything */
 };
 
@@ -20,6 +21,11 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
 static bool finish_job(struct cache *cache, struct job *job, const struct store_op *op, enum err error);
 
 /* ---- the queue ---- */
+
+static bool is_urgent(const struct job *job)
+{
+    return job->kind == JOB_PURGE && job->rows->done != NULL;
+}
 
 static void push(struct queue *queue, struct job *job)
 {
@@ -32,6 +38,7 @@ static void push(struct queue *queue, struct job *job)
     }
     queue->last = job;
     queue->bytes += job->bytes;
+    queue->urgent += is_urgent(job) ? 1 : 0;
     pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->mutex);
 }
@@ -137,7 +144,8 @@ bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec
 
     pthread_mutex_lock(&queue->mutex);
     for (;;) {
-        bool any = queue->first != NULL && (what == WAIT_FOR_WORK || queue->bytes >= BATCH_SMALL_BYTES);
+        bool any =
+            queue->first != NULL && (what == WAIT_FOR_WORK || queue->bytes >= BATCH_SMALL_BYTES || queue->urgent > 0);
         if (any || idle_work || queue->backlog != NULL || queue->stopped || result == ETIMEDOUT) {
             break;
         }
@@ -208,6 +216,7 @@ static void collect(struct cache *cache, struct batch *batch)
         if (queue->first == NULL) {
             queue->last = NULL;
         }
+        queue->urgent -= is_urgent(job) ? 1 : 0;
         batch->bytes += job->bytes;
         batch->jobs[batch->count++] = job;
     }
@@ -268,6 +277,11 @@ static void prepare(struct cache *cache, const struct job *job, struct store_op 
         op->kind = STORE_OP_REMOVE_KEY;
         op->key = (struct key){.text = job->entry->text, .hash = job->entry->hash};
         break;
+    case JOB_PURGE:
+        op->kind = STORE_OP_PURGE;
+        op->purges = job->rows->items;
+        op->purge_count = job->rows->count;
+        break;
     }
 }
 
@@ -284,6 +298,14 @@ static void removed(struct queue *queue, struct entry *entry)
     shard->generation++;
     entry_release(entry);
     pthread_mutex_unlock(&shard->mutex);
+}
+
+static void purged(struct purge_rows *rows, enum err error)
+{
+    if (rows->done != NULL) {
+        rows->done(rows->arg, rows->items[rows->count - 1].sequence, error);
+    }
+    purge_rows_destroy(rows);
 }
 
 static void count_written(struct queue *queue, size_t bytes)
@@ -355,6 +377,14 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
             store_give_up(cache->store); /* what is there may be served no more, and nobody will know */
         }
         removed(&cache->queue, job->entry);
+        break;
+    case JOB_PURGE:
+        job->refusals++;
+        if (error != ERR_OK && !store_failed(cache->store) && job->refusals < PURGE_TRIES) {
+            push(&cache->queue, job);
+            return false;
+        }
+        purged(job->rows, error);
         break;
     }
     return true;

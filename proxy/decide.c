@@ -114,6 +114,16 @@ void decide_tags(const struct policy *policy, struct headers *response_headers)
     }
 }
 
+const char *decide_purge_text(const struct purge *purge, struct arena *arena)
+{
+    struct span text;
+
+    return arena_format(arena, &text, "%s, sequence %llu", purge_kind_text(purge->kind),
+                        (unsigned long long)purge->sequence)
+               ? text.data
+               : NULL;
+}
+
 bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,
                          int64_t received_ms, int64_t now_ms)
 {

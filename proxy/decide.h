@@ -4,6 +4,7 @@
 #ifndef PROXY_DECIDE_H
 #define PROXY_DECIDE_H
 
+#include "cache/purge.h"
 #include "proxy/access_log.h"
 
 /* Is it a request that larder serves at all? Fills `request->uri`. Else the error it is answered with. */
@@ -35,6 +36,10 @@ MUST_CHECK bool decide_own_etag(const struct policy *policy, unsigned status, co
 
 /* Takes out what only caches read, where the policy says so. */
 void decide_tags(const struct policy *policy, struct headers *response_headers);
+
+/* Which purge it was, for Cache-Status and the log, in place of a rule: "tag, sequence 17". Its name may be any bytes:
+ * `larder why` shows it. NULL at the arena's limit. */
+const char *decide_purge_text(const struct purge *purge, struct arena *arena);
 
 /* Does the client hold this response already (RFC 9110 §13.2.2)? Only a 200 to GET or HEAD is compared. */
 bool decide_not_modified(const struct http_request *request, unsigned status, const struct headers *response_headers,

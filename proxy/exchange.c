@@ -221,6 +221,11 @@ static enum step step_lookup(struct exchange *ex)
     ex->found_any = found != STORE_ABSENT;
     ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
     ex->reason = found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS;
+    ex->rule = NULL;
+    if (ex->cached.purged.effect == PURGED_HARD) {
+        ex->reason = REASON_PURGED;
+        ex->rule = decide_purge_text(&ex->cached.purged.purge, ex->arena);
+    }
     return STEP_DECIDE;
 }
 
@@ -248,7 +253,8 @@ static enum step step_decide(struct exchange *ex)
         route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
     ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
     ex->reason = ex->verdict.reason;
-    ex->rule = ex->verdict.rule;
+    ex->rule =
+        ex->reason == REASON_PURGED_SOFT ? decide_purge_text(&ex->cached.purged.purge, ex->arena) : ex->verdict.rule;
     size_t gaps = exchange_gaps(ex, &ex->gap);
     if (gaps > 0 && ex->verdict.reuse != REUSE_FETCH) {
         return exchange_decide_missing(ex, gaps);

@@ -254,6 +254,7 @@ void fetch_connected(struct fetch *fetch, struct origin_conn *conn)
     fetch->state = FETCH_HEAD;
     fetch->request_ms = worker_now_ms();
     fetch->asked_ms = uv_now(&fetch->worker->loop);
+    cache_fill_sent(fetch->fill);
     conn_read_start(&conn->conn);
     send_more(fetch);
 }

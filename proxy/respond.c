@@ -373,7 +373,8 @@ static bool add_own_fields(struct exchange *ex, bool stored)
     const char *rule = ex->rule;
     struct span value;
 
-    if (ex->leads && decide_shows_storing(ex->outcome, ex->reason)) {
+    bool purged = ex->reason == REASON_PURGED && stored; /* then why nothing was served is the news */
+    if (ex->leads && !purged && decide_shows_storing(ex->outcome, ex->reason)) {
         reason = ex->store_reason;
         rule = flight_head(ex->flight)->rule;
     }

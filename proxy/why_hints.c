@@ -38,6 +38,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_STALE] = "a longer max-age from the origin or a rule's ttl; stale_while_revalidate to answer at once",
     [REASON_NO_CACHE] = "the origin sends no-cache: let it send max-age, or give a rule's ttl",
     [REASON_MUST_REVALIDATE] = "the origin sends must-revalidate, proxy-revalidate or s-maxage: leave them out there",
+    [REASON_PURGED] = "nothing to change: the next answer is stored again",
+    [REASON_PURGED_SOFT] = "nothing to change: a 304 or a new answer from the origin makes it fresh again",
     [REASON_STORE_FAILED] = "see the process log; a restart sets a damaged store aside",
     /* stored */
     [REASON_STORED] = "not to be stored: no-store from the origin, or bypass in a rule",
