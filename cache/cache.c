@@ -12,6 +12,7 @@ static void close_parts(struct cache *cache)
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         purge_reader_destroy(cache->shards[i].purges);
     }
+    reclaim_close(cache);
     purge_set_destroy(cache->purges);
     store_close(cache->store);
     free(cache->batch);
@@ -30,7 +31,8 @@ static enum err open_purges(struct cache *cache)
             return ERR_NO_MEMORY;
         }
     }
-    return cache_load_purges(cache);
+    enum err error = cache_load_purges(cache);
+    return error == ERR_OK ? reclaim_open(cache) : error;
 }
 
 enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note)

@@ -18,6 +18,7 @@ enum {
     SHARD_NOTES = 256,    /* hit-for-miss notes kept per shard */
     REMOVALS_MAX = 65536, /* that wait for a disk that refuses them */
     BATCH_JOBS = 1024,
+    RECLAIM_OPS = 128,
     BATCH_SMALL_BYTES = 256 * 1024, /* a smaller one waits a little for more */
 };
 
@@ -139,16 +140,32 @@ struct queue {
 /* What one transaction takes up; the disk thread's. */
 struct batch {
     struct job *jobs[BATCH_JOBS];
-    struct store_op ops[BATCH_JOBS];
+    struct store_op ops[BATCH_JOBS + RECLAIM_OPS]; /* one for each job, then those of the reclaim */
     size_t count;
     size_t bytes;
     size_t drops; /* JOB_DROPs that were refused and queued again */
+};
+
+/* Deleting what purges made dead (reclaim.c); the disk thread's. */
+struct reclaim {
+    struct store_reader *reader;
+    struct purge_reader *purges;
+    struct store_walk walk;
+    bool walking;
+    bool delete_soft;    /* what a soft purge names goes, too */
+    uint64_t keep_from;  /* the oldest row that will be needed after it */
+    uint64_t seen;       /* by the last walk that came to its end: the newest row */
+    uint64_t trim_below; /* rows of the journal to be deleted; 0: none */
+    unsigned rested;     /* batches since */
+    struct store_op *dead;
+    size_t dead_count;
 };
 
 struct cache {
     struct store *store;
     struct purge_set *purges;
     pthread_mutex_t purge_mutex; /* guards changes of it */
+    struct reclaim reclaim;
     struct batch *batch;
     size_t pass_window_bytes;
     size_t fill_window_bytes;
@@ -230,6 +247,17 @@ struct purge_verdict cache_judge(struct purge_reader *reader, const struct key *
 
 /* Says in `cached` what the purges in force make of it. */
 void cache_apply_purges(struct cache_reader *reader, const struct key *key, struct arena *arena, struct cached *cached);
+
+/* ---- reclaim.c: the disk thread ---- */
+
+MUST_CHECK enum err reclaim_open(struct cache *cache);
+void reclaim_close(struct cache *cache);
+
+/* Operations to go with a batch, at most RECLAIM_OPS; how many. Each call is followed by one of reclaim_finish. */
+size_t reclaim_prepare(struct cache *cache, struct store_op *ops);
+void reclaim_finish(struct cache *cache, const struct store_op *ops, size_t count, enum err error);
+
+bool reclaim_has_work(const struct cache *cache);
 
 void purge_rows_destroy(struct purge_rows *rows);
 

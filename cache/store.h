@@ -256,6 +256,7 @@ struct store_walk {
     uint64_t next_id;  /* to look at; 0 at the beginning */
     uint64_t sequence; /* only objects born before it are of interest */
     bool ended;
+    bool failed; /* it could not go on */
 };
 
 struct store_object {

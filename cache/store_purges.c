@@ -208,14 +208,17 @@ static void on_walk(void *arg) /* guarded_fn */
     MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
     MDB_val data;
 
-    call->walk->ended = true;
+    call->walk->failed = true;
     if (reader_begin(reader) != 0) {
         return;
     }
     if (store_open_cursor(reader->txn, reader->store->tables[TABLE_OBJECTS], &cursor) == 0) {
-        if (mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE) == 0 && number_of_key(key, &object_id) == 0 &&
-            object_id >= call->walk->next_id) {
-            call->walk->ended = false;
+        int code = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
+        call->walk->ended = code == MDB_NOTFOUND;
+        call->walk->failed = code != 0 && code != MDB_NOTFOUND;
+        if (code == 0 && (number_of_key(key, &object_id) != 0 || object_id < call->walk->next_id)) {
+            call->walk->failed = true;
+        } else if (code == 0) {
             call->walk->next_id = object_id + 1;
             call->found = object_row_read(span_of_value(data), object_id, &row) &&
                           record_decode(row.record, &object->record) == ERR_OK &&
@@ -235,7 +238,7 @@ bool store_walk_next(struct store_reader *reader, struct store_walk *walk, struc
     struct walk_call call = {.reader = reader, .walk = walk, .arena = arena};
 
     if (!guard_run(reader->store, on_walk, &call)) {
-        walk->ended = true;
+        walk->failed = true;
         return false;
     }
     if (call.found) {

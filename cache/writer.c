@@ -139,7 +139,7 @@ static void resume_backlog(struct queue *queue)
 bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec *until)
 {
     struct queue *queue = &cache->queue;
-    bool idle_work = what == WAIT_FOR_WORK && store_wants_apply(cache->store);
+    bool idle_work = what == WAIT_FOR_WORK && (store_wants_apply(cache->store) || reclaim_has_work(cache));
     int result = 0;
 
     pthread_mutex_lock(&queue->mutex);
@@ -167,9 +167,12 @@ bool cache_write(struct cache *cache)
     for (size_t i = 0; i < batch->count; i++) {
         prepare(cache, batch->jobs[i], &batch->ops[i]);
     }
-    if (batch->count > 0 || store_wants_apply(cache->store)) {
-        error = store_apply(cache->store, batch->ops, batch->count);
+    struct store_op *reclaim_ops = batch->ops + batch->count;
+    size_t reclaim_count = reclaim_prepare(cache, reclaim_ops);
+    if (batch->count + reclaim_count > 0 || store_wants_apply(cache->store)) {
+        error = store_apply(cache->store, batch->ops, batch->count + reclaim_count);
     }
+    reclaim_finish(cache, reclaim_ops, reclaim_count, error);
     for (size_t i = 0; i < batch->count; i++) {
         if (finish_job(cache, batch->jobs[i], &batch->ops[i], error)) {
             free(batch->jobs[i]);
