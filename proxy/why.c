@@ -214,6 +214,9 @@ static void judge(struct why *why)
         bool others = why->found == STORE_OTHER_VARIANTS;
         why->outcome = others ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
         why->reason = others ? REASON_VARY_MISS : REASON_URI_MISS;
+        if (why->purged.effect == PURGED_HARD) {
+            why->reason = REASON_PURGED;
+        }
         judge_fetch(why, false);
     }
     why->has_failures = why->action == WHY_REVALIDATE || why->action == WHY_FETCH || why->action == WHY_PASS;

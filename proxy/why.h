@@ -8,6 +8,7 @@
 #ifndef PROXY_WHY_H
 #define PROXY_WHY_H
 
+#include "cache/purge_set.h"
 #include "cache/store.h"
 #include "proxy/access_log.h"
 #include "proxy/assess.h"
@@ -102,6 +103,7 @@ struct why {
     size_t variant_count;
     bool has_selected; /* and it may be used, or validated */
     struct why_variant selected;
+    struct purge_verdict purged; /* what a purge made of the one that was found; hard: then it is not selected */
 
     /* the verdict */
     enum why_action action;

@@ -275,6 +275,15 @@ static void write_verdict(const struct why *why, struct buf *out)
         add_text(out, "error", err_text(why->error));
     }
     add_text(out, "hint", why_hint(why->reason));
+    if (why->purged.effect != PURGED_NOT) {
+        const struct purge *purge = &why->purged.purge;
+        open_object(out, "purged");
+        add_text(out, "kind", purge_kind_text(purge->kind));
+        add_span(out, "name", purge->name);
+        add_number(out, "sequence", (int64_t)purge->sequence);
+        add_text(out, "mode", purge_mode_text(purge->mode));
+        buf_add_byte(out, '}');
+    }
     buf_add_byte(out, '}');
 }
 

@@ -69,6 +69,41 @@ static void choose_key(struct why *why, struct store *store, struct store_reader
     }
 }
 
+struct loading {
+    struct purge_set *set;
+    uint64_t sequence;
+};
+
+static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
+{
+    struct loading *loading = arg;
+    struct purge purge;
+    uint64_t replaced;
+
+    loading->sequence = sequence;
+    return !purge_decode(row, sequence, &purge) || purge_set_add(loading->set, &purge, &replaced) == ERR_OK;
+}
+
+/* What the purges in the journal make of it. False: no memory. */
+static bool judge_purges(struct why *why, struct store_reader *reader, const struct stored *stored, uint64_t secret)
+{
+    struct loading loading = {.set = purge_set_create(secret)};
+    struct purge_reader *purges = loading.set == NULL ? NULL : purge_reader_create(loading.set);
+    struct purge_subject subject = {.hash = why->key.hash,
+                                    .url = key_url(why->key.text),
+                                    .head = stored->head,
+                                    .birth = stored->record.purge_sequence};
+    bool done = purges != NULL && store_each_purge(reader, stored->record.purge_sequence, on_purge, &loading) == ERR_OK;
+
+    if (done) {
+        purge_set_publish(loading.set, loading.sequence);
+        why->purged = purge_set_judge(purges, &subject, why->arena);
+    }
+    purge_reader_destroy(purges);
+    purge_set_destroy(loading.set);
+    return done;
+}
+
 static bool read_store(struct why *why, struct store *store)
 {
     struct collect collect = {.why = why, .capacity = why->config->cache.max_variants};
@@ -85,8 +120,13 @@ static bool read_store(struct why *why, struct store *store)
     choose_key(why, store, reader);
     (void)store_each_variant(reader, &why->key, why->arena, on_variant, &collect);
     why->found = store_find(reader, &why->key, &why->request.headers, why->arena, &stored);
+    bool done = true;
     if (why->found == STORE_FOUND) {
-        why->has_selected = why_make_variant(why, &stored, &why->selected);
+        done = judge_purges(why, reader, &stored, store_secret(store));
+        if (why->purged.effect == PURGED_SOFT) {
+            stored.record.inputs.purged_ms = why->purged.purge.time_ms;
+        }
+        why->has_selected = why->purged.effect != PURGED_HARD && why_make_variant(why, &stored, &why->selected);
         if (stored.pinned) {
             store_unpin_stored(store, &stored.record);
         }
@@ -96,7 +136,7 @@ static bool read_store(struct why *why, struct store *store)
             why->has_selected && why->variants[i].record.object_id == why->selected.record.object_id;
     }
     store_reader_destroy(reader);
-    return true;
+    return done;
 }
 
 bool why_look_up(struct why *why, struct buf *error)

@@ -98,6 +98,13 @@ static void write_verdict(const struct why *why, bool bold, struct buf *out)
         buf_format(out, ": %s", err_text(why->error));
     }
     buf_add_byte(out, '\n');
+    if (why->purged.effect != PURGED_NOT) {
+        const struct purge *purge = &why->purged.purge;
+        label(out, "purged");
+        buf_format(out, "by %s ", purge_kind_text(purge->kind));
+        add_quoted(out, purge->name);
+        buf_format(out, ", sequence %llu, %s\n", (unsigned long long)purge->sequence, purge_mode_text(purge->mode));
+    }
     label(out, "to change it");
     buf_format(out, "%s\n", why_hint(why->reason));
 }

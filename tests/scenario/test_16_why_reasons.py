@@ -255,6 +255,8 @@ ELSEWHERE = {
     "unchanged": "tests/unit/test_cache.c",
     "first-request": "tests/unit/test_admission.c",
     "min-uses": "tests/unit/test_admission.c",
+    "purged": "tests/unit/test_cache_purge.c",
+    "purged-soft": "tests/unit/test_cache_purge.c",
 }
 
 

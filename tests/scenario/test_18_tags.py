@@ -1,7 +1,9 @@
 """Tags of responses, and groups (RFC 9875): kept, passed on or not, and what they invalidate."""
 
-from support.client import Client
+from support.client import HOST, Client
 from support.say import fresh
+from support.why import ask, text
+from support.wire import wait_until
 
 TAGS = {"Surrogate-Key": "a b", "Cache-Tag": "c", "xkey": "d", "Cache-Groups": '"e"'}
 
@@ -120,3 +122,16 @@ def test_many_groups_of_one_answer(origin, client):
     client.post("/form").expect(204)
     origin.expect("GET /a").reply(200, in_groups('"x"'), b"newer")
     client.get("/a").expect(200, body=b"newer", cache="fwd=uri-miss")
+
+
+def test_why_names_the_purge(origin, larder):
+    proxy = larder(origin)
+    client = Client(proxy)
+    fill(origin, client, {"/a": '"x"'})
+    origin.expect("POST /form").reply(204, {"Cache-Group-Invalidation": '"x"'})
+    client.post("/form").expect(204)
+    wait_until(lambda: ask(proxy, "/a")["verdict"]["reason"] in ("purged", "uri-miss"), "the row to be committed")
+    verdict = ask(proxy, "/a")["verdict"]
+    if verdict["reason"] == "purged":  # else it was deleted already
+        assert verdict["purged"] == {"kind": "group", "name": f"http://{HOST} x", "sequence": 1, "mode": "hard"}
+        assert "sequence 1, hard" in text(proxy, "/a") or ask(proxy, "/a")["verdict"]["reason"] == "uri-miss"
