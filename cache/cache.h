@@ -59,9 +59,9 @@ struct partial {
  * pins back with cached_finish, on the reader's thread. */
 struct cached {
     struct stored stored;
-    struct flight *flight;    /* its body is (also) in this flight's memory; NULL: in the store only */
-    struct hot_response *hot; /* everything belongs to it; NULL: to the arena */
-    struct partial *partial;  /* not NULL: a part of its body, or all of it in parts */
+    struct flight *flight;       /* its body is (also) in this flight's memory; NULL: in the store only */
+    struct hot_response *hot;    /* everything belongs to it; NULL: to the arena */
+    struct partial *partial;     /* not NULL: a part of its body, or all of it in parts */
     struct purge_verdict purged; /* soft: inputs.purged_ms is set; hard: this is why nothing was found */
 };
 

@@ -131,7 +131,7 @@ struct queue {
     size_t held_bytes; /* of all fills that store: what is to be written and was not handed over */
     size_t limit_bytes;
     size_t removals; /* JOB_REMOVEs queued */
-    size_t urgent; /* jobs that someone waits for: no batch waits for more */
+    size_t urgent;   /* jobs that someone waits for: no batch waits for more */
     struct fill *backlog;
     struct fill *backlog_last;
     bool stopped;

@@ -247,8 +247,7 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     }
     pthread_mutex_unlock(&shard->mutex);
     struct cached base = {0};
-    enum store_found in_store =
-        ask_store ? find_stored(reader, key, request, arena, &base) : STORE_ABSENT;
+    enum store_found in_store = ask_store ? find_stored(reader, key, request, arena, &base) : STORE_ABSENT;
     bool in_store_only = found != STORE_FOUND && in_store == STORE_FOUND;
     if (found == STORE_FOUND && in_store == STORE_FOUND) {
         add_base(reader->cache, &base, out_cached);

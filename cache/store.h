@@ -189,13 +189,13 @@ void store_note_use(struct store *store, struct key_hash hash);
 uint64_t store_new_body_id(struct store *store);
 
 enum store_op_kind {
-    STORE_OP_PIECES,     /* append pieces to a body; the first of a body also registers it as pending */
-    STORE_OP_PUBLISH,    /* all pieces are there: make it an object, in place of a variant with the same selection. A
-                            partial one (its record has one slice) joins what it may be combined with instead, and never
-                            takes the place of a whole one: then it is dropped */
-    STORE_OP_FRESHEN,    /* a new record for an object that exists (same object and body id); nothing if it is gone */
-    STORE_OP_DROP_BODY,  /* a body that will not be finished */
-    STORE_OP_REMOVE_KEY, /* all variants under a key */
+    STORE_OP_PIECES,      /* append pieces to a body; the first of a body also registers it as pending */
+    STORE_OP_PUBLISH,     /* all pieces are there: make it an object, in place of a variant with the same selection. A
+                             partial one (its record has one slice) joins what it may be combined with instead, and never
+                             takes the place of a whole one: then it is dropped */
+    STORE_OP_FRESHEN,     /* a new record for an object that exists (same object and body id); nothing if it is gone */
+    STORE_OP_DROP_BODY,   /* a body that will not be finished */
+    STORE_OP_REMOVE_KEY,  /* all variants under a key */
     STORE_OP_PURGE,       /* rows of the journal, in place of older ones */
     STORE_OP_TRIM_PURGES, /* rows below a sequence, some thousand at a time; `done`: that was all of them */
     STORE_OP_REMOVE_OBJECT, /* one object, if its birth is still that */

@@ -164,6 +164,7 @@ int main(int argc, char **argv)
         .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4, .max_readers = WORKERS + 2},
         .write_queue_bytes = 1024 * 1024,
         .window_bytes = 128 * 1024,
+        .hot_bytes = 1024 * 1024,
     };
     unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : DEFAULT_ROUNDS;
     pthread_t workers[WORKERS];

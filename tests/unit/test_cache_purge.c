@@ -25,6 +25,7 @@ static void open_cache(void)
         .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4, .max_readers = 4},
         .write_queue_bytes = 4 * 1024 * 1024,
         .window_bytes = 128 * 1024,
+        .hot_bytes = 4 * 1024 * 1024,
     };
     struct buf note;
 
@@ -597,6 +598,54 @@ Test(cache_purge, rows_outlive_the_fetches_they_concern)
     leave(&leader);
     write_some();
     expect("/a", false, PURGED_NOT, "not stored");
+}
+
+/* ---- what a worker holds in memory ---- */
+
+static bool is_hot(const char *path)
+{
+    struct client client;
+    bool hot = find(&client, path) == STORE_FOUND && client.cached.hot != NULL;
+
+    leave(&client);
+    return hot;
+}
+
+static void make_hot(const char *path, const char *fields)
+{
+    store_it(path, fields);
+    write_some();
+    for (unsigned i = 0; i < 4 && !is_hot(path); i++) {
+    }
+    cr_assert(is_hot(path));
+}
+
+Test(cache_purge, hot_copies)
+{
+    make_hot("/a", TAGGED);
+    make_hot("/b", "A: b\r\n");
+    make_hot("/c", "xkey: soft\r\n");
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_SOFT, "soft"), ERR_OK);
+    expect("/a", false, PURGED_HARD, "at once");
+    expect("/c", true, PURGED_SOFT, "at once");
+    cr_expect(is_hot("/b"), "not concerned");
+}
+
+/* The row is gone before anyone has asked about the copy again. */
+Test(cache_purge, hot_copies_outlive_no_row)
+{
+    make_hot("/a", TAGGED);
+    make_hot("/b", "A: b\r\n");
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none"), ERR_OK);
+    for (unsigned i = 0; i < 10; i++) {
+        write_some();
+    }
+    cr_expect_eq(rows(), 1);
+    expect("/a", false, PURGED_NOT, "deleted behind");
+    expect("/b", true, PURGED_NOT, "not concerned");
+    cr_expect(is_hot("/b") || is_hot("/b") || is_hot("/b"), "and hot again");
 }
 
 /* ---- groups (RFC 9875) ---- */
