@@ -78,6 +78,27 @@ enum err access_log_open(struct access_log *log, uv_loop_t *loop, const struct c
     return ERR_OK;
 }
 
+void access_log_reopen(struct access_log *log, const struct config *config)
+{
+    struct stat status = {0};
+    char text[128];
+
+    if (!log->is_owned) {
+        return;
+    }
+    access_log_flush(log);
+    int fd = open_file(config);
+    if (fd < 0) {
+        log_error("the access log cannot be opened anew path=%s error=%s",
+                  log_quoted(span_of(config->server.access_log)).text,
+                  log_quoted(span_of(uv_strerror_r(fd, text, sizeof text))).text);
+        return;
+    }
+    close(log->fd);
+    log->fd = fd;
+    log->is_file = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 void access_log_write(struct access_log *log, const struct access_entry *entry)
 {
     size_t before = log->buf.len;

@@ -104,6 +104,11 @@ MUST_CHECK enum err access_log_check(const struct config *config, struct buf *ou
 
 /* Opens the file for appending. `log` must be zeroed but for its `fd`, -1. */
 MUST_CHECK enum err access_log_open(struct access_log *log, uv_loop_t *loop, const struct config *config);
+
+/* Writes what waits, and goes on in the file that has the name now: after the former one was moved away. Where that
+ * cannot be opened it says so and goes on in the former one. */
+void access_log_reopen(struct access_log *log, const struct config *config);
+
 /* Does anybody read the lines? */
 static inline bool access_log_is_open(const struct access_log *log)
 {

@@ -347,3 +347,14 @@ bool check_tests(const struct config *config, struct buf *out_error)
     }
     return differences == 0;
 }
+
+struct config *check_tests_load(const struct config_flags *flags, struct buf *out_error)
+{
+    struct config *config = config_load(flags, out_error);
+
+    if (config != NULL && !check_tests(config, out_error)) {
+        config_destroy(config);
+        return NULL;
+    }
+    return config;
+}

@@ -12,4 +12,7 @@
  * counted. Every test is run. */
 MUST_CHECK bool check_tests(const struct config *config, struct buf *out_error);
 
+/* config_load, and then the tests: NULL with the error written when either fails. */
+struct config *check_tests_load(const struct config_flags *flags, struct buf *out_error);
+
 #endif

@@ -9,7 +9,9 @@
  * - We end first: LINGER lets the response arrive before the close (what is still coming in would make it a reset). */
 #include "proxy/client.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "http/date.h"
 #include "http/parser.h"
@@ -73,6 +75,24 @@ static void client_close(struct client *client);
 static const struct conn_events client_events = {
     .on_read = on_read, .on_end = on_end, .on_written = on_written, .on_timer = on_timer};
 
+static void add_client(struct client *client, struct worker *worker)
+{
+    const struct config *config = worker->config;
+
+    client->worker = worker;
+    client->kick.run = on_kick;
+    client->field_slot = FIELD_MEMO_NONE;
+    arena_init(&client->arena, config->server.max_request_memory_bytes);
+    buf_init(&client->in, config->server.max_head_bytes + IN_PAUSE_BYTES + WORKER_READ_BUFFER_BYTES);
+    http1_stream_init(&client->stream, &client->conn, config);
+    conn_peer(&client->conn, client->host, &client->port);
+    client->next = worker->clients;
+    if (client->next != NULL) {
+        client->next->previous = client;
+    }
+    worker->clients = client;
+}
+
 /* Over the limit of connections: a short answer, then the close, at once: it must not take the place of another. */
 static void refuse(struct client *client)
 {
@@ -106,7 +126,6 @@ static void refuse(struct client *client)
 
 enum err client_accept(struct worker *worker, uv_stream_t *listener)
 {
-    const struct config *config = worker->config;
     struct client *client = calloc(1, sizeof(*client));
 
     if (client == NULL) {
@@ -117,27 +136,80 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
         free(client);
         return error;
     }
-    client->worker = worker;
-    client->kick.run = on_kick;
-    client->field_slot = FIELD_MEMO_NONE;
-    arena_init(&client->arena, config->server.max_request_memory_bytes);
-    buf_init(&client->in, config->server.max_head_bytes + IN_PAUSE_BYTES + WORKER_READ_BUFFER_BYTES);
-    http1_stream_init(&client->stream, &client->conn, config);
-    conn_peer(&client->conn, client->host, &client->port);
-    client->next = worker->clients;
-    if (client->next != NULL) {
-        client->next->previous = client;
-    }
-    worker->clients = client;
-    client->admitted = atomic_fetch_add(worker->connection_count, 1) < config->server.max_connections;
+    add_client(client, worker);
+    client->admitted = atomic_fetch_add(worker->shared.connection_count, 1) < worker->config->server.max_connections;
     if (!client->admitted) {
-        atomic_fetch_sub(worker->connection_count, 1);
+        atomic_fetch_sub(worker->shared.connection_count, 1);
         refuse(client);
         return ERR_OK;
     }
-    conn_set_timer(&client->conn, config->server.client_idle_timeout_ms);
+    conn_set_timer(&client->conn, worker->config->server.client_idle_timeout_ms);
     conn_read_start(&client->conn);
     return ERR_OK;
+}
+
+void handover_drop(struct handover *handover, atomic_uint *connection_count)
+{
+    atomic_fetch_sub(connection_count, 1);
+    close(handover->fd);
+    buf_finish(&handover->in);
+    free(handover);
+}
+
+void client_take_over(struct worker *worker, struct handover *handover)
+{
+    struct client *client = calloc(1, sizeof(*client));
+
+    if (client == NULL) {
+        handover_drop(handover, worker->shared.connection_count);
+        return;
+    }
+    conn_adopt(&client->conn, worker, handover->fd, handover->is_unix ? UV_NAMED_PIPE : UV_TCP, &client_events, client);
+    add_client(client, worker);
+    client->admitted = true;
+    buf_add(&client->in, buf_span(&handover->in));
+    buf_finish(&handover->in);
+    free(handover);
+    if (client->in.failed) {
+        client_close(client);
+        return;
+    }
+    conn_set_timer(&client->conn, worker->config->server.client_idle_timeout_ms);
+    client_process(client); /* reads on, or hands it over again */
+}
+
+/* What was received goes with it; what the socket still holds is read there. */
+static void hand_over(struct client *client)
+{
+    struct worker *worker = client->worker;
+    struct handover *handover = calloc(1, sizeof(*handover));
+    int fd = handover != NULL ? conn_duplicate(&client->conn) : -1;
+
+    if (fd < 0) {
+        free(handover);
+    } else {
+        *handover = (struct handover){.message = {.run = worker->shared.on_handover},
+                                      .worker = worker,
+                                      .fd = fd,
+                                      .is_unix = client->conn.u.handle.type == UV_NAMED_PIPE,
+                                      .in = client->in};
+        buf_init(&client->in, 0);
+        client->admitted = false; /* it stays counted */
+        mailbox_post(worker->shared.server, &handover->message);
+    }
+    client_close(client);
+}
+
+void clients_retire(struct worker *worker)
+{
+    struct client *next;
+
+    for (struct client *client = worker->clients; client != NULL; client = next) {
+        next = client->next;
+        if (client->state == CLIENT_IDLE) {
+            client_process(client);
+        }
+    }
 }
 
 void clients_stop(struct worker *worker)
@@ -147,7 +219,7 @@ void clients_stop(struct worker *worker)
     for (struct client *client = worker->clients; client != NULL; client = next) {
         next = client->next;
         client->stream.wants_keep_alive = false;
-        if (client->state == CLIENT_IDLE) {
+        if (client->state == CLIENT_IDLE && !conn_has_input(&client->conn)) { /* else what came is answered, and then */
             client_close(client);
         } else if (client->state == CLIENT_EXCHANGE && exchange_is_tunnel(client->stream.exchange)) {
             exchange_gone(client, END_SHUTDOWN); /* it has no end of its own to wait for */
@@ -345,6 +417,10 @@ static bool step_head(struct client *client)
         client_close(client);
         return true;
     }
+    if (client->state == CLIENT_IDLE && !client->input_ended && client->worker->state == WORKER_RETIRED) {
+        hand_over(client);
+        return true;
+    }
     if (client->in.len == 0) {
         return false;
     }
@@ -403,7 +479,7 @@ static void begin_exchange(struct client *client, struct http_request *request, 
     conn_set_timer(&client->conn, 0);
     client->state = CLIENT_EXCHANGE;
     http1_stream_begin(&client->stream, &start.request);
-    if (error != ERR_OK || client->worker->stopping || (client->input_ended && client->in.len == 0)) {
+    if (error != ERR_OK || client->worker->state >= WORKER_STOPPING || (client->input_ended && client->in.len == 0)) {
         client->stream.wants_keep_alive = false;
     }
     client->stream.exchange = exchange_create(&start);
@@ -436,7 +512,7 @@ void stream_exchange_ended(struct stream *stream, bool keep_connection)
     arena_reset(&client->arena);
     client->drained_bytes = 0;
     client->state = stream->body_done ? CLIENT_IDLE : CLIENT_DRAIN;
-    if (client->state == CLIENT_IDLE && client->worker->stopping) {
+    if (client->state == CLIENT_IDLE && client->worker->state >= WORKER_STOPPING) {
         client_close(client);
         return;
     }
@@ -477,7 +553,7 @@ static void client_linger(struct client *client)
 {
     /* Nothing unread, nothing expected: an ordinary close resets nothing. */
     bool clean = client->stream.body_done && client->in.len == 0;
-    if (client->input_ended || client->conn.ended || (clean && client->worker->stopping)) {
+    if (client->input_ended || client->conn.ended || (clean && client->worker->state >= WORKER_STOPPING)) {
         client_close(client);
         return;
     }
@@ -517,7 +593,7 @@ static void on_closed(struct conn *conn)
         client->next->previous = client->previous;
     }
     if (client->admitted) {
-        atomic_fetch_sub(worker->connection_count, 1);
+        atomic_fetch_sub(worker->shared.connection_count, 1);
     }
     http1_stream_finish(&client->stream);
     buf_finish(&client->in);

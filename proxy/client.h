@@ -11,6 +11,25 @@
  * and closed. The error of a failed accept (ERR_LIMIT: descriptors ran out: pause accepting). */
 enum err client_accept(struct worker *worker, uv_stream_t *listener);
 
+/* An idle connection on its way from a worker that retires to another. Its memory is its receiver's, and it stays
+ * counted as a connection. */
+struct handover {
+    struct message message; /* first to the main thread, then to a worker */
+    struct worker *worker;  /* from which it comes, then that which gets it */
+    int fd;
+    bool is_unix;
+    struct buf in; /* received and not consumed */
+};
+
+/* A connection that another worker handed over. */
+void client_take_over(struct worker *worker, struct handover *handover);
+
+/* Nobody takes it: closes it. */
+void handover_drop(struct handover *handover, atomic_uint *connection_count);
+
+/* The worker retires: idle connections are handed over now, others after their exchange. */
+void clients_retire(struct worker *worker);
+
 /* The worker stops: idle connections close now, others after their exchange. */
 void clients_stop(struct worker *worker);
 

@@ -10,9 +10,11 @@
 #include "proxy/conn.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "http/check.h"
 #include "proxy/worker.h"
@@ -52,6 +54,38 @@ enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, u
     }
     conn->state = CONN_OPEN;
     return ERR_OK;
+}
+
+void conn_adopt(struct conn *conn, struct worker *worker, int fd, uv_handle_type type, const struct conn_events *events,
+                void *owner)
+{
+    *conn = (struct conn){0};
+    /* Opening fails only for what is not a stream socket. */
+    if (type == UV_NAMED_PIPE) {
+        REQUIRE(uv_pipe_init(&worker->loop, &conn->u.pipe, 0) == 0);
+        init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
+        REQUIRE(uv_pipe_open(&conn->u.pipe, fd) == 0);
+    } else {
+        REQUIRE(uv_tcp_init(&worker->loop, &conn->u.tcp) == 0);
+        init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
+        REQUIRE(uv_tcp_open(&conn->u.tcp, fd) == 0);
+    }
+    conn->state = CONN_OPEN;
+}
+
+int conn_duplicate(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+
+    return uv_fileno(&conn->u.handle, &fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+}
+
+bool conn_has_input(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    int count = 0;
+
+    return uv_fileno(&conn->u.handle, &fd) == 0 && ioctl(fd, FIONREAD, &count) == 0 && count > 0;
 }
 
 enum err conn_connect(struct conn *conn, struct worker *worker, const struct sockaddr *address,

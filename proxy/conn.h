@@ -70,6 +70,16 @@ MUST_CHECK enum err conn_accept(struct conn *conn, struct worker *worker, uv_str
 MUST_CHECK enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, uv_stream_t *listener,
                                    const struct conn_events *events, void *owner);
 
+/* A connection that is open already, from conn_duplicate; owns `fd`. `type`: UV_TCP or UV_NAMED_PIPE. */
+void conn_adopt(struct conn *conn, struct worker *worker, int fd, uv_handle_type type, const struct conn_events *events,
+                void *owner);
+
+/* Another descriptor of the same connection, which outlives conn_close; -1: none is left. */
+MUST_CHECK int conn_duplicate(const struct conn *conn);
+
+/* Did bytes arrive that were not read yet? */
+bool conn_has_input(const struct conn *conn);
+
 /* Begins to connect; `connected` runs once, later (not after conn_close). An error return means it never runs, and conn
  * must still be closed if its state is not CONN_NEW. */
 MUST_CHECK enum err conn_connect(struct conn *conn, struct worker *worker, const struct sockaddr *address,

@@ -44,36 +44,22 @@ static int fail_config(const char *file, const struct buf *error)
     return EXIT_BAD_SETTINGS;
 }
 
-/* A configuration that passes its own tests, or NULL with the error written. */
-static struct config *load_tested(const struct config_flags *flags, struct buf *error)
-{
-    struct config *config = config_load(flags, error);
-
-    if (config != NULL && !check_tests(config, error)) {
-        config_destroy(config);
-        return NULL;
-    }
-    return config;
-}
-
 static int serve(const struct options *options, struct buf *error)
 {
     struct config_flags flags = options_config_flags(options);
-    struct config *config = load_tested(&flags, error);
+    struct config *config = check_tests_load(&flags, error);
 
     if (config == NULL) {
         return fail_config(flags.file, error);
     }
     log_set_level(config->server.log_level);
-    int status = server_run(config);
-    config_destroy(config);
-    return status;
+    return server_run(config, &flags);
 }
 
 static int check(const struct options *options, struct buf *error)
 {
     struct config_flags flags = {.file = options->config.file};
-    struct config *config = load_tested(&flags, error);
+    struct config *config = check_tests_load(&flags, error);
     size_t rules = 0;
 
     if (config == NULL) {

@@ -74,7 +74,8 @@ static const struct {
                        "one and says which.\n"
                        "SIZE is a number of bytes or one with KiB, MiB, GiB, TiB, KB, MB, GB or TB.\n"
                        "Every other setting is in the file; config.example.toml lists all of them.\n"
-                       "SIGTERM and SIGINT: stops accepting, finishes what runs, exits with 0.\n"},
+                       "SIGTERM and SIGINT: stops accepting, finishes what runs, exits with 0.\n"
+                       "SIGHUP: reads the configuration again. SIGUSR1: opens the access log anew.\n"},
     [COMMAND_WHY] =
         {"why", "URL [FLAG]...", "explain what a request would get, and why",
          "Looks at the store of a larder that runs or was stopped, asks no origin and changes nothing. Give "

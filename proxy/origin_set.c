@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proxy/health.h"
 #include "proxy/log.h"
@@ -49,6 +50,35 @@ void origin_set_destroy(struct origin_set *set)
         pthread_mutex_destroy(&set->mutex);
         free(set);
     }
+}
+
+/* `former` as the rules of `set` see it: the probe under way reports to the former set, and without checks nothing
+ * would make an origin healthy again. */
+static struct health inherited(const struct origin_set *set, struct health former)
+{
+    former.probing = false;
+    if (set->site->check.path == NULL) {
+        former.unhealthy = false;
+        former.checks = 0;
+    }
+    if (set->rules.eject_after == 0) {
+        former.ejected = false;
+    }
+    return former;
+}
+
+void origin_set_inherit(struct origin_set *set, struct origin_set *former)
+{
+    pthread_mutex_lock(&former->mutex);
+    for (size_t i = 0; i < set->site->origin_count; i++) {
+        for (size_t k = 0; k < former->site->origin_count; k++) {
+            if (strcmp(set->site->origins[i].text, former->site->origins[k].text) == 0) {
+                set->health[i] = inherited(set, former->health[k]);
+                break;
+            }
+        }
+    }
+    pthread_mutex_unlock(&former->mutex);
 }
 
 static bool has_bit(uint64_t bits, size_t index)

@@ -1,8 +1,8 @@
 /* origin_set.h: the origins of one site as all workers share them: which one is asked next, and which are in service.
  *
  * Every request to an origin begins with origin_set_choose and ends with origin_set_leave; in between its result is
- * told once or more often. Changes of an origin's health are logged here, once each. Ownership: made by the server
- * before the workers, freed after them. Threads: any; one mutex, held for a few comparisons. Times are loop times
+ * told once or more often. Changes of an origin's health are logged here, once each. Ownership: a crew's: made
+ * before its workers, freed after them. Threads: any; one mutex, held for a few comparisons. Times are loop times
  * (uv_now), which are one clock for all loops. */
 #ifndef PROXY_ORIGIN_SET_H
 #define PROXY_ORIGIN_SET_H
@@ -14,6 +14,9 @@ struct origin_set;
 /* NULL: no memory. */
 struct origin_set *origin_set_create(const struct site *site);
 void origin_set_destroy(struct origin_set *set); /* accepts NULL */
+
+/* What is known of the same origins of a former set goes on; for a set that nobody asks yet. */
+void origin_set_inherit(struct origin_set *set, struct origin_set *former);
 
 /* A request looks for an origin. */
 struct origin_ask {

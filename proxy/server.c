@@ -1,9 +1,11 @@
 /* server.c: the main thread: everything is opened here, in an order in which what the configuration got wrong is told
- * before anything listens; then it waits for a signal, and stops everything in the reverse order.
+ * before anything listens; then it waits for signals, and stops everything in the reverse order.
  *
- * Happy path: access log, store, sockets, workers, disk thread; "ready". SIGTERM or SIGINT: the workers stop accepting
+ * Happy path: sockets, store, disk thread, the crew of workers; "ready". SIGTERM or SIGINT: the workers stop accepting
  *             and finish; when the last has ended the disk thread writes what is queued, the store is closed, status 0.
+ * SIGHUP:     a new crew takes the place of the former one, which ends when it has finished (crew.h).
  * Failures:   - something cannot be opened: one line on standard error, what is open is closed, status 2.
+ *             - a configuration that is read anew is refused: the log says why, the former one goes on.
  *             - a second signal: the workers close what still runs.
  * Threads:    signals come to this thread only (thread.h). Workers tell their end by a message to this loop. */
 #include "proxy/server.h"
@@ -16,36 +18,33 @@
 
 #include "http/check.h"
 #include "proxy/admin.h"
+#include "proxy/client.h"
+#include "proxy/crew.h"
 #include "proxy/disk.h"
 #include "proxy/log.h"
 #include "proxy/memory.h"
-#include "proxy/worker.h"
+#include "proxy/reload.h"
 
 enum {
     EXIT_STOPPED = 0,
     EXIT_CANNOT_START = 2,
     TEXT_MAX_BYTES = 8192,
+    FORMER_CREWS_MAX = 8,   /* that finish what they began */
     SPARE_READERS = 4,      /* of the store, beyond one a worker */
     SPARE_DESCRIPTORS = 64, /* files, loops, libuv's own */
 };
 
-static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP};
+static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 struct server {
-    struct config *config;
+    const struct config_flags *flags;
     struct buf text; /* the line that says what failed */
     struct cache *cache;
-    struct origin_set **origin_sets; /* one a site */
     struct disk disk;
     struct metrics *metrics;
     struct admin *admin;
-    struct worker *workers;
     unsigned worker_count;
-    unsigned made;    /* workers that worker_init made */
-    unsigned started; /* workers whose thread was started */
-    unsigned ended;   /* workers whose loop is over */
-    int *fds;         /* [listen address][worker]; -1: not open, or a worker's by now */
-    size_t bound;     /* listen addresses that are open */
+    struct crew *crews; /* list: the first one serves, the others finish what they began */
     atomic_uint connection_count;
     uv_loop_t loop;
     struct mailbox mailbox;
@@ -54,25 +53,25 @@ struct server {
 };
 
 static enum err init_loop(struct server *server);
-static enum err start(struct server *server);
-static enum err open_cache(struct server *server);
-static enum err make_origin_sets(struct server *server);
-static enum err open_sockets(struct server *server);
-static enum err make_workers(struct server *server);
-static enum err start_threads(struct server *server);
+static enum err start(struct server *server, struct config *config);
+static enum err open_cache(struct server *server, const struct config *config);
+static enum err start_crew(struct server *server, struct crew *crew);
 static enum err open_admin(struct server *server);
-static void raise_descriptor_limit(const struct server *server);
-static void announce(const struct server *server);
-static void stop_workers(struct server *server);
-static void close_loop_if_done(struct server *server);
+static void raise_descriptor_limit(const struct config *config);
+static void announce(const struct crew *crew);
+static void reload(struct server *server);
+static void stop(struct server *server);
+static void remove_ended_crews(struct server *server);
+static void close_loop(struct server *server);
 static void finish(struct server *server);
 static enum err explain(struct server *server, const char *what, enum err error);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_worker_ended(struct message *message);
+static void on_handover(struct message *message);
 
-int server_run(struct config *config)
+int server_run(struct config *config, const struct config_flags *flags)
 {
-    struct server server = {.config = config};
+    struct server server = {.flags = flags};
     int status = EXIT_STOPPED;
 
     (void)signal(SIGPIPE, SIG_IGN); /* libuv does not do it; cannot fail for a valid number */
@@ -82,12 +81,15 @@ int server_run(struct config *config)
     if (error == ERR_OK) {
         error = init_loop(&server);
     }
-    if (error == ERR_OK) {
-        error = start(&server);
+    if (error != ERR_OK) {
+        config_destroy(config);
+    } else {
+        error = start(&server, config);
         if (error == ERR_OK) {
-            announce(&server);
+            announce(server.crews);
+            log_info("ready");
         } else {
-            stop_workers(&server);
+            stop(&server);
         }
         (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* until the last worker has ended */
     }
@@ -123,44 +125,66 @@ static enum err init_loop(struct server *server)
     return ERR_OK;
 }
 
-static enum err start(struct server *server)
+/* Owns `config`. */
+static enum err start(struct server *server, struct config *config)
 {
-    const struct config *config = server->config;
-    enum err error = ERR_OK;
-
     server->worker_count = config->server.workers > 0 ? config->server.workers : uv_available_parallelism();
-    server->workers = calloc(server->worker_count, sizeof *server->workers);
-    server->fds = malloc((config->server.listen_count * server->worker_count + 1) * sizeof(int));
     server->metrics = metrics_create();
-    if (server->workers == NULL || server->fds == NULL || server->metrics == NULL) {
+    if (server->metrics == NULL) {
+        config_destroy(config);
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
-    raise_descriptor_limit(server);
-    error = access_log_check(config, &server->text);
-    if (error == ERR_OK) {
-        error = open_cache(server);
+    raise_descriptor_limit(config);
+    struct crew *crew = crew_create(config, server->worker_count, NULL, &server->text);
+    if (crew == NULL) {
+        return ERR_LIMIT;
     }
+    server->crews = crew;
+    enum err error = access_log_check(config, &server->text);
     if (error == ERR_OK) {
-        error = make_origin_sets(server);
-    }
-    if (error == ERR_OK) {
-        error = open_sockets(server);
-    }
-    if (error == ERR_OK) {
-        error = make_workers(server);
+        error = open_cache(server, config);
     }
     if (error == ERR_OK) {
         error = open_admin(server);
     }
     if (error == ERR_OK) {
-        error = start_threads(server);
+        error = disk_start(&server->disk, server->cache);
+        if (error != ERR_OK) {
+            return explain(server, "cannot start a thread", error);
+        }
+        error = start_crew(server, crew);
     }
     return error;
 }
 
-static enum err open_cache(struct server *server)
+static enum err start_crew(struct server *server, struct crew *crew)
 {
-    const struct config *config = server->config;
+    struct worker_shared shared = {.cache = server->cache,
+                                   .connection_count = &server->connection_count,
+                                   .metrics = server->metrics,
+                                   .server = &server->mailbox,
+                                   .on_ended = on_worker_ended,
+                                   .on_handover = on_handover};
+
+    return crew_start(crew, &shared, &server->text);
+}
+
+static enum err open_admin(struct server *server)
+{
+    const struct admin_scope scope = {.loop = &server->loop,
+                                      .mailbox = &server->mailbox,
+                                      .cache = server->cache,
+                                      .metrics = server->metrics,
+                                      .connection_count = &server->connection_count,
+                                      .workers = server->worker_count,
+                                      .config = server->crews->config,
+                                      .origin_sets = server->crews->origin_sets};
+
+    return admin_open(&scope, &server->admin, &server->text);
+}
+
+static enum err open_cache(struct server *server, const struct config *config)
+{
     struct cache_options options = {
         .store =
             {
@@ -168,7 +192,7 @@ static enum err open_cache(struct server *server)
                 .size_bytes = config->cache.size_bytes,
                 .memory_bytes = memory_limit_bytes(),
                 .max_variants = (unsigned)config->cache.max_variants,
-                .max_readers = server->worker_count + SPARE_READERS,
+                .max_readers = server->worker_count * (FORMER_CREWS_MAX + 2) + SPARE_READERS,
             },
         .admit_large = config->cache.admit_large,
         .write_queue_bytes = config->cache.write_queue_bytes,
@@ -191,103 +215,8 @@ static enum err open_cache(struct server *server)
     return error;
 }
 
-static enum err make_origin_sets(struct server *server)
-{
-    const struct config *config = server->config;
-
-    server->origin_sets = calloc(config->site_count, sizeof(*server->origin_sets));
-    if (server->origin_sets == NULL) {
-        return explain(server, "cannot start", ERR_NO_MEMORY);
-    }
-    for (size_t i = 0; i < config->site_count; i++) {
-        server->origin_sets[i] = origin_set_create(&config->sites[i]);
-        if (server->origin_sets[i] == NULL) {
-            return explain(server, "cannot start", ERR_NO_MEMORY);
-        }
-    }
-    return ERR_OK;
-}
-
-/* Binds everything before anything listens. */
-static enum err open_sockets(struct server *server)
-{
-    struct config *config = server->config;
-    unsigned workers = server->worker_count;
-
-    for (size_t i = 0; i < config->server.listen_count; i++) {
-        enum err error = listener_open(&config->server.listen[i], workers, &server->fds[i * workers], &server->text);
-
-        if (error != ERR_OK) {
-            return error;
-        }
-        server->bound++;
-    }
-    for (size_t i = 0; i < config->server.listen_count; i++) {
-        enum err error = listener_listen(&config->server.listen[i], workers, &server->fds[i * workers], &server->text);
-
-        if (error != ERR_OK) {
-            return error;
-        }
-    }
-    return ERR_OK;
-}
-
-static enum err make_workers(struct server *server)
-{
-    size_t listen_count = server->config->server.listen_count;
-    struct worker_shared shared = {.config = server->config,
-                                   .cache = server->cache,
-                                   .origin_sets = server->origin_sets,
-                                   .connection_count = &server->connection_count,
-                                   .metrics = server->metrics};
-    int *fds = malloc((listen_count + 1) * sizeof *fds);
-    enum err error = fds == NULL ? ERR_NO_MEMORY : ERR_OK;
-
-    for (unsigned number = 0; number < server->worker_count && error == ERR_OK; number++) {
-        for (size_t i = 0; i < listen_count; i++) {
-            int *fd = &server->fds[i * server->worker_count + number];
-
-            fds[i] = *fd;
-            *fd = -1;
-        }
-        error = worker_init(&server->workers[number], number, &shared, fds);
-        if (error == ERR_OK) {
-            server->made++;
-        }
-    }
-    free(fds);
-    return error == ERR_OK ? ERR_OK : explain(server, "cannot make a worker", error);
-}
-
-static enum err open_admin(struct server *server)
-{
-    const struct admin_scope scope = {.loop = &server->loop,
-                                      .mailbox = &server->mailbox,
-                                      .cache = server->cache,
-                                      .metrics = server->metrics,
-                                      .connection_count = &server->connection_count,
-                                      .workers = server->worker_count,
-                                      .config = server->config,
-                                      .origin_sets = server->origin_sets};
-
-    return admin_open(&scope, &server->admin, &server->text);
-}
-
-static enum err start_threads(struct server *server)
-{
-    enum err error = disk_start(&server->disk, server->cache);
-
-    for (unsigned i = 0; i < server->made && error == ERR_OK; i++) {
-        error = worker_start(&server->workers[i], &server->mailbox, on_worker_ended);
-        if (error == ERR_OK) {
-            server->started++;
-        }
-    }
-    return error == ERR_OK ? ERR_OK : explain(server, "cannot start a thread", error);
-}
-
 /* A proxy needs a descriptor or two for each client: the usual soft limit of 1024 is for programs that use select. */
-static void raise_descriptor_limit(const struct server *server)
+static void raise_descriptor_limit(const struct config *config)
 {
     struct rlimit limit = {0};
 
@@ -301,41 +230,119 @@ static void raise_descriptor_limit(const struct server *server)
             limit = raised;
         }
     }
-    if (limit.rlim_cur < server->config->server.max_connections + SPARE_DESCRIPTORS) {
+    if (limit.rlim_cur < config->server.max_connections + SPARE_DESCRIPTORS) {
         log_warn("fewer descriptors than max_connections needs max_connections=%llu limit=%llu",
-                 (unsigned long long)server->config->server.max_connections, (unsigned long long)limit.rlim_cur);
+                 (unsigned long long)config->server.max_connections, (unsigned long long)limit.rlim_cur);
     }
 }
 
-static void announce(const struct server *server)
+/* What the crew has bound; what it has from a former one was said already. */
+static void announce(const struct crew *crew)
 {
     struct buf address;
 
     buf_init(&address, TEXT_MAX_BYTES);
-    for (size_t i = 0; i < server->config->server.listen_count; i++) {
-        buf_clear(&address);
-        address_format(&server->config->server.listen[i], &address);
-        log_info("listening address=%.*s", SPAN_ARG(buf_span(&address)));
+    for (size_t i = 0; i < crew->sockets.count; i++) {
+        if (crew->sockets.bounds[i].former == NULL) {
+            buf_clear(&address);
+            address_format(&crew->sockets.bounds[i].address, &address);
+            log_info("listening address=%.*s", SPAN_ARG(buf_span(&address)));
+        }
     }
     buf_finish(&address);
-    log_info("ready");
 }
 
-static void stop_workers(struct server *server)
+/* So that neither threads nor readers of the store are without limit. False: a reload must wait. */
+static bool has_room_for_crew(const struct server *server)
 {
-    server->stopping = true;
-    for (unsigned i = 0; i < server->made; i++) {
-        worker_stop(&server->workers[i]);
+    struct crew *oldest = server->crews;
+    unsigned count = 0;
+
+    for (; oldest->next != NULL; oldest = oldest->next) {
+        count++;
     }
-    close_loop_if_done(server);
+    if (count < FORMER_CREWS_MAX) {
+        return true;
+    }
+    log_error(
+        "requests of %u former configurations still run: the oldest ones get shutdown_timeout to finish, try again "
+        "then",
+        count);
+    crew_stop(oldest);
+    return false;
 }
 
-/* When no worker's thread has still to end. */
-static void close_loop_if_done(struct server *server)
+static void reload(struct server *server)
 {
-    if (!server->stopping || server->ended < server->started) {
+    struct crew *former = server->crews;
+
+    log_info("reloading the configuration");
+    if (!has_room_for_crew(server)) {
         return;
     }
+    struct config *config = reload_config(server->flags, former->config);
+    if (config == NULL) {
+        return;
+    }
+    buf_clear(&server->text);
+    raise_descriptor_limit(config);
+    struct crew *crew = crew_create(config, server->worker_count, former, &server->text);
+    enum err error = crew != NULL ? start_crew(server, crew) : ERR_LIMIT;
+    if (error != ERR_OK) {
+        log_error("the new configuration cannot be used, the former one goes on error=\"%.*s\"",
+                  SPAN_ARG(buf_span(&server->text)));
+    }
+    if (crew == NULL) {
+        return;
+    }
+    if (error == ERR_OK) {
+        announce(crew);
+        crew_retire(former, crew);
+        crew->next = former;
+        server->crews = crew;
+        admin_use(server->admin, config, crew->origin_sets);
+        log_set_level(config->server.log_level);
+        log_info("configuration reloaded sites=%zu", config->site_count);
+    } else {
+        crew->next = former->next;
+        former->next = crew;
+        crew_abort(crew);
+        remove_ended_crews(server);
+    }
+}
+
+static void stop(struct server *server)
+{
+    server->stopping = true;
+    for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
+        crew_stop(crew);
+    }
+    remove_ended_crews(server);
+}
+
+/* The one that serves is kept: the administration tells about it to the end. */
+static void remove_ended_crews(struct server *server)
+{
+    struct crew *serving = server->crews;
+    struct crew **link = serving != NULL ? &serving->next : &server->crews;
+
+    while (*link != NULL) {
+        struct crew *crew = *link;
+        if (crew_is_over(crew)) {
+            *link = crew->next;
+            crew_destroy(crew);
+        } else {
+            link = &crew->next;
+        }
+    }
+    if (server->stopping && (serving == NULL || (crew_is_over(serving) && serving->next == NULL))) {
+        close_loop(server);
+    }
+}
+
+/* No worker is left that could post to it. */
+static void close_loop(struct server *server)
+{
     admin_close(server->admin);
     for (size_t i = 0; i < ARRAY_LEN(watched_signals); i++) {
         uv_close((uv_handle_t *)&server->signals[i], NULL);
@@ -346,35 +353,15 @@ static void close_loop_if_done(struct server *server)
 /* The reverse of start, of whatever was reached. */
 static void finish(struct server *server)
 {
-    struct config *config = server->config;
-
-    for (unsigned i = 0; i < server->made; i++) {
-        worker_join(&server->workers[i]);
-    }
-    for (size_t i = 0; i < server->bound; i++) {
-        for (unsigned j = 0; j < server->worker_count; j++) {
-            int fd = server->fds[i * server->worker_count + j];
-
-            if (fd >= 0) {
-                close(fd);
-            }
-        }
-        listener_remove_file(&config->server.listen[i]);
-    }
-    disk_stop(&server->disk);
     admin_destroy(server->admin);
+    crew_destroy(server->crews);
+    disk_stop(&server->disk);
     cache_close(server->cache);
     if (server->mailbox.closed) { /* the loop was made, and is over */
         REQUIRE(uv_loop_close(&server->loop) == 0);
         mailbox_finish(&server->mailbox);
     }
-    for (size_t i = 0; server->origin_sets != NULL && i < config->site_count; i++) {
-        origin_set_destroy(server->origin_sets[i]);
-    }
-    free(server->origin_sets);
     metrics_destroy(server->metrics);
-    free(server->workers);
-    free(server->fds);
     buf_finish(&server->text);
 }
 
@@ -384,28 +371,65 @@ static enum err explain(struct server *server, const char *what, enum err error)
     return error;
 }
 
+static const char *signal_name(int number)
+{
+    switch (number) {
+    case SIGTERM:
+        return "SIGTERM";
+    case SIGINT:
+        return "SIGINT";
+    case SIGHUP:
+        return "SIGHUP";
+    default:
+        return "SIGUSR1";
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
 {
     struct server *server = handle->data;
 
-    if (number == SIGHUP) {
-        log_info("SIGHUP ignored");
-    } else if (!server->stopping) {
-        log_info("stopping signal=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
-        stop_workers(server);
-    } else {
+    if (server->stopping && (number == SIGTERM || number == SIGINT)) {
         log_info("a second signal, closing what still runs");
-        for (unsigned i = 0; i < server->made; i++) {
-            worker_abort(&server->workers[i]);
+        for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
+            crew_abort(crew);
         }
+    } else if (server->stopping) {
+        log_info("stopping, signal ignored signal=%s", signal_name(number));
+    } else if (number == SIGHUP) {
+        reload(server);
+    } else if (number == SIGUSR1) {
+        log_info("opening the access log anew");
+        for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
+            crew_reopen_log(crew);
+        }
+    } else {
+        log_info("stopping signal=%s", signal_name(number));
+        stop(server);
     }
 }
 
 static void on_worker_ended(struct message *message) /* message.run */
 {
     struct worker *worker = CONTAINER_OF(message, struct worker, ended_message);
-    struct server *server = CONTAINER_OF(worker->ended_to, struct server, mailbox);
+    struct server *server = CONTAINER_OF(worker->shared.server, struct server, mailbox);
 
-    server->ended++;
-    close_loop_if_done(server);
+    for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
+        if (worker >= crew->workers && worker < crew->workers + crew->made) {
+            crew->ended++;
+        }
+    }
+    remove_ended_crews(server);
+}
+
+static void on_handover(struct message *message) /* message.run */
+{
+    struct handover *handover = CONTAINER_OF(message, struct handover, message);
+    struct server *server = CONTAINER_OF(handover->worker->shared.server, struct server, mailbox);
+
+    if (server->stopping) {
+        handover_drop(handover, &server->connection_count);
+    } else {
+        crew_take_connection(server->crews, handover);
+    }
 }

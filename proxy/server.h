@@ -1,12 +1,15 @@
-/* server.h: `larder serve`: opens sockets and store, starts the threads, waits for a signal, stops in order. */
+/* server.h: `larder serve`: opens sockets and store, starts the threads, waits for signals, stops in order.
+ *
+ * SIGTERM, SIGINT: an orderly stop; a second one cuts short what still runs. SIGHUP: reads the configuration again, and
+ * goes on with the former one where anything is wrong with it. SIGUSR1: opens the access log anew. */
 #ifndef PROXY_SERVER_H
 #define PROXY_SERVER_H
 
 #include "proxy/config.h"
 
-/* Exit status: 0 after an orderly stop (SIGTERM, SIGINT), 2 when it could not start (one line on standard error),
- * before anything listens. Listening addresses are announced one a line: `listening address=127.0.0.1:8080`. Fills in
- * ports the system picked. */
-int server_run(struct config *config);
+/* Owns `config`, which was loaded with `flags`. Exit status: 0 after an orderly stop (SIGTERM, SIGINT), 2 when it could
+ * not start (one line on standard error), before anything listens. Listening addresses are announced one a line:
+ * `listening address=127.0.0.1:8080`. */
+int server_run(struct config *config, const struct config_flags *flags);
 
 #endif

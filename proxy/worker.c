@@ -1,8 +1,9 @@
 /* worker.c: one thread's loop, from its first handle to its last.
  *
- * Happy path: made by the main thread, run by its own. The stop message closes the listeners and what is idle; when the
- *             last client and the last fetch have ended (worker_check_stopped) every other handle is closed, and the
- *             loop returns because nothing is left in it.
+ * Happy path: made by the main thread, run by its own. The stop message closes the listeners and what is idle (the
+ *             retire message hands what is idle over to other workers); when the last client and the last fetch have
+ *             ended (worker_check_stopped) every other handle is closed, and the loop returns because nothing is left
+ *             in it.
  * Failures:   - a part cannot be made: what was made is closed, and the loop run until it is.
  *             - clients or fetches outlive shutdown_timeout, or the abort message comes: they are closed.
  *             - handles are left at the end: a bug; logged, memory left as it is. */
@@ -23,28 +24,34 @@
 static enum err init_parts(struct worker *worker, struct origin_set *const *sets);
 static enum err init_pools(struct worker *worker, struct origin_set *const *sets);
 static enum err init_listeners(struct worker *worker, const int *fds);
+static void close_entrance(struct worker *worker);
 static void begin_stop(struct worker *worker);
 static void abort_all(struct worker *worker);
 static void end(struct worker *worker);
 static void finish(struct worker *worker);
 static void *run(void *arg);
+static void on_retire(struct message *message);
 static void on_stop(struct message *message);
 static void on_abort(struct message *message);
+static void on_reopen(struct message *message);
+static void on_connection(struct message *message);
 static void on_shutdown_timer(uv_timer_t *timer);
 
-enum err worker_init(struct worker *worker, unsigned number, const struct worker_shared *shared, const int *fds)
+enum err worker_init(struct worker *worker, unsigned number, const struct config *config,
+                     struct origin_set *const *sets, const struct worker_shared *shared, const int *fds)
 {
-    const struct config *config = shared->config;
     enum err error;
 
     *worker = (struct worker){
         .number = number,
         .config = config,
+        .shared = *shared,
         .cache = shared->cache,
-        .connection_count = shared->connection_count,
-        .metrics = shared->metrics,
+        .retire_message = {.run = on_retire},
         .stop_message = {.run = on_stop},
         .abort_message = {.run = on_abort},
+        .reopen_message = {.run = on_reopen},
+        .ended_message = {.run = shared->on_ended},
         .access_log = {.fd = -1},
     };
     error = err_from_uv(uv_loop_init(&worker->loop));
@@ -59,7 +66,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct worker
     }
     REQUIRE(uv_timer_init(&worker->loop, &worker->shutdown_timer) == 0);
     worker->shutdown_timer.data = worker;
-    error = init_parts(worker, shared->origin_sets);
+    error = init_parts(worker, sets);
     if (error == ERR_OK) {
         error = init_listeners(worker, fds);
         if (error == ERR_OK) {
@@ -67,7 +74,6 @@ enum err worker_init(struct worker *worker, unsigned number, const struct worker
         }
         fds = NULL; /* the listeners have closed them */
     }
-    worker->stopping = true;
     end(worker);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* until all is closed */
     finish(worker);
@@ -78,12 +84,15 @@ err_close_fds:
     return error;
 }
 
-enum err worker_start(struct worker *worker, struct mailbox *mailbox, void (*ended)(struct message *message))
+enum err worker_start(struct worker *worker)
 {
-    worker->ended_to = mailbox;
-    worker->ended_message.run = ended;
     worker->started = thread_start(&worker->thread, run, worker);
     return worker->started ? ERR_OK : ERR_NO_MEMORY;
+}
+
+void worker_retire(struct worker *worker)
+{
+    mailbox_post(&worker->mailbox, &worker->retire_message);
 }
 
 void worker_stop(struct worker *worker)
@@ -94,6 +103,18 @@ void worker_stop(struct worker *worker)
 void worker_abort(struct worker *worker)
 {
     mailbox_post(&worker->mailbox, &worker->abort_message);
+}
+
+void worker_reopen_log(struct worker *worker)
+{
+    mailbox_post(&worker->mailbox, &worker->reopen_message);
+}
+
+void worker_take_connection(struct worker *worker, struct handover *handover)
+{
+    handover->worker = worker;
+    handover->message.run = on_connection;
+    mailbox_post(&worker->mailbox, &handover->message);
 }
 
 void worker_join(struct worker *worker)
@@ -116,7 +137,9 @@ struct pool *worker_pool(struct worker *worker, const struct site *site)
 
 void worker_check_stopped(struct worker *worker)
 {
-    if (worker->stopping && !worker->ending && worker->clients == NULL && worker->fetches == NULL) {
+    bool leaves = worker->state == WORKER_RETIRED || worker->state == WORKER_STOPPING;
+
+    if (leaves && worker->clients == NULL && worker->fetches == NULL) {
         end(worker);
     }
 }
@@ -141,7 +164,7 @@ static enum err init_parts(struct worker *worker, struct origin_set *const *sets
     if (worker->cache_reader == NULL) {
         log_warn("the store cannot be read, nothing is served from it worker=%u", worker->number);
     }
-    worker->shard = metrics_shard_create(worker->metrics, worker->config);
+    worker->shard = metrics_shard_create(worker->shared.metrics, worker->config);
     if (worker->shard == NULL) {
         return ERR_NO_MEMORY;
     }
@@ -191,12 +214,9 @@ static enum err init_listeners(struct worker *worker, const int *fds)
     return error;
 }
 
-static void begin_stop(struct worker *worker)
+/* What a worker does not need that takes no new connections. */
+static void close_entrance(struct worker *worker)
 {
-    if (worker->stopping) {
-        return;
-    }
-    worker->stopping = true;
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_close(&worker->listeners[i]);
     }
@@ -204,6 +224,15 @@ static void begin_stop(struct worker *worker)
     for (size_t i = 0; i < worker->pool_count; i++) {
         pool_close_idle(&worker->pools[i]);
     }
+}
+
+static void begin_stop(struct worker *worker)
+{
+    if (worker->state >= WORKER_STOPPING) {
+        return;
+    }
+    worker->state = WORKER_STOPPING;
+    close_entrance(worker);
     REQUIRE(uv_timer_start(&worker->shutdown_timer, on_shutdown_timer, worker->config->server.shutdown_timeout_ms, 0) ==
             0);
     clients_stop(worker);
@@ -212,7 +241,7 @@ static void begin_stop(struct worker *worker)
 
 static void abort_all(struct worker *worker)
 {
-    if (!worker->ending) {
+    if (worker->state < WORKER_ENDING) {
         clients_abort(worker);
         fetches_abort(worker);
         worker_check_stopped(worker);
@@ -222,7 +251,7 @@ static void abort_all(struct worker *worker)
 /* Closes every handle that is left, whatever of it was made. */
 static void end(struct worker *worker)
 {
-    worker->ending = true;
+    worker->state = WORKER_ENDING;
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_close(&worker->listeners[i]);
     }
@@ -248,7 +277,7 @@ static void finish(struct worker *worker)
         pool_finish(&worker->pools[i]);
     }
     free(worker->pools);
-    metrics_retire(worker->metrics, worker->shard);
+    metrics_retire(worker->shared.metrics, worker->shard);
     health_checks_destroy(worker->checks);
     free(worker->listeners);
     free(worker->read_buffer);
@@ -263,8 +292,20 @@ static void *run(void *arg) /* start routine of pthread_create */
 
     mailbox_enter(&worker->mailbox);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* returns when the last handle is closed */
-    mailbox_post(worker->ended_to, &worker->ended_message);
+    mailbox_post(worker->shared.server, &worker->ended_message);
     return NULL;
+}
+
+static void on_retire(struct message *message) /* message.run */
+{
+    struct worker *worker = CONTAINER_OF(message, struct worker, retire_message);
+
+    if (worker->state == WORKER_RUNNING) {
+        worker->state = WORKER_RETIRED;
+        close_entrance(worker);
+        clients_retire(worker);
+        worker_check_stopped(worker);
+    }
 }
 
 static void on_stop(struct message *message) /* message.run */
@@ -278,6 +319,20 @@ static void on_abort(struct message *message) /* message.run */
 
     begin_stop(worker);
     abort_all(worker);
+}
+
+static void on_reopen(struct message *message) /* message.run */
+{
+    struct worker *worker = CONTAINER_OF(message, struct worker, reopen_message);
+
+    access_log_reopen(&worker->access_log, worker->config);
+}
+
+static void on_connection(struct message *message) /* message.run */
+{
+    struct handover *handover = CONTAINER_OF(message, struct handover, message);
+
+    client_take_over(handover->worker, handover);
 }
 
 static void on_shutdown_timer(uv_timer_t *timer) /* uv_timer_cb */

@@ -21,22 +21,42 @@ enum { WORKER_READ_BUFFER_BYTES = 65536 };
 
 struct client;
 struct fetch;
+struct handover;
 struct health_checks;
+
+enum worker_state {
+    WORKER_RUNNING,
+    WORKER_RETIRED,  /* accepts nothing, hands idle connections over, finishes the rest without a time limit */
+    WORKER_STOPPING, /* closes idle connections, finishes the rest within shutdown_timeout */
+    WORKER_ENDING,   /* nothing is left: all handles are being closed */
+};
+
+/* What the workers of all configurations have in common. */
+struct worker_shared {
+    struct cache *cache;
+    atomic_uint *connection_count; /* clients */
+    struct metrics *metrics;
+    struct mailbox *server;                       /* the main thread's */
+    void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
+    void (*on_handover)(struct message *message); /* there, with a handover's message: it needs another worker */
+};
 
 struct worker {
     unsigned number;
     const struct config *config;
-    struct cache *cache;
+    struct worker_shared shared;
+    struct cache *cache;               /* the shared one */
     struct cache_reader *cache_reader; /* NULL: the store is out of order, nothing is looked up in it */
-    atomic_uint *connection_count;     /* clients over all workers */
+    enum worker_state state;
     pthread_t thread;
     bool started; /* the thread runs, or ran */
     uv_loop_t loop;
     struct mailbox mailbox;
-    struct message stop_message;  /* posted by the main thread: shut down in order */
-    struct message abort_message; /* posted by the main thread: shut down now */
-    struct mailbox *ended_to;     /* the main thread's: gets ended_message when the loop is over; may be NULL */
-    struct message ended_message;
+    struct message retire_message; /* posted by the main thread: another has taken its place */
+    struct message stop_message;   /* … shut down in order */
+    struct message abort_message;  /* … shut down now */
+    struct message reopen_message; /* … open the access log anew */
+    struct message ended_message;  /* posted to the main thread when the loop is over */
     uv_timer_t shutdown_timer;
     struct listener *listeners;
     size_t listener_count;
@@ -46,33 +66,23 @@ struct worker {
     struct client *clients;       /* list, by client.c */
     struct fetch *fetches;        /* list, by fetch.c */
     struct access_log access_log;
-    struct metrics *metrics;       /* the main thread's, for the end */
     struct metrics_shard *shard;   /* what this worker counts; NULL: nothing is counted */
     uint64_t refused_count;        /* connections beyond max_connections */
-    bool stopping;                 /* no new exchange on kept connections; set by the stop message */
-    bool ending;                   /* nothing is left: all handles are being closed */
     struct field_memo *field_memo; /* what clients' heads said lately */
     char *read_buffer;             /* conn.c's, WORKER_READ_BUFFER_BYTES */
 };
 
-/* What all workers share. */
-struct worker_shared {
-    const struct config *config;
-    struct cache *cache;
-    struct origin_set *const *origin_sets; /* one a site, in their order */
-    atomic_uint *connection_count;
-    struct metrics *metrics;
-};
+/* Prepares loop, mailbox, cache reader, origins and listeners. `sets`: one a site. `fds[i]` is this worker's listening
+ * socket for server.listen[i] of the configuration; the worker owns them from now on, also when this fails. On failure
+ * nothing is left open. */
+MUST_CHECK enum err worker_init(struct worker *worker, unsigned number, const struct config *config,
+                                struct origin_set *const *sets, const struct worker_shared *shared, const int *fds);
 
-/* Prepares loop, mailbox, cache reader, origins and listeners. `fds[i]` is this worker's listening socket for
- * server.listen[i] of the configuration; the worker owns them from now on, also when this fails. On failure nothing is
- * left open. */
-MUST_CHECK enum err worker_init(struct worker *worker, unsigned number, const struct worker_shared *shared,
-                                const int *fds);
+/* Runs the loop in a thread of its own. When it is over ended_message is posted, as the thread's last deed. */
+MUST_CHECK enum err worker_start(struct worker *worker);
 
-/* Runs the loop in a thread of its own. When it is over `ended` is posted to `mailbox`, as the thread's last deed. */
-MUST_CHECK enum err worker_start(struct worker *worker, struct mailbox *mailbox,
-                                 void (*ended)(struct message *message));
+/* Any thread. Stops accepting, hands idle connections over, and ends when its exchanges have. */
+void worker_retire(struct worker *worker);
 
 /* Any thread. Stops accepting, closes idle connections, lets exchanges finish within shutdown_timeout, then closes what
  * is left. */
@@ -81,8 +91,14 @@ void worker_stop(struct worker *worker);
 /* Any thread. The same, without letting anything finish. */
 void worker_abort(struct worker *worker);
 
-/* After worker_stop or worker_abort: waits for the thread (one never started is stopped here), then frees what
- * worker_init made. */
+/* Any thread. */
+void worker_reopen_log(struct worker *worker);
+
+/* The main thread, before worker_stop. */
+void worker_take_connection(struct worker *worker, struct handover *handover);
+
+/* After worker_stop, worker_abort or ended_message: waits for the thread (one never started is stopped here), then
+ * frees what worker_init made. */
 void worker_join(struct worker *worker);
 
 /* The origins of a site. */

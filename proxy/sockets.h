@@ -1,0 +1,46 @@
+/* sockets.h: the listening sockets of one configuration.
+ *
+ * Each address of the configuration has one socket a worker. A configuration that follows another has the same sockets
+ * where it has the same address: both hold a descriptor of their own, so that neither a waiting connection nor the port
+ * is lost when the former one goes. Ownership: the descriptors are the set's; workers get duplicates. Addresses point
+ * into the configuration, which outlives the set. Threads: the main thread. */
+#ifndef PROXY_SOCKETS_H
+#define PROXY_SOCKETS_H
+
+#include "http/buf.h"
+#include "http/error.h"
+#include "proxy/config.h"
+
+struct bound {
+    struct address wanted;  /* as configured */
+    struct address address; /* as it became: with the port that the system picked */
+    int *fds;               /* one a worker */
+    struct bound *former;   /* of which it has duplicates, until sockets_take_over; NULL: newly bound */
+    bool has_file;          /* a unix socket's file is removed with it */
+};
+
+struct sockets {
+    struct bound *bounds; /* in the order of server.listen */
+    size_t count;
+    unsigned workers;
+};
+
+/* Binds all addresses of `config`, or takes them from `former` (NULL: none), and fills in what became of them in
+ * `config`. What is new does not listen yet. On failure one line in `out_error`, and nothing is open. */
+MUST_CHECK enum err sockets_open(struct sockets *sockets, struct config *config, unsigned workers,
+                                 const struct sockets *former, struct buf *out_error);
+
+/* Starts listening on what is new. */
+MUST_CHECK enum err sockets_listen(const struct sockets *sockets, struct buf *out_error);
+
+/* Duplicates for the worker `number`, in the order of server.listen. On failure none is open. */
+MUST_CHECK enum err sockets_duplicate(const struct sockets *sockets, unsigned number, int *out_fds);
+
+/* The configuration is accepted: what came from the former set is this one's, with the files of unix sockets. */
+void sockets_take_over(struct sockets *sockets);
+
+/* Closes everything and removes the files of unix sockets that are its own. A second call, and one for a zeroed set,
+ * changes nothing. */
+void sockets_close(struct sockets *sockets);
+
+#endif
