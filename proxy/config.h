@@ -154,6 +154,8 @@ struct config {
         struct address *listen;
         size_t listen_count;
         unsigned workers;       /* 0: one a core */
+        const char *user;       /* to become when the addresses are bound; NULL: stays who it is */
+        const char *group;      /* NULL: the user's */
         const char *access_log; /* path, "-" for standard output, NULL for off */
         enum access_format access_format;
         enum log_level log_level;

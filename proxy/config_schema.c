@@ -49,6 +49,8 @@ static const struct config_key server_keys[] = {
     {"listen", config_set_listen, LIST(struct config, server.listen, server.listen_count),
      .standard = "127.0.0.1:8080"},
     {"workers", config_set_count, CONFIG_FIELD(server.workers), .min = 1, .max = 256},
+    {"user", config_set_account, CONFIG_FIELD(server.user)},
+    {"group", config_set_account, CONFIG_FIELD(server.group)},
     {"access_log", config_set_access_log, CONFIG_FIELD(server.access_log), .standard = "off"},
     {"access_log_format", config_set_choice, CONFIG_FIELD(server.access_format), .standard = "json",
      .choices = access_formats},

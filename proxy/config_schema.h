@@ -145,7 +145,8 @@ void config_store_list(const struct config_key *key, void *base, const void *ite
 
 /* Setters; config_values.c. */
 config_set_fn config_set_bool, config_set_count, config_set_size, config_set_duration_ms, config_set_duration_s,
-    config_set_choice, config_set_access_log, config_set_path_text, config_set_pseudonym, config_set_listen;
+    config_set_choice, config_set_access_log, config_set_path_text, config_set_account, config_set_pseudonym,
+    config_set_listen;
 
 /* Setters of sites and rules, and their list members; config_lists.c. */
 config_set_fn config_set_list, config_set_statuses, config_set_site_path, config_set_rule_name, config_set_glob;

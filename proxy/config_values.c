@@ -334,6 +334,16 @@ bool config_set_path_text(struct config_reader *reader, const struct config_key 
     return store_text(reader, key, base, place);
 }
 
+/* Whether the system knows it is asked at the start: a configuration may be checked elsewhere. */
+bool config_set_account(struct config_reader *reader, const struct config_key *key, void *base,
+                        const struct config_place *place)
+{
+    if (!config_is_text(place->node) || !is_token(place->node->text)) {
+        return config_fail_expected(reader, place, TOML_STRING, "expected the name of an account");
+    }
+    return store_text(reader, key, base, place);
+}
+
 bool config_set_access_log(struct config_reader *reader, const struct config_key *key, void *base,
                            const struct config_place *place)
 {

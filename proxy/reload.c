@@ -36,11 +36,30 @@ static void say_kept(const char *name)
     log_warn("a restart is needed for this setting, it stays as it is setting=%s", name);
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* False: no memory. The text goes to the arena of the new configuration, which outlives the current one. */
+static bool keep_text(struct config *config, const char *name, const char **to, const char *from)
+{
+    struct span copy = {0};
+
+    if (is_same_text(*to, from)) {
+        return true;
+    }
+    say_kept(name);
+    if (from != NULL && !arena_copy(&config->arena, (struct span){from, strlen(from) + 1}, &copy)) {
+        return false;
+    }
+    *to = copy.data; /* with its zero */
+    return true;
+}
+
 /* False: no memory. */
 static bool keep_fixed(struct config *config, const struct config *current)
 {
-    struct span dir;
-
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
         char *to = (char *)config + fixed[i].offset;
         const char *from = (const char *)current + fixed[i].offset;
@@ -53,16 +72,9 @@ static bool keep_fixed(struct config *config, const struct config *current)
         config->cache.max_object_bytes = config->cache.size_bytes / 2;
     }
     config->server.instance_id = current->server.instance_id;
-    if (strcmp(config->cache.dir, current->cache.dir) == 0) {
-        return true;
-    }
-    say_kept("cache.dir");
-    /* With its zero. */
-    if (!arena_copy(&config->arena, (struct span){current->cache.dir, strlen(current->cache.dir) + 1}, &dir)) {
-        return false;
-    }
-    config->cache.dir = dir.data;
-    return true;
+    return keep_text(config, "server.user", &config->server.user, current->server.user) &&
+           keep_text(config, "server.group", &config->server.group, current->server.group) &&
+           keep_text(config, "cache.dir", &config->cache.dir, current->cache.dir);
 }
 
 /* A line of the log for each line. */

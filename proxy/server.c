@@ -1,9 +1,9 @@
 /* server.c: the main thread: everything is opened here, in an order in which what the configuration got wrong is told
  * before anything listens; then it waits for signals, and stops everything in the reverse order.
  *
- * Happy path: sockets, store, disk thread, the crew of workers; "ready". SIGTERM or SIGINT: the workers stop accepting
- *             and finish; when the last has ended the disk thread writes what is queued, the store is closed, status 0.
- * SIGHUP:     a new crew takes the place of the former one, which ends when it has finished (crew.h).
+ * Happy path: sockets bound, root given up, store, disk thread, the crew of workers; "ready". SIGTERM or SIGINT: the
+ * workers stop accepting and finish; when the last has ended the disk thread writes what is queued, the store is
+ * closed, status 0. SIGHUP:     a new crew takes the place of the former one, which ends when it has finished (crew.h).
  * Failures:   - something cannot be opened: one line on standard error, what is open is closed, status 2.
  *             - a configuration that is read anew is refused: the log says why, the former one goes on.
  *             - a second signal: the workers close what still runs.
@@ -13,8 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "http/check.h"
 #include "proxy/admin.h"
@@ -23,15 +21,15 @@
 #include "proxy/disk.h"
 #include "proxy/log.h"
 #include "proxy/memory.h"
+#include "proxy/process.h"
 #include "proxy/reload.h"
 
 enum {
     EXIT_STOPPED = 0,
     EXIT_CANNOT_START = 2,
     TEXT_MAX_BYTES = 8192,
-    FORMER_CREWS_MAX = 8,   /* that finish what they began */
-    SPARE_READERS = 4,      /* of the store, beyond one a worker */
-    SPARE_DESCRIPTORS = 64, /* files, loops, libuv's own */
+    FORMER_CREWS_MAX = 8, /* that finish what they began */
+    SPARE_READERS = 4,    /* of the store, beyond one a worker */
 };
 
 static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
@@ -57,7 +55,6 @@ static enum err start(struct server *server, struct config *config);
 static enum err open_cache(struct server *server, const struct config *config);
 static enum err start_crew(struct server *server, struct crew *crew);
 static enum err open_admin(struct server *server);
-static void raise_descriptor_limit(const struct config *config);
 static void announce(const struct crew *crew);
 static void reload(struct server *server);
 static void stop(struct server *server);
@@ -87,6 +84,7 @@ int server_run(struct config *config, const struct config_flags *flags)
         error = start(&server, config);
         if (error == ERR_OK) {
             announce(server.crews);
+            process_warn_of_root();
             log_info("ready");
         } else {
             stop(&server);
@@ -134,12 +132,15 @@ static enum err start(struct server *server, struct config *config)
         config_destroy(config);
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
-    raise_descriptor_limit(config);
+    process_raise_descriptor_limit(config, server->worker_count);
     struct crew *crew = crew_create(config, server->worker_count, NULL, &server->text);
     if (crew == NULL) {
         return ERR_LIMIT;
     }
     server->crews = crew;
+    if (!process_drop_privileges(config, &server->text)) {
+        return ERR_LIMIT;
+    }
     enum err error = access_log_check(config, &server->text);
     if (error == ERR_OK) {
         error = open_cache(server, config);
@@ -215,27 +216,6 @@ static enum err open_cache(struct server *server, const struct config *config)
     return error;
 }
 
-/* A proxy needs a descriptor or two for each client: the usual soft limit of 1024 is for programs that use select. */
-static void raise_descriptor_limit(const struct config *config)
-{
-    struct rlimit limit = {0};
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return; /* then it stays what it is */
-    }
-    if (limit.rlim_cur < limit.rlim_max) {
-        struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-
-        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
-            limit = raised;
-        }
-    }
-    if (limit.rlim_cur < config->server.max_connections + SPARE_DESCRIPTORS) {
-        log_warn("fewer descriptors than max_connections needs max_connections=%llu limit=%llu",
-                 (unsigned long long)config->server.max_connections, (unsigned long long)limit.rlim_cur);
-    }
-}
-
 /* What the crew has bound; what it has from a former one was said already. */
 static void announce(const struct crew *crew)
 {
@@ -285,7 +265,7 @@ static void reload(struct server *server)
         return;
     }
     buf_clear(&server->text);
-    raise_descriptor_limit(config);
+    process_raise_descriptor_limit(config, server->worker_count);
     struct crew *crew = crew_create(config, server->worker_count, former, &server->text);
     enum err error = crew != NULL ? start_crew(server, crew) : ERR_LIMIT;
     if (error != ERR_OK) {

@@ -61,8 +61,8 @@ Test(config, unknown_keys)
          "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, host_header, balance, "
          "retries, retry_budget, eject_after, eject_time, adaptive_limit, health_check, rule"},
         {"a key that needs quotes", "[server]\n\"a\\nb\" = 1\n",
-         "larder.toml:2:1: server.\"a\\x0ab\": unknown key, expected one of listen, workers, access_log, "
-         "access_log_format, log_level, "
+         "larder.toml:2:1: server.\"a\\x0ab\": unknown key, expected one of listen, workers, user, group, "
+         "access_log, access_log_format, log_level, "
          "forwarded, trust_forwarded, name, upgrades, shutdown_timeout, timeouts, limits"},
     };
     expect_errors(cases, ARRAY_LEN(cases));
