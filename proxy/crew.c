@@ -51,7 +51,8 @@ static enum err make_origin_sets(struct crew *crew, const struct crew *former)
     return ERR_OK;
 }
 
-struct crew *crew_create(struct config *config, unsigned worker_count, const struct crew *former, struct buf *out_error)
+struct crew *crew_create(struct config *config, unsigned worker_count, const struct sockets *sockets,
+                         const struct crew *former, struct buf *out_error)
 {
     struct crew *crew = calloc(1, sizeof(*crew));
 
@@ -65,8 +66,7 @@ struct crew *crew_create(struct config *config, unsigned worker_count, const str
     crew->workers = calloc(worker_count, sizeof(*crew->workers));
     if (crew->workers == NULL || make_origin_sets(crew, former) != ERR_OK) {
         (void)fail(out_error, "cannot start", ERR_NO_MEMORY);
-    } else if (sockets_open(&crew->sockets, config, worker_count, former != NULL ? &former->sockets : NULL,
-                            out_error) == ERR_OK) {
+    } else if (sockets_open(&crew->sockets, config, worker_count, sockets, out_error) == ERR_OK) {
         return crew;
     }
     crew_destroy(crew);

@@ -27,10 +27,10 @@ struct crew {
 };
 
 /* Binds and makes everything that needs no cache; nothing listens yet. Owns `config`, also when it fails: NULL with one
- * line in `out_error`. `former` (NULL: none) keeps what it has, and lends its sockets and what is known of its origins.
- */
-struct crew *crew_create(struct config *config, unsigned worker_count, const struct crew *former,
-                         struct buf *out_error);
+ * line in `out_error`. `sockets` are those it may take from, `former` the crew that tells what is known of its origins
+ * (NULL: none). */
+struct crew *crew_create(struct config *config, unsigned worker_count, const struct sockets *sockets,
+                         const struct crew *former, struct buf *out_error);
 
 /* Listens, and starts the workers; `shared` says what crews have in common. On failure one line in `out_error`; what
  * runs must be told to stop. */

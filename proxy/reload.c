@@ -27,6 +27,7 @@ static const struct {
     FIXED("cache.max_variants", cache.max_variants),
     FIXED("cache.write_queue", cache.write_queue_bytes),
     FIXED("cache.hit_for_miss", cache.hit_for_miss_ms),
+    FIXED("cache.hot_memory", cache.hot_bytes),
 };
 
 #undef FIXED

@@ -21,6 +21,7 @@
 #include "proxy/disk.h"
 #include "proxy/log.h"
 #include "proxy/memory.h"
+#include "proxy/notify.h"
 #include "proxy/process.h"
 #include "proxy/reload.h"
 
@@ -42,6 +43,7 @@ struct server {
     struct metrics *metrics;
     struct admin *admin;
     unsigned worker_count;
+    struct notify notify;
     struct crew *crews; /* list: the first one serves, the others finish what they began */
     atomic_uint connection_count;
     uv_loop_t loop;
@@ -56,7 +58,7 @@ static enum err open_cache(struct server *server, const struct config *config);
 static enum err start_crew(struct server *server, struct crew *crew);
 static enum err open_admin(struct server *server);
 static void announce(const struct crew *crew);
-static void reload(struct server *server);
+static bool reload(struct server *server);
 static void stop(struct server *server);
 static void remove_ended_crews(struct server *server);
 static void close_loop(struct server *server);
@@ -73,6 +75,7 @@ int server_run(struct config *config, const struct config_flags *flags)
 
     (void)signal(SIGPIPE, SIG_IGN); /* libuv does not do it; cannot fail for a valid number */
     buf_init(&server.text, TEXT_MAX_BYTES);
+    notify_open(&server.notify);
     enum err error =
         err_from_uv(uv_random(NULL, NULL, &config->server.instance_id, sizeof(config->server.instance_id), 0, NULL));
     if (error == ERR_OK) {
@@ -86,6 +89,7 @@ int server_run(struct config *config, const struct config_flags *flags)
             announce(server.crews);
             process_warn_of_root();
             log_info("ready");
+            notify_ready(&server.notify, "serving");
         } else {
             stop(&server);
         }
@@ -96,6 +100,7 @@ int server_run(struct config *config, const struct config_flags *flags)
         status = EXIT_CANNOT_START;
     }
     finish(&server);
+    notify_close(&server.notify);
     if (status == EXIT_STOPPED) {
         log_info("stopped");
     }
@@ -123,6 +128,35 @@ static enum err init_loop(struct server *server)
     return ERR_OK;
 }
 
+/* Makes the first crew, with the sockets that the service manager gave where an address has one. Owns `config`. */
+static enum err bind_first(struct server *server, struct config *config)
+{
+    struct sockets given;
+    struct buf address;
+    enum err error = sockets_inherit(&given, server->worker_count, &server->text);
+
+    if (error != ERR_OK) {
+        config_destroy(config);
+        return error;
+    }
+    server->crews = crew_create(config, server->worker_count, &given, NULL, &server->text);
+    buf_init(&address, TEXT_MAX_BYTES);
+    for (size_t i = 0; server->crews != NULL && i < given.count; i++) {
+        if (!sockets_has(&server->crews->sockets, &given.bounds[i])) {
+            buf_clear(&address);
+            address_format(&given.bounds[i].address, &address);
+            log_warn("a socket was given that server.listen does not name, it is closed address=%.*s",
+                     SPAN_ARG(buf_span(&address)));
+        }
+    }
+    buf_finish(&address);
+    if (server->crews != NULL) {
+        sockets_take_over(&server->crews->sockets);
+    }
+    sockets_close(&given);
+    return server->crews != NULL ? ERR_OK : ERR_LIMIT;
+}
+
 /* Owns `config`. */
 static enum err start(struct server *server, struct config *config)
 {
@@ -133,15 +167,15 @@ static enum err start(struct server *server, struct config *config)
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
     process_raise_descriptor_limit(config, server->worker_count);
-    struct crew *crew = crew_create(config, server->worker_count, NULL, &server->text);
-    if (crew == NULL) {
-        return ERR_LIMIT;
+    enum err error = bind_first(server, config);
+    if (error != ERR_OK) {
+        return error;
     }
-    server->crews = crew;
+    struct crew *crew = server->crews;
     if (!process_drop_privileges(config, &server->text)) {
         return ERR_LIMIT;
     }
-    enum err error = access_log_check(config, &server->text);
+    error = access_log_check(config, &server->text);
     if (error == ERR_OK) {
         error = open_cache(server, config);
     }
@@ -252,43 +286,47 @@ static bool has_room_for_crew(const struct server *server)
     return false;
 }
 
-static void reload(struct server *server)
+/* The crew takes the place of the one that serves. */
+static void replace_crew(struct server *server, struct crew *crew)
+{
+    struct crew *former = server->crews;
+
+    announce(crew);
+    crew_retire(former, crew);
+    crew->next = former;
+    server->crews = crew;
+    admin_use(server->admin, crew->config, crew->origin_sets);
+    log_set_level(crew->config->server.log_level);
+    log_info("configuration reloaded sites=%zu", crew->config->site_count);
+}
+
+/* False: the former configuration goes on. */
+static bool reload(struct server *server)
 {
     struct crew *former = server->crews;
 
     log_info("reloading the configuration");
-    if (!has_room_for_crew(server)) {
-        return;
-    }
-    struct config *config = reload_config(server->flags, former->config);
+    struct config *config = has_room_for_crew(server) ? reload_config(server->flags, former->config) : NULL;
     if (config == NULL) {
-        return;
+        return false;
     }
     buf_clear(&server->text);
     process_raise_descriptor_limit(config, server->worker_count);
-    struct crew *crew = crew_create(config, server->worker_count, former, &server->text);
+    struct crew *crew = crew_create(config, server->worker_count, &former->sockets, former, &server->text);
     enum err error = crew != NULL ? start_crew(server, crew) : ERR_LIMIT;
-    if (error != ERR_OK) {
-        log_error("the new configuration cannot be used, the former one goes on error=\"%.*s\"",
-                  SPAN_ARG(buf_span(&server->text)));
-    }
-    if (crew == NULL) {
-        return;
-    }
     if (error == ERR_OK) {
-        announce(crew);
-        crew_retire(former, crew);
-        crew->next = former;
-        server->crews = crew;
-        admin_use(server->admin, config, crew->origin_sets);
-        log_set_level(config->server.log_level);
-        log_info("configuration reloaded sites=%zu", config->site_count);
-    } else {
+        replace_crew(server, crew);
+        return true;
+    }
+    log_error("the new configuration cannot be used, the former one goes on error=\"%.*s\"",
+              SPAN_ARG(buf_span(&server->text)));
+    if (crew != NULL) { /* it ends like a former one */
         crew->next = former->next;
         former->next = crew;
         crew_abort(crew);
         remove_ended_crews(server);
     }
+    return false;
 }
 
 static void stop(struct server *server)
@@ -377,7 +415,9 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
     } else if (server->stopping) {
         log_info("stopping, signal ignored signal=%s", signal_name(number));
     } else if (number == SIGHUP) {
-        reload(server);
+        notify_reloading(&server->notify);
+        bool accepted = reload(server);
+        notify_ready(&server->notify, accepted ? "serving" : "serving; the last reload was refused");
     } else if (number == SIGUSR1) {
         log_info("opening the access log anew");
         for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
@@ -385,6 +425,7 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
         }
     } else {
         log_info("stopping signal=%s", signal_name(number));
+        notify_stopping(&server->notify);
         stop(server);
     }
 }

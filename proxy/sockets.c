@@ -39,10 +39,10 @@ static enum err duplicate_all(const int *fds, unsigned count, int *out_fds)
     return ERR_OK;
 }
 
-static bool is_taken(const struct sockets *sockets, const struct bound *bound)
+bool sockets_has(const struct sockets *sockets, const struct bound *former)
 {
     for (size_t i = 0; i < sockets->count; i++) {
-        if (sockets->bounds[i].former == bound) {
+        if (sockets->bounds[i].former == former) {
             return true;
         }
     }
@@ -53,7 +53,7 @@ static struct bound *find_former(const struct sockets *sockets, const struct soc
                                  const struct address *wanted)
 {
     for (size_t i = 0; former != NULL && i < former->count; i++) {
-        if (is_same(&former->bounds[i].wanted, wanted) && !is_taken(sockets, &former->bounds[i])) {
+        if (is_same(&former->bounds[i].wanted, wanted) && !sockets_has(sockets, &former->bounds[i])) {
             return &former->bounds[i];
         }
     }
@@ -70,7 +70,7 @@ static enum err take_from(struct bound *bound, struct bound *former, unsigned wo
     }
     bound->former = former;
     bound->address.port = former->address.port;
-    if (strcmp(former->address.host, "0.0.0.0") == 0) {
+    if (bound->address.kind == ADDRESS_IP && strcmp(former->address.host, "0.0.0.0") == 0) {
         bound->address.host = "0.0.0.0"; /* of "::", on a machine without IPv6 */
     }
     return ERR_OK;
@@ -174,6 +174,7 @@ void sockets_close(struct sockets *sockets)
         if (bound->has_file) {
             listener_remove_file(&bound->address);
         }
+        free(bound->own_host);
     }
     free(sockets->bounds);
     *sockets = (struct sockets){0};

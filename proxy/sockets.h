@@ -14,6 +14,7 @@
 struct bound {
     struct address wanted;  /* as configured */
     struct address address; /* as it became: with the port that the system picked */
+    char *own_host;         /* text of both, when no configuration has it */
     int *fds;               /* one a worker */
     struct bound *former;   /* of which it has duplicates, until sockets_take_over; NULL: newly bound */
     bool has_file;          /* a unix socket's file is removed with it */
@@ -24,6 +25,14 @@ struct sockets {
     size_t count;
     unsigned workers;
 };
+
+/* A set of the listening sockets that the service manager gave (sd_listen_fds(3): $LISTEN_FDS of them, from descriptor
+ * 3 on), by the address each is bound to; where it gave fewer than there are workers they share them. What is no
+ * listening socket is closed, and named in the log. Empty where none were given. */
+MUST_CHECK enum err sockets_inherit(struct sockets *sockets, unsigned workers, struct buf *out_error);
+
+/* Has `sockets` taken this one from the former set? */
+bool sockets_has(const struct sockets *sockets, const struct bound *former);
 
 /* Binds all addresses of `config`, or takes them from `former` (NULL: none), and fills in what became of them in
  * `config`. What is new does not listen yet. On failure one line in `out_error`, and nothing is open. */

@@ -17,7 +17,7 @@ REPORTS = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:|
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:exitcode=98:abort_on_error=0:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=97",
-    "TSAN_OPTIONS": f"exitcode=96:halt_on_error=0:second_deadlock_stack=1",
+    "TSAN_OPTIONS": f"exitcode=96:halt_on_error=0:second_deadlock_stack=1:suppressions={Path(__file__).with_name('tsan.supp')}",
 }
 
 
@@ -52,6 +52,7 @@ class Proxy:
         if "--access-log" not in self.command:
             self.command += ["--access-log", "off"]
         self.env = {**os.environ, **SANITIZERS, **(env or {})}
+        self.pass_fds = ()  # descriptors that it inherits
         self.process = None
         self.lines = []  # of standard error, over all starts
         self.addresses = []  # as logged: "127.0.0.1:43211", "unix:/path"
@@ -65,7 +66,7 @@ class Proxy:
         assert self.process is None
         self.addresses = []
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
-                                        cwd=self.directory, env=self.env)
+                                        cwd=self.directory, env=self.env, pass_fds=self.pass_fds)
         self.reader = threading.Thread(target=self.read_stderr, args=(self.process,), daemon=True)
         self.reader.start()
         want = sum(1 for argument in self.command if argument == "--listen") or 1

@@ -1,0 +1,20 @@
+/* notify.h: what the service manager is told, by the protocol of sd_notify(3): a datagram for each event to the socket
+ * that $NOTIFY_SOCKET names.
+ *
+ * Without that variable nothing is sent. libsystemd would be a dependency for one sendto. Threads: the main thread.
+ * Errors: none; a manager that cannot be told does what it does without. */
+#ifndef PROXY_NOTIFY_H
+#define PROXY_NOTIFY_H
+
+struct notify {
+    int fd; /* connected; -1: nobody listens */
+};
+
+void notify_open(struct notify *notify);
+void notify_close(struct notify *notify);
+
+void notify_ready(const struct notify *notify, const char *status);
+void notify_reloading(const struct notify *notify); /* notify_ready follows, whatever came of it */
+void notify_stopping(const struct notify *notify);
+
+#endif
