@@ -79,6 +79,9 @@
     /* answered by larder itself */                                                                                    \
     X(BAD_REQUEST, "bad-request", "RFC 9112 2", "the request is malformed or beyond a limit")                          \
     X(TOO_MANY_CONNECTIONS, "too-many-connections", "config", "more connections than allowed")                         \
+    X(CLIENT_CONNECTIONS, "client-connections", "config", "more connections of this client than allowed")              \
+    X(TOO_MANY_REQUESTS, "too-many-requests", "config", "more requests at a time than allowed")                        \
+    X(RATE_LIMIT, "rate-limit", "RFC 6585 4", "more requests of this client than a rule's rate_limit")                 \
     X(MAX_FORWARDS, "max-forwards", "RFC 9110 7.6.2", "Max-Forwards says that the request ends here")                  \
     X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
     X(ORIGIN_FAILED, "origin-failed", "RFC 9110 15.6.3", "the origin did not answer, and nothing stored may be used")  \

@@ -13,12 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "http/date.h"
 #include "http/parser.h"
-#include "http/serialize.h"
+#include "proxy/admission.h"
 #include "proxy/exchange.h"
 #include "proxy/http1_stream.h"
-#include "proxy/log.h"
+#include "proxy/pace.h"
 
 enum {
     IN_PAUSE_BYTES = 64 * 1024,   /* unread input beyond which reading pauses */
@@ -26,7 +25,6 @@ enum {
     LINGER_MAX_BYTES = 1024 * 1024,
     LINGER_MS = 2000,
     REFUSAL_MAX_BYTES = 1024,
-    REFUSALS_PER_LINE = 1000, /* in the log */
 };
 
 enum client_state {
@@ -50,10 +48,12 @@ struct client {
     struct head_scan scan;
     uint16_t field_slot; /* of the worker's field_memo: what the last head said */
     struct message kick; /* process again, from the loop */
-    bool admitted;       /* within max_connections, and counted */
-    bool processing;     /* client_process is on the stack */
-    bool input_ended;    /* the client closed its sending side */
+    struct pace pace;    /* at which its request bodies come */
+    struct admission admission;
+    bool processing;  /* client_process is on the stack */
+    bool input_ended; /* the client closed its sending side */
     uint64_t drained_bytes;
+    uint64_t body_bytes; /* received since the exchange began */
     char host[64];
     uint16_t port;
 };
@@ -93,28 +93,14 @@ static void add_client(struct client *client, struct worker *worker)
     worker->clients = client;
 }
 
-/* Over the limit of connections: a short answer, then the close, at once: it must not take the place of another. */
-static void refuse(struct client *client)
+/* Over a limit of connections: a short answer, then the close, at once: it must not take the place of another. */
+static void refuse(struct client *client, enum reason reason)
 {
-    struct worker *worker = client->worker;
-    char date[DATE_TEXT_LEN];
     struct buf text;
     size_t taken;
 
-    if (worker->refused_count++ % REFUSALS_PER_LINE == 0) {
-        log_warn("more connections than allowed limit=%llu refused=%llu",
-                 (unsigned long long)worker->config->server.max_connections, (unsigned long long)worker->refused_count);
-    }
-    date_format(worker_now_ms() / 1000, date);
     buf_init(&text, REFUSAL_MAX_BYTES);
-    write_status_line(&text, 503);
-    write_field(&text, SPAN("Date"), (struct span){date, DATE_TEXT_LEN});
-    write_field(&text, SPAN("Retry-After"), SPAN("1"));
-    buf_format(&text, "Cache-Status: %s; detail=%s\r\n", worker->config->server.via,
-               reason_token(REASON_TOO_MANY_CONNECTIONS));
-    write_field(&text, SPAN("Content-Length"), SPAN("0"));
-    write_field(&text, SPAN("Connection"), SPAN("close"));
-    write_end(&text);
+    admission_write_refusal(&text, client->worker, reason);
     struct span run = buf_span(&text);
     enum err error = conn_try_write(&client->conn, &run, 1, &taken);
     buf_finish(&text);
@@ -137,10 +123,9 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
         return error;
     }
     add_client(client, worker);
-    client->admitted = atomic_fetch_add(worker->shared.connection_count, 1) < worker->config->server.max_connections;
-    if (!client->admitted) {
-        atomic_fetch_sub(worker->shared.connection_count, 1);
-        refuse(client);
+    enum reason reason = admission_enter(&client->admission, worker, client->host);
+    if (reason != REASON_NONE) {
+        refuse(client, reason);
         return ERR_OK;
     }
     conn_set_timer(&client->conn, worker->config->server.client_idle_timeout_ms);
@@ -148,9 +133,9 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
     return ERR_OK;
 }
 
-void handover_drop(struct handover *handover, atomic_uint *connection_count)
+void handover_drop(struct handover *handover, struct client_limits *limits)
 {
-    atomic_fetch_sub(connection_count, 1);
+    admission_leave(&handover->admission, limits);
     close(handover->fd);
     buf_finish(&handover->in);
     free(handover);
@@ -161,12 +146,12 @@ void client_take_over(struct worker *worker, struct handover *handover)
     struct client *client = calloc(1, sizeof(*client));
 
     if (client == NULL) {
-        handover_drop(handover, worker->shared.connection_count);
+        handover_drop(handover, worker->shared.limits);
         return;
     }
     conn_adopt(&client->conn, worker, handover->fd, handover->is_unix ? UV_NAMED_PIPE : UV_TCP, &client_events, client);
     add_client(client, worker);
-    client->admitted = true;
+    client->admission = handover->admission;
     buf_add(&client->in, buf_span(&handover->in));
     buf_finish(&handover->in);
     free(handover);
@@ -192,9 +177,10 @@ static void hand_over(struct client *client)
                                       .worker = worker,
                                       .fd = fd,
                                       .is_unix = client->conn.u.handle.type == UV_NAMED_PIPE,
+                                      .admission = client->admission,
                                       .in = client->in};
         buf_init(&client->in, 0);
-        client->admitted = false; /* it stays counted */
+        client->admission = (struct admission){0}; /* it stays counted */
         mailbox_post(worker->shared.server, &handover->message);
     }
     client_close(client);
@@ -248,6 +234,22 @@ static struct client *client_of(struct conn *conn)
     return conn->owner;
 }
 
+/* More of a request's body came: fast enough? */
+static bool keeps_pace(struct client *client)
+{
+    const struct config *config = client->worker->config;
+
+    return pace_moved(&client->pace, uv_now(&client->worker->loop), client->body_bytes, config->server.client_min_rate,
+                      config->server.client_body_timeout_ms);
+}
+
+static void body_timed_out(struct client *client)
+{
+    client->stream.body_wanted = false;
+    client->stream.wants_keep_alive = false;
+    exchange_on_body_error(client->stream.exchange, ERR_CLIENT_TIMEOUT);
+}
+
 static void on_read(struct conn *conn, struct span bytes)
 {
     struct client *client = client_of(conn);
@@ -262,6 +264,11 @@ static void on_read(struct conn *conn, struct span bytes)
     buf_add(&client->in, bytes);
     if (client->in.failed) { /* no memory: reading pauses long before the limit */
         client_close(client);
+        return;
+    }
+    client->body_bytes += bytes.len;
+    if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted && !keeps_pace(client)) {
+        body_timed_out(client);
         return;
     }
     client_process(client);
@@ -300,8 +307,8 @@ static void on_written(struct conn *conn, enum err error)
     }
     if (error != ERR_OK) {
         exchange_gone(client, END_CLIENT_GONE);
-    } else {
-        http1_stream_written(&client->stream);
+    } else if (!http1_stream_written(&client->stream)) {
+        exchange_gone(client, END_CLIENT_TIMEOUT);
     }
 }
 
@@ -315,9 +322,7 @@ static void on_timer(struct conn *conn)
         break;
     case CLIENT_EXCHANGE:
         if (client->stream.body_wanted) {
-            client->stream.body_wanted = false;
-            client->stream.wants_keep_alive = false;
-            exchange_on_body_error(client->stream.exchange, ERR_CLIENT_TIMEOUT);
+            body_timed_out(client);
         } else if (client->stream.waiting) {
             exchange_gone(client, END_CLIENT_TIMEOUT);
         } else {
@@ -394,6 +399,7 @@ static void client_process(struct client *client)
         return;
     }
     if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted) {
+        pace_wait(&client->pace, uv_now(&client->worker->loop));
         conn_set_timer(&client->conn, client->worker->config->server.client_body_timeout_ms);
     }
     if (client->in.len > IN_PAUSE_BYTES) {
@@ -478,6 +484,8 @@ static void begin_exchange(struct client *client, struct http_request *request, 
     }
     conn_set_timer(&client->conn, 0);
     client->state = CLIENT_EXCHANGE;
+    client->body_bytes = 0;
+    pace_begin(&client->pace);
     http1_stream_begin(&client->stream, &start.request);
     if (error != ERR_OK || client->worker->state >= WORKER_STOPPING || (client->input_ended && client->in.len == 0)) {
         client->stream.wants_keep_alive = false;
@@ -592,9 +600,7 @@ static void on_closed(struct conn *conn)
     if (client->next != NULL) {
         client->next->previous = client->previous;
     }
-    if (client->admitted) {
-        atomic_fetch_sub(worker->shared.connection_count, 1);
-    }
+    admission_leave(&client->admission, worker->shared.limits);
     http1_stream_finish(&client->stream);
     buf_finish(&client->in);
     arena_finish(&client->arena);

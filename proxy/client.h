@@ -5,10 +5,12 @@
 #ifndef PROXY_CLIENT_H
 #define PROXY_CLIENT_H
 
+#include "proxy/admission.h"
 #include "proxy/worker.h"
 
-/* A connection is waiting on `listener`: accepts it and owns it from now on. Beyond max_connections it is answered 503
- * and closed. The error of a failed accept (ERR_LIMIT: descriptors ran out: pause accepting). */
+/* A connection is waiting on `listener`: accepts it and owns it from now on. Beyond the limits of connections (in all,
+ * and of one client) it is answered 503 and closed. The error of a failed accept (ERR_LIMIT: descriptors ran out: pause
+ * accepting). */
 enum err client_accept(struct worker *worker, uv_stream_t *listener);
 
 /* An idle connection on its way from a worker that retires to another. Its memory is its receiver's, and it stays
@@ -18,14 +20,15 @@ struct handover {
     struct worker *worker;  /* from which it comes, then that which gets it */
     int fd;
     bool is_unix;
-    struct buf in; /* received and not consumed */
+    struct admission admission; /* as what it is counted */
+    struct buf in;              /* received and not consumed */
 };
 
 /* A connection that another worker handed over. */
 void client_take_over(struct worker *worker, struct handover *handover);
 
 /* Nobody takes it: closes it. */
-void handover_drop(struct handover *handover, atomic_uint *connection_count);
+void handover_drop(struct handover *handover, struct client_limits *limits);
 
 /* The worker retires: idle connections are handed over now, others after their exchange. */
 void clients_retire(struct worker *worker);

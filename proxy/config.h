@@ -14,6 +14,7 @@
 #include "http/forward.h"
 #include "http/span.h"
 #include "proxy/balance.h"
+#include "proxy/rate_limit.h"
 
 enum address_kind { ADDRESS_IP, ADDRESS_UNIX };
 
@@ -70,6 +71,8 @@ struct rule {
     size_t strip_query_count;
     bool strip_tracking;
     bool sort_query;
+    bool gives_rate;                /* rate_limit and rate_burst */
+    struct rate rate;               /* of each client */
     bool gives_vary;                /* variant normalisation */
     bool normalize_accept_encoding; /* Accept-Encoding becomes "br", "gzip" or "", for the cache and the origin */
     bool gives_language;
@@ -182,6 +185,10 @@ struct config {
         uint64_t max_fields;
         uint64_t max_request_body_bytes;      /* 0: no limit */
         uint64_t max_connections;             /* clients, over all workers */
+        uint64_t max_client_connections;      /* of one client address; 0: no limit */
+        unsigned client_ipv6_prefix;          /* bits of an IPv6 address that tell clients apart */
+        uint64_t max_requests;                /* answered at a time, over all workers; 0: as connections */
+        uint64_t client_min_rate;             /* bytes a second while we wait for a client; 0: no limit */
         uint64_t max_origin_connections;      /* to one origin, per worker */
         uint64_t max_idle_origin_connections; /* kept to one origin, per worker */
         uint64_t max_origin_queue;            /* requests waiting for one origin, per worker */

@@ -157,6 +157,46 @@ bool config_set_glob(struct config_reader *reader, const struct config_key *key,
     return true;
 }
 
+/* "10/s", "300/m", "50/h" as the microseconds between two. 0 for "off". False on anything else. */
+static bool parse_rate(struct span text, uint64_t *out_interval_us)
+{
+    static const struct {
+        struct span unit;
+        uint64_t us;
+    } units[] = {{SPAN_INIT("s"), 1000000}, {SPAN_INIT("m"), 60 * 1000000}, {SPAN_INIT("h"), 3600 * UINT64_C(1000000)}};
+    size_t slash = span_find(text, '/');
+    uint64_t count;
+
+    if (span_equal(text, SPAN("off"))) {
+        *out_interval_us = 0;
+        return true;
+    }
+    if (slash == SIZE_MAX || !span_to_u64(span_take(text, slash), &count) || count == 0 || count > 1000000) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (span_equal(span_skip(text, slash + 1), units[i].unit)) {
+            *out_interval_us = units[i].us / count;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool config_set_rate(struct config_reader *reader, const struct config_key *key, void *base,
+                     const struct config_place *place)
+{
+    uint64_t interval_us;
+
+    if (!config_is_text(place->node) || !parse_rate(place->node->text, &interval_us)) {
+        return config_fail_expected(reader, place, TOML_STRING,
+                                    "expected requests a second, minute or hour such as \"10/s\" or \"300/m\" (at most "
+                                    "1000000), or \"off\"");
+    }
+    memcpy((char *)base + key->offset, &interval_us, sizeof(interval_us));
+    return true;
+}
+
 bool config_set_statuses(struct config_reader *reader, const struct config_key *key, void *base,
                          const struct config_place *place)
 {

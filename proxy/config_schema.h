@@ -149,7 +149,8 @@ config_set_fn config_set_bool, config_set_count, config_set_size, config_set_dur
     config_set_listen;
 
 /* Setters of sites and rules, and their list members; config_lists.c. */
-config_set_fn config_set_list, config_set_statuses, config_set_site_path, config_set_rule_name, config_set_glob;
+config_set_fn config_set_list, config_set_statuses, config_set_site_path, config_set_rule_name, config_set_glob,
+    config_set_rate;
 config_member_fn config_member_language, config_member_host, config_member_method, config_member_parameter_glob,
     config_member_field_name, config_member_path_glob, config_member_media_glob;
 

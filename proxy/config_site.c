@@ -6,6 +6,8 @@
 
 /* Query parameters that follow people around and never change a page; strip_tracking removes them.
  * config.example.toml lists them. */
+enum { US_PER_S = 1000000 };
+
 static const struct span tracking_parameters[] = {
     SPAN_INIT("utm_*"),   SPAN_INIT("gclid"),   SPAN_INIT("gclsrc"), SPAN_INIT("dclid"),  SPAN_INIT("gbraid"),
     SPAN_INIT("wbraid"),  SPAN_INIT("_ga"),     SPAN_INIT("_gl"),    SPAN_INIT("fbclid"), SPAN_INIT("igshid"),
@@ -77,6 +79,7 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
                                               "normalize_accept_encoding",
                                               "normalize_accept_language",
                                               "strip_request_fields",
+                                              "rate_limit",
                                               "no_vary_search"};
 
     for (size_t i = 0; rule->bypass && i < ARRAY_LEN(for_stored); i++) {
@@ -94,6 +97,20 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
                 "expected not together with statuses or content_type, which are known too late to change the request");
         }
     }
+    return true;
+}
+
+/* Without a burst it is what comes in a second. */
+static bool complete_rate(struct config_reader *reader, struct rule *rule, const struct toml_node *table,
+                          struct span path)
+{
+    struct config_place place = place_in(table, path, "rate_burst");
+
+    if (rule->rate.burst > 0) {
+        return rule->gives_rate || config_fail(reader, &place, "expected only together with rate_limit");
+    }
+    rule->rate.burst =
+        rule->rate.interval_us > 0 && rule->rate.interval_us < US_PER_S ? US_PER_S / rule->rate.interval_us : 1;
     return true;
 }
 
@@ -137,6 +154,7 @@ static bool read_rules(struct config_reader *reader, struct site *site, const st
         }
         if (!config_read_section(reader, SECTION_RULE, path, table, rule) ||
             !check_rule_name(reader, site, rule, table, path) || !check_rule_settings(reader, rule, table, path) ||
+            !complete_rate(reader, rule, table, path) ||
             (rule->strip_tracking && !add_tracking_parameters(reader, rule, &place))) {
             return false;
         }

@@ -53,6 +53,7 @@ enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, u
         (void)uv_tcp_nodelay(&conn->u.tcp, 1); /* fails only on a connection that is gone already: reading tells */
     }
     conn->state = CONN_OPEN;
+    (void)uv_fileno(&conn->u.handle, &worker->newest_fd); /* fails only without a descriptor */
     return ERR_OK;
 }
 

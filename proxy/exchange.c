@@ -145,6 +145,9 @@ static enum step step_route(struct exchange *ex)
         ex->reason = REASON_NO_SITE;
         return STEP_REPLY;
     }
+    if (!exchange_admit(ex)) {
+        return STEP_REPLY;
+    }
     if (!route_rewrite_request(ex->site, &ex->request, ex->arena)) {
         return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
     }
@@ -348,6 +351,7 @@ static enum step step_log(struct exchange *ex)
 
     cold_read_forget(ex->cold);
     exchange_leave_flight(ex);
+    exchange_leave_count(ex);
     cached_finish(ex->worker->cache, &ex->cached);
     if (ex->tunnel != NULL) {
         tunnel_abort(ex->tunnel);

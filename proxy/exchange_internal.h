@@ -66,6 +66,7 @@ struct exchange {
     struct span target;          /* as received */
     struct span host;            /* as received */
     enum err error;              /* of the head, later of whatever failed */
+    bool counted;                /* among the requests being answered */
     const struct site *site;
     struct policy policy;
     struct key key;
@@ -99,6 +100,7 @@ struct exchange {
 
     /* the answer */
     unsigned status;
+    uint64_t retry_after_s; /* with 429 and 503 */
     struct headers headers;
     enum body_source source;
     struct part whole;  /* the usual single part */
@@ -132,6 +134,11 @@ struct exchange {
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
 enum step exchange_decide_fetch(struct exchange *ex); /* nothing stored may be served as it is */
 uint64_t exchange_now_us(void);
+
+/* exchange_admit.c: is it within the limits on requests? False: status, reason and Retry-After are filled in. What it
+ * counted exchange_leave_count takes back. */
+bool exchange_admit(struct exchange *ex);
+void exchange_leave_count(struct exchange *ex);
 
 /* exchange_fetch.c: steps, and what they and others need. */
 enum step exchange_join(struct exchange *ex);

@@ -7,6 +7,7 @@
 #include "http/forward.h"
 #include "http/serialize.h"
 #include "proxy/exchange.h"
+#include "proxy/worker.h"
 
 enum {
     OUT_LIMIT_BYTES = 1024 * 1024, /* heads, chunk framing, the copied rest of a write */
@@ -53,6 +54,7 @@ void http1_stream_begin(struct stream *stream, const struct http_request *reques
     stream->aborted = false;
     stream->left = 0;
     stream->turn_bytes = 0;
+    pace_begin(&stream->pace);
     stream->count = (struct stream_count){0};
 }
 
@@ -315,6 +317,7 @@ static enum stream_state queue_out(struct stream *stream)
     }
     buf_clear(&stream->out);
     stream->waiting = true;
+    pace_wait(&stream->pace, uv_now(&stream->conn->worker->loop));
     conn_set_timer(stream->conn, stream->config->server.client_write_timeout_ms);
     return STREAM_BLOCKED;
 }
@@ -367,17 +370,23 @@ void stream_abort(struct stream *stream)
     stream->aborted = true;
 }
 
-void http1_stream_written(struct stream *stream)
+bool http1_stream_written(struct stream *stream)
 {
+    const struct config *config = stream->config;
+
     stream->turn_bytes = 0;
     if (stream->gone || stream->exchange == NULL) {
-        return;
+        return true;
+    }
+    if (!pace_moved(&stream->pace, uv_now(&stream->conn->worker->loop), stream->count.sent_bytes,
+                    config->server.client_min_rate, config->server.client_write_timeout_ms)) {
+        return false;
     }
     if (stream->out.len > 0 && flush(stream) != STREAM_READY) {
-        return; /* still waiting; or gone, which the connection's end will tell */
+        return true; /* still waiting; or gone, which the connection's end will tell */
     }
     if (!stream->waiting) {
-        return;
+        return true;
     }
     stream->waiting = false;
     conn_set_timer(stream->conn, 0);
@@ -386,6 +395,7 @@ void http1_stream_written(struct stream *stream)
     } else {
         exchange_on_writable(stream->exchange);
     }
+    return true;
 }
 
 void http1_stream_gone(struct stream *stream)

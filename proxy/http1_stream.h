@@ -7,6 +7,7 @@
 #include "http/buf.h"
 #include "http/framing.h"
 #include "proxy/conn.h"
+#include "proxy/pace.h"
 #include "proxy/stream.h"
 
 struct stream {
@@ -32,6 +33,7 @@ struct stream {
     bool close_delimited;
     uint64_t left;       /* bytes to come of the chunk, or of a body with a length */
     uint64_t turn_bytes; /* written since the loop last turned */
+    struct pace pace;    /* at which the client takes it */
     struct stream_count count;
 };
 
@@ -45,8 +47,9 @@ void http1_stream_begin(struct stream *stream, const struct http_request *reques
  * exchange. */
 size_t http1_stream_feed(struct stream *stream, struct span bytes, struct arena *arena);
 
-/* conn_write is done: sends what is left of `out`, then tells the exchange. */
-void http1_stream_written(struct stream *stream);
+/* conn_write is done: sends what is left of `out`, then tells the exchange. False, and nothing is done: the client is
+ * too slow. */
+MUST_CHECK bool http1_stream_written(struct stream *stream);
 
 /* The client is gone: from now on everything answers STREAM_GONE. */
 void http1_stream_gone(struct stream *stream);

@@ -4,12 +4,16 @@
  * Failures:   - descriptors run out: libuv accepts with a descriptor kept in reserve and closes what waits, so that the
  *               queue does not spin; we are not told. When that is not possible either we are: pause.
  *             - client_accept fails (no memory): that connection is closed; pause.
+ * So that it does not come to that, accepting pauses while the last eighth of the descriptors is in use: those are for
+ * connections to origins and files. A new descriptor has the lowest free number, so its number says how many are used.
  * A pause closes the handle but not the socket (the handle has a duplicate of its descriptor) and opens it again after
  * 100 ms: connections wait in the kernel's queue meanwhile. There is no other way: libuv would go on accepting for as
  * long as the handle is open, in a loop that never returns while descriptors are short. */
 #include "proxy/listener.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "http/check.h"
@@ -19,9 +23,11 @@
 
 enum {
     PAUSE_MS = 100,
-    BACKLOG = 4096, /* said again by uv_listen; as in listener_open.c */
+    RESERVED_SHARE = 8, /* of all descriptors one in so many is not for clients */
+    BACKLOG = 4096,     /* said again by uv_listen; as in listener_open.c */
 };
 
+static int descriptors_for_clients(void);
 static int open_handle(struct listener *listener);
 static void pause_accepting(struct listener *listener, enum err error);
 static void on_connection(uv_stream_t *stream, int status);
@@ -33,6 +39,7 @@ enum err listener_start(struct listener *listener, struct worker *worker, const 
     *listener = (struct listener){.worker = worker, .kind = address->kind, .fd = fd};
     REQUIRE(uv_timer_init(&worker->loop, &listener->retry) == 0);
     listener->retry.data = listener;
+    listener->fd_limit = descriptors_for_clients();
     listener->state = LISTENER_ACCEPTING;
     int error = open_handle(listener);
     if (error < 0) {
@@ -54,6 +61,16 @@ void listener_close(struct listener *listener)
     close(listener->fd);
 }
 
+static int descriptors_for_clients(void)
+{
+    struct rlimit limit = {0};
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX) {
+        return INT_MAX;
+    }
+    return (int)(limit.rlim_cur - limit.rlim_cur / RESERVED_SHARE);
+}
+
 /* A libuv code. On failure the handle is being closed, or was not opened. */
 static int open_handle(struct listener *listener)
 {
@@ -61,7 +78,10 @@ static int open_handle(struct listener *listener)
     bool is_unix = listener->kind == ADDRESS_UNIX;
     int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
 
-    if (fd < 0) {
+    if (fd < 0 || fd >= listener->fd_limit) {
+        if (fd >= 0) {
+            close(fd);
+        }
         return UV_EMFILE;
     }
     REQUIRE((is_unix ? uv_pipe_init(loop, &listener->u.pipe, 0) : uv_tcp_init(loop, &listener->u.tcp)) == 0);
@@ -79,7 +99,8 @@ static int open_handle(struct listener *listener)
 static void pause_accepting(struct listener *listener, enum err error)
 {
     if (!listener->complained) {
-        log_warn("accepting pauses error=%s", err_name(error));
+        log_warn("accepting pauses error=%s%s", err_name(error),
+                 error == ERR_LIMIT ? ": descriptors run out (ulimit -n, limits.connections)" : "");
         listener->complained = true;
     }
     if (listener->handle_open) {
@@ -100,9 +121,12 @@ static void on_connection(uv_stream_t *stream, int status) /* uv_connection_cb *
     if (error == ERR_OK) {
         error = client_accept(listener->worker, stream);
     }
-    if (error == ERR_OK) {
-        listener->complained = false;
-    } else if (listener->state == LISTENER_ACCEPTING) {
+    if (error == ERR_OK && listener->worker->newest_fd >= listener->fd_limit) {
+        error = ERR_LIMIT;
+    } else if (error == ERR_OK && listener->worker->newest_fd < listener->fd_limit / 2) {
+        listener->complained = false; /* not when it comes and goes at the limit */
+    }
+    if (error != ERR_OK && listener->state == LISTENER_ACCEPTING) {
         pause_accepting(listener, error);
     }
 }

@@ -32,6 +32,7 @@ struct listener {
     enum address_kind kind;
     enum listener_state state;
     int fd;           /* the listening socket; the handle has a duplicate, so that it can be closed for a pause */
+    int fd_limit;     /* accepting pauses at this descriptor */
     bool handle_open; /* until its close callback ran */
     bool complained;  /* that accepting fails, since it last worked */
 };

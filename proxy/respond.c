@@ -308,6 +308,7 @@ enum step respond_ourselves(struct exchange *ex)
     struct span date_text;
     struct span text;
     struct span proxy_status;
+    struct span retry_after;
 
     date_format(worker_now_ms() / 1000, date);
     headers_init(&ex->headers, ex->arena);
@@ -322,8 +323,10 @@ enum step respond_ourselves(struct exchange *ex)
                             err_proxy_error(ex->error)) &&
                headers_add(&ex->headers, SPAN("Proxy-Status"), proxy_status);
     }
-    if (done && ex->status == 503) {
-        done = headers_add(&ex->headers, SPAN("Retry-After"), SPAN("1"));
+    if (done && (ex->status == 503 || ex->status == 429)) {
+        done = arena_format(ex->arena, &retry_after, "%llu",
+                            (unsigned long long)(ex->retry_after_s > 0 ? ex->retry_after_s : 1)) &&
+               headers_add(&ex->headers, SPAN("Retry-After"), retry_after);
     }
     if (!done || !add_own_fields(ex, false)) {
         return no_room(ex);

@@ -206,6 +206,17 @@ struct policy route_policy(const struct config *config, const struct site *site,
     return policy;
 }
 
+const struct rule *route_rate(const struct site *site, const struct http_request *request)
+{
+    for (size_t i = 0; i < site->rule_count; i++) {
+        const struct rule *rule = &site->rules[i];
+        if (rule->gives_rate && request_fits(rule, request)) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
 static bool apply_query(const struct rule *rule, struct http_request *request, struct arena *arena)
 {
     return uri_filter_query(&request->uri, rule->strip_query, rule->strip_query_count, rule->sort_query, arena);

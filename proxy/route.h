@@ -16,6 +16,9 @@ const struct site *route_find(const struct config *config, const struct uri *uri
 struct policy route_policy(const struct config *config, const struct site *site, const struct http_request *request,
                            unsigned status, const struct headers *response_headers);
 
+/* The first rule that matches and gives a rate limit, "off" included. NULL: none. */
+const struct rule *route_rate(const struct site *site, const struct http_request *request);
+
 /* Applies what changes the request itself, before key and forwarding: query filter, field removal, Accept-Encoding
  * normalisation, each by the first rule that matches and gives it. False at the arena's limit. */
 MUST_CHECK bool route_rewrite_request(const struct site *site, struct http_request *request, struct arena *arena);

@@ -17,6 +17,7 @@
 #include "http/check.h"
 #include "proxy/admin.h"
 #include "proxy/client.h"
+#include "proxy/client_table.h"
 #include "proxy/crew.h"
 #include "proxy/disk.h"
 #include "proxy/log.h"
@@ -45,7 +46,7 @@ struct server {
     unsigned worker_count;
     struct notify notify;
     struct crew *crews; /* list: the first one serves, the others finish what they began */
-    atomic_uint connection_count;
+    struct client_limits limits;
     uv_loop_t loop;
     struct mailbox mailbox;
     uv_signal_t signals[ARRAY_LEN(watched_signals)];
@@ -54,6 +55,7 @@ struct server {
 
 static enum err init_loop(struct server *server);
 static enum err start(struct server *server, struct config *config);
+static enum err make_limits(struct client_limits *limits);
 static enum err open_cache(struct server *server, const struct config *config);
 static enum err start_crew(struct server *server, struct crew *crew);
 static enum err open_admin(struct server *server);
@@ -167,7 +169,12 @@ static enum err start(struct server *server, struct config *config)
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
     process_raise_descriptor_limit(config, server->worker_count);
-    enum err error = bind_first(server, config);
+    enum err error = make_limits(&server->limits);
+    if (error != ERR_OK) {
+        config_destroy(config);
+        return explain(server, "cannot start", error);
+    }
+    error = bind_first(server, config);
     if (error != ERR_OK) {
         return error;
     }
@@ -195,7 +202,7 @@ static enum err start(struct server *server, struct config *config)
 static enum err start_crew(struct server *server, struct crew *crew)
 {
     struct worker_shared shared = {.cache = server->cache,
-                                   .connection_count = &server->connection_count,
+                                   .limits = &server->limits,
                                    .metrics = server->metrics,
                                    .server = &server->mailbox,
                                    .on_ended = on_worker_ended,
@@ -210,12 +217,26 @@ static enum err open_admin(struct server *server)
                                       .mailbox = &server->mailbox,
                                       .cache = server->cache,
                                       .metrics = server->metrics,
-                                      .connection_count = &server->connection_count,
+                                      .connection_count = &server->limits.connections,
                                       .workers = server->worker_count,
                                       .config = server->crews->config,
                                       .origin_sets = server->crews->origin_sets};
 
     return admin_open(&scope, &server->admin, &server->text);
+}
+
+/* Hashed with a secret, so that nobody outside can choose addresses that collide. */
+static enum err make_limits(struct client_limits *limits)
+{
+    uint64_t secret;
+    enum err error = err_from_uv(uv_random(NULL, NULL, &secret, sizeof(secret), 0, NULL));
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    limits->clients = client_table_create(secret);
+    limits->rates = rate_limit_create(secret);
+    return limits->clients != NULL && limits->rates != NULL ? ERR_OK : ERR_NO_MEMORY;
 }
 
 static enum err open_cache(struct server *server, const struct config *config)
@@ -380,6 +401,8 @@ static void finish(struct server *server)
         mailbox_finish(&server->mailbox);
     }
     metrics_destroy(server->metrics);
+    client_table_destroy(server->limits.clients);
+    rate_limit_destroy(server->limits.rates);
     buf_finish(&server->text);
 }
 
@@ -449,7 +472,7 @@ static void on_handover(struct message *message) /* message.run */
     struct server *server = CONTAINER_OF(handover->worker->shared.server, struct server, mailbox);
 
     if (server->stopping) {
-        handover_drop(handover, &server->connection_count);
+        handover_drop(handover, &server->limits);
     } else {
         crew_take_connection(server->crews, handover);
     }

@@ -78,6 +78,10 @@ static const char *const hints[REASON_COUNT] = {
     /* answered by larder itself */
     [REASON_BAD_REQUEST] = "see the text of the error; sizes have their limits in [server.limits]",
     [REASON_TOO_MANY_CONNECTIONS] = "a larger connections in [server.limits]",
+    [REASON_CLIENT_CONNECTIONS] =
+        "a larger connections_per_client in [server.limits]; trust_forwarded changes nothing here",
+    [REASON_TOO_MANY_REQUESTS] = "a larger requests in [server.limits]",
+    [REASON_RATE_LIMIT] = "a larger rate_limit or rate_burst in that rule, or a client that waits for Retry-After",
     [REASON_MAX_FORWARDS] = "a request without Max-Forwards, or with a larger one",
     [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
     [REASON_ORIGIN_FAILED] = "the origin; stale_if_error in a rule bridges failures with what is stored",

@@ -66,6 +66,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
     }
     REQUIRE(uv_timer_init(&worker->loop, &worker->shutdown_timer) == 0);
     worker->shutdown_timer.data = worker;
+    refusals_init(&worker->refusals, &worker->loop, number);
     error = init_parts(worker, sets);
     if (error == ERR_OK) {
         error = init_listeners(worker, fds);
@@ -260,6 +261,7 @@ static void end(struct worker *worker)
         pool_stop(&worker->pools[i]);
     }
     access_log_close(&worker->access_log);
+    refusals_close(&worker->refusals);
     uv_close((uv_handle_t *)&worker->shutdown_timer, NULL);
     mailbox_close(&worker->mailbox);
 }

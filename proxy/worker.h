@@ -16,6 +16,7 @@
 #include "proxy/mailbox.h"
 #include "proxy/metrics.h"
 #include "proxy/pool.h"
+#include "proxy/refusals.h"
 
 enum { WORKER_READ_BUFFER_BYTES = 65536 };
 
@@ -31,10 +32,18 @@ enum worker_state {
     WORKER_ENDING,   /* nothing is left: all handles are being closed */
 };
 
+/* What is counted over all workers, for [server.limits] and rules. Any thread. */
+struct client_limits {
+    atomic_uint connections; /* of clients */
+    atomic_uint requests;    /* being answered; counted where there is a limit */
+    struct client_table *clients;
+    struct rate_limit *rates;
+};
+
 /* What the workers of all configurations have in common. */
 struct worker_shared {
     struct cache *cache;
-    atomic_uint *connection_count; /* clients */
+    struct client_limits *limits;
     struct metrics *metrics;
     struct mailbox *server;                       /* the main thread's */
     void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
@@ -66,8 +75,9 @@ struct worker {
     struct client *clients;       /* list, by client.c */
     struct fetch *fetches;        /* list, by fetch.c */
     struct access_log access_log;
-    struct metrics_shard *shard;   /* what this worker counts; NULL: nothing is counted */
-    uint64_t refused_count;        /* connections beyond max_connections */
+    struct metrics_shard *shard; /* what this worker counts; NULL: nothing is counted */
+    struct refusals refusals;
+    int newest_fd;                 /* descriptor of the connection accepted last */
     struct field_memo *field_memo; /* what clients' heads said lately */
     char *read_buffer;             /* conn.c's, WORKER_READ_BUFFER_BYTES */
 };

@@ -21,6 +21,7 @@ REASONS = re.findall(r'^ {4}X\([A-Z_]+,\s*"([a-z-]+)"', HEADER, re.M)
 
 DIRECTIVES = rule("request_directives = true")
 V1 = {"ETag": '"v1"'}
+NO_STORE = {"Cache-Control": "no-store"}
 HEURISTIC = {"Last-Modified": date(-100_000)}
 
 # reason: (configuration, response stored before or None, request, method)
@@ -236,7 +237,34 @@ def range_mismatch(origin, larder):
     return [client.get("/a", {"Range": "bytes=0-9"}).expect(206, cache="!stored").cache["detail"]]
 
 
-RUNNING = {"partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
+def client_connections(origin, larder):
+    proxy = larder(origin, config="[server.limits]\nconnections_per_client = 1\n")
+    origin.on("GET /x", always(200, NO_STORE))
+    Client(proxy).get("/x").expect(200)
+    return Client(proxy).get("/x").expect(503).header("Cache-Status")
+
+
+def too_many_requests(origin, larder):
+    proxy = larder(origin, config="[server.limits]\nrequests = 1\n")
+    gate = origin.gate()
+    origin.expect("GET /slow").reply(200, NO_STORE, b"x", hold=gate)
+    first = Client(proxy)
+    first.send_raw(first.encode("GET", "/slow"))
+    gate.wait_reached()
+    answer = Client(proxy).get("/x").expect(503).header("Cache-Status")
+    gate.open()
+    return answer
+
+
+def rate_limited(origin, larder):
+    client = Client(larder(origin, config=rule('rate_limit = "1/h"')))
+    origin.on("GET /x", always(200, NO_STORE))
+    client.get("/x").expect(200)
+    return client.get("/x").expect(429).header("Cache-Status")
+
+
+RUNNING = {"client-connections": client_connections, "too-many-requests": too_many_requests, "rate-limit": rate_limited,
+           "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,
            "too-many-connections": too_many_connections}
 

@@ -106,10 +106,11 @@ class Client:
 
     caches = True  # what answers says so in Cache-Status
 
-    def __init__(self, proxy, address=None, host=HOST):
+    def __init__(self, proxy, address=None, host=HOST, source=None):
         self.proxy = proxy
         self.address = address
         self.host = host
+        self.source = source  # another loopback address to come from
         self.sock = None
         self.reader = None
         self.ending = False  # the last response said that the connection closes
@@ -126,7 +127,7 @@ class Client:
             self.sock.settimeout(TIMEOUT)
             self.sock.connect(address)
         else:
-            self.sock = socket.create_connection(address, timeout=TIMEOUT)
+            self.sock = socket.create_connection(address, timeout=TIMEOUT, source_address=(self.source, 0) if self.source else None)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = Reader(self.sock)
         self.connections += 1

@@ -1,0 +1,38 @@
+/* refusals.h: what overload made a worker refuse, counted by cause, and a line in the process log for each period in
+ * which there was some: a flood of refusals is no flood of lines.
+ *
+ * The first one of a cause is logged at once, with its client; while more come, their number every ten seconds.
+ * Threads: the worker's. */
+#ifndef PROXY_REFUSALS_H
+#define PROXY_REFUSALS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum refusal {
+    REFUSAL_CONNECTIONS,        /* limits.connections */
+    REFUSAL_CLIENT_CONNECTIONS, /* limits.connections_per_client */
+    REFUSAL_REQUESTS,           /* limits.requests */
+    REFUSAL_RATE,               /* a rule's rate_limit */
+    REFUSAL_COUNT,
+};
+
+struct refusals {
+    uv_timer_t timer; /* runs while there were some lately */
+    unsigned worker;
+    bool closed;
+    struct {
+        uint64_t total;
+        uint64_t unsaid; /* since the last line */
+        bool lately;     /* in this period or the last one */
+    } counts[REFUSAL_COUNT];
+};
+
+void refusals_init(struct refusals *refusals, uv_loop_t *loop, unsigned worker);
+void refusals_close(struct refusals *refusals); /* says what is unsaid; a second call changes nothing */
+
+/* `client` is its address. */
+void refusals_note(struct refusals *refusals, enum refusal cause, const char *client);
+
+#endif

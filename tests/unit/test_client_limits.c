@@ -1,0 +1,154 @@
+/* test_client_limits.c: who a client is, how many connections it has, how often it may ask, how slow it may be. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/client_id.h"
+#include "proxy/client_table.h"
+#include "proxy/pace.h"
+#include "proxy/rate_limit.h"
+#include "tests/unit/support.h"
+
+#define SECOND_US UINT64_C(1000000)
+
+static struct client_id id_of(const char *text)
+{
+    struct client_id id = {{0}};
+
+    cr_assert(client_id_of(span_of(text), 64, &id), "%s", text);
+    return id;
+}
+
+static bool same(const char *a, const char *b)
+{
+    struct client_id first = id_of(a), second = id_of(b);
+
+    return memcmp(first.bytes, second.bytes, sizeof first.bytes) == 0;
+}
+
+Test(client_id, an_ipv6_client_is_its_network)
+{
+    struct client_id id;
+
+    cr_expect(same("2001:db8::1", "2001:db8::ffff:ffff:1:2"));
+    cr_expect_not(same("2001:db8::1", "2001:db8:0:1::1"));
+    cr_expect_not(same("192.0.2.1", "192.0.2.2"));
+    cr_expect(same("192.0.2.1", "::ffff:192.0.2.1"));
+    cr_expect_not(client_id_of(SPAN("unix"), 64, &id));
+    cr_expect_not(client_id_of(SPAN(""), 64, &id));
+    cr_expect_not(client_id_of(SPAN("1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20"), 64, &id));
+}
+
+Test(client_id, rfc7239_section4_the_last_one_is_whom_the_trusted_proxy_saw)
+{
+    static const struct {
+        const char *name, *value, *want;
+    } cases[] = {
+        {"X-Forwarded-For", "192.0.2.1, 192.0.2.7", "192.0.2.7"},
+        {"X-Forwarded-For", "192.0.2.1:4711", "192.0.2.1"},
+        {"X-Forwarded-For", "[2001:db8::1]:80", "2001:db8::1"},
+        {"X-Forwarded-For", "2001:db8::1", "2001:db8::1"},
+        {"Forwarded", "for=192.0.2.1;proto=http, proto=http;for=\"[2001:db8::7]:80\"", "2001:db8::7"},
+        {"Forwarded", "for=192.0.2.60", "192.0.2.60"},
+        {"Forwarded", "by=192.0.2.60", ""},
+        {"X-Forwarded-For", "[broken", ""},
+        {"Host", "a", ""},
+    };
+    struct arena arena;
+
+    arena_init(&arena, 65536);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct headers headers;
+        headers_init(&headers, &arena);
+        cr_assert(headers_add(&headers, span_of(cases[i].name), span_of(cases[i].value)));
+        struct span got = client_id_forwarded(&headers);
+        cr_expect(span_equal(got, span_of(cases[i].want)), "%s: %.*s", cases[i].value, SPAN_ARG(got));
+    }
+    arena_finish(&arena);
+}
+
+Test(client_table, counts_each_client_for_itself)
+{
+    struct client_table *table = client_table_create(7);
+    struct client_id one = id_of("192.0.2.1"), other = id_of("192.0.2.2");
+
+    cr_assert_not_null(table);
+    cr_expect(client_table_enter(table, &one, 2));
+    cr_expect(client_table_enter(table, &one, 2));
+    cr_expect_not(client_table_enter(table, &one, 2));
+    cr_expect(client_table_enter(table, &other, 2));
+    client_table_leave(table, &one);
+    cr_expect(client_table_enter(table, &one, 2));
+    client_table_leave(table, &one);
+    client_table_leave(table, &one);
+    client_table_leave(table, &other);
+    client_table_destroy(table);
+}
+
+static unsigned take_all(struct rate_limit *limit, const struct client_id *id, struct rate rate, uint64_t now_us)
+{
+    unsigned taken = 0;
+    uint64_t wait_us;
+
+    while (taken < 1000 && rate_limit_take(limit, id, SPAN("site"), SPAN("rule"), &rate, now_us, &wait_us)) {
+        taken++;
+    }
+    return taken;
+}
+
+Test(rate_limit, a_burst_and_then_the_rate)
+{
+    struct rate_limit *limit = rate_limit_create(7);
+    struct rate rate = {.interval_us = SECOND_US / 10, .burst = 5};
+    struct client_id id = id_of("192.0.2.1");
+    uint64_t now_us = 1000 * SECOND_US;
+    uint64_t wait_us = 0;
+
+    cr_expect_eq(take_all(limit, &id, rate, now_us), 5);
+    cr_expect_not(rate_limit_take(limit, &id, SPAN("site"), SPAN("rule"), &rate, now_us, &wait_us));
+    cr_expect_eq(wait_us, SECOND_US / 10);
+    cr_expect_eq(take_all(limit, &id, rate, now_us + SECOND_US / 10), 1);
+    cr_expect_eq(take_all(limit, &id, rate, now_us + 3 * SECOND_US), 5, "never more than the burst");
+    cr_expect(rate_limit_take(limit, &id, SPAN("site"), SPAN("other"), &rate, now_us + 3 * SECOND_US, &wait_us),
+              "each rule counts for itself");
+    rate_limit_destroy(limit);
+}
+
+/* Whoever used up its burst has not got it back after any number of other clients came. */
+Test(rate_limit, a_flood_of_clients_frees_nobody)
+{
+    struct rate_limit *limit = rate_limit_create(7);
+    struct rate rate = {.interval_us = SECOND_US, .burst = 10};
+    struct client_id id = id_of("192.0.2.1");
+    uint64_t now_us = 1000 * SECOND_US;
+
+    unsigned taken = 0;
+
+    cr_expect_eq(take_all(limit, &id, rate, now_us), 10);
+    for (unsigned i = 0; i < 200000; i++) {
+        char text[64];
+        uint64_t wait_us;
+        snprintf(text, sizeof text, "2001:db8:%x:%x::1", i >> 16, i & 0xffff);
+        struct client_id other = id_of(text);
+        taken += rate_limit_take(limit, &other, SPAN("site"), SPAN("rule"), &rate, now_us, &wait_us) ? 1 : 0;
+    }
+    cr_expect_gt(taken, 100000, "most newcomers are served: %u", taken);
+    cr_expect_eq(take_all(limit, &id, rate, now_us), 0);
+    rate_limit_destroy(limit);
+}
+
+Test(pace, only_the_time_of_waiting_counts)
+{
+    struct pace pace;
+
+    pace_begin(&pace);
+    pace_wait(&pace, 1000);
+    cr_expect(pace_moved(&pace, 1900, 1, 100, 1000), "the window is not full yet");
+    cr_expect(pace_moved(&pace, 90000, 1, 100, 1000), "nobody waited");
+    pace_wait(&pace, 90000);
+    cr_expect_not(pace_moved(&pace, 90200, 2, 100, 1000), "2 bytes in 1.1 s");
+    pace_wait(&pace, 91000);
+    cr_expect(pace_moved(&pace, 92000, 102, 100, 1000), "100 bytes in 1 s");
+    pace_wait(&pace, 92000);
+    cr_expect(pace_moved(&pace, 93000, 102, 0, 1000), "no limit");
+}
