@@ -16,6 +16,7 @@ enum {
 
 static enum err read_length(const struct headers *headers, uint64_t *out_length);
 static bool coding_is_chunked(const struct headers *headers);
+static bool coding_names_chunked(const struct headers *headers);
 static enum err feed_byte(struct body_decoder *decoder, unsigned char byte);
 static enum err feed_size(struct body_decoder *decoder, unsigned char byte);
 static enum err feed_extension(struct body_decoder *decoder, unsigned char byte);
@@ -72,7 +73,7 @@ enum err framing_of_response(enum method method, const struct http_response *res
         }
         if (coding_is_chunked(headers)) {
             framing.kind = FRAMING_CHUNKED;
-        } else if (headers_list_has(headers, SPAN("Transfer-Encoding"), SPAN("chunked"))) {
+        } else if (coding_names_chunked(headers)) {
             return ERR_BAD_CODING; /* chunks around or inside what we cannot decode and never asked for */
         } else {
             framing.unknown_coding = true;
@@ -109,6 +110,24 @@ static bool coding_is_chunked(const struct headers *headers)
     const struct header *line = headers_find(headers, SPAN("Transfer-Encoding"));
 
     return span_equal_nocase(line->value, SPAN("chunked")) && headers_find_next(headers, line) == NULL;
+}
+
+/* Among others, or with a parameter, which chunked does not have. */
+static bool coding_names_chunked(const struct headers *headers)
+{
+    const struct span name = SPAN_INIT("Transfer-Encoding");
+    struct span member, coding;
+
+    for (const struct header *line = headers_find(headers, name); line != NULL;
+         line = headers_find_next(headers, line)) {
+        struct span rest = line->value;
+        while (list_next(&rest, &member)) {
+            if (span_split(&member, ';', &coding) && span_equal_nocase(span_trim(coding), SPAN("chunked"))) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 void body_decoder_init(struct body_decoder *decoder, const struct framing *framing)
