@@ -13,10 +13,12 @@
  * private, Authorization, Set-Cookie), and it never makes stale use of a no-cache response possible. */
 #include "cache/policy.h"
 
+#include "cache/sentinel.h"
 #include "cache/vary.h"
 #include "http/cache_groups.h"
 #include "http/tags.h"
 #include "http/token.h"
+#include "http/unkeyed.h"
 #include "http/validators.h"
 
 enum { MS_PER_S = 1000 };
@@ -66,6 +68,8 @@ bool policy_may_lookup(const struct http_request *request, const struct policy *
         reason = REASON_UPGRADE;
     } else if (policy->bypass) {
         reason = REASON_BYPASS_RULE;
+    } else if (unkeyed_has(request)) {
+        reason = REASON_UNKEYED_FIELD; /* all others were removed (route_rewrite_request) */
     } else if (has_content(&request->framing)) {
         /* RFC 9110 §9.3.1: content in a GET has no defined meaning; it is not part of the key. */
         reason = REASON_BODY_ON_GET;
@@ -351,6 +355,28 @@ static bool client_limits_staleness(const struct http_request *request, const st
            wishes.min_fresh.state == DIRECTIVE_VALID || wishes.max_stale.state == DIRECTIVE_VALID;
 }
 
+/* Without a rule only types are judged, and only where no lifetime is the origin's own word: that of a rule for *.css,
+ * or a guess, is given by what the URL looks like, and that is what a deceiver chooses. What the origin itself declares
+ * fresh it declares so for every URL it answers. */
+static bool sentinel_forbids(const struct http_request *request, const struct http_response *response,
+                             const struct freshness_inputs *inputs, const struct policy *policy,
+                             enum reason *out_reason)
+{
+    bool by_rule = policy->rule[SETTING_SENTINEL] != NULL;
+    bool own_word = freshness_is_explicit(inputs) && !ttl_applies(inputs, policy);
+    bool judges_type = by_rule ? policy->sentinel : policy->profile == PROFILE_SAFE && !own_word;
+
+    if (judges_type && sentinel_contradicts(request->uri.path, &response->headers)) {
+        *out_reason = REASON_TYPE_CONTRADICTS;
+        return true;
+    }
+    if (policy->sentinel && sentinel_echoes(&request->headers, &response->headers)) {
+        *out_reason = REASON_ECHO;
+        return true;
+    }
+    return false;
+}
+
 struct store_verdict policy_may_store(const struct http_request *request, const struct http_response *response,
                                       const struct freshness_inputs *inputs, const struct policy *policy)
 {
@@ -377,6 +403,9 @@ struct store_verdict policy_may_store(const struct http_request *request, const 
         };
     }
     struct store_verdict verdict = store_by_freshness(inputs, policy);
+    if (verdict.store && sentinel_forbids(request, response, inputs, policy, &reason)) {
+        return (struct store_verdict){.store = false, .reason = reason, .rule = policy->rule[SETTING_SENTINEL]};
+    }
     if (verdict.store && verdict.reason == REASON_STORED && cookie_rule != NULL) {
         return (struct store_verdict){.store = true, .reason = REASON_STORED_BY_RULE, .rule = cookie_rule};
     }
@@ -417,6 +446,11 @@ static enum reason exchange_forbids(const struct http_request *request, const st
     /* RFC 9112 §6.1: what cannot be decoded is kept as the bytes it is only by the letter. */
     if (response->framing.unknown_coding && policy->profile == PROFILE_SAFE) {
         return REASON_UNKNOWN_CODING;
+    }
+    /* Nobody else asked like that, so the answer may be nobody else's. Whoever means an error to be stored gets it
+     * stored by the next ordinary request. */
+    if (response->status >= 400 && unkeyed_is_odd(&request->headers)) {
+        return REASON_ODD_REQUEST;
     }
     if (!labels_can_be_kept(&response->headers)) {
         return REASON_TAGS_TOO_MUCH;

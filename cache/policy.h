@@ -36,6 +36,7 @@ enum setting {
     SETTING_REQUEST_DIRECTIVES, /* clients' Cache-Control reaches through */
     SETTING_OWN_ETAG,           /* an entity tag from the body where the origin sends no validator */
     SETTING_STRIP_TAGS,         /* clients do not see the tags of http/tags.h */
+    SETTING_SENTINEL,           /* look for the signs of sentinel.h in whatever would be stored, or in nothing */
     SETTING_EARLY_HINTS,        /* a 103 from the stored Link for who has to wait */
     SETTING_NO_VARY_SEARCH,     /* what a response says of its query counts */
     SETTING_MIN_USES,           /* requests until it is stored */
@@ -63,6 +64,8 @@ struct policy {
     bool request_directives;
     bool own_etag; /* on in PROFILE_SAFE */
     bool strip_tags;
+    bool sentinel; /* what sentinel.h looks for; without a rule PROFILE_SAFE judges types where the origin gave no
+                      lifetime */
     bool early_hints;
     bool no_vary_search;
     unsigned min_uses;   /* stored at this request for its key, counted while it is remembered; 0 and 1: at the first */

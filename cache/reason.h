@@ -29,6 +29,8 @@
     X(ORIGIN_CONDITION, "origin-condition", "RFC 9110 13.1", "If-Match and If-Unmodified-Since are for the origin")    \
     X(UPGRADE, "upgrade", "RFC 9110 7.8", "the client asks for another protocol")                                      \
     X(BODY_ON_GET, "body-on-get", "RFC 9110 9.3.1", "a GET with content is not answered from a cache")                 \
+    X(UNKEYED_FIELD, "unkeyed-field", "config",                                                                        \
+      "a rule passes a request field on that is not in the key and that origins obey or repeat")                       \
     X(BYPASS_RULE, "bypass-rule", "config", "a rule bypasses the cache")                                               \
     X(REQUEST_NO_CACHE, "request-no-cache", "RFC 9111 5.2.1.4", "the client wants an answer validated now")            \
     X(REQUEST_MAX_AGE, "request-max-age", "RFC 9111 5.2.1.1", "older than the client accepts")                         \
@@ -68,6 +70,11 @@
     X(NO_FRESHNESS, "no-freshness", "RFC 9111 3", "no freshness, no validator: it could never be reused")              \
     X(MUST_UNDERSTAND, "must-understand", "RFC 9111 5.2.2.3", "the status is not one larder understands")              \
     X(TAGS_TOO_MUCH, "tag-limit", "config", "more tags or groups than are kept: a purge would miss it")                \
+    X(ODD_REQUEST, "odd-request", "config",                                                                            \
+      "an error to a request with very large or odd fields: it may be theirs alone")                                   \
+    X(TYPE_CONTRADICTS, "type-contradicts", "config",                                                                  \
+      "the path ends like a static file and the type is that of a page")                                               \
+    X(ECHO, "echo", "config", "a field repeats what the request said in a field that does not select it")              \
     X(UNKNOWN_CODING, "unknown-coding", "RFC 9112 6.1", "a transfer coding larder cannot take off")                    \
     X(TOO_LARGE, "too-large", "config", "larger than max_object_size")                                                 \
     X(FIRST_REQUEST, "first-request", "config", "a large body at its first request, and the store is full")            \

@@ -63,7 +63,7 @@ struct rule {
     bool given[SETTING_COUNT];     /* which settings the rule gives */
     int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s;
     uint64_t stale_if_slow_ms;
-    bool bypass, ignore_cookies, store_set_cookie, request_directives, own_etag, strip_tags, early_hints,
+    bool bypass, ignore_cookies, store_set_cookie, request_directives, own_etag, strip_tags, sentinel, early_hints,
         no_vary_search;
     unsigned min_uses;        /* requests until it is stored */
     bool gives_query;         /* it sets strip_query, strip_tracking or sort_query, and so decides all three */
@@ -78,6 +78,9 @@ struct rule {
     bool gives_language;
     struct span *languages; /* Accept-Language becomes one of these, best first */
     size_t language_count;
+    bool gives_passed_fields;         /* pass_request_fields is set, be it empty */
+    struct span *pass_request_fields; /* of http/unkeyed.h, that the origin gets after all */
+    size_t pass_request_field_count;
     bool gives_request_fields;         /* strip_request_fields is set, be it empty */
     struct span *strip_request_fields; /* removed before the cache and the origin see them */
     size_t strip_request_field_count;

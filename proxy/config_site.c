@@ -80,6 +80,7 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
                                               "normalize_accept_language",
                                               "strip_request_fields",
                                               "rate_limit",
+                                              "pass_request_fields",
                                               "no_vary_search"};
 
     for (size_t i = 0; rule->bypass && i < ARRAY_LEN(for_stored); i++) {

@@ -4,6 +4,7 @@
 
 #include "http/negotiate.h"
 #include "http/token.h"
+#include "http/unkeyed.h"
 
 enum { MEDIA_TYPE_MAX_BYTES = 128 }; /* longer ones match no glob */
 
@@ -163,6 +164,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_MIN_USES:
         policy->min_uses = rule->min_uses;
         break;
+    case SETTING_SENTINEL:
+        policy->sentinel = rule->sentinel;
+        break;
     case SETTING_COUNT:
         break;
     }
@@ -251,6 +255,7 @@ bool route_rewrite_request(const struct site *site, struct http_request *request
     const struct rule *vary = NULL;
     const struct rule *language = NULL;
     const struct rule *fields = NULL;
+    const struct rule *passed = NULL;
 
     for (size_t i = 0; i < site->rule_count; i++) {
         const struct rule *rule = &site->rules[i];
@@ -260,8 +265,11 @@ bool route_rewrite_request(const struct site *site, struct http_request *request
         query = query == NULL && rule->gives_query ? rule : query;
         vary = vary == NULL && rule->gives_vary ? rule : vary;
         language = language == NULL && rule->gives_language ? rule : language;
+        passed = passed == NULL && rule->gives_passed_fields ? rule : passed;
         fields = fields == NULL && rule->gives_request_fields ? rule : fields;
     }
+    unkeyed_remove(request, passed == NULL ? NULL : passed->pass_request_fields,
+                   passed == NULL ? 0 : passed->pass_request_field_count);
     if (fields != NULL) {
         apply_fields(fields, request); /* before the normalisation, which adds a field */
     }

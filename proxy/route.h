@@ -19,7 +19,8 @@ struct policy route_policy(const struct config *config, const struct site *site,
 /* The first rule that matches and gives a rate limit, "off" included. NULL: none. */
 const struct rule *route_rate(const struct site *site, const struct http_request *request);
 
-/* Applies what changes the request itself, before key and forwarding: query filter, field removal, Accept-Encoding
+/* Applies what changes the request itself, before key and forwarding: removal of the fields of http/unkeyed.h, query
+ * filter, field removal, Accept-Encoding
  * normalisation, each by the first rule that matches and gives it. False at the arena's limit. */
 MUST_CHECK bool route_rewrite_request(const struct site *site, struct http_request *request, struct arena *arena);
 

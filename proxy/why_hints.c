@@ -24,6 +24,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_ORIGIN_CONDITION] = "a request without If-Match and If-Unmodified-Since",
     [REASON_UPGRADE] = "a request without Connection: upgrade",
     [REASON_BODY_ON_GET] = "a GET without content",
+    [REASON_UNKEYED_FIELD] = "a request without that field, or a rule that does not name it in pass_request_fields",
     [REASON_BYPASS_RULE] = "bypass = false in a rule in front of that one, or a narrower path in it",
     [REASON_REQUEST_NO_CACHE] = "a request without no-cache, or a rule without request_directives",
     [REASON_REQUEST_MAX_AGE] = "a request without max-age, or a rule without request_directives",
@@ -66,6 +67,10 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_MUST_UNDERSTAND] = "must-understand out of the origin's Cache-Control, or a status larder knows",
     [REASON_TAGS_TOO_MUCH] =
         "at most 1024 tags of 1024 bytes (Surrogate-Key, Cache-Tag, xkey) and 64 Cache-Groups of 128 from the origin",
+    [REASON_ODD_REQUEST] = "the same request without its large or odd fields shows what others get",
+    [REASON_TYPE_CONTRADICTS] = "max-age from the origin, if this page is for everyone; or sentinel = false in a rule, "
+                                "where names mean nothing",
+    [REASON_ECHO] = "Vary with that field from the origin, or a rule without sentinel",
     [REASON_UNKNOWN_CODING] = "no transfer coding but chunked from the origin, or the profile rfc",
     [REASON_TOO_LARGE] = "a larger max_object_size",
     [REASON_FIRST_REQUEST] =
@@ -128,6 +133,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_REQUEST_DIRECTIVES] = "request_directives",
         [SETTING_OWN_ETAG] = "own_etag",
         [SETTING_STRIP_TAGS] = "strip_tags",
+        [SETTING_SENTINEL] = "sentinel",
         [SETTING_EARLY_HINTS] = "early_hints",
         [SETTING_NO_VARY_SEARCH] = "no_vary_search",
         [SETTING_MIN_USES] = "min_uses",

@@ -37,6 +37,7 @@ STORED = {
     "origin-condition": (None, fresh(), {"If-Match": '"x"'}, None),
     "upgrade": (None, fresh(), {"Connection": "upgrade", "Upgrade": "websocket"}, None),
     "body-on-get": (None, None, {"Content-Length": "3"}, None),
+    "unkeyed-field": (rule('pass_request_fields = ["X-Original-URL"]'), None, {"X-Original-URL": "/b"}, None),
     "bypass-rule": (rule("bypass = true"), None, {}, None),
     "request-no-cache": (DIRECTIVES, fresh(60, **V1), {"Cache-Control": "no-cache"}, None),
     "request-max-age": (DIRECTIVES, fresh(60, Age="30", **V1), {"Cache-Control": "max-age=10"}, None),
@@ -66,6 +67,8 @@ def test_of_what_is_stored(origin, larder, reason):
 
 # reason: (configuration, response stored before or None, request, method, the origin's answer)
 SUPPOSED = {
+    "odd-request": (None, None, {"X-Long": "x" * 5000}, None, (404, fresh())),
+    "echo": (rule("sentinel = true"), None, {"X-Shop": "evil.example"}, None, (200, {**fresh(), "Link": "<//evil.example/x>; rel=preload"})),
     "stored": (None, None, {}, None, (200, fresh())),
     "stored-by-rule": (rule('default_ttl = "60s"'), None, {}, None, (200, {})),
     "updated": (None, stale(**V1), {}, None, (304, V1)),
@@ -263,7 +266,14 @@ def rate_limited(origin, larder):
     return client.get("/x").expect(429).header("Cache-Status")
 
 
-RUNNING = {"client-connections": client_connections, "too-many-requests": too_many_requests, "rate-limit": rate_limited,
+def type_contradicts(origin, larder):
+    client = Client(larder(origin, config=rule('default_ttl = "60s"')))
+    origin.on("GET /account/x.css", always(200, {"Content-Type": "text/html"}))
+    return client.get("/account/x.css").expect(200).header("Cache-Status")
+
+
+RUNNING = {"type-contradicts": type_contradicts, "client-connections": client_connections,
+           "too-many-requests": too_many_requests, "rate-limit": rate_limited,
            "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,
            "too-many-connections": too_many_connections}

@@ -1,0 +1,19 @@
+/* sentinel.h: signs that a response is not what its URL stands for to everyone, and must not be stored.
+ *
+ * - A path that ends like a static file, and a type that says it is a page or data: an application that serves
+ *   /account for /account/x.css too (web cache deception).
+ * - A field of the response that repeats the value of a request field which does not select it: the next client would
+ *   get what this one sent (cache poisoning). Bodies are not searched.
+ *
+ * Pure functions. Threads: any. */
+#ifndef CACHE_SENTINEL_H
+#define CACHE_SENTINEL_H
+
+#include "http/message.h"
+
+/* `path` of the normalised target. */
+bool sentinel_contradicts(struct span path, const struct headers *response_headers);
+
+bool sentinel_echoes(const struct headers *request_headers, const struct headers *response_headers);
+
+#endif
