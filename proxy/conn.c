@@ -10,11 +10,13 @@
 #include "proxy/conn.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "http/check.h"
 #include "proxy/worker.h"
@@ -148,6 +150,15 @@ enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count
     }
     *out_taken = (size_t)taken;
     return ERR_OK;
+}
+
+bool conn_is_silent(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    char byte;
+
+    return uv_fileno(&conn->u.handle, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 enum err conn_write(struct conn *conn, const struct span *runs, size_t count)

@@ -94,6 +94,9 @@ void conn_read_stop(struct conn *conn);
  * whole loop: having taken less than offered does not mean that the socket is full. ERR_RESET after conn_close. */
 MUST_CHECK enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count, size_t *out_taken);
 
+/* Is there nothing to read, nor an end, at this moment? Asks the kernel: what came since the loop last looked shows. */
+MUST_CHECK bool conn_is_silent(const struct conn *conn);
+
 /* Queues a copy of the bytes; on_written follows. Only when no write is in flight (REQUIRE). An error return means
  * on_written never runs; ERR_RESET after conn_close. */
 MUST_CHECK enum err conn_write(struct conn *conn, const struct span *runs, size_t count);

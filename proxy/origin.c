@@ -111,7 +111,7 @@ void origin_acquire(struct origin *origin, struct origin_request *request)
     request->error = ERR_OK;
     request->tries = (struct resolver_tries){0};
     if (has_slot_for(origin, request)) {
-        if (!request->fresh && origin->idle.first != NULL) {
+        if (!request->fresh && origin_has_idle(origin)) {
             origin_lend_idle(origin, request);
         } else {
             start_request(origin, request);
@@ -286,7 +286,7 @@ static void serve_waiting(struct origin *origin)
         struct origin_request *request = origin->waiting.first;
 
         request_list_remove(&origin->waiting, request);
-        if (!request->fresh && origin->idle.first != NULL) {
+        if (!request->fresh && origin_has_idle(origin)) {
             origin_lend_idle(origin, request);
         } else {
             start_request(origin, request);

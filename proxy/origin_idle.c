@@ -35,6 +35,16 @@ void origin_discard(struct origin_conn *conn)
     origin_free_slot(conn->origin);
 }
 
+bool origin_has_idle(struct origin *origin)
+{
+    while (origin->idle.first != NULL && !conn_is_silent(&origin->idle.first->conn)) {
+        struct origin_conn *conn = origin->idle.first;
+        idle_list_remove(&origin->idle, conn);
+        conn_close(&conn->conn, origin_conn_closed);
+    }
+    return origin->idle.first != NULL;
+}
+
 /* The request takes a slot and the youngest idle connection: the one most likely to be still alive. */
 void origin_lend_idle(struct origin *origin, struct origin_request *request)
 {

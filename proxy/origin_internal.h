@@ -29,6 +29,10 @@ void origin_set_ready(struct origin_request *request, struct origin_conn *conn, 
 /* origin.c: one connection less in use: who waits is next. */
 void origin_free_slot(struct origin *origin);
 
+/* Is there an idle connection to lend? Closes those on which something waits to be read: an end, or bytes that the loop
+ * has not seen yet and that would be taken for the answer to the next request. */
+bool origin_has_idle(struct origin *origin);
+
 /* origin_idle.c: the request takes a slot, and the youngest idle connection; there is one. */
 void origin_lend_idle(struct origin *origin, struct origin_request *request);
 

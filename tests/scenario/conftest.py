@@ -13,6 +13,11 @@ from support.origin import Origin  # noqa: E402
 from support.proxy import LARDER, Proxy  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--minutes", type=float, default=0.2, help="how long the chaos test goes on")
+    parser.addoption("--seed", type=int, default=0, help="of the chaos test; 0: another one each time")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
     config.addinivalue_line("markers", "plain_only: measures, or needs more than a sanitizer build can give")
