@@ -35,7 +35,12 @@ static bool begin_close(struct conn *conn, void (*closed)(struct conn *conn));
 enum err conn_accept(struct conn *conn, struct worker *worker, uv_stream_t *listener, const struct conn_events *events,
                      void *owner)
 {
-    return conn_accept_on(conn, &worker->loop, worker->read_buffer, listener, events, owner);
+    enum err error = conn_accept_on(conn, &worker->loop, worker->read_buffer, listener, events, owner);
+
+    if (error == ERR_OK) {
+        (void)uv_fileno(&conn->u.handle, &worker->newest_fd); /* fails only without a descriptor */
+    }
+    return error;
 }
 
 enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, uv_stream_t *listener,
@@ -55,7 +60,6 @@ enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, u
         (void)uv_tcp_nodelay(&conn->u.tcp, 1); /* fails only on a connection that is gone already: reading tells */
     }
     conn->state = CONN_OPEN;
-    (void)uv_fileno(&conn->u.handle, &worker->newest_fd); /* fails only without a descriptor */
     return ERR_OK;
 }
 
@@ -150,6 +154,11 @@ enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count
     }
     *out_taken = (size_t)taken;
     return ERR_OK;
+}
+
+uint64_t conn_now_ms(const struct conn *conn)
+{
+    return uv_now(conn->timer.loop);
 }
 
 bool conn_is_silent(const struct conn *conn)

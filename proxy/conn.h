@@ -94,6 +94,8 @@ void conn_read_stop(struct conn *conn);
  * whole loop: having taken less than offered does not mean that the socket is full. ERR_RESET after conn_close. */
 MUST_CHECK enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count, size_t *out_taken);
 
+uint64_t conn_now_ms(const struct conn *conn); /* the loop's time */
+
 /* Is there nothing to read, nor an end, at this moment? Asks the kernel: what came since the loop last looked shows. */
 MUST_CHECK bool conn_is_silent(const struct conn *conn);
 

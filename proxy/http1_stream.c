@@ -7,7 +7,6 @@
 #include "http/forward.h"
 #include "http/serialize.h"
 #include "proxy/exchange.h"
-#include "proxy/worker.h"
 
 enum {
     OUT_LIMIT_BYTES = 1024 * 1024, /* heads, chunk framing, the copied rest of a write */
@@ -317,7 +316,7 @@ static enum stream_state queue_out(struct stream *stream)
     }
     buf_clear(&stream->out);
     stream->waiting = true;
-    pace_wait(&stream->pace, uv_now(&stream->conn->worker->loop));
+    pace_wait(&stream->pace, conn_now_ms(stream->conn));
     conn_set_timer(stream->conn, stream->config->server.client_write_timeout_ms);
     return STREAM_BLOCKED;
 }
@@ -378,8 +377,8 @@ bool http1_stream_written(struct stream *stream)
     if (stream->gone || stream->exchange == NULL) {
         return true;
     }
-    if (!pace_moved(&stream->pace, uv_now(&stream->conn->worker->loop), stream->count.sent_bytes,
-                    config->server.client_min_rate, config->server.client_write_timeout_ms)) {
+    if (!pace_moved(&stream->pace, conn_now_ms(stream->conn), stream->count.sent_bytes, config->server.client_min_rate,
+                    config->server.client_write_timeout_ms)) {
         return false;
     }
     if (stream->out.len > 0 && flush(stream) != STREAM_READY) {
