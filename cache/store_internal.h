@@ -8,6 +8,9 @@
  * store_shrink.c a file larger than its limit
  * store.c        open, close
  * store_readonly.c  a look at a store that another process may be using
+ * store_objects.c  everything that is stored, one after another (store_tools.h, also the next two)
+ * store_survey.c figures of the file
+ * store_verify.c what a walk does not see: index, bodies, pages
  * store_meta.c   tables, and what `meta` says
  * store_rows.c   the bytes of a row: encoding, checks
  * store_read.c   readers, the pieces of a body, damage that was met
@@ -153,7 +156,8 @@ enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note
 /* Renames the data file to data.mdb.damaged-<n>; older such files are removed. */
 enum err store_file_set_aside(const char *dir, struct buf *note);
 
-#define STORE_DATA_FILE "data.mdb"
+#define STORE_DATA_FILE   "data.mdb"
+#define STORE_BODIES_FILE "bodies"
 
 bool store_file_path(const char *dir, const char *name, char out_path[PATH_MAX]); /* false: too long */
 
@@ -251,6 +255,7 @@ struct store {
     uint64_t large_bytes; /* the disk thread's: streams that begin with so many go there in this batch */
     bool prefetches;      /* all of it does not: what a body has next is read ahead */
     bool fits_memory;     /* what lies in LMDB's file stays in the page cache: no need to ask */
+    unsigned stale_readers; /* slots of dead processes that the open found and cleared */
     struct sieve *sieve;
     struct ghost *ghost;
     struct pins *pins;
@@ -315,6 +320,9 @@ int store_open_tables(struct store *store);
 
 /* Opens the tables there are and reads what identifies the store; writes nothing. */
 int store_open_tables_readonly(struct store *store);
+
+/* The version of the tables that this larder reads and writes. */
+unsigned store_format(void);
 
 /* Makes the file obey the limit, with the store closed afterwards, or removes it: see store_shrink.c. Says what it did
  * where something was lost. Inside no guarded call. */

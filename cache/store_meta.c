@@ -95,6 +95,13 @@ int store_open_tables_readonly(struct store *store)
     return mdb_txn_commit(txn); /* keeps the handles */
 }
 
+unsigned store_format(void)
+{
+    enum { VERSION_SHIFT = 56 };
+
+    return (unsigned)(FORMAT >> VERSION_SHIFT);
+}
+
 static MDB_val meta_key(const char *name)
 {
     return (MDB_val){.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};

@@ -7,6 +7,7 @@
  * A process that is killed while it holds a snapshot leaves its entry in lock.mdb, which keeps pages from being used
  * again: the disk thread clears such entries when it runs out of pages, and so does every open. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,7 +67,8 @@ static enum err open_parts(struct store *store, const char *dir, struct buf *not
     store->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     store->sieve = sieve_create(FEW_OBJECTS);
     store->pins = pins_create();
-    if (store->sieve == NULL || store->pins == NULL) {
+    store->dir = strdup(dir);
+    if (store->sieve == NULL || store->pins == NULL || store->dir == NULL) {
         return ERR_NO_MEMORY;
     }
     enum err error = store_file_check(dir, &pages, note);
@@ -100,7 +102,7 @@ static void on_open(void *arg) /* guarded_fn */
 {
     struct readonly_call *call = arg;
     struct store *store = call->store;
-    int dead;
+    int dead = 0;
 
     call->code = mdb_env_create(&store->env);
     if (call->code == 0) {
@@ -117,6 +119,7 @@ static void on_open(void *arg) /* guarded_fn */
     }
     if (call->code == 0) {
         call->code = mdb_reader_check(store->env, &dead);
+        store->stale_readers = (unsigned)dead;
     }
     if (call->code == 0) {
         call->code = store_open_tables_readonly(store);

@@ -9,13 +9,14 @@
  * long), and what stays is written. 0.5 GB to 128 MiB: 0.4 s when it is in memory, 1.1 s from a cold disk.
  * Nobody may wait long for a start: a file of more than SHRINK_MAX_BYTES is removed, and the store starts empty; so it
  * does where the copy does not succeed (the disk must hold it beside the old file for a moment). */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "cache/store_internal.h"
+#include "cache/store_tools.h"
 
-#define COPY_FILE        "data.mdb.smaller"
 #define SHRINK_MAX_BYTES ((uint64_t)4 << 30)
 
 enum { READ_BYTES = 256 * 1024 };
@@ -23,6 +24,7 @@ enum { READ_BYTES = 256 * 1024 };
 struct shrink {
     struct store *store;
     int fd;
+    bool evict; /* down to the limit first */
     int code;
 };
 
@@ -30,7 +32,7 @@ static void on_shrink(void *arg) /* guarded_fn */
 {
     struct shrink *shrink = arg;
 
-    shrink->code = store_evict_to_limit(shrink->store);
+    shrink->code = shrink->evict ? store_evict_to_limit(shrink->store) : 0;
     if (shrink->code == 0) {
         shrink->code = mdb_env_copyfd2(shrink->store->env, shrink->fd, MDB_CP_COMPACT);
     }
@@ -55,17 +57,25 @@ static void read_through(const struct store *store)
 }
 
 /* The file as it should be, under the copy's name. */
-static bool make_copy(struct store *store, const char *path)
+static int make_copy(struct store *store, const char *path, bool evict)
 {
-    struct shrink shrink = {.store = store, .fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    struct shrink shrink = {
+        .store = store, .fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), .evict = evict};
 
     if (shrink.fd < 0) {
-        return false;
+        return errno;
     }
     read_through(store);
-    bool made = guard_run(store, on_shrink, &shrink) && shrink.code == 0 && fsync(shrink.fd) == 0;
+    if (!guard_run(store, on_shrink, &shrink)) {
+        shrink.code = MDB_CORRUPTED;
+    }
+    /* As long as the limit, as every file of ours: its length is what says how large the store may become. */
+    off_t limit_bytes = (off_t)(store->limit_pages * store->page_bytes);
+    if (shrink.code == 0 && (ftruncate(shrink.fd, limit_bytes) != 0 || fsync(shrink.fd) != 0)) {
+        shrink.code = errno;
+    }
     close(shrink.fd);
-    return made;
+    return shrink.code;
 }
 
 enum err store_shrink(struct store *store, struct buf *note)
@@ -73,11 +83,11 @@ enum err store_shrink(struct store *store, struct buf *note)
     char path[PATH_MAX];
     uint64_t file_bytes = store->map_pages * store->page_bytes;
 
-    if (!store_file_path(store->dir, COPY_FILE, path)) {
+    if (!store_file_path(store->dir, STORE_COMPACT_FILE, path)) {
         return ERR_IO;
     }
-    if (file_bytes <= SHRINK_MAX_BYTES && make_copy(store, path)) {
-        return store_file_replace(store->dir, COPY_FILE);
+    if (file_bytes <= SHRINK_MAX_BYTES && make_copy(store, path, true) == 0) {
+        return store_file_replace(store->dir, STORE_COMPACT_FILE);
     }
     (void)unlink(path); /* there may be none */
     if (store_failed(store)) {
@@ -86,4 +96,34 @@ enum err store_shrink(struct store *store, struct buf *note)
     }
     buf_format(note, "the data file is larger than the new limit and cannot be made smaller; the store starts empty");
     return store_file_replace(store->dir, NULL);
+}
+
+enum err store_compact(struct store *store, struct buf *out_note)
+{
+    char path[PATH_MAX];
+    enum err error = ERR_OK;
+
+    if (!store_file_path(store->dir, STORE_COMPACT_FILE, path)) {
+        error = ERR_IO;
+    }
+    while (error == ERR_OK && store_wants_apply(store)) { /* what waits for deletion would be copied, too */
+        error = store_apply(store, NULL, 0);
+    }
+    if (error == ERR_OK && store_failed(store)) {
+        error = ERR_DAMAGED;
+    }
+    if (error == ERR_OK) {
+        int code = make_copy(store, path, false);
+        error = err_from_mdb(code);
+        if (code != 0) {
+            buf_format(out_note, "%s", mdb_strerror(code));
+        }
+    }
+    if (error == ERR_OK) {
+        error = store_file_replace(store->dir, STORE_COMPACT_FILE);
+    } else {
+        (void)unlink(path); /* there may be none */
+    }
+    store_close(store);
+    return error;
 }

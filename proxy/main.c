@@ -10,6 +10,7 @@
 #include "proxy/log.h"
 #include "proxy/options.h"
 #include "proxy/server.h"
+#include "proxy/store_command.h"
 #include "proxy/variants.h"
 #include "proxy/why.h"
 #include "proxy/worker.h"
@@ -185,6 +186,16 @@ static int vary(const struct options *options, struct buf *error)
     return status;
 }
 
+static int store(const struct options *options, struct buf *error)
+{
+    int status = store_command_run(&options->store, error);
+
+    if (error->len > 0) {
+        (void)fail_config(options->store.config_file, error); /* its status is the command's */
+    }
+    return status;
+}
+
 static int demo(const struct options *options, struct buf *error)
 {
     const char *listen = options->listen_count > 0 ? options->listen[options->listen_count - 1] : demo_listen_default;
@@ -231,6 +242,8 @@ static int run(const struct options *options, struct buf *error)
         return why(options, error);
     case COMMAND_VARY:
         return vary(options, error);
+    case COMMAND_STORE:
+        return store(options, error);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

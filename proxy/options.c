@@ -96,6 +96,8 @@ static const struct {
          "Looks at the store as why does, and changes nothing.\n"
          "  larder vary --cache-dir larder-cache\n"
          "  larder vary http://www.example.com/ --config larder.toml\n"},
+    [COMMAND_STORE] = {"store", "COMMAND [FLAG]...", "look at what is stored, and after it",
+                       ""}, /* the rest of its help is store_options.c's */
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -127,7 +129,7 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, why, vary, demo, check, version or help (larder help)");
+    buf_add_text(error, "expected serve, why, vary, store, demo, check, version or help (larder help)");
     return false;
 }
 
@@ -262,7 +264,8 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error, "expected a command: serve, why, vary, demo, check, version or help (larder help)");
+        buf_add_text(out_error,
+                     "expected a command: serve, why, vary, store, demo, check, version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {
@@ -272,7 +275,13 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     } else if (!is_command(argv[1], &options.command)) {
         return fail_unknown_command(argv[1], out_error);
     }
-    if (!parse_arguments(&options, argc, argv, out_error)) {
+    if (options.command == COMMAND_STORE) {
+        if (!store_options_parse(argc - 2, argv + 2, &options.store, out_error)) {
+            return false;
+        }
+        options.help_about = COMMAND_STORE;
+        options.command = options.store.help ? COMMAND_HELP : COMMAND_STORE;
+    } else if (!parse_arguments(&options, argc, argv, out_error)) {
         return false;
     }
     *out_options = options;
@@ -306,6 +315,9 @@ static void write_command_help(enum command about, struct buf *out)
         buf_add_byte(out, '\n');
     }
     buf_add_text(out, commands[about].details);
+    if (about == COMMAND_STORE) {
+        store_options_write_help(out);
+    }
 }
 
 void options_write_help(enum command about, struct buf *out)

@@ -6,11 +6,13 @@
 #define PROXY_OPTIONS_H
 
 #include "proxy/config.h"
+#include "proxy/store_options.h"
 
 enum command {
     COMMAND_SERVE,
     COMMAND_WHY,
     COMMAND_VARY,
+    COMMAND_STORE,
     COMMAND_DEMO,
     COMMAND_CHECK,
     COMMAND_VERSION,
@@ -39,6 +41,7 @@ struct options {
     const char *response_status; /* what the origin is supposed to answer; NULL: nothing is supposed */
     const char *response_fields[OPTIONS_FIELDS_MAX];
     size_t response_field_count;
+    struct store_arguments store; /* COMMAND_STORE */
 };
 
 /* False with one line (no newline) in `out_error`; exit status 2 is customary. */

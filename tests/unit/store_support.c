@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "cache/vary.h"
 
@@ -105,6 +106,18 @@ static void body_write(char *out, unsigned number, unsigned version, size_t len)
     }
 }
 
+static void digest_write(uint8_t out_digest[DIGEST_BYTES], const struct support_object *object)
+{
+    char *body = malloc(object->body_len + 1);
+    XXH128_canonical_t digest;
+
+    REQUIRE(body != NULL);
+    body_write(body, object->number, object->version, object->body_len);
+    XXH128_canonicalFromHash(&digest, XXH3_128bits(body, object->body_len));
+    memcpy(out_digest, digest.digest, DIGEST_BYTES);
+    free(body);
+}
+
 static void head_write_to(struct buf *out, const struct support_object *object)
 {
     buf_format(out, "X-Number: %u\r\nX-Version: %u\r\nX-Length: %zu\r\nX-Padding: ", object->number, object->version,
@@ -154,6 +167,7 @@ struct record support_record(const struct support_object *object)
     record.head_len = (uint32_t)head.len;
     record.key_len = (uint32_t)snprintf(NULL, 0, "GET http://test.example/objects/%u", object->number);
     buf_finish(&head);
+    digest_write(record.digest, object);
     return record;
 }
 

@@ -1,0 +1,198 @@
+/* export.c: from a store to an archive. See transfer.h. */
+#include "cache/head.h"
+#include "cache/key.h"
+#include "cache/purge_set.h"
+#include "cache/transfer.h"
+#include "cache/vary.h"
+#include "http/tags.h"
+
+enum { ARENA_BYTES = 8 * 1024 * 1024 /* a head as fields */ };
+
+struct export
+{
+    struct store_reader *reader;
+    const struct export_options *options;
+    struct export_result result;
+    struct archive_writer writer;
+    struct arena arena;
+    struct purge_set *purges;
+    struct purge_reader *judge;
+    uint64_t newest_purge;
+    uint64_t done;
+    enum err error;
+};
+
+static enum err load_purges(struct export *export);
+static bool is_purged(struct export *export, const struct store_item *item);
+static bool on_item(void *arg, const struct store_item *item);
+static bool write_item(struct export *export, const struct store_item *item);
+
+enum err export_run(struct store_reader *reader, const struct export_options *options, struct export_result *out_result)
+{
+    struct export export = {.reader = reader, .options = options};
+    struct store_tour walk = {.visit = on_item, .arg = &export};
+
+    arena_init(&export.arena, ARENA_BYTES);
+    enum err error = load_purges(&export);
+    if (error == ERR_OK && !archive_begin(&export.writer, options->put, options->arg, options->now_ms)) {
+        error = ERR_IO;
+    }
+    if (error == ERR_OK) {
+        error = store_walk_objects(reader, &walk);
+    }
+    if (error == ERR_OK) {
+        error = export.error;
+    }
+    if (error == ERR_OK && !archive_end(&export.writer)) {
+        error = ERR_IO;
+    }
+    export.result.responses = export.writer.responses;
+    export.result.body_bytes = export.writer.body_bytes;
+    archive_writer_finish(&export.writer);
+    purge_reader_destroy(export.judge);
+    purge_set_destroy(export.purges);
+    arena_finish(&export.arena);
+    *out_result = export.result;
+    return error;
+}
+
+/* ---- purges ---- */
+
+/* A row that cannot be read may have named anything. */
+static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
+{
+    struct export *export = arg;
+    struct purge purge;
+    uint64_t replaced;
+
+    if (!purge_decode(row, sequence, &purge)) {
+        purge = (struct purge){.kind = PURGE_ALL, .mode = PURGE_HARD, .name = SPAN(""), .sequence = sequence};
+    }
+    export->newest_purge = sequence;
+    export->error = purge_set_add(export->purges, &purge, &replaced);
+    return export->error == ERR_OK;
+}
+
+static enum err load_purges(struct export *export)
+{
+    export->purges = purge_set_create(store_secret(store_reader_store(export->reader)));
+    export->judge = export->purges != NULL ? purge_reader_create(export->purges) : NULL;
+    if (export->judge == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    enum err error = store_each_purge(export->reader, 0, on_purge, export);
+    purge_set_publish(export->purges, export->newest_purge);
+    return error == ERR_OK ? export->error : error;
+}
+
+static bool is_purged(struct export *export, const struct store_item *item)
+{
+    struct purge_subject subject = {
+        .hash = key_hash_of(item->key, store_secret(store_reader_store(export->reader))),
+        .url = key_url(item->key),
+        .head = item->stored.head,
+        .birth = item->stored.record.purge_sequence,
+    };
+
+    return purge_set_judge(export->judge, &subject, &export->arena).effect != PURGED_NOT;
+}
+
+/* ---- responses ---- */
+
+static bool on_item(void *arg, const struct store_item *item) /* store_item_fn */
+{
+    struct export *export = arg;
+    struct headers head;
+    bool more = true;
+
+    export->done++;
+    if (export->options->progress != NULL) {
+        export->options->progress(export->options->arg, export->done);
+    }
+    if (item->fault == STORE_FAULT_UNREADABLE) {
+        export->error = ERR_IO;
+        return false;
+    }
+    arena_reset(&export->arena);
+    if (item->fault != STORE_FAULT_NONE || head_read(item->stored.head, &export->arena, &head) != ERR_OK) {
+        export->result.damaged++;
+    } else if (record_is_partial(&item->stored.record)) {
+        export->result.partial++;
+    } else if (is_purged(export, item)) {
+        export->result.purged++;
+    } else if (export_excludes(export->options, item->key, item->stored.selection, &head)) {
+        export->result.excluded++;
+    } else {
+        more = write_item(export, item);
+    }
+    return more;
+}
+
+static bool on_bytes(void *arg, struct span bytes) /* store_take_fn */
+{
+    struct export *export = arg;
+
+    return archive_write_data(&export->writer, bytes);
+}
+
+static bool write_item(struct export *export, const struct store_item *item)
+{
+    struct archive_response response = {.key = item->key,
+                                        .selection = item->stored.selection,
+                                        .head = item->stored.head,
+                                        .record = item->stored.record};
+
+    response.record.head_len = (uint32_t)item->stored.head.len; /* an override's, where there is one */
+    if (archive_write_response(&export->writer, &response)) {
+        enum store_fault fault = store_read_body(export->reader, &item->stored.record, on_bytes, export);
+        if (fault == STORE_FAULT_UNREADABLE) {
+            export->error = ERR_IO;
+            return false;
+        }
+        export->result.gone += fault == STORE_FAULT_GONE;
+        export->result.damaged += fault == STORE_FAULT_BODY || fault == STORE_FAULT_DIGEST;
+        (void)(fault == STORE_FAULT_NONE ? archive_write_whole(&export->writer)
+                                         : archive_write_abandoned(&export->writer)); /* `failed` says it */
+    }
+    export->error = export->writer.failed ? ERR_IO : ERR_OK;
+    return export->error == ERR_OK;
+}
+
+/* By any of the fields that a purge of many goes by: the customary ones, or Cache-Groups (RFC 9875). */
+static bool is_tagged(const struct headers *head)
+{
+    struct tags tags = tags_of(head);
+    struct span name;
+
+    return tags_next(&tags, &name) || headers_has(head, SPAN("Cache-Groups"));
+}
+
+/* One user's, as far as a shared cache can tell: it may hold a cookie that was set for one, or be the answer to what
+ * one sent to say who he is. Without Vary an answer to Authorization is stored only where the origin says that it is
+ * everybody's (RFC 9111 §3.5). */
+static bool is_private(struct span selection, const struct headers *head)
+{
+    struct span name;
+    struct span value;
+    bool present;
+
+    while (vary_next(&selection, &name, &value, &present)) {
+        if (present && (span_equal(name, SPAN("authorization")) || span_equal(name, SPAN("cookie")))) {
+            return true;
+        }
+    }
+    return headers_has(head, SPAN("Set-Cookie"));
+}
+
+bool export_excludes(const struct export_options *options, struct span key, struct span selection,
+                     const struct headers *head)
+{
+    struct span url = span_skip(key, sizeof("GET ") - 1);
+
+    for (size_t i = 0; i < options->exclude_count; i++) {
+        if (span_matches_glob(url, options->exclude[i])) {
+            return true;
+        }
+    }
+    return (options->without_tagged && is_tagged(head)) || (options->without_private && is_private(selection, head));
+}

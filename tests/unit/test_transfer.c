@@ -1,0 +1,607 @@
+/* test_transfer.c: stored responses out of one store and into another; the file between them in the hands of an enemy.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "cache/archive_format.h"
+#include "cache/freshness.h"
+#include "cache/purge.h"
+#include "cache/transfer.h"
+#include "store_support.h"
+
+enum { SIZE = 32 * 1024 * 1024, NOW_MS = 100000 };
+
+static char from_dir[SUPPORT_PATH_BYTES];
+static char to_dir[SUPPORT_PATH_BYTES];
+static struct store *from;
+static struct store *to;
+static struct store_reader *from_reader;
+static struct store_reader *to_reader;
+static struct arena arena;
+
+static void setup(void)
+{
+    support_dir_make(from_dir);
+    support_dir_make(to_dir);
+    from = support_open(from_dir, SIZE);
+    to = support_open(to_dir, SIZE);
+    from_reader = store_reader_create(from);
+    to_reader = store_reader_create(to);
+    arena_init(&arena, SUPPORT_ARENA_BYTES);
+}
+
+static void teardown(void)
+{
+    arena_finish(&arena);
+    store_reader_destroy(from_reader);
+    store_reader_destroy(to_reader);
+    store_close(from);
+    store_close(to);
+    support_dir_remove(from_dir);
+    support_dir_remove(to_dir);
+}
+
+TestSuite(transfer, .init = setup, .fini = teardown, .timeout = 120);
+
+static bool on_put(void *arg, struct span bytes) /* archive_put_fn */
+{
+    buf_add(arg, bytes);
+    return true;
+}
+
+struct source {
+    struct span rest;
+    size_t step; /* bytes at a time; 0: as many as are wanted */
+};
+
+static size_t on_get(void *arg, char *bytes, size_t max) /* archive_get_fn */
+{
+    struct source *source = arg;
+    size_t want = source->step > 0 && source->step < max ? source->step : max;
+    struct span part = span_take(source->rest, want);
+
+    if (part.len > 0) {
+        memcpy(bytes, part.data, part.len);
+    }
+    source->rest = span_skip(source->rest, part.len);
+    return part.len;
+}
+
+static struct export_result export_with(struct export_options options, struct buf *out_file)
+{
+    struct export_result result;
+
+    buf_init(out_file, SIZE_MAX / 2);
+    options.now_ms = options.now_ms == 0 ? NOW_MS : options.now_ms;
+    options.put = on_put;
+    options.arg = out_file;
+    cr_assert_eq(export_run(from_reader, &options, &result), ERR_OK);
+    return result;
+}
+
+static enum err import_at(struct span file, size_t step, int64_t now_ms, struct import_result *out_result)
+{
+    struct source source = {.rest = file, .step = step};
+    struct import_options options = {.now_ms = now_ms, .get = on_get, .arg = &source};
+
+    return import_run(to, &options, out_result);
+}
+
+static void put(struct store *store, unsigned number, unsigned version, const char *variant, size_t body_len)
+{
+    struct support_object object = {.number = number, .version = version, .variant = variant, .body_len = body_len};
+
+    cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+}
+
+static enum support_outcome check(unsigned number, const char *variant, unsigned *out_version)
+{
+    arena_reset(&arena);
+    return support_check(to_reader, to, number, variant, &arena, out_version);
+}
+
+static uint64_t count_in_to(void)
+{
+    struct store_stats stats;
+
+    store_stats_of(to, &stats);
+    return stats.objects;
+}
+
+Test(transfer, everything_arrives_byte_for_byte)
+{
+    static const size_t lengths[] = {0, 1, 4000, 4072, 100000, 256 * 1024, 9000000}; /* the last in several batches */
+    struct import_result result;
+    unsigned version;
+    struct buf file;
+
+    for (unsigned i = 0; i < ARRAY_LEN(lengths); i++) {
+        put(from, i, i + 1, i % 2 == 0 ? NULL : "x", lengths[i]);
+    }
+    put(from, 1, 77, "y", 500);
+    struct export_result exported = export_with((struct export_options){0}, &file);
+    cr_expect_eq(exported.responses, ARRAY_LEN(lengths) + 1);
+    for (size_t step = 0; step < 3; step++) { /* as it comes, byte by byte, by twos */
+        cr_expect_eq(import_at(buf_span(&file), step, NOW_MS, &result), ERR_OK);
+        cr_expect_eq(result.responses, step == 0 ? ARRAY_LEN(lengths) + 1 : 0);
+        cr_expect_eq(result.kept, step == 0 ? 0 : ARRAY_LEN(lengths) + 1);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(lengths); i++) {
+        cr_expect_eq(check(i, i % 2 == 0 ? NULL : "x", &version), SUPPORT_GOOD, "object %u", i);
+        cr_expect_eq(version, i + 1);
+    }
+    cr_expect_eq(check(1, "y", &version), SUPPORT_GOOD);
+    cr_expect_eq(version, 77);
+    buf_finish(&file);
+}
+
+Test(transfer, an_empty_store)
+{
+    struct import_result result;
+    struct buf file;
+
+    cr_expect_eq(export_with((struct export_options){0}, &file).responses, 0);
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.responses, 0);
+    buf_finish(&file);
+}
+
+Test(transfer, many_batches)
+{
+    struct support_object objects[SUPPORT_MANY];
+    struct import_result result;
+    unsigned version;
+    struct buf file;
+
+    for (unsigned i = 0; i < ARRAY_LEN(objects); i++) {
+        objects[i] = (struct support_object){.number = i, .version = i, .body_len = i * 13 % 5000};
+    }
+    cr_assert_eq(support_put_many(from, objects, ARRAY_LEN(objects)), ERR_OK);
+    (void)export_with((struct export_options){0}, &file);
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.responses, ARRAY_LEN(objects));
+    for (unsigned i = 0; i < ARRAY_LEN(objects); i += 97) {
+        cr_expect_eq(check(i, NULL, &version), SUPPORT_GOOD);
+    }
+    buf_finish(&file);
+}
+
+/* An import of what was cut off, or altered, at any place: what is stored is right, and it says that it was not whole.
+ */
+Test(transfer, cut_off_anywhere)
+{
+    struct import_result result;
+    unsigned version;
+    struct buf file;
+
+    put(from, 1, 1, NULL, 50);
+    put(from, 2, 2, "x", 9000);
+    (void)export_with((struct export_options){0}, &file);
+    for (size_t len = 0; len < file.len; len += len < 900 || len + 100 > file.len ? 1 : 37) {
+        enum err error = import_at(span_take(buf_span(&file), len), 0, NOW_MS, &result);
+        cr_expect(error == ERR_TRUNCATED || (error == ERR_FOREIGN && len < ARCHIVE_BEGIN_BYTES), "%zu bytes: %s", len,
+                  err_name(error));
+        enum support_outcome first = check(1, NULL, &version);
+        enum support_outcome second = check(2, "x", &version);
+        cr_expect(first == SUPPORT_GOOD || first == SUPPORT_ABSENT, "%zu bytes", len);
+        cr_expect(second == SUPPORT_GOOD || second == SUPPORT_ABSENT, "%zu bytes", len);
+        cr_assert_eq(support_remove(to, 1), ERR_OK);
+        cr_assert_eq(support_remove(to, 2), ERR_OK);
+    }
+    buf_finish(&file);
+}
+
+Test(transfer, altered_anywhere)
+{
+    struct import_result result;
+    unsigned version;
+    struct buf file;
+
+    put(from, 1, 1, NULL, 50);
+    put(from, 2, 2, "x", 300);
+    (void)export_with((struct export_options){0}, &file);
+    for (size_t at = 0; at < file.len; at++) {
+        file.data[at] ^= (char)(1 << at % 8);
+        enum err error = import_at(buf_span(&file), 0, NOW_MS, &result);
+        cr_expect(error == ERR_DAMAGED || error == ERR_TRUNCATED || error == ERR_FOREIGN, "byte %zu: %s", at,
+                  err_name(error));
+        enum support_outcome first = check(1, NULL, &version);
+        cr_expect(first == SUPPORT_GOOD || first == SUPPORT_ABSENT, "byte %zu", at);
+        cr_expect_eq(check(2, "x", &version) == SUPPORT_WRONG, false, "byte %zu", at);
+        file.data[at] ^= (char)(1 << at % 8);
+        cr_assert_eq(support_remove(to, 1), ERR_OK);
+        cr_assert_eq(support_remove(to, 2), ERR_OK);
+    }
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK, "it is whole again");
+    buf_add_byte(&file, 'x');
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_DAMAGED, "nothing may follow");
+    buf_finish(&file);
+}
+
+/* ---- checks that fit, and content that does not ---- */
+
+struct forged {
+    struct buf file;
+    struct archive_writer writer;
+};
+
+static void forge(struct forged *forged)
+{
+    buf_init(&forged->file, SIZE_MAX / 2);
+    cr_assert(archive_begin(&forged->writer, on_put, &forged->file, NOW_MS));
+}
+
+static enum err import_forged(struct forged *forged)
+{
+    struct import_result result;
+
+    enum err error = import_at(buf_span(&forged->file), 0, NOW_MS, &result);
+    cr_expect_eq(count_in_to(), 0);
+    archive_writer_finish(&forged->writer);
+    buf_finish(&forged->file);
+    return error;
+}
+
+Test(transfer, what_larder_would_not_have_stored)
+{
+    static const struct {
+        const char *name;
+        const char *key;
+        const char *head;
+        const char *selection;
+        unsigned status;
+        size_t body; /* bytes that come; the record says 3 */
+        bool wrong_digest;
+        bool wrong_key_len;
+        enum err want;
+    } cases[] = {
+        {"good, but never ended", "GET http://a/", "A: b\r\n", "", 200, 3, false, false, ERR_TRUNCATED},
+        {"framing in the head", "GET http://a/", "Transfer-Encoding: chunked\r\n", "", 200, 3, false, false,
+         ERR_DAMAGED},
+        {"a length in the head", "GET http://a/", "Content-Length: 99\r\n", "", 200, 3, false, false, ERR_DAMAGED},
+        {"a head with a bare line feed", "GET http://a/", "A: b\nC: d\r\n", "", 200, 3, false, false, ERR_DAMAGED},
+        {"a head that does not end", "GET http://a/", "A: b", "", 200, 3, false, false, ERR_DAMAGED},
+        {"another method", "PUT http://a/", "A: b\r\n", "", 200, 3, false, false, ERR_DAMAGED},
+        {"a space in the key", "GET http://a/ b", "A: b\r\n", "", 200, 3, false, false, ERR_DAMAGED},
+        {"no key", "", "A: b\r\n", "", 200, 3, false, false, ERR_DAMAGED},
+        {"a selection of rubbish", "GET http://a/", "A: b\r\n", "rubbish", 200, 3, false, false, ERR_DAMAGED},
+        {"a part", "GET http://a/", "A: b\r\n", "", 206, 3, false, false, ERR_DAMAGED},
+        {"a status of no response", "GET http://a/", "A: b\r\n", "", 199, 3, false, false, ERR_DAMAGED},
+        {"too short a body", "GET http://a/", "A: b\r\n", "", 200, 2, false, false, ERR_DAMAGED},
+        {"too long a body", "GET http://a/", "A: b\r\n", "", 200, 4, false, false, ERR_DAMAGED},
+        {"another body", "GET http://a/", "A: b\r\n", "", 200, 3, true, false, ERR_DAMAGED},
+        {"another length of the key", "GET http://a/", "A: b\r\n", "", 200, 3, false, true, ERR_DAMAGED},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct archive_response response = {
+            .key = span_of(cases[i].key), .head = span_of(cases[i].head), .selection = span_of(cases[i].selection)};
+        XXH128_canonical_t digest;
+        struct forged forged;
+
+        XXH128_canonicalFromHash(&digest, XXH3_128bits(cases[i].wrong_digest ? "abd" : "abc", 3));
+        response.record = (struct record){.status = cases[i].status,
+                                          .inputs = {.status = cases[i].status},
+                                          .key_len = (uint32_t)response.key.len + cases[i].wrong_key_len,
+                                          .head_len = (uint32_t)response.head.len,
+                                          .body_len = 3};
+        memcpy(response.record.digest, digest.digest, DIGEST_BYTES);
+        forge(&forged);
+        cr_expect(archive_write_response(&forged.writer, &response), "%s", cases[i].name);
+        cr_expect(archive_write_data(&forged.writer, (struct span){"abcd", cases[i].body}), "%s", cases[i].name);
+        if (cases[i].want != ERR_TRUNCATED) {
+            cr_expect(archive_write_whole(&forged.writer) && archive_end(&forged.writer), "%s", cases[i].name);
+        }
+        cr_expect_eq(import_forged(&forged), cases[i].want, "%s", cases[i].name);
+    }
+}
+
+Test(transfer, frames_out_of_place)
+{
+    struct forged forged;
+
+    forge(&forged);
+    cr_assert(archive_write_data(&forged.writer, SPAN("bytes of nothing")));
+    cr_expect_eq(import_forged(&forged), ERR_DAMAGED, "a body without a response");
+    forge(&forged);
+    cr_assert(archive_write_whole(&forged.writer));
+    cr_expect_eq(import_forged(&forged), ERR_DAMAGED, "an end without a beginning");
+    forge(&forged);
+    cr_assert(archive_write_abandoned(&forged.writer));
+    cr_expect_eq(import_forged(&forged), ERR_DAMAGED);
+    forge(&forged);
+    forged.writer.responses = 1;
+    cr_assert(archive_end(&forged.writer));
+    cr_expect_eq(import_forged(&forged), ERR_DAMAGED, "one response fewer than it says");
+}
+
+/* ---- what is left out ---- */
+
+Test(transfer, globs_leave_out)
+{
+    struct span exclude[] = {SPAN_INIT("http://test.example/objects/1*"), SPAN_INIT("*/3")};
+    struct export_options options = {.exclude = exclude, .exclude_count = ARRAY_LEN(exclude)};
+    struct import_result result;
+    unsigned version;
+    struct buf file;
+
+    for (unsigned i = 0; i < 12; i++) {
+        put(from, i, 1, NULL, 10);
+    }
+    struct export_result exported = export_with(options, &file);
+    cr_expect_eq(exported.excluded, 4, "1, 3, 10, 11");
+    cr_expect_eq(exported.responses, 8);
+    cr_assert_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(check(1, NULL, &version), SUPPORT_ABSENT);
+    cr_expect_eq(check(2, NULL, &version), SUPPORT_GOOD);
+    buf_finish(&file);
+}
+
+Test(transfer, tagged_and_private_ones_can_be_left_out)
+{
+    static const struct {
+        const char *name;
+        const char *value;
+        bool tagged;
+        bool private_to_one;
+    } cases[] = {
+        {"ETag", "\"a\"", false, false}, {"Surrogate-Key", "a b", true, false},  {"cache-tag", "a", true, false},
+        {"xkey", "a", true, false},      {"Cache-Groups", "\"a\"", true, false}, {"Set-Cookie", "a=b", false, true},
+    };
+    const struct export_options without_tagged = {.without_tagged = true};
+    const struct export_options without_private = {.without_private = true};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct headers head;
+        arena_reset(&arena);
+        headers_init(&head, &arena);
+        cr_assert(headers_add(&head, span_of(cases[i].name), span_of(cases[i].value)));
+        cr_expect_eq(export_excludes(&without_tagged, SPAN("GET http://a/"), SPAN(""), &head), cases[i].tagged, "%s",
+                     cases[i].name);
+        cr_expect_eq(export_excludes(&without_private, SPAN("GET http://a/"), SPAN(""), &head), cases[i].private_to_one,
+                     "%s", cases[i].name);
+    }
+}
+
+Test(transfer, of_an_abandoned_one_nothing_stays)
+{
+    struct archive_response response = {.key = SPAN("GET http://a/"), .head = SPAN("A: b\r\n")};
+    struct import_result result;
+    struct forged forged;
+
+    response.record = (struct record){.status = 200,
+                                      .inputs = {.status = 200},
+                                      .key_len = (uint32_t)response.key.len,
+                                      .head_len = (uint32_t)response.head.len,
+                                      .body_len = 10000000};
+    forge(&forged);
+    cr_assert(archive_write_response(&forged.writer, &response));
+    char *bytes = calloc(1, 3000000); /* more than a batch: pieces of it are on the disk when it is given up */
+    cr_assert_not_null(bytes);
+    cr_assert(archive_write_data(&forged.writer, (struct span){bytes, 3000000}));
+    free(bytes);
+    cr_assert(archive_write_abandoned(&forged.writer) && archive_end(&forged.writer));
+    cr_expect_eq(import_at(buf_span(&forged.file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.abandoned, 1);
+    cr_expect_eq(result.responses, 0);
+    cr_expect_eq(count_in_to(), 0);
+    cr_expect_eq(support_settle(to), ERR_OK);
+    struct store_survey survey;
+    cr_assert_eq(store_survey_of(to, &survey), ERR_OK);
+    cr_expect_eq(survey.pieces, 0, "nothing of it stays");
+    cr_expect_eq(survey.pending_bodies, 0);
+    archive_writer_finish(&forged.writer);
+    buf_finish(&forged.file);
+}
+
+/* ---- times ---- */
+
+static struct freshness_inputs imported_inputs(unsigned number)
+{
+    struct stored stored = {0};
+
+    arena_reset(&arena);
+    cr_assert_eq(support_find(to_reader, to, number, NULL, &arena, &stored), STORE_FOUND);
+    return stored.record.inputs;
+}
+
+/* RFC 9111 §4.2.3: support_record was received at 2000 ms, with a Date of the same second and a delay of one. */
+Test(transfer, age_goes_on_while_it_is_a_file_rfc9111_4_2_3)
+{
+    struct import_result result;
+    struct buf file;
+
+    put(from, 1, 1, NULL, 10);
+    (void)export_with((struct export_options){.now_ms = 50000}, &file);
+    cr_assert_eq(import_at(buf_span(&file), 0, 90000, &result), ERR_OK);
+    struct freshness_inputs inputs = imported_inputs(1);
+    cr_expect_eq(freshness_age_ms(&inputs, 90000), 89000, "as if it had stayed where it was");
+    buf_finish(&file);
+}
+
+Test(transfer, a_clock_that_is_behind_makes_nothing_younger_rfc9111_4_2_3)
+{
+    struct import_result result;
+    struct buf file;
+
+    put(from, 1, 1, NULL, 10);
+    (void)export_with((struct export_options){.now_ms = 50000}, &file);
+    cr_assert_eq(import_at(buf_span(&file), 0, 1000, &result), ERR_OK);
+    struct freshness_inputs inputs = imported_inputs(1);
+    cr_expect_geq(freshness_age_ms(&inputs, 1000), 49000, "the age it had when it was exported");
+    cr_expect_leq(freshness_age_ms(&inputs, 1000), 50000);
+    cr_expect_geq(freshness_age_ms(&inputs, 11000), 59000, "and it grows");
+    buf_finish(&file);
+}
+
+Test(transfer, what_is_newer_there_stays)
+{
+    struct import_result result;
+    unsigned version;
+    struct buf file;
+
+    put(from, 1, 1, NULL, 10);
+    put(from, 2, 1, "x", 10);
+    (void)export_with((struct export_options){0}, &file);
+    put(to, 1, 9, NULL, 10); /* received at the same moment */
+    put(to, 2, 9, "y", 10);  /* another variant */
+    cr_assert_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.kept, 1);
+    cr_expect_eq(result.responses, 1);
+    cr_expect_eq(check(1, NULL, &version), SUPPORT_GOOD);
+    cr_expect_eq(version, 9);
+    cr_expect_eq(check(2, "x", &version), SUPPORT_GOOD);
+    cr_expect_eq(version, 1);
+    buf_finish(&file);
+}
+
+Test(transfer, more_than_the_store_holds)
+{
+    struct import_result result;
+    struct store_stats stats;
+    unsigned version;
+    struct buf file;
+
+    for (unsigned i = 0; i < 20; i++) {
+        put(from, i, 1, NULL, 1000000);
+    }
+    (void)export_with((struct export_options){0}, &file);
+    store_reader_destroy(to_reader);
+    store_close(to);
+    support_dir_remove(to_dir);
+    support_dir_make(to_dir);
+    to = support_open(to_dir, STORE_MIN_SIZE_BYTES);
+    to_reader = store_reader_create(to);
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.responses, 20);
+    store_stats_of(to, &stats);
+    cr_expect_leq(stats.used_bytes, STORE_MIN_SIZE_BYTES);
+    cr_expect_lt(stats.objects, 20, "older ones made room");
+    cr_expect_gt(stats.objects, 5);
+    cr_expect_eq(check(19, NULL, &version), SUPPORT_GOOD);
+    buf_finish(&file);
+}
+
+Test(transfer, through_body_files)
+{
+    enum { SPLIT_SIZE = 128 * 1024 * 1024 };
+    struct import_result result;
+    struct store_recount recount;
+    struct store_survey survey;
+    struct store_stats stats;
+    unsigned version;
+    struct buf file;
+
+    for (unsigned i = 0; i < 12; i++) {
+        put(from, i, i + 1, NULL, i * 150000);
+    }
+    (void)export_with((struct export_options){0}, &file);
+    store_reader_destroy(to_reader);
+    store_close(to);
+    support_dir_remove(to_dir);
+    support_dir_make(to_dir);
+    to = support_open(to_dir, SPLIT_SIZE);
+    to_reader = store_reader_create(to);
+    cr_assert_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.responses, 12);
+    for (unsigned i = 0; i < 12; i++) {
+        cr_expect_eq(check(i, NULL, &version), SUPPORT_GOOD, "object %u", i);
+    }
+    store_stats_of(to, &stats);
+    cr_expect_gt(stats.body_used_bytes, 9000000, "the large ones lie there");
+    cr_assert_eq(store_survey_of(to, &survey), ERR_OK);
+    cr_expect_eq(survey.used_bytes, stats.used_bytes + stats.body_used_bytes);
+    cr_expect_eq(survey.limit_bytes, SPLIT_SIZE);
+    cr_expect_eq(store_size_in(to_dir), SPLIT_SIZE);
+    cr_assert_eq(store_recount(to_reader, true, NULL, NULL, &recount), ERR_OK);
+    cr_expect_eq(recount.bodies, 12);
+    cr_expect_eq(recount.orphan_bodies, 0);
+    buf_finish(&file);
+}
+
+/* Whatever the size was, it is found again: else each import would cut a block off. */
+Test(transfer, sizes_are_found_again)
+{
+    static const uint64_t sizes[] = {(UINT64_C(128) << 20) + 4096, 300000000, (UINT64_C(1400) << 20) + 12345};
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        char dir[SUPPORT_PATH_BYTES];
+        struct store_stats before;
+        struct store_stats after;
+        support_dir_make(dir);
+        struct store *store = support_open(dir, sizes[i]);
+        store_stats_of(store, &before);
+        store_close(store);
+        store = support_open(dir, store_size_in(dir));
+        store_stats_of(store, &after);
+        cr_expect_eq(after.size_bytes, before.size_bytes, "size %zu", i);
+        cr_expect_eq(after.body_size_bytes, before.body_size_bytes, "size %zu", i);
+        store_close(store);
+        support_dir_remove(dir);
+    }
+}
+
+static void purge(struct store *store, uint64_t sequence, enum purge_kind kind, const char *name, int64_t time_ms)
+{
+    struct purge asked = {
+        .kind = kind, .mode = PURGE_HARD, .name = span_of(name), .sequence = sequence, .time_ms = time_ms};
+    struct buf row;
+
+    buf_init(&row, STORE_PURGE_MAX_BYTES);
+    purge_encode(&asked, &row);
+    struct store_purge rows[] = {{.sequence = sequence, .row = buf_span(&row)}};
+    struct store_op op = {.kind = STORE_OP_PURGE, .purges = rows, .purge_count = 1};
+    cr_assert_eq(store_apply(store, &op, 1), ERR_OK);
+    buf_finish(&row);
+}
+
+Test(transfer, what_is_purged_is_not_exported)
+{
+    struct buf file;
+
+    for (unsigned i = 0; i < 4; i++) {
+        put(from, i, 1, NULL, 10);
+    }
+    purge(from, 1, PURGE_URL, "http://test.example/objects/2", 5000);
+    struct export_result exported = export_with((struct export_options){0}, &file);
+    cr_expect_eq(exported.purged, 1);
+    cr_expect_eq(exported.responses, 3);
+    buf_finish(&file);
+    purge(from, 2, PURGE_ALL, "", 6000);
+    exported = export_with((struct export_options){0}, &file);
+    cr_expect_eq(exported.purged, 4);
+    buf_finish(&file);
+}
+
+/* The response was asked for at 1000 ms: see support_record. */
+Test(transfer, purges_name_what_was_asked_for_before_them)
+{
+    static const struct {
+        const char *name;
+        int64_t purge_ms;
+        int64_t now_ms;
+        uint64_t want_birth;
+    } cases[] = {
+        {"purged before it was asked for", 900, NOW_MS, 7},
+        {"purged in that moment", 1000, NOW_MS, 6},
+        {"purged since", 5000, NOW_MS, 6},
+        {"a clock that is behind", 900, 10, 6},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct import_result result;
+        struct stored stored = {0};
+        struct buf file;
+        teardown();
+        setup();
+        put(from, 1, 1, NULL, 10);
+        (void)export_with((struct export_options){0}, &file);
+        purge(to, 7, PURGE_ALL, "", cases[i].purge_ms);
+        cr_assert_eq(import_at(buf_span(&file), 0, cases[i].now_ms, &result), ERR_OK, "%s", cases[i].name);
+        cr_assert_eq(support_find(to_reader, to, 1, NULL, &arena, &stored), STORE_FOUND, "%s", cases[i].name);
+        cr_expect_eq(stored.record.purge_sequence, cases[i].want_birth, "%s", cases[i].name);
+        buf_finish(&file);
+    }
+}
