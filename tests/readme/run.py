@@ -37,7 +37,7 @@ class Failed(Exception):
 def plain(line):
     """A line without what differs between two runs."""
     line = re.sub(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} [\d:]{8} GMT", "DATE", line.rstrip())
-    return re.sub(r"\d+(\.\d+)?", "N", line)
+    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r" {2,}", "  ", line))  # columns are as wide as their numbers
 
 
 def transcript(text):
