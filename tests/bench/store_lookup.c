@@ -1,0 +1,125 @@
+/* store_lookup.c: what a look-up costs in stores of different sizes, and how long the largest takes to start. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store.h"
+
+enum { BODY_BYTES = 100, BYTES_AN_OBJECT = 1400 /* in LMDB's file, more than it takes */, ARENA_BYTES = 65536 };
+
+/* Nanoseconds a look-up; every `found` of them must be there. */
+static double look_up(struct store *store, uint64_t objects, uint64_t lookups, bool there)
+{
+    struct store_reader *reader = store_reader_create(store);
+    uint64_t state = 7;
+    uint64_t found = 0;
+    struct headers request;
+    struct stored stored;
+    struct arena arena;
+
+    REQUIRE(reader != NULL);
+    arena_init(&arena, ARENA_BYTES);
+    uint64_t start = bench_cpu_ns();
+    for (uint64_t i = 0; i < lookups; i++) {
+        uint64_t number = bench_random(&state) % objects + (there ? 0 : objects);
+        arena_reset(&arena);
+        headers_init(&request, &arena);
+        struct key key = bench_key(store, number, &arena);
+        found += store_find(reader, &key, &request, &arena, &stored) == STORE_FOUND;
+    }
+    uint64_t all = bench_cpu_ns() - start;
+    start = bench_cpu_ns();
+    for (uint64_t i = 0; i < lookups; i++) {
+        arena_reset(&arena);
+        (void)bench_key(store, bench_random(&state) % objects, &arena); /* what it costs without the look-up */
+    }
+    uint64_t key_ns = bench_cpu_ns() - start;
+    REQUIRE(found == (there ? lookups : 0));
+    arena_finish(&arena);
+    store_reader_destroy(reader);
+    return (double)(all > key_ns ? all - key_ns : 0) / (double)lookups;
+}
+
+static void forget_pages(const char *dir)
+{
+    char path[BENCH_PATH_BYTES * 2];
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* advice */
+        close(fd);
+    }
+}
+
+static double start_ms(const char *dir, uint64_t size_bytes, bool cold)
+{
+    if (cold) {
+        forget_pages(dir);
+    }
+    uint64_t start = bench_now_ns();
+    struct store *store = bench_open(dir, size_bytes);
+    double ms = (double)(bench_now_ns() - start) / 1e6;
+    store_close(store);
+    return ms;
+}
+
+/* A process that is gone without closing. */
+static void die_with_it(const char *dir, uint64_t size_bytes)
+{
+    pid_t child = fork();
+
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        (void)bench_open(dir, size_bytes);
+        _exit(0);
+    }
+    REQUIRE(waitpid(child, NULL, 0) == child);
+}
+
+/* LMDB's file gets a half of a small store and a fifth of a large one (store_space.c). */
+static uint64_t size_for(uint64_t objects)
+{
+    uint64_t map_bytes = objects * BYTES_AN_OBJECT;
+
+    return map_bytes < (UINT64_C(256) << 20) ? 2 * map_bytes : 5 * map_bytes;
+}
+
+void bench_lookup(const struct bench_options *options)
+{
+    uint64_t size_bytes = size_for(options->max_objects);
+    char dir[BENCH_PATH_BYTES];
+    struct bench_writer writer;
+    char label[64];
+    uint64_t objects = 0;
+
+    size_bytes = size_bytes < STORE_MIN_SIZE_BYTES ? STORE_MIN_SIZE_BYTES : size_bytes;
+    bench_dir_make(dir);
+    struct store *store = bench_open(dir, size_bytes);
+    bench_writer_init(&writer, store);
+    bench_head("look-up and start");
+    for (uint64_t next = 10000; next <= options->max_objects; next *= 10) {
+        for (; objects < next; objects++) {
+            bench_put(&writer, objects, BODY_BYTES);
+        }
+        bench_flush(&writer);
+        (void)look_up(store, objects, options->lookups / 4, true); /* into memory */
+        (void)snprintf(label, sizeof label, "%" PRIu64 " objects: hit / miss, µs of CPU", objects);
+        bench_row(label, objects >= 1000000 ? "≤ 2.5" : "", "%.2f / %.2f",
+                  look_up(store, objects, options->lookups, true) / 1000,
+                  look_up(store, objects, options->lookups, false) / 1000);
+    }
+    bench_writer_finish(&writer);
+    store_close(store);
+    (void)snprintf(label, sizeof label, "start at %" PRIu64 ", after a stop, ms", objects);
+    bench_row(label, "", "%.1f", start_ms(dir, size_bytes, false));
+    (void)snprintf(label, sizeof label, "start at %" PRIu64 ", cold, ms", objects);
+    bench_row(label, "", "%.1f", start_ms(dir, size_bytes, true));
+    die_with_it(dir, size_bytes);
+    (void)snprintf(label, sizeof label, "start at %" PRIu64 ", after a kill, cold, ms", objects);
+    bench_row(label, "≤ 20 (5 million)", "%.1f", start_ms(dir, size_bytes, true));
+    bench_dir_remove(dir);
+}
