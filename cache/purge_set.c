@@ -289,8 +289,10 @@ static void judge_names(struct judging *judging)
     }
 }
 
-static bool pattern_matches(const struct pattern *pattern, struct span url)
+static bool pattern_matches(const struct pattern *pattern, struct span stored_url)
 {
+    struct span url = span_take(stored_url, span_find(stored_url, ' ')); /* a mark may stand behind it (search.h) */
+
     switch (pattern->kind) {
     case PURGE_PREFIX:
         return span_starts_with(url, pattern->text);

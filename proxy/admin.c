@@ -153,9 +153,10 @@ static void on_connection(uv_stream_t *stream, int status) /* uv_connection_cb *
         return; /* libuv has closed what it could not accept */
     }
     enum err error = admin_client_accept(listener->admin, listener);
-    if (error != ERR_OK) {
+    if (error != ERR_OK && !listener->complained) {
         log_warn("a connection to the administration is refused error=%s", err_name(error));
     }
+    listener->complained = error != ERR_OK;
 }
 
 static void on_listener_closed(uv_handle_t *handle) /* uv_close_cb */

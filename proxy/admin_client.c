@@ -13,6 +13,7 @@
 #include "http/serialize.h"
 #include "proxy/admin_internal.h"
 #include "proxy/conn.h"
+#include "proxy/purge_wait.h"
 #include "proxy/worker.h"
 
 enum {
@@ -59,6 +60,23 @@ static void refuse(struct admin_client *client, enum err error);
 static const struct conn_events events = {
     .on_read = on_read, .on_end = on_end, .on_written = on_written, .on_timer = on_timer};
 
+/* Makes room for `newest`: the connection that was kept longest and has nothing under way goes. False: there is none.
+ */
+static bool close_idle(struct admin *admin, const struct admin_client *newest)
+{
+    struct admin_client *idle = NULL;
+
+    for (struct admin_client *client = admin->clients; client != NULL; client = client->next) {
+        if (client != newest && client->state == CLIENT_HEAD && client->in.len == 0) {
+            idle = client; /* newer ones are in front */
+        }
+    }
+    if (idle != NULL) {
+        admin_client_close(idle);
+    }
+    return idle != NULL;
+}
+
 enum err admin_client_accept(struct admin *admin, struct admin_listener *listener)
 {
     bool is_unix = listener->address.kind == ADDRESS_UNIX;
@@ -85,7 +103,7 @@ enum err admin_client_accept(struct admin *admin, struct admin_listener *listene
         client->next->previous = client;
     }
     admin->clients = client;
-    if (++admin->client_count > ADMIN_CLIENTS_MAX) {
+    if (++admin->client_count > ADMIN_CLIENTS_MAX && !close_idle(admin, client)) {
         admin_client_close(client);
         return ERR_LIMIT;
     }
@@ -171,6 +189,7 @@ static void on_closed(struct conn *conn)
     struct admin_client *client = conn->owner;
     struct admin *admin = client->admin;
 
+    purge_wait_forget(client->call.wait);
     if (client->previous != NULL) {
         client->previous->next = client->next;
     } else {
@@ -347,7 +366,7 @@ static void run_call(struct admin_client *client)
     call->query = mark == SIZE_MAX ? (struct span){NULL, 0} : span_skip(target, mark + 1);
     call->body = buf_span(&client->body);
     client->state = CLIENT_CALL;
-    conn_set_timer(&client->conn, 0);
+    conn_set_timer(&client->conn, PURGE_WAIT_MS + WRITE_MS);
     if (!is_allowed(client) || admin_dispatch(call) == ADMIN_ANSWERED) {
         admin_answer(call);
     }

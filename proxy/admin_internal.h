@@ -25,6 +25,7 @@ struct admin_listener {
     struct admin *admin;
     struct address address;
     bool open;
+    bool complained; /* the last connection was refused */
 };
 
 struct admin {
@@ -69,6 +70,10 @@ extern const size_t admin_route_count;
 
 /* admin_routes.c: finds the route and runs it; answers 404 and 405 itself. */
 enum admin_progress admin_dispatch(struct admin_call *call);
+
+/* admin_purge.c */
+enum admin_progress admin_run_purge(struct admin_call *call);
+enum admin_progress admin_run_purges(struct admin_call *call);
 
 /* The value of a parameter of the query, as it came; empty: none. */
 struct span admin_parameter(const struct admin_call *call, struct span name);

@@ -13,6 +13,8 @@ static enum admin_progress run_status(struct admin_call *call);
 const struct admin_route admin_routes[] = {
     {METHOD_GET, "/metrics", run_metrics},
     {METHOD_GET, "/v1/status", run_status},
+    {METHOD_POST, "/v1/purge", admin_run_purge},
+    {METHOD_GET, "/v1/purges", admin_run_purges},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 

@@ -14,6 +14,7 @@
 #include "http/forward.h"
 #include "http/span.h"
 #include "proxy/balance.h"
+#include "proxy/network.h"
 #include "proxy/rate_limit.h"
 
 enum address_kind { ADDRESS_IP, ADDRESS_UNIX };
@@ -100,6 +101,8 @@ struct site {
     uint64_t eject_time_ms; /* the first time; it doubles */
     bool adaptive_limit;    /* of requests at each origin, by how long it takes to answer */
     struct health_check check;
+    struct network *purge_from; /* who may send PURGE; none: it is passed on like any other method */
+    size_t purge_from_count;
     const char *host_header; /* sent to the origin; NULL: the client's */
     struct rule *rules;
     size_t rule_count;

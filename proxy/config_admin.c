@@ -1,4 +1,4 @@
-/* config_admin.c: [admin]: what is not given, and who may reach it.
+/* config_admin.c: who may give orders: [admin], with what is not given there, and purge_from of a site.
  *
  * The socket is for those who may open its file. An address that only this machine reaches may go without a token;
  * every other one must have one. */
@@ -102,5 +102,30 @@ bool config_complete_admin(struct config_reader *reader)
             return config_fail(reader, &place, "expected a token too, for an address that other machines reach");
         }
     }
+    return true;
+}
+
+bool config_set_networks(struct config_reader *reader, const struct config_key *key, void *base,
+                         const struct config_place *place)
+{
+    bool is_list = place->node->kind == TOML_ARRAY;
+    const struct toml_node *members = is_list ? place->node->children : place->node;
+    size_t count = is_list ? place->node->child_count : 1;
+    struct network *networks = arena_alloc(&reader->config->arena, (count + 1) * sizeof(*networks));
+
+    if (networks == NULL) {
+        return config_fail_memory(reader, place);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct config_place member = *place;
+        member.node = &members[i];
+        member.item = is_list ? i + 1 : 0;
+        if (!config_is_text(&members[i]) || !network_parse(members[i].text, &networks[i])) {
+            return config_fail_expected(reader, &member, TOML_STRING,
+                                        "expected an address such as \"127.0.0.1\" or \"::1\", a network such as "
+                                        "\"10.0.0.0/8\", or \"unix\"");
+        }
+    }
+    config_store_list(key, base, networks, count);
     return true;
 }

@@ -146,6 +146,7 @@ static const struct config_key site_keys[] = {
     {"path", config_set_site_path, SITE_FIELD(path_prefix), .standard = "/"},
     {"origin", config_set_origins, LIST(struct site, origins, origin_count)},
     {"host_header", config_set_host_header, SITE_FIELD(host_header)},
+    {"purge_from", config_set_networks, LIST(struct site, purge_from, purge_from_count)},
     {"balance", config_set_choice, SITE_FIELD(balance), .standard = "round-robin", .choices = balances},
     {"retries", config_set_count, SITE_FIELD(retries), .standard = "2", .min = 0, .max = 10},
     {"retry_budget", config_set_count, SITE_FIELD(retry_budget), .standard = "20", .min = 0, .max = 100},

@@ -155,6 +155,7 @@ config_member_fn config_member_language, config_member_host, config_member_metho
     config_member_field_name, config_member_path_glob, config_member_media_glob;
 
 /* Setters of tests; config_tests.c. */
+config_set_fn config_set_networks; /* config_admin.c */
 config_set_fn config_set_text, config_set_request_line, config_set_reason, config_set_answer;
 config_member_fn config_member_field;
 

@@ -23,6 +23,7 @@
 #include "http/forward.h"
 #include "proxy/cold.h"
 #include "proxy/decide.h"
+#include "proxy/purge_wait.h"
 #include "proxy/worker.h"
 
 #define TO(step) (1U << (step))
@@ -40,7 +41,8 @@ static const struct {
     uint32_t next; /* the only steps that may follow */
 } steps[STEP_COUNT] = {
     [STEP_IDLE] = {"idle", NULL, TO(STEP_ROUTE)},
-    [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_REPLY)},
+    [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_PURGE) | TO(STEP_REPLY)},
+    [STEP_PURGE] = {"purge", exchange_purge, TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
     [STEP_DECIDE] = {"decide", step_decide,
                      TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_MISSING) | TO(STEP_PASS) | TO(STEP_REPLY)},
@@ -150,6 +152,9 @@ static enum step step_route(struct exchange *ex)
     }
     if (!route_rewrite_request(ex->site, &ex->request, ex->arena)) {
         return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+    }
+    if (purge_is_asked(ex)) {
+        return STEP_PURGE;
     }
     ex->policy = route_policy(config, ex->site, &ex->request, 0, NULL);
     ex->only_if_cached = policy_only_if_cached(&ex->request, &ex->policy);
@@ -352,6 +357,7 @@ static enum step step_log(struct exchange *ex)
     cold_read_forget(ex->cold);
     exchange_leave_flight(ex);
     exchange_leave_count(ex);
+    purge_wait_forget(ex->purging);
     cached_finish(ex->worker->cache, &ex->cached);
     if (ex->tunnel != NULL) {
         tunnel_abort(ex->tunnel);
@@ -382,6 +388,11 @@ enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
         stream_close_after(ex->stream);
     }
     return STEP_REPLY;
+}
+
+void exchange_reply(struct exchange *ex)
+{
+    resume(ex, STEP_REPLY);
 }
 
 bool exchange_is_tunnel(const struct exchange *ex)
@@ -415,6 +426,8 @@ void exchange_on_deadline(struct exchange *ex)
 {
     if (ex->step == STEP_AWAIT) {
         resume(ex, exchange_waited(ex));
+    } else if (ex->step == STEP_PURGE) {
+        resume(ex, exchange_purge_waited(ex));
     }
 }
 

@@ -16,6 +16,7 @@
 enum step {
     STEP_IDLE,    /* created, not run */
     STEP_ROUTE,   /* which site and rules */
+    STEP_PURGE,   /* until a PURGE is durable */
     STEP_LOOKUP,  /* what is stored */
     STEP_DECIDE,  /* may it be used */
     STEP_JOIN,    /* who fetches */
@@ -109,8 +110,9 @@ struct exchange {
     size_t part;     /* being sent */
     uint64_t offset; /* next byte of the representation, or of the part's text */
     struct tunnel *tunnel;
-    struct cold_read *cold; /* what comes next is being read into memory */
-    bool warm;              /* it was: now it is read in any case */
+    struct purge_wait *purging; /* a PURGE that is not durable yet */
+    struct cold_read *cold;     /* what comes next is being read into memory */
+    bool warm;                  /* it was: now it is read in any case */
 
     /* for the log */
     enum outcome outcome;
@@ -158,6 +160,11 @@ bool exchange_next_gap(struct exchange *ex);       /* at ex->offset, up to the e
 /* exchange_fetch.c: as the leader of `fill`. The next step. */
 enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const struct range_spec *range);
 struct join_request exchange_join_request(struct exchange *ex, enum join_wish wish);
+/* exchange_purge.c: the step of a PURGE, whether this is one, and what follows when it took too long. */
+enum step exchange_purge(struct exchange *ex);
+bool purge_is_asked(const struct exchange *ex);
+enum step exchange_purge_waited(struct exchange *ex);
+void exchange_reply(struct exchange *ex); /* exchange.c: goes on with STEP_REPLY, from the loop */
 
 /* respond.c: fill in status, headers, source and length, and start the response. The next step. */
 enum step respond_from_stored(struct exchange *ex);

@@ -57,6 +57,10 @@ MUST_CHECK enum err listener_start(struct listener *listener, struct worker *wor
 /* A second call, and one for a listener never started, changes nothing. The loop must go on until it is closed. */
 void listener_close(struct listener *listener);
 
+/* As the kernel wants it. False: a path that is too long. */
+MUST_CHECK bool listener_sockaddr(const struct address *address, struct sockaddr_storage *out_address,
+                                  socklen_t *out_len);
+
 /* "127.0.0.1:8080", "[::1]:8080", "unix:/path". */
 void address_format(const struct address *address, struct buf *out);
 

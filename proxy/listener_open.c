@@ -22,7 +22,6 @@
 
 enum { BACKLOG = 4096 }; /* the kernel caps it at net.core.somaxconn */
 
-static bool to_sockaddr(const struct address *address, struct sockaddr_storage *out_address, socklen_t *out_len);
 static int bind_all(struct address *address, unsigned count, int *out_fds);
 static int bind_one(const struct address *address, bool share);
 static int bound_port(int fd, uint16_t *out_port);
@@ -119,7 +118,7 @@ static int bind_one(const struct address *address, bool share)
     int on = 1;
     int off = 0;
 
-    if (!to_sockaddr(address, &name, &len)) {
+    if (!listener_sockaddr(address, &name, &len)) {
         return -EINVAL;
     }
     int fd = socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -159,7 +158,7 @@ static int open_unix(const struct address *address, unsigned count, int *out_fds
     socklen_t len;
     int error = 0;
 
-    if (!to_sockaddr(address, &name, &len)) {
+    if (!listener_sockaddr(address, &name, &len)) {
         return ENAMETOOLONG;
     }
     error = remove_stale(address, &name, len);
@@ -211,7 +210,7 @@ static int remove_stale(const struct address *address, const struct sockaddr_sto
     return unlink(address->host) < 0 ? errno : 0;
 }
 
-static bool to_sockaddr(const struct address *address, struct sockaddr_storage *out_address, socklen_t *out_len)
+bool listener_sockaddr(const struct address *address, struct sockaddr_storage *out_address, socklen_t *out_len)
 {
     *out_address = (struct sockaddr_storage){0};
     if (address->kind == ADDRESS_UNIX) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "proxy/admin_commands.h"
 #include "proxy/check_tests.h"
 #include "proxy/config.h"
 #include "proxy/demo.h"
@@ -196,6 +197,32 @@ static int store(const struct options *options, struct buf *error)
     return status;
 }
 
+/* Commands that ask the larder that runs. */
+static int ask_larder(const struct options *options, struct buf *error,
+                      bool (*command)(const struct config *config, const struct options *options, struct buf *out,
+                                      struct buf *error))
+{
+    struct config_flags flags = options_config_flags(options);
+    int status = EXIT_OK;
+    struct buf out;
+
+    if (flags.file == NULL) {
+        flags.origin = "http://127.0.0.1"; /* sites do not matter to where larder listens */
+    }
+    struct config *config = config_load(&flags, error);
+    if (config == NULL) {
+        return fail_config(flags.file, error);
+    }
+    buf_init(&out, WHY_TEXT_MAX_BYTES);
+    if (!command(config, options, &out, error)) {
+        status = fail(error);
+    }
+    printf("%.*s", SPAN_ARG(buf_span(&out)));
+    buf_finish(&out);
+    config_destroy(config);
+    return status;
+}
+
 static int demo(const struct options *options, struct buf *error)
 {
     const char *listen = options->listen_count > 0 ? options->listen[options->listen_count - 1] : demo_listen_default;
@@ -244,6 +271,10 @@ static int run(const struct options *options, struct buf *error)
         return vary(options, error);
     case COMMAND_STORE:
         return store(options, error);
+    case COMMAND_PURGE:
+        return ask_larder(options, error, admin_command_purge);
+    case COMMAND_PURGES:
+        return ask_larder(options, error, admin_command_purges);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

@@ -18,6 +18,12 @@ static const char field_name[] = "-H";
 static const char response_field_name[] = "--response-header";
 static const char json_name[] = "--json";
 
+/* Flags of purge that name something; the members of the order in the same order. */
+static const struct purge_name {
+    const char *flag;
+    const char *member;
+} purge_names[] = {{"--prefix", "prefixes"}, {"--glob", "globs"}, {"--tag", "tags"}, {"--site", "sites"}};
+
 static const struct flag flags[] = {
     {"--config", COMMAND_SERVE, offsetof(struct options, config.file), "FILE",
      "read settings from a TOML file; flags override it"},
@@ -41,18 +47,32 @@ static const struct flag flags[] = {
     {"--status", COMMAND_WHY, offsetof(struct options, response_status), "CODE",
      "suppose that the origin answers so: would it be stored? (200)"},
     {response_field_name, COMMAND_WHY, 0, "'NAME: VALUE'", "a field of that answer, may be repeated"},
-    {json_name, COMMAND_WHY, 0, "", "one JSON object instead of text"},
+    {json_name, COMMAND_WHY, offsetof(struct options, json), "", "one JSON object instead of text"},
     {"--config", COMMAND_WHY, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_WHY, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
     {"--origin", COMMAND_WHY, offsetof(struct options, config.origin), "URL", "as given to serve"},
     {"--profile", COMMAND_WHY, offsetof(struct options, config.profile), "safe|rfc", "as given to serve (safe)"},
     {"--limit", COMMAND_VARY, offsetof(struct options, limit), "N", "URLs to show (10)"},
-    {json_name, COMMAND_VARY, 0, "", "one JSON object instead of text"},
+    {json_name, COMMAND_VARY, offsetof(struct options, json), "", "one JSON object instead of text"},
     {"--config", COMMAND_VARY, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_VARY, offsetof(struct options, config.cache_dir), "DIR",
      "as given to serve (larder-cache)"},
     {"--origin", COMMAND_VARY, offsetof(struct options, config.origin), "URL", "as given to serve"},
     {"--profile", COMMAND_VARY, offsetof(struct options, config.profile), "safe|rfc", "as given to serve (safe)"},
+    {"--prefix", COMMAND_PURGE, 0, "URL", "every URL that begins so; each of these may be repeated"},
+    {"--glob", COMMAND_PURGE, 0, "URL", "every URL that matches, with * and ?"},
+    {"--tag", COMMAND_PURGE, 0, "TAG", "every response with this tag"},
+    {"--site", COMMAND_PURGE, 0, "SITE", "every URL of a site of the configuration, or of a host"},
+    {"--all", COMMAND_PURGE, offsetof(struct options, everything), "", "everything"},
+    {"--soft", COMMAND_PURGE, offsetof(struct options, soft), "", "it gets stale, not dead"},
+    {"--config", COMMAND_PURGE, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_PURGE, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
+    {"--limit", COMMAND_PURGES, offsetof(struct options, limit), "N", "the newest so many (100)"},
+    {json_name, COMMAND_PURGES, offsetof(struct options, json), "", "one JSON object instead of text"},
+    {"--config", COMMAND_PURGES, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_PURGES, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -98,6 +118,18 @@ static const struct {
          "  larder vary http://www.example.com/ --config larder.toml\n"},
     [COMMAND_STORE] = {"store", "COMMAND [FLAG]...", "look at what is stored, and after it",
                        ""}, /* the rest of its help is store_options.c's */
+    [COMMAND_PURGE] =
+        {"purge", "[URL]... [FLAG]...", "purge what is stored",
+         "Tells the larder that runs with this configuration, and ends when the purge is durable and in force on every "
+         "worker:\n"
+         "no request that starts then gets what was stored before. Of a URL all variants go.\n"
+         "  larder purge http://www.example.com/style.css\n"
+         "  larder purge --tag product-42 --tag front-page --soft\n"
+         "  larder purge --prefix http://www.example.com/img/ --config larder.toml\n"
+         "With --soft it is validated at its next request, and may be served stale where that is permitted.\n"
+         "Exits with 0 or 2.\n"},
+    [COMMAND_PURGES] = {"purges", "[FLAG]...", "list the journal of purges",
+                        "Asks the larder that runs with this configuration for the purges that are in force.\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -129,7 +161,7 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, why, vary, store, demo, check, version or help (larder help)");
+    buf_add_text(error, "expected serve, why, vary, store, purge, purges, demo, check, version or help (larder help)");
     return false;
 }
 
@@ -167,6 +199,16 @@ static bool append(const char **list, size_t *count, size_t max, const struct fl
     return true;
 }
 
+static bool append_name(struct options *options, const char *member, const char *text, struct buf *error)
+{
+    if (options->name_count == OPTIONS_NAMES_MAX) {
+        buf_format(error, "purge: expected at most %d names", OPTIONS_NAMES_MAX);
+        return false;
+    }
+    options->names[options->name_count++] = (struct purge_option){.member = member, .text = text};
+    return true;
+}
+
 /* The last of a repeated flag counts; each --listen, -H and --response-header adds one. */
 static bool store_value(struct options *options, const struct flag *flag, const char *value, struct buf *error)
 {
@@ -178,6 +220,11 @@ static bool store_value(struct options *options, const struct flag *flag, const 
     }
     if (flag->name == response_field_name) {
         return append(options->response_fields, &options->response_field_count, OPTIONS_FIELDS_MAX, flag, value, error);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(purge_names); i++) {
+        if (flag->command == COMMAND_PURGE && strcmp(flag->name, purge_names[i].flag) == 0) {
+            return append_name(options, purge_names[i].member, value, error);
+        }
     }
     *(const char **)(void *)((char *)options + flag->offset) = value;
     return true;
@@ -200,7 +247,7 @@ static bool parse_flag(struct options *options, int argc, const char *const *arg
                        commands[options->command].name);
             return false;
         }
-        options->json = true; /* the only one */
+        *((bool *)(void *)((char *)options + flag->offset)) = true;
         return true;
     }
     if (equals == NULL && *index + 1 >= argc) {
@@ -221,6 +268,9 @@ static bool parse_word(struct options *options, const char *word, struct buf *er
     if ((options->command == COMMAND_WHY || options->command == COMMAND_VARY) && options->url == NULL) {
         options->url = word;
         return true;
+    }
+    if (options->command == COMMAND_PURGE) {
+        return append_name(options, "urls", word, error);
     }
     if (options->command == COMMAND_HELP && options->help_about == COMMAND_HELP) {
         return is_command(word, &options->help_about) || fail_unknown_command(word, error);
@@ -256,6 +306,10 @@ static bool parse_arguments(struct options *options, int argc, const char *const
         buf_add_text(error, "why: expected a URL, or a reason such as vary-miss (larder help why)");
         return false;
     }
+    if (options->command == COMMAND_PURGE && options->name_count == 0 && !options->everything) {
+        buf_add_text(error, "purge: expected a URL, --prefix, --glob, --tag, --site or --all (larder help purge)");
+        return false;
+    }
     return true;
 }
 
@@ -264,8 +318,9 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error,
-                     "expected a command: serve, why, vary, store, demo, check, version or help (larder help)");
+        buf_add_text(
+            out_error,
+            "expected a command: serve, why, vary, store, purge, purges, demo, check, version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {

@@ -13,6 +13,8 @@ enum command {
     COMMAND_WHY,
     COMMAND_VARY,
     COMMAND_STORE,
+    COMMAND_PURGE,
+    COMMAND_PURGES,
     COMMAND_DEMO,
     COMMAND_CHECK,
     COMMAND_VERSION,
@@ -20,20 +22,31 @@ enum command {
     COMMAND_COUNT
 };
 
-enum { OPTIONS_LISTEN_MAX = 16, OPTIONS_FIELDS_MAX = 128 };
+enum { OPTIONS_LISTEN_MAX = 16, OPTIONS_FIELDS_MAX = 128, OPTIONS_NAMES_MAX = 256 };
+
+/* What `larder purge` names: the member of the order (openapi.json) and one of its texts. */
+struct purge_option {
+    const char *member;
+    const char *text;
+};
 
 struct options {
     enum command command;
     enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
-    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY; of COMMAND_CHECK only `file`. `listen` is
-                                   NULL: see options_config_flags */
+    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES; of
+                                   COMMAND_CHECK only `file`. `listen` is NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
     const char *url;   /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store */
-    bool json;         /* COMMAND_WHY, COMMAND_VARY */
-    const char *limit; /* COMMAND_VARY */
+    bool json;         /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES */
+    const char *limit; /* COMMAND_VARY, COMMAND_PURGES */
+    /* COMMAND_PURGE: */
+    struct purge_option names[OPTIONS_NAMES_MAX];
+    size_t name_count;
+    bool everything;
+    bool soft;
     /* COMMAND_WHY: */
     const char *method;
     const char *fields[OPTIONS_FIELDS_MAX]; /* "Name: value" */

@@ -272,7 +272,17 @@ def type_contradicts(origin, larder):
     return client.get("/account/x.css").expect(200).header("Cache-Status")
 
 
-RUNNING = {"type-contradicts": type_contradicts, "client-connections": client_connections,
+def purge(origin, larder):
+    proxy = larder(origin, config='[[site]]\npurge_from = "127.0.0.1"\n')
+    return [Client(proxy).request("PURGE", "/a").expect(404).cache["detail"].split()[0]]
+
+
+def purge_refused(origin, larder):
+    proxy = larder(origin, config='[[site]]\npurge_from = "127.0.0.2"\n')
+    return [Client(proxy).request("PURGE", "/a").expect(403).cache["detail"]]
+
+
+RUNNING = {"purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
            "too-many-requests": too_many_requests, "rate-limit": rate_limited,
            "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,

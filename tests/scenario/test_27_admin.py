@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from support.admin import Admin, admin_addresses
 from support.client import Client
-from support.proxy import run_larder
+from support.proxy import ROOT, run_larder
 from support.wire import wait_until
 
 TOKEN = "0123456789abcdef"
@@ -167,3 +167,19 @@ def test_promtool_has_nothing_to_say(larder, origin):
     text = Admin(proxy).get("/metrics").expect(200).body
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert done.returncode == 0 and not done.stdout and not done.stderr, done.stdout + done.stderr
+
+
+def test_answers_are_as_described(proxy):
+    """Members of the answers and those that openapi.json requires are the same."""
+    schemas = json.loads((ROOT / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+
+    def check(schema, value, place):
+        if schema["type"] == "object":
+            assert set(schema["required"]) == set(value), place
+            for name, member in schema["properties"].items():
+                check(member, value[name], f"{place}.{name}")
+        else:
+            kinds = {"string": str, "integer": int, "boolean": bool}
+            assert isinstance(value, kinds[schema["type"]]) or (value is None and schema.get("nullable")), place
+
+    check(schemas["Status"], Admin(proxy).status(), "status")

@@ -149,12 +149,15 @@ Test(options, mistakes)
     static const struct {
         const char *name, *line, *want;
     } cases[] = {
-        {"nothing", "", "expected a command: serve, why, vary, store, demo, check, version or help (larder help)"},
+        {"nothing", "",
+         "expected a command: serve, why, vary, store, purge, purges, demo, check, version or help (larder help)"},
         {"a slip in the command", "srve", "unknown command \"srve\", did you mean serve? (larder help)"},
         {"no command of ours", "install",
-         "unknown command \"install\", expected serve, why, vary, store, demo, check, version or help (larder help)"},
+         "unknown command \"install\", expected serve, why, vary, store, purge, purges, demo, check, version or help "
+         "(larder help)"},
         {"a flag for a command", "--origin",
-         "unknown command \"--origin\", expected serve, why, vary, store, demo, check, version or help (larder help)"},
+         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, demo, check, version or help "
+         "(larder help)"},
         {"a slip in a flag", "serve --lisen a",
          "serve: unknown flag \"--lisen\", did you mean --listen? (larder help serve)"},
         {"a slip with a value", "serve --prfile=rfc",

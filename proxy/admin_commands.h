@@ -1,0 +1,15 @@
+/* admin_commands.h: `larder purge` and `larder purges`: orders and questions to a larder that runs.
+ *
+ * Threads: one. Errors: one line. */
+#ifndef PROXY_ADMIN_COMMANDS_H
+#define PROXY_ADMIN_COMMANDS_H
+
+#include "proxy/options.h"
+
+/* Writes what is to be printed. */
+MUST_CHECK bool admin_command_purge(const struct config *config, const struct options *options, struct buf *out,
+                                    struct buf *error);
+MUST_CHECK bool admin_command_purges(const struct config *config, const struct options *options, struct buf *out,
+                                     struct buf *error);
+
+#endif
