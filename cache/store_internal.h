@@ -252,9 +252,9 @@ struct store {
     uint64_t limit_blocks; /* of the body file; 0: there is none */
     struct blocks *blocks; /* the disk thread's; NULL, as the next: there is no body file */
     struct bodies *bodies;
-    uint64_t large_bytes; /* the disk thread's: streams that begin with so many go there in this batch */
-    bool prefetches;      /* all of it does not: what a body has next is read ahead */
-    bool fits_memory;     /* what lies in LMDB's file stays in the page cache: no need to ask */
+    uint64_t large_bytes;   /* the disk thread's: streams that begin with so many go there in this batch */
+    bool prefetches;        /* all of it does not: what a body has next is read ahead */
+    bool fits_memory;       /* what lies in LMDB's file stays in the page cache: no need to ask */
     unsigned stale_readers; /* slots of dead processes that the open found and cleared */
     struct sieve *sieve;
     struct ghost *ghost;

@@ -26,8 +26,8 @@
 
 #include "cache/store_internal.h"
 
-#define MIN_SPLIT_BYTES   ((uint64_t)128 << 20) /* of a store with a body file */
-#define MIN_MAP_BYTES     ((uint64_t)256 << 20)
+#define MIN_SPLIT_BYTES ((uint64_t)128 << 20) /* of a store with a body file */
+#define MIN_MAP_BYTES   ((uint64_t)256 << 20)
 
 enum {
     MAP_SHARE = 5,                          /* LMDB's part of the size is one in so many */

@@ -80,12 +80,10 @@ static void die_with_it(const char *dir, uint64_t size_bytes)
     REQUIRE(waitpid(child, NULL, 0) == child);
 }
 
-/* LMDB's file gets a half of a small store and a fifth of a large one (store_space.c). */
+/* LMDB's file gets a fifth of a store, or more (store_space.c). */
 static uint64_t size_for(uint64_t objects)
 {
-    uint64_t map_bytes = objects * BYTES_AN_OBJECT;
-
-    return map_bytes < (UINT64_C(256) << 20) ? 2 * map_bytes : 5 * map_bytes;
+    return 5 * objects * BYTES_AN_OBJECT;
 }
 
 void bench_lookup(const struct bench_options *options)
