@@ -8,8 +8,6 @@
 
 enum { FIRST_CAPACITY = 32 };
 
-static bool name_equal(struct span a, struct span b);
-
 void headers_init(struct headers *headers, struct arena *arena)
 {
     *headers = (struct headers){.arena = arena};
@@ -54,7 +52,7 @@ size_t headers_count_of(const struct headers *headers, struct span name)
     size_t count = 0;
 
     for (size_t i = 0; headers_may_have(headers, name) && i < headers->count; i++) {
-        count += name_equal(headers->items[i].name, name);
+        count += span_equal_nocase(headers->items[i].name, name);
     }
     return count;
 }
@@ -65,7 +63,7 @@ size_t headers_remove_all(struct headers *headers, struct span name)
     size_t removed;
 
     for (size_t i = 0; i < headers->count; i++) {
-        if (name_equal(headers->items[i].name, name)) {
+        if (span_equal_nocase(headers->items[i].name, name)) {
             continue;
         }
         if (kept != i) {
@@ -152,15 +150,9 @@ bool headers_copy(struct headers *out_headers, const struct headers *source, str
 const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name)
 {
     for (size_t i = start; i < headers->count; i++) {
-        if (name_equal(headers->items[i].name, name)) {
+        if (span_equal_nocase(headers->items[i].name, name)) {
             return &headers->items[i];
         }
     }
     return NULL;
-}
-
-/* Most names differ in length: that is decided here, without a call. */
-static bool name_equal(struct span a, struct span b)
-{
-    return a.len == b.len && span_equal_nocase(a, b);
 }

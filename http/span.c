@@ -14,11 +14,8 @@ static const unsigned char lower[256] = {
 #undef ROWS
 #undef ROW
 
-bool span_equal_nocase(struct span a, struct span b)
+bool span_equal_nocase_bytes(struct span a, struct span b)
 {
-    if (a.len != b.len) {
-        return false;
-    }
     for (size_t i = 0; i < a.len; i++) {
         if (lower[(unsigned char)a.data[i]] != lower[(unsigned char)b.data[i]]) {
             return false;

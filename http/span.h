@@ -41,7 +41,15 @@ static inline bool span_equal(struct span a, struct span b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-bool span_equal_nocase(struct span a, struct span b); /* ASCII only */
+/* As span_equal_nocase, of spans that have the same length. */
+bool span_equal_nocase_bytes(struct span a, struct span b);
+
+/* ASCII only. Most that are compared differ in length or in their first letter: that is seen without a call. */
+static inline bool span_equal_nocase(struct span a, struct span b)
+{
+    return a.len == b.len &&
+           (a.len == 0 || (((unsigned char)(a.data[0] ^ b.data[0]) & 0xdfU) == 0 && span_equal_nocase_bytes(a, b)));
+}
 
 /* Position of `byte`, or SIZE_MAX. */
 size_t span_find(struct span text, char byte);
