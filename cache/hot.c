@@ -76,8 +76,8 @@ static void leave(struct hot *hot, struct entry *entry)
     if (hot->hand == entry) {
         hot->hand = entry->newer;
     }
-    *(entry->newer == NULL ? &hot->newest : &entry->newer->older) = entry->older;
-    *(entry->older == NULL ? &hot->oldest : &entry->older->newer) = entry->newer;
+    *(hot->newest == entry ? &hot->newest : &entry->newer->older) = entry->older;
+    *(hot->oldest == entry ? &hot->oldest : &entry->older->newer) = entry->newer;
     hot->bytes -= entry->bytes;
     entry->linked = false;
     if (entry->holders == 0) {

@@ -18,7 +18,8 @@ void buf_init(struct buf *buf, size_t limit_bytes)
 void buf_init_in(struct buf *buf, char *memory, size_t size)
 {
     REQUIRE(size > 0);
-    *buf = (struct buf){.data = memory, .capacity = size - 1, .limit = size - 1, .borrowed = true};
+    *buf = (struct buf){.capacity = size - 1, .limit = size - 1, .borrowed = true};
+    buf->data = memory;
 }
 
 void buf_finish(struct buf *buf)

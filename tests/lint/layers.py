@@ -19,7 +19,7 @@ FOREIGN = {
     r"cache/store_internal\.h": r"cache/store[^/]*\.c",
     r"jansson\.h": r"proxy/admin.*",
     r"llhttp\.h": r"http/parser\.c",
-    r"xxhash\.h": r"cache/.*",
+    r"xxhash\.h": r"(http|cache)/.*",
     r"toml\+\+/.*|toml\.hpp": r"proxy/config_toml\.cpp",
     r"pthread\.h|threads\.h": r"proxy/.*|cache/.*\.[ch]",
     r"sys/socket\.h|netinet/.*|netdb\.h|sys/un\.h|sys/epoll\.h": r"proxy/.*",
