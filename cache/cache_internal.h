@@ -19,7 +19,7 @@ enum {
     REMOVALS_MAX = 65536, /* that wait for a disk that refuses them */
     BATCH_JOBS = 1024,
     RECLAIM_OPS = 128,
-    BATCH_SMALL_BYTES = 256 * 1024, /* a smaller one waits a little for more */
+    BATCH_SHARE = 16, /* of the queue's limit: a smaller batch waits a little for more */
 };
 
 struct entry;
@@ -134,6 +134,7 @@ struct queue {
     size_t urgent;   /* jobs that someone waits for: no batch waits for more */
     struct fill *backlog;
     struct fill *backlog_last;
+    size_t wake_bytes; /* the disk thread sleeps until there are as many; SIZE_MAX: it is awake, or being woken */
     bool stopped;
 };
 

@@ -39,7 +39,10 @@ static void push(struct queue *queue, struct job *job)
     queue->last = job;
     queue->bytes += job->bytes;
     queue->urgent += is_urgent(job) ? 1 : 0;
-    pthread_cond_signal(&queue->changed);
+    if (queue->bytes >= queue->wake_bytes || queue->urgent > 0) { /* once: waking costs more than most jobs */
+        queue->wake_bytes = SIZE_MAX;
+        pthread_cond_signal(&queue->changed);
+    }
     pthread_mutex_unlock(&queue->mutex);
 }
 
@@ -140,17 +143,19 @@ bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec
 {
     struct queue *queue = &cache->queue;
     bool idle_work = what == WAIT_FOR_WORK && (store_wants_apply(cache->store) || reclaim_has_work(cache));
+    size_t enough = what == WAIT_FOR_WORK ? 0 : queue->limit_bytes / BATCH_SHARE;
     int result = 0;
 
     pthread_mutex_lock(&queue->mutex);
     for (;;) {
-        bool any =
-            queue->first != NULL && (what == WAIT_FOR_WORK || queue->bytes >= BATCH_SMALL_BYTES || queue->urgent > 0);
+        bool any = queue->first != NULL && (queue->bytes >= enough || queue->urgent > 0);
         if (any || idle_work || queue->backlog != NULL || queue->stopped || result == ETIMEDOUT) {
             break;
         }
+        queue->wake_bytes = enough;
         result = pthread_cond_timedwait(&queue->changed, &queue->mutex, until);
     }
+    queue->wake_bytes = SIZE_MAX;
     bool more = queue->first != NULL || queue->backlog != NULL || !queue->stopped;
     pthread_mutex_unlock(&queue->mutex);
     return more;
