@@ -92,11 +92,15 @@ static void on_apply(void *arg) /* guarded_fn */
 {
     struct apply_call *call = arg;
     struct store *store = call->store;
-    struct space room = {.pages = ROOM_BATCHES * call->space.pages, .blocks = call->space.blocks};
+    struct space room = {.blocks = call->space.blocks};
+    uint64_t most = store_low_water(store) / 2; /* not worth emptying the store for */
     uint64_t evictions = atomic_load_explicit(&store->evictions, memory_order_relaxed);
     int code = apply_once(store, call->ops, call->count, &call->space);
 
     for (unsigned i = 0; i < ROOM_TRIES && (code == MDB_MAP_FULL || (code == NO_ROOM && i == 0)); i++) {
+        /* More each time: what a batch copies was more than foreseen, or it would have fitted. */
+        room.pages = (ROOM_BATCHES + i) * call->space.pages;
+        room.pages = room.pages < most ? room.pages : most;
         code = store_make_room(store, &room, i);
         if (code == 0) {
             code = apply_once(store, call->ops, call->count, &call->space);
