@@ -34,7 +34,7 @@ static enum err make_origin_sets(struct crew *crew, const struct crew *former)
 {
     const struct config *config = crew->config;
 
-    crew->origin_sets = calloc(config->site_count + 1, sizeof(*crew->origin_sets));
+    crew->origin_sets = calloc(config->site_count + 1, sizeof(struct origin_set *));
     if (crew->origin_sets == NULL) {
         return ERR_NO_MEMORY;
     }

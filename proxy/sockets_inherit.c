@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "http/check.h"
 #include "http/span.h"
 #include "proxy/log.h"
 #include "proxy/sockets.h"
@@ -154,6 +155,7 @@ static enum err share(struct bound *bound, unsigned workers)
     while (given < workers && bound->fds[given] >= 0) {
         given++;
     }
+    REQUIRE(given > 0); /* an address is noted with its first socket */
     for (unsigned i = given; i < workers; i++) {
         bound->fds[i] = fcntl(bound->fds[i % given], F_DUPFD_CLOEXEC, 0);
         if (bound->fds[i] < 0) {
