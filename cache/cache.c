@@ -219,6 +219,7 @@ void settled_forget(struct settled *settled)
 {
     struct shard *shard = settled->shard;
 
+    REQUIRE(shard != NULL);
     pthread_mutex_lock(&shard->mutex);
     if (!settled->dead) {
         struct entry *entry = settled->entry;

@@ -44,7 +44,7 @@
     X(STALE, "stale", "RFC 9111 4.2", "the stored response is stale")                                                  \
     X(NO_CACHE, "no-cache", "RFC 9111 5.2.2.4", "the stored response must be validated each time")                     \
     X(MUST_REVALIDATE, "must-revalidate", "RFC 9111 5.2.2.2", "stale, and the origin forbids to use it so")            \
-    X(PURGE, "purge", "config", "a PURGE request: what was stored for its URL is dead")                               \
+    X(PURGE, "purge", "config", "a PURGE request: what was stored for its URL is dead")                                \
     X(PURGE_REFUSED, "purge-refused", "config", "this address may not purge: purge_from does not have it")             \
     X(PURGED, "purged", "config", "what was stored was purged")                                                        \
     X(PURGED_SOFT, "purged-soft", "config", "what is stored was purged softly: it must be validated")                  \

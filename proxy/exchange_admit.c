@@ -23,8 +23,8 @@ static bool within_rate(struct exchange *ex)
     uint64_t wait_us;
 
     if (rule == NULL || rule->rate.interval_us == 0 || !client_of(ex, &id) ||
-        rate_limit_take(ex->worker->shared.limits->rates, &id, span_of(ex->site->name), span_of(rule->name), &rule->rate,
-                        exchange_now_us(), &wait_us)) {
+        rate_limit_take(ex->worker->shared.limits->rates, &id, span_of(ex->site->name), span_of(rule->name),
+                        &rule->rate, exchange_now_us(), &wait_us)) {
         return true;
     }
     refusals_note(&ex->worker->refusals, REFUSAL_RATE, ex->client);
