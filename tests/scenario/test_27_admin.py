@@ -171,7 +171,7 @@ def test_promtool_has_nothing_to_say(larder, origin):
 
 def test_answers_are_as_described(proxy):
     """Members of the answers and those that openapi.json requires are the same."""
-    schemas = json.loads((ROOT / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+    schemas = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
 
     def check(schema, value, place):
         if schema["type"] == "object":

@@ -6,7 +6,7 @@
 static json_t *load(void)
 {
     json_error_t error;
-    json_t *document = json_load_file(LARDER_SOURCE_DIR "/openapi.json", JSON_REJECT_DUPLICATES, &error);
+    json_t *document = json_load_file(LARDER_SOURCE_DIR "/proxy/openapi.json", JSON_REJECT_DUPLICATES, &error);
 
     cr_assert_not_null(document, "openapi.json:%d: %s", error.line, error.text);
     return document;
