@@ -178,6 +178,7 @@ Test(purge_set, what_each_kind_names)
             enum purge_effect want = !cases[i].want ? PURGED_NOT : mode == PURGE_HARD ? PURGED_HARD : PURGED_SOFT;
             const char *url = "http://www.example.org/a/b?c=d";
 
+            teardown();
             setup();
             cr_assert_eq(add(cases[i].kind, mode, cases[i].name), ERR_OK);
             struct purge_verdict verdict = judge(url, HEAD, 0);
@@ -188,10 +189,8 @@ Test(purge_set, what_each_kind_names)
                 cr_expect(span_equal(verdict.purge.name, span_of(cases[i].name)), "%s", cases[i].name);
             }
             cr_expect_eq(judge(url, HEAD, 1).effect, PURGED_NOT, "born later: %s", cases[i].name);
-            teardown();
         }
     }
-    setup();
 }
 
 Test(purge_set, a_host_with_a_port)
