@@ -103,11 +103,12 @@ static json_t *store_status(const struct admin *admin)
     struct store_stats stats;
 
     store_stats_of(store, &stats);
+    uint64_t used_bytes = stats.used_bytes + stats.body_used_bytes;
     return json_pack("{ss sb sI sI sI sI sI sI sI}", "dir", admin->scope.config->cache.dir, "failed",
                      store_failed(store), "limit_bytes", (json_int_t)admin->scope.config->cache.size_bytes,
-                     "used_bytes", (json_int_t)(stats.used_bytes + stats.body_used_bytes), "objects",
-                     (json_int_t)stats.objects, "evictions", (json_int_t)stats.evictions, "commits",
-                     (json_int_t)stats.commits, "commit_errors", (json_int_t)stats.commit_errors, "queued_bytes",
+                     "used_bytes", (json_int_t)used_bytes, "objects", (json_int_t)stats.objects, "evictions",
+                     (json_int_t)stats.evictions, "commits", (json_int_t)stats.commits, "commit_errors",
+                     (json_int_t)stats.commit_errors, "queued_bytes",
                      (json_int_t)cache_queued_bytes(admin->scope.cache));
 }
 

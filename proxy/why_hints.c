@@ -70,8 +70,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_TAGS_TOO_MUCH] =
         "at most 1024 tags of 1024 bytes (Surrogate-Key, Cache-Tag, xkey) and 64 Cache-Groups of 128 from the origin",
     [REASON_ODD_REQUEST] = "the same request without its large or odd fields shows what others get",
-    [REASON_TYPE_CONTRADICTS] = "max-age from the origin, if this page is for everyone; or sentinel = false in a rule, "
-                                "where names mean nothing",
+    [REASON_TYPE_CONTRADICTS] =
+        "max-age from the origin, if this page is for everyone; sentinel = false by rule where names mean nothing",
     [REASON_ECHO] = "Vary with that field from the origin, or a rule without sentinel",
     [REASON_UNKNOWN_CODING] = "no transfer coding but chunked from the origin, or the profile rfc",
     [REASON_TOO_LARGE] = "a larger max_object_size",
