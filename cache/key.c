@@ -31,6 +31,11 @@ struct key_hash key_hash_of(struct span text, uint64_t secret)
     return (struct key_hash){.high = hash.high64, .low = hash.low64};
 }
 
+uint64_t key_hash_short(struct span text, uint64_t secret)
+{
+    return XXH3_64bits_withSeed(text.data, text.len, secret);
+}
+
 struct key_hash key_hash_of_url(struct span url, uint64_t secret)
 {
     const struct span method = SPAN_INIT("GET ");

@@ -25,6 +25,8 @@ MUST_CHECK bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena 
 struct key_hash key_hash_of(struct span text, uint64_t secret);
 struct key_hash key_hash_of_url(struct span url, uint64_t secret); /* of the key whose text is "GET " and this */
 
+uint64_t key_hash_short(struct span text, uint64_t secret); /* half the bits, cheaper: for tables in memory */
+
 struct span key_url(struct span text); /* the URL in a key's text */
 
 bool key_hash_equal(struct key_hash a, struct key_hash b);

@@ -13,12 +13,14 @@
 enum {
     BACKLOG = 64,
     SOCKET_MODE = 0600,
+    COLLECT_MS = 30 * 1000,
 };
 
 static enum err open_all(struct admin *admin, struct buf *error);
 static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error);
 static void on_connection(uv_stream_t *stream, int status);
 static void on_listener_closed(uv_handle_t *handle);
+static void on_collect(uv_timer_t *timer);
 
 enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, struct buf *out_error)
 {
@@ -33,6 +35,8 @@ enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, s
     admin->read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
     admin->reader = cache_reader_create(scope->cache);
     enum err error = admin->read_buffer != NULL ? open_all(admin, out_error) : ERR_NO_MEMORY;
+    REQUIRE(uv_timer_init(scope->loop, &admin->collect_timer) == 0);
+    REQUIRE(uv_timer_start(&admin->collect_timer, on_collect, COLLECT_MS, COLLECT_MS) == 0);
     *out_admin = admin;
     return error;
 }
@@ -127,6 +131,7 @@ void admin_close(struct admin *admin)
         return;
     }
     admin->closing = true;
+    uv_close((uv_handle_t *)&admin->collect_timer, NULL);
     for (size_t i = 0; i < admin->listener_count; i++) {
         if (admin->listeners[i].open) {
             uv_close(&admin->listeners[i].u.handle, on_listener_closed);
@@ -164,4 +169,11 @@ static void on_listener_closed(uv_handle_t *handle) /* uv_close_cb */
     struct admin_listener *listener = handle->data;
 
     listener->open = false;
+}
+
+static void on_collect(uv_timer_t *timer) /* uv_timer_cb */
+{
+    const struct admin *admin = CONTAINER_OF(timer, struct admin, collect_timer);
+
+    traffic_collect(admin->scope.traffic, worker_now_ms());
 }

@@ -14,6 +14,7 @@
 
 #include "proxy/mailbox.h"
 #include "proxy/metrics.h"
+#include "proxy/traffic.h"
 
 struct admin;
 
@@ -23,6 +24,7 @@ struct admin_scope {
     struct mailbox *mailbox; /* of that loop */
     struct cache *cache;
     struct metrics *metrics;
+    struct traffic *traffic;
     atomic_uint *connection_count;
     unsigned workers;
     const struct config *config;

@@ -1,17 +1,15 @@
 /* admin_commands.c: see admin_commands.h. */
 #include "proxy/admin_commands.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proxy/admin_ask.h"
+#include "proxy/admin_ask_json.h"
 #include "proxy/log.h"
 
 enum { TARGET_BYTES = 64 };
 
-/* The object that larder answered with, or NULL with the error written. */
-static json_t *ask(const struct config *config, const char *target, struct span body, struct buf *error)
+json_t *admin_ask_json(const struct config *config, const char *target, struct span body, struct buf *error)
 {
     struct admin_answer answer = {0};
 
@@ -67,7 +65,7 @@ bool admin_command_purge(const struct config *config, const struct options *opti
         buf_add_text(error, "purge: expected names in UTF-8");
         return false;
     }
-    json_t *answer = ask(config, "/v1/purge", span_of(order), error);
+    json_t *answer = admin_ask_json(config, "/v1/purge", span_of(order), error);
     free(order);
     if (answer == NULL) {
         return false;
@@ -78,11 +76,24 @@ bool admin_command_purge(const struct config *config, const struct options *opti
     return true;
 }
 
-static const char *text_of(const json_t *row, const char *name)
+const char *admin_text_of(const json_t *object, const char *name)
 {
-    const char *text = json_string_value(json_object_get(row, name));
+    const char *text = json_string_value(json_object_get(object, name));
 
     return text != NULL ? text : "";
+}
+
+int64_t admin_number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+void admin_print_json(const json_t *object, struct buf *out)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+
+    buf_format(out, "%s\n", text != NULL ? text : "{}");
+    free(text);
 }
 
 static void write_row(const json_t *row, struct buf *out)
@@ -91,7 +102,7 @@ static void write_row(const json_t *row, struct buf *out)
     struct span text = {json_string_value(name), json_string_length(name)};
 
     buf_format(out, "%-8lld  %s  %-6s  %-4s", (long long)json_integer_value(json_object_get(row, "sequence")),
-               text_of(row, "time"), text_of(row, "kind"), text_of(row, "mode"));
+               admin_text_of(row, "time"), admin_text_of(row, "kind"), admin_text_of(row, "mode"));
     if (text.len > 0) {
         buf_format(out, "  %s", log_quoted(text).text);
     }
@@ -113,14 +124,12 @@ bool admin_command_purges(const struct config *config, const struct options *opt
         }
         (void)snprintf(target, sizeof target, "/v1/purges?limit=%llu", (unsigned long long)limit);
     }
-    json_t *answer = ask(config, target, SPAN(""), error);
+    json_t *answer = admin_ask_json(config, target, SPAN(""), error);
     if (answer == NULL) {
         return false;
     }
     if (options->json) {
-        char *text = json_dumps(answer, JSON_COMPACT);
-        buf_format(out, "%s\n", text != NULL ? text : "{}");
-        free(text);
+        admin_print_json(answer, out);
     } else {
         json_array_foreach(json_object_get(answer, "purges"), index, row)
         {

@@ -1,4 +1,4 @@
-/* admin_commands.h: `larder purge` and `larder purges`: orders and questions to a larder that runs.
+/* admin_commands.h: `larder purge`, `larder purges` and `larder report`: orders and questions to a larder that runs.
  *
  * Threads: one. Errors: one line. */
 #ifndef PROXY_ADMIN_COMMANDS_H
@@ -10,6 +10,10 @@
 MUST_CHECK bool admin_command_purge(const struct config *config, const struct options *options, struct buf *out,
                                     struct buf *error);
 MUST_CHECK bool admin_command_purges(const struct config *config, const struct options *options, struct buf *out,
+                                     struct buf *error);
+
+/* admin_report_command.c */
+MUST_CHECK bool admin_command_report(const struct config *config, const struct options *options, struct buf *out,
                                      struct buf *error);
 
 #endif

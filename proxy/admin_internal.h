@@ -37,6 +37,7 @@ struct admin {
     unsigned client_count;
     struct cache_reader *reader; /* NULL: the store cannot be read */
     char *read_buffer;
+    uv_timer_t collect_timer; /* what workers counted, by time */
     bool closing;
 };
 
@@ -74,6 +75,13 @@ enum admin_progress admin_dispatch(struct admin_call *call);
 /* admin_purge.c */
 enum admin_progress admin_run_purge(struct admin_call *call);
 enum admin_progress admin_run_purges(struct admin_call *call);
+
+/* admin_report.c */
+enum admin_progress admin_run_report(struct admin_call *call);
+enum admin_progress admin_run_urls(struct admin_call *call);
+
+/* RFC 3339, UTC, seconds. To be taken. */
+json_t *admin_time_json(int64_t time_ms);
 
 /* The value of a parameter of the query, as it came; empty: none. */
 struct span admin_parameter(const struct admin_call *call, struct span name);

@@ -2,7 +2,6 @@
  *
  * A purge is answered when it is durable; in force it is before. The journal lists what is durable. */
 #include <string.h>
-#include <time.h>
 
 #include "proxy/admin_internal.h"
 #include "proxy/log.h"
@@ -203,18 +202,6 @@ struct listing {
     size_t limit;
 };
 
-static json_t *time_json(int64_t time_ms)
-{
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm broken;
-    char text[40];
-
-    if (gmtime_r(&seconds, &broken) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken) == 0) {
-        return json_null();
-    }
-    return json_string(text);
-}
-
 /* Names may be any bytes; JSON wants UTF-8. Behind a URL a mark may stand (cache/search.h). */
 static json_t *name_json(const struct purge *purge)
 {
@@ -237,7 +224,7 @@ static bool on_row(void *arg, uint64_t sequence, struct span row) /* store_purge
         (void)json_array_remove(listing->rows, 0); /* the newest are wanted */
     }
     json_t *entry =
-        json_pack("{sI so ss ss so}", "sequence", (json_int_t)sequence, "time", time_json(purge.time_ms), "kind",
+        json_pack("{sI so ss ss so}", "sequence", (json_int_t)sequence, "time", admin_time_json(purge.time_ms), "kind",
                   purge_kind_text(purge.kind), "mode", purge_mode_text(purge.mode), "name", name_json(&purge));
     return json_array_append_new(listing->rows, entry) == 0;
 }

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proxy/admin_internal.h"
@@ -11,10 +12,9 @@ static enum admin_progress run_metrics(struct admin_call *call);
 static enum admin_progress run_status(struct admin_call *call);
 
 const struct admin_route admin_routes[] = {
-    {METHOD_GET, "/metrics", run_metrics},
-    {METHOD_GET, "/v1/status", run_status},
-    {METHOD_POST, "/v1/purge", admin_run_purge},
-    {METHOD_GET, "/v1/purges", admin_run_purges},
+    {METHOD_GET, "/metrics", run_metrics},        {METHOD_GET, "/v1/status", run_status},
+    {METHOD_GET, "/v1/report", admin_run_report}, {METHOD_GET, "/v1/urls", admin_run_urls},
+    {METHOD_POST, "/v1/purge", admin_run_purge},  {METHOD_GET, "/v1/purges", admin_run_purges},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 
@@ -73,6 +73,18 @@ enum admin_progress admin_fail(struct admin_call *call, unsigned status, const c
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     return admin_reply_json(call, status, json_pack("{ss}", "error", text));
+}
+
+json_t *admin_time_json(int64_t time_ms)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm broken;
+    char text[40];
+
+    if (gmtime_r(&seconds, &broken) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken) == 0) {
+        return json_null();
+    }
+    return json_string(text);
 }
 
 /* ---- metrics and status ---- */

@@ -301,54 +301,6 @@ static enum step step_tunnel(struct exchange *ex)
     return STEP_WAIT; /* on_tunnel_ended */
 }
 
-static struct access_entry entry_of(const struct exchange *ex, const struct stream_count *count)
-{
-    return (struct access_entry){
-        .time_ms = ex->time_ms,
-        .client = ex->client,
-        .client_port = ex->client_port,
-        .method = ex->request.method_name,
-        .scheme = ex->scheme,
-        .host = ex->host,
-        .target = ex->target,
-        .minor = ex->request.minor,
-        .user_agent = headers_value(&ex->request.headers, SPAN("User-Agent")),
-        .referer = headers_value(&ex->request.headers, SPAN("Referer")),
-        .status = count->status,
-        .request_bytes = count->request_body_bytes,
-        .response_bytes = count->sent_bytes,
-        .body_bytes = count->body_bytes,
-        .outcome = ex->outcome,
-        .reason = ex->reason,
-        .store_reason = ex->store_reason,
-        .rule = ex->rule,
-        .site = ex->site == NULL ? NULL : ex->site->name,
-        .collapsed = ex->collapsed,
-        .origin_status = ex->origin_status,
-        .origin = ex->origin,
-        .attempts = ex->attempts,
-        .ttl_s = ex->ttl_s,
-        .age_s = ex->age_s,
-        .origin_us = ex->answered_us == 0 ? -1 : (int64_t)(ex->answered_us - ex->asked_us),
-        .first_byte_us = ex->first_byte_us == 0 ? -1 : (int64_t)(ex->first_byte_us - ex->begun_us),
-        .total_us = (int64_t)(exchange_now_us() - ex->begun_us),
-        .end = ex->end,
-        .error = ex->error,
-    };
-}
-
-static void count(const struct exchange *ex, const struct stream_count *counts)
-{
-    const struct metrics_request request = {.outcome = ex->outcome,
-                                            .reason = ex->reason,
-                                            .status = counts->status,
-                                            .sent_bytes = counts->sent_bytes,
-                                            .body_bytes = counts->body_bytes,
-                                            .duration_us = exchange_now_us() - ex->begun_us};
-
-    metrics_count_request(ex->worker->shard, ex->site, &request);
-}
-
 static enum step step_log(struct exchange *ex)
 {
     struct stream *stream = ex->stream;
@@ -363,11 +315,7 @@ static enum step step_log(struct exchange *ex)
         tunnel_abort(ex->tunnel);
         ex->tunnel = NULL;
     }
-    count(ex, &counts);
-    if (access_log_is_open(&ex->worker->access_log)) {
-        struct access_entry entry = entry_of(ex, &counts);
-        access_log_write(&ex->worker->access_log, &entry);
-    }
+    exchange_tell(ex, &counts);
     stream_exchange_ended(stream, ex->end == END_DONE);
     return STEP_WAIT;
 }
@@ -500,9 +448,11 @@ void exchange_on_body_wanted(struct exchange *ex)
     stream_read_body(ex->stream);
 }
 
-void exchange_on_fetch_ended(struct exchange *ex)
+void exchange_on_fetch_ended(struct exchange *ex, uint64_t received_bytes, uint64_t waited_us)
 {
     ex->fetch = NULL;
+    ex->fetched_bytes += received_bytes;
+    ex->fetch_waited_us += waited_us;
     stream_pause_body(ex->stream);
 }
 

@@ -51,7 +51,8 @@ void exchange_on_validated(struct exchange *exchange, const struct record *recor
 void exchange_on_upgraded(struct exchange *exchange, struct origin_conn *conn, const struct headers *headers,
                           struct span early);
 void exchange_on_body_wanted(struct exchange *exchange); /* send more of the request's body */
-void exchange_on_fetch_ended(struct exchange *exchange); /* the fetch is going away */
+/* The fetch is going away; what it got, and how long the origin took. */
+void exchange_on_fetch_ended(struct exchange *exchange, uint64_t received_bytes, uint64_t waited_us);
 
 /* ---- what the stream's side must provide ---- */
 void stream_exchange_ended(struct stream *stream, bool keep_connection);

@@ -375,7 +375,8 @@ void exchange_leave_flight(struct exchange *ex)
     }
     ex->fetch = NULL;
     if (fetch != NULL) {
-        fetch_detach(fetch);
+        struct fetch_cause cause = exchange_cause(ex);
+        fetch_detach(fetch, &cause);
     }
     flight_unref(ex->flight);
     ex->flight = NULL;
@@ -406,7 +407,8 @@ void exchange_revalidate_behind(struct exchange *ex)
                                         .validate = &ex->cached,
                                         .client = ex->client,
                                         .scheme = ex->scheme,
-                                        .host = ex->request.uri.authority};
+                                        .host = ex->request.uri.authority,
+                                        .cause = exchange_cause(ex)};
         if (part) { /* if it has changed, not all of it is wanted */
             options.range = headers_value(&ex->request.headers, SPAN("Range"));
         }

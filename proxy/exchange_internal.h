@@ -1,5 +1,5 @@
 /* exchange_internal.h: the exchange as its files share it: exchange.c (the machine), respond.c (heads), deliver.c
- * (bodies).
+ * (bodies), exchange_log.c (the end).
  *
  * One exchange is in the client's arena and touched by the worker's thread only. */
 #ifndef PROXY_EXCHANGE_INTERNAL_H
@@ -129,6 +129,8 @@ struct exchange {
     uint64_t asked_us;
     uint64_t answered_us;
     uint64_t first_byte_us;
+    uint64_t fetched_bytes; /* by its fetches that have ended */
+    uint64_t fetch_waited_us;
     enum end_reason end;
 };
 
@@ -136,6 +138,12 @@ struct exchange {
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
 enum step exchange_decide_fetch(struct exchange *ex); /* nothing stored may be served as it is */
 uint64_t exchange_now_us(void);
+
+/* exchange_log.c: it is over: counted, and told to whoever listens. */
+void exchange_tell(const struct exchange *ex, const struct stream_count *counts);
+
+/* exchange_log.c: what the origin is asked for on its behalf; lives as long as the configuration. */
+struct fetch_cause exchange_cause(const struct exchange *ex);
 
 /* exchange_admit.c: is it within the limits on requests? False: status, reason and Retry-After are filled in. What it
  * counted exchange_leave_count takes back. */

@@ -106,6 +106,7 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
 
     fetch->exchange = options->exchange;
     fetch->behind = options->exchange == NULL;
+    fetch->cause = options->cause;
     fetch->site = options->site;
     fetch->pool = worker_pool(fetch->worker, options->site);
     fetch->keep_conditions = options->keep_conditions;
@@ -254,6 +255,7 @@ void fetch_connected(struct fetch *fetch, struct origin_conn *conn)
     fetch->state = FETCH_HEAD;
     fetch->request_ms = worker_now_ms();
     fetch->asked_ms = uv_now(&fetch->worker->loop);
+    fetch->waits = true;
     cache_fill_sent(fetch->fill);
     conn_read_start(&conn->conn);
     send_more(fetch);
@@ -434,11 +436,12 @@ void fetch_go_on_behind(struct fetch *fetch)
     fetch->behind = true;
 }
 
-void fetch_detach(struct fetch *fetch)
+void fetch_detach(struct fetch *fetch, const struct fetch_cause *cause)
 {
     bool sending = fetch->request.framing.kind != FRAMING_NONE && !fetch->request_sent;
 
     fetch->exchange = NULL;
+    fetch->cause = *cause;
     if (sending || !is_wanted(fetch)) {
         fetch_fail(fetch, ERR_CANCELED);
     }
@@ -471,12 +474,29 @@ void fetch_refuse(struct fetch *fetch)
     fetch_finish(fetch);
 }
 
+/* With no exchange left that would count it. */
+static void count_alone(const struct fetch *fetch)
+{
+    struct traffic_event event = {.site = fetch->site,
+                                  .uri = &fetch->request.uri,
+                                  .reason = fetch->cause.reason,
+                                  .rule = fetch->cause.rule,
+                                  .counts = {.received_bytes = fetch->received_bytes, .origin_us = fetch->waited_us}};
+
+    if (fetch->received_bytes > 0 || fetch->waited_us > 0) {
+        traffic_count(fetch->worker->traffic, &event);
+    }
+}
+
 static void fetch_destroy(struct fetch *fetch)
 {
     struct worker *worker = fetch->worker;
 
+    fetch_note_wait(fetch);
     if (fetch->exchange != NULL) {
-        exchange_on_fetch_ended(fetch->exchange);
+        exchange_on_fetch_ended(fetch->exchange, fetch->received_bytes, fetch->waited_us);
+    } else {
+        count_alone(fetch);
     }
     fetch_leave_origin(fetch, ERR_OK);
     flight_set_producer(fetch->flight, NULL);

@@ -12,6 +12,12 @@
 
 struct fetch;
 
+/* Why the origin was asked, for the report (traffic.h). */
+struct fetch_cause {
+    enum reason reason;
+    const char *rule; /* or NULL; the configuration's */
+};
+
 struct fetch_options {
     struct worker *worker;
     const struct site *site;
@@ -27,6 +33,7 @@ struct fetch_options {
     struct exchange *exchange;    /* told of progress; NULL: a revalidation behind */
     bool keep_conditions;         /* the client's conditions go to the origin as they are */
     bool upgrade;                 /* the client asks for another protocol */
+    struct fetch_cause cause;     /* of a fetch without an exchange */
 };
 
 /* Takes `fill` (and the reference `flight` stays the caller's). False: no memory; the fill was failed. */
@@ -40,8 +47,8 @@ void fetch_send_body(struct fetch *fetch, struct span bytes, bool end, const str
 /* It is to be finished even if nobody follows: its answer is for the store. Call it before fetch_detach. */
 void fetch_go_on_behind(struct fetch *fetch);
 
-/* The exchange leaves. Ends the fetch if nobody wants it. */
-void fetch_detach(struct fetch *fetch);
+/* The exchange leaves, and says what for it was. Ends the fetch if nobody wants it. */
+void fetch_detach(struct fetch *fetch, const struct fetch_cause *cause);
 
 /* Facts for the log. */
 const char *fetch_origin_text(const struct fetch *fetch);

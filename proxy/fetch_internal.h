@@ -74,6 +74,12 @@ struct fetch {
     int64_t request_ms;
     uint64_t asked_ms; /* the same, loop time */
 
+    /* for the report */
+    struct fetch_cause cause; /* once there is no exchange */
+    uint64_t received_bytes;
+    uint64_t waited_us; /* for its heads so far */
+    bool waits;         /* for one, since asked_ms */
+
     /* the response */
     struct buf in; /* its head so far */
     struct head_scan scan;
@@ -114,6 +120,9 @@ void fetch_again(struct fetch *fetch);
 
 /* fetch_origin.c: the connection ended before the origin said anything. True: the request goes out once more. */
 bool fetch_replay(struct fetch *fetch);
+
+/* fetch_origin.c: the wait for a head is over, if there was one. */
+void fetch_note_wait(struct fetch *fetch);
 
 /* fetch_origin.c: the origin's final head is there. */
 void fetch_note_answer(struct fetch *fetch);

@@ -91,6 +91,7 @@ void fetch_again(struct fetch *fetch)
         origin_discard(fetch->conn);
         fetch->conn = NULL;
     }
+    fetch_note_wait(fetch);
     fetch->responded = false;
     fetch->scan = (struct head_scan){0};
     buf_clear(&fetch->in);
@@ -123,10 +124,19 @@ static bool is_server_failure(unsigned status)
     return status == 500 || status == 502 || status == 503 || status == 504;
 }
 
+void fetch_note_wait(struct fetch *fetch)
+{
+    if (fetch->waits) {
+        fetch->waits = false;
+        fetch->waited_us += (uv_now(&fetch->worker->loop) - fetch->asked_ms) * 1000;
+    }
+}
+
 void fetch_note_answer(struct fetch *fetch)
 {
     uint64_t now_ms = uv_now(&fetch->worker->loop);
 
+    fetch_note_wait(fetch);
     if (fetch->request.framing.kind == FRAMING_NONE) { /* else it is the client's speed, too */
         origin_note_answer(fetch->pool->origins[fetch->choice.index], now_ms - fetch->asked_ms);
     }

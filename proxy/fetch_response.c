@@ -44,6 +44,7 @@ void fetch_take(struct fetch *fetch, struct span bytes)
 {
     fetch->responded = true;
     metrics_count_received(fetch->worker->shard, fetch->site, bytes.len);
+    fetch->received_bytes += bytes.len;
     if (fetch->state == FETCH_BODY) {
         take_body(fetch, bytes);
         return;

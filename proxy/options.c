@@ -73,6 +73,13 @@ static const struct flag flags[] = {
     {"--config", COMMAND_PURGES, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_PURGES, offsetof(struct options, config.cache_dir), "DIR",
      "as given to serve (larder-cache)"},
+    {"--since", COMMAND_REPORT, offsetof(struct options, since), "DURATION",
+     "how far back, such as 15m, 1h or 1d; longer: since the start (1d)"},
+    {"--limit", COMMAND_REPORT, offsetof(struct options, limit), "N", "the costliest so many (20)"},
+    {json_name, COMMAND_REPORT, offsetof(struct options, json), "", "one JSON object instead of text"},
+    {"--config", COMMAND_REPORT, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_REPORT, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -130,6 +137,12 @@ static const struct {
          "Exits with 0 or 2.\n"},
     [COMMAND_PURGES] = {"purges", "[FLAG]...", "list the journal of purges",
                         "Asks the larder that runs with this configuration for the purges that are in force.\n"},
+    [COMMAND_REPORT] =
+        {"report", "[FLAG]...", "say what is not answered from the cache, why, and what it costs",
+         "Asks the larder that runs with this configuration: bytes from the origins and their time, by reason and "
+         "route,\n"
+         "the costliest first, with what to change.\n"
+         "  larder report --since 1h --config larder.toml\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -161,7 +174,8 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, why, vary, store, purge, purges, demo, check, version or help (larder help)");
+    buf_add_text(error,
+                 "expected serve, why, vary, store, purge, purges, report, demo, check, version or help (larder help)");
     return false;
 }
 
@@ -318,9 +332,8 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(
-            out_error,
-            "expected a command: serve, why, vary, store, purge, purges, demo, check, version or help (larder help)");
+        buf_add_text(out_error, "expected a command: serve, why, vary, store, purge, purges, report, demo, check, "
+                                "version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {

@@ -15,6 +15,7 @@ enum command {
     COMMAND_STORE,
     COMMAND_PURGE,
     COMMAND_PURGES,
+    COMMAND_REPORT,
     COMMAND_DEMO,
     COMMAND_CHECK,
     COMMAND_VERSION,
@@ -33,15 +34,16 @@ struct purge_option {
 struct options {
     enum command command;
     enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
-    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES; of
+    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES, COMMAND_REPORT; of
                                    COMMAND_CHECK only `file`. `listen` is NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
     const char *url;   /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store */
-    bool json;         /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES */
-    const char *limit; /* COMMAND_VARY, COMMAND_PURGES */
+    bool json;         /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
+    const char *limit; /* COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
+    const char *since; /* COMMAND_REPORT */
     /* COMMAND_PURGE: */
     struct purge_option names[OPTIONS_NAMES_MAX];
     size_t name_count;

@@ -42,6 +42,7 @@ struct server {
     struct cache *cache;
     struct disk disk;
     struct metrics *metrics;
+    struct traffic *traffic;
     struct admin *admin;
     unsigned worker_count;
     struct notify notify;
@@ -55,7 +56,7 @@ struct server {
 
 static enum err init_loop(struct server *server);
 static enum err start(struct server *server, struct config *config);
-static enum err make_limits(struct client_limits *limits);
+static enum err make_tables(struct server *server);
 static enum err open_cache(struct server *server, const struct config *config);
 static enum err start_crew(struct server *server, struct crew *crew);
 static enum err open_admin(struct server *server);
@@ -169,7 +170,7 @@ static enum err start(struct server *server, struct config *config)
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
     process_raise_descriptor_limit(config, server->worker_count);
-    enum err error = make_limits(&server->limits);
+    enum err error = make_tables(server);
     if (error != ERR_OK) {
         config_destroy(config);
         return explain(server, "cannot start", error);
@@ -204,6 +205,7 @@ static enum err start_crew(struct server *server, struct crew *crew)
     struct worker_shared shared = {.cache = server->cache,
                                    .limits = &server->limits,
                                    .metrics = server->metrics,
+                                   .traffic = server->traffic,
                                    .server = &server->mailbox,
                                    .on_ended = on_worker_ended,
                                    .on_handover = on_handover};
@@ -217,6 +219,7 @@ static enum err open_admin(struct server *server)
                                       .mailbox = &server->mailbox,
                                       .cache = server->cache,
                                       .metrics = server->metrics,
+                                      .traffic = server->traffic,
                                       .connection_count = &server->limits.connections,
                                       .workers = server->worker_count,
                                       .config = server->crews->config,
@@ -225,9 +228,10 @@ static enum err open_admin(struct server *server)
     return admin_open(&scope, &server->admin, &server->text);
 }
 
-/* Hashed with a secret, so that nobody outside can choose addresses that collide. */
-static enum err make_limits(struct client_limits *limits)
+/* Hashed with a secret, so that nobody outside can choose addresses and URLs that collide. */
+static enum err make_tables(struct server *server)
 {
+    struct client_limits *limits = &server->limits;
     uint64_t secret;
     enum err error = err_from_uv(uv_random(NULL, NULL, &secret, sizeof(secret), 0, NULL));
 
@@ -236,7 +240,8 @@ static enum err make_limits(struct client_limits *limits)
     }
     limits->clients = client_table_create(secret);
     limits->rates = rate_limit_create(secret);
-    return limits->clients != NULL && limits->rates != NULL ? ERR_OK : ERR_NO_MEMORY;
+    server->traffic = traffic_create(secret, worker_now_ms());
+    return limits->clients != NULL && limits->rates != NULL && server->traffic != NULL ? ERR_OK : ERR_NO_MEMORY;
 }
 
 static enum err open_cache(struct server *server, const struct config *config)
@@ -401,6 +406,7 @@ static void finish(struct server *server)
         mailbox_finish(&server->mailbox);
     }
     metrics_destroy(server->metrics);
+    traffic_destroy(server->traffic);
     client_table_destroy(server->limits.clients);
     rate_limit_destroy(server->limits.rates);
     buf_finish(&server->text);

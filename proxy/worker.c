@@ -166,7 +166,8 @@ static enum err init_parts(struct worker *worker, struct origin_set *const *sets
         log_warn("the store cannot be read, nothing is served from it worker=%u", worker->number);
     }
     worker->shard = metrics_shard_create(worker->shared.metrics, worker->config);
-    if (worker->shard == NULL) {
+    worker->traffic = traffic_shard_create(worker->shared.traffic, worker->config);
+    if (worker->shard == NULL || worker->traffic == NULL) {
         return ERR_NO_MEMORY;
     }
     enum err error = access_log_open(&worker->access_log, &worker->loop, worker->config);
@@ -280,6 +281,7 @@ static void finish(struct worker *worker)
     }
     free(worker->pools);
     metrics_retire(worker->shared.metrics, worker->shard);
+    traffic_retire(worker->traffic, worker_now_ms());
     health_checks_destroy(worker->checks);
     free(worker->listeners);
     free(worker->read_buffer);

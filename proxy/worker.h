@@ -17,6 +17,7 @@
 #include "proxy/metrics.h"
 #include "proxy/pool.h"
 #include "proxy/refusals.h"
+#include "proxy/traffic.h"
 
 enum { WORKER_READ_BUFFER_BYTES = 65536 };
 
@@ -45,6 +46,7 @@ struct worker_shared {
     struct cache *cache;
     struct client_limits *limits;
     struct metrics *metrics;
+    struct traffic *traffic;
     struct mailbox *server;                       /* the main thread's */
     void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
     void (*on_handover)(struct message *message); /* there, with a handover's message: it needs another worker */
@@ -76,6 +78,7 @@ struct worker {
     struct fetch *fetches;        /* list, by fetch.c */
     struct access_log access_log;
     struct metrics_shard *shard; /* what this worker counts; NULL: nothing is counted */
+    struct traffic_shard *traffic;
     struct refusals refusals;
     int newest_fd;                 /* descriptor of the connection accepted last */
     struct field_memo *field_memo; /* what clients' heads said lately */
