@@ -9,7 +9,6 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     WAYS = 16,
@@ -22,8 +21,9 @@ struct line {
 };
 
 struct sieve {
-    struct line *lines;
-    uint64_t mask; /* number of lines, a power of two, less one */
+    void *memory;       /* that they lie in */
+    struct line *lines; /* on cache lines' bounds */
+    uint64_t mask;      /* number of lines, a power of two, less one */
 };
 
 struct place {
@@ -45,12 +45,14 @@ struct sieve *sieve_create(uint64_t expected_objects)
     if (sieve == NULL) {
         return NULL;
     }
-    sieve->lines = aligned_alloc(CACHE_LINE_BYTES, line_count * sizeof(struct line));
-    if (sieve->lines == NULL) {
+    /* Zeroed by the kernel, page by page as they are needed: up to 128 MiB are not written to at every start. */
+    sieve->memory = calloc(line_count + 1, sizeof(struct line));
+    if (sieve->memory == NULL) {
         free(sieve);
         return NULL;
     }
-    memset(sieve->lines, 0, line_count * sizeof(struct line));
+    uintptr_t at = (uintptr_t)sieve->memory;
+    sieve->lines = (struct line *)(void *)((char *)sieve->memory + (CACHE_LINE_BYTES - at % CACHE_LINE_BYTES));
     sieve->mask = line_count - 1;
     return sieve;
 }
@@ -58,7 +60,7 @@ struct sieve *sieve_create(uint64_t expected_objects)
 void sieve_destroy(struct sieve *sieve)
 {
     if (sieve != NULL) {
-        free(sieve->lines);
+        free(sieve->memory);
         free(sieve);
     }
 }

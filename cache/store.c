@@ -1,12 +1,24 @@
 /* store.c: opening and closing the store.
  *
- * Before LMDB may see the file: its meta pages are read by hand; after an unclean stop a child opens it first; LMDB's
- * own pages are looked at, of a file up to about 1 GB all of them (a few milliseconds), of a larger one by the disk
- * thread before its first batch. A file that fails any of these is set aside. One that is larger than its limit is made
- * smaller (store_shrink.c).
+ * What is looked at when, and why that is enough:
+ *   1. before LMDB may see the file: its meta pages, read by hand, and its length (store_file.c): LMDB believes both;
+ *   2. after an unclean stop: a child opens it first, and goes where the open will go (store_probe.c);
+ *   3. LMDB's own pages, where they are CHECK_AT_OPEN_PAGES at most: a small store is known to be good when it opens;
+ *   4. the open: the roots, first and last keys of tables, the rows of `pending` (as many as there were bodies being
+ *      written or sent), the bitmap of the body file (3 MB for 100 GB, read in one go). Then readers may come;
+ *   5. all of LMDB's own pages, by the disk thread, before its first batch (store_check_pages): seconds for a million
+ *      tiny objects that are not in memory. Until then nothing is stored, and the queue to the disk may fill.
+ * None of 1 to 4 grows with the number of objects. A file that fails any of these is set aside: at this open, or, where
+ * 5 finds it, at the next.
  *
- * The open itself touches a handful of pages whatever the size of the store: the roots, the last keys of `objects` and
- * `chunks`, and the rows of `pending` (as many as there were bodies being written or sent).
+ * 5 may come late because only a change of a damaged tree can do harm. A reader changes nothing: what it meets in one
+ * is a row or piece that fails its check, a fault that the guard catches (store_guard.c), or a key that is not found.
+ *
+ * After a clean stop 5 is left out where the kernel says that nobody has changed the file since and the process that
+ * closed it had looked at it (store_marker.c): what LMDB wrote was flushed then. A sector that goes bad later is the
+ * guard's and the checks' affair, as in a store that has been open for long.
+ *
+ * A file that is larger than its limit is looked at as a whole, then made smaller (store_shrink.c).
  *
  * Flags: NOTLS (a reader is an object, not a thread), NOMETASYNC (one flush a commit; after a power cut the last commit
  * may be undone, never torn), NORDAHEAD (the store may be larger than memory: readahead would read megabytes for a
@@ -31,8 +43,8 @@ enum {
     BYTES_AN_OBJECT = 32 * 1024, /* for the size of the tables; wrong guesses cost hit ratio only */
     MIN_OBJECTS = 4096,
     MAX_OBJECTS = 16 * 1024 * 1024,
-    SHRINK_ROOM_PAGES = 1024,   /* behind a file that is too large: deleting copies pages */
-    CHECK_AT_OPEN_PAGES = 4096, /* of trees: about 1.5 GB of bodies; see store_check.c for the time */
+    SHRINK_ROOM_PAGES = 1024,  /* behind a file that is too large: deleting copies pages */
+    CHECK_AT_OPEN_PAGES = 256, /* of trees: about 100 MB of bodies, or 2000 tiny objects */
 };
 
 static enum err create_parts(struct store *store, const struct store_options *options);
@@ -57,13 +69,15 @@ enum err store_open(const struct store_options *options, struct store **out_stor
     store->lock_fd = -1;
     store->marker_fd = -1;
     enum last_stop last = LAST_STOP_UNCLEAN;
+    uint64_t stamp = 0;
     REQUIRE(pthread_mutex_init(&store->damage_mutex, NULL) == 0);
     enum err error = create_parts(store, options);
     if (error == ERR_OK) {
         error = store_file_lock(options->dir, &store->lock_fd, out_note);
     }
     if (error == ERR_OK) {
-        store->marker_fd = store_marker_open(options->dir, &last);
+        store->marker_fd = store_marker_open(options->dir, &last, &stamp);
+        store->trees_checked = last == LAST_STOP_CLEAN && stamp != 0 && stamp == store_file_stamp(options->dir);
         guard_install(store->marker_fd);
         error = open_file(store, options, last, out_note);
     }
@@ -81,6 +95,7 @@ void store_close(struct store *store)
         return;
     }
     bool failed = store_failed(store);
+    bool whole = !failed && store->env != NULL && store->trees_checked;
 
     if (store->env != NULL && !failed) {
         /* The last commit's meta page, which NOMETASYNC left to the kernel. If it fails, nothing is lost but that. */
@@ -88,7 +103,8 @@ void store_close(struct store *store)
     }
     drop_env(store);
     guard_forget_marker(store->marker_fd);
-    store_marker_close(store->marker_fd, failed);
+    store_marker_close(store->marker_fd, failed ? LAST_STOP_DAMAGED : LAST_STOP_CLEAN,
+                       whole ? store_file_stamp(store->dir) : 0);
     if (store->lock_fd >= 0) {
         close(store->lock_fd);
     }
@@ -300,10 +316,12 @@ static enum err look_inside(struct store *store, const struct store_options *opt
         buf_format(note, "two crashes soon after the start, perhaps of the data file");
         return ERR_DAMAGED;
     }
-    /* A shrink changes the file at once: then all of it. */
-    uint64_t budget = file_pages > store->limit_pages ? file_pages : CHECK_AT_OPEN_PAGES;
-    enum tree_check check = store_check_trees(options->dir, file_pages, budget);
-    store->trees_checked = check == TREES_GOOD;
+    bool shrinks = file_pages > store->limit_pages; /* changes the file at once */
+    enum tree_check check = TREES_GOOD;
+    if (!store->trees_checked) {
+        check = store_check_trees(options->dir, file_pages, shrinks ? file_pages : CHECK_AT_OPEN_PAGES, NULL);
+        store->trees_checked = check == TREES_GOOD;
+    }
     if (check == TREES_DAMAGED) {
         buf_format(note, "the data file is damaged");
         return ERR_DAMAGED;

@@ -229,6 +229,17 @@ struct store_op {
 /* How many bytes of pieces one store_apply should get at most: 8 MiB, less in a small store. */
 uint64_t store_batch_bytes(const struct store *store);
 
+/* Looks at all of LMDB's own pages, if that is still to be done: before the first change, since to change a damaged
+ * tree may do harm that no check would find. Seconds in a large store after an unclean stop; meanwhile readers are
+ * served. store_apply does it where nobody has. ERR_DAMAGED: the store has failed; ERR_LIMIT: no memory, or cancelled.
+ */
+MUST_CHECK enum err store_check_pages(struct store *store);
+bool store_pages_checked(const struct store *store); /* any thread */
+
+/* The process wants to stop: a check that runs, or is still to come, is broken off, and nothing is applied any more.
+ * Any thread. */
+void store_cancel_check(struct store *store);
+
 /* Applies the operations in their order in one durable transaction, and evicts (SIEVE) so that the file stays below its
  * size. All or nothing: ERR_NO_SPACE (even after eviction and retries, or the disk is full), ERR_NO_MEMORY, ERR_LIMIT
  * (a stream longer than STORE_MAX_STREAM_BYTES), ERR_IO (see store_failed). `done` and `object_id` count on ERR_OK

@@ -17,6 +17,7 @@
 #include <xxhash.h>
 
 enum {
+    STAT_BLOCK_BYTES = 512, /* of st_blocks */
     AT_LEN = BODIES_PAYLOAD_BYTES,
     AT_CHECK = 4088,
     WRITE_BLOCKS = 64, /* written at once */
@@ -105,7 +106,10 @@ static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct
         buf_format(note, "cannot cut the body file: %s", strerror(errno));
         return err_from_errno(errno);
     }
-    int code = posix_fallocate(bodies->fd, 0, bytes); /* all of it: a copy of the directory may have holes */
+    /* A copy of the directory may have holes: then all of it. Else not even asked: of a file system that cannot do this
+     * glibc writes to every block, at every start. */
+    bool whole = status.st_size == bytes && status.st_blocks >= bytes / STAT_BLOCK_BYTES;
+    int code = whole ? 0 : posix_fallocate(bodies->fd, 0, bytes);
     if (code != 0) {
         enum err error = err_from_errno(code);
         if (status.st_size < bytes) {

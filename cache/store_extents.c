@@ -250,6 +250,11 @@ int store_load_blocks(struct store *store, MDB_txn *txn)
     if (code != 0) {
         return code;
     }
+    /* Each row is a page of its own: all are asked for, so that the disk reads them together. */
+    for (code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST); code == 0;
+         code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
+        store_want_page(store, data);
+    }
     code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
     while (code == 0) {
         uint64_t words[BLOCKS_SEGMENT_WORDS];

@@ -148,6 +148,17 @@ enum err store_file_set_aside(const char *dir, struct buf *note)
     return ERR_OK;
 }
 
+uint64_t store_file_stamp(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat status;
+
+    if (!store_file_path(dir, STORE_DATA_FILE, path) || stat(path, &status) != 0) {
+        return 0;
+    }
+    return (uint64_t)status.st_ctim.tv_sec * 1000000000 + (uint64_t)status.st_ctim.tv_nsec;
+}
+
 bool store_file_path(const char *dir, const char *name, char out_path[PATH_MAX])
 {
     int len = snprintf(out_path, PATH_MAX, "%s/%s", dir, name);

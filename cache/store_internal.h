@@ -156,6 +156,9 @@ enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note
 /* Renames the data file to data.mdb.damaged-<n>; older such files are removed. */
 enum err store_file_set_aside(const char *dir, struct buf *note);
 
+/* When anything of the data file was last changed, as the kernel says (nobody can set that time); 0: not known. */
+uint64_t store_file_stamp(const char *dir);
+
 #define STORE_DATA_FILE   "data.mdb"
 #define STORE_BODIES_FILE "bodies"
 
@@ -167,18 +170,22 @@ enum err store_file_replace(const char *dir, const char *replacement);
 /* ---- how the last process ended (store_marker.c) ---- */
 
 enum last_stop {
-    LAST_STOP_CLEAN,
+    LAST_STOP_CLEAN,   /* closed */
     LAST_STOP_UNCLEAN, /* killed, crashed, or nothing is known */
     LAST_STOP_DAMAGED, /* the store had failed */
     LAST_STOP_CRASHES, /* crashed soon after its start, and the one before, too */
 };
 
-/* Says how it ended and notes that a process runs. -1: no marker can be written; then the next open finds nothing or
- * an old one, which costs at most a probe. */
-int store_marker_open(const char *dir, enum last_stop *out_last);
-void store_marker_forgive(int fd);             /* the file those crashes were about is gone */
-void store_marker_close(int fd, bool damaged); /* accepts -1 */
-void store_marker_write_crashed(int fd);       /* in a signal handler */
+/* Says how it ended, and which stamp the data file had then (0: not known), and notes that a process runs. -1: no
+ * marker can be written; then the next open finds nothing or an old one, which costs a probe and a check of the pages.
+ */
+int store_marker_open(const char *dir, enum last_stop *out_last, uint64_t *out_stamp);
+void store_marker_forgive(int fd);       /* the file those crashes were about is gone */
+void store_marker_write_crashed(int fd); /* in a signal handler */
+
+/* A process ends that found the store DAMAGED or left it in order (CLEAN): then `stamp` says of which moment. Accepts
+ * fd -1. */
+void store_marker_close(int fd, enum last_stop how, uint64_t stamp);
 
 /* ---- the first open after an unclean stop (store_probe.c) ---- */
 
@@ -190,11 +197,13 @@ bool store_probe(const char *dir, uint64_t map_bytes, struct buf *note);
 enum tree_check {
     TREES_GOOD,
     TREES_DAMAGED,
-    TREES_UNCHECKED, /* the budget did not suffice; no memory */
+    TREES_UNCHECKED, /* the budget did not suffice; no memory; broken off */
 };
 
-/* Looks at every page of every tree of the file, whose meta pages must have been found good. Nobody may write. */
-enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t budget_pages);
+/* Looks at every page of every tree of the file, whose meta pages must have been found good. Nobody may write.
+ * `*give_up` (NULL: none) may be set meanwhile, to break it off. */
+enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t budget_pages,
+                                  const atomic_bool *give_up);
 
 /* The most that key, value and LMDB's header take together inside a leaf; beyond, the value has pages of its own. */
 size_t value_inline_max(uint64_t page_bytes);
@@ -263,8 +272,11 @@ struct store {
     _Atomic uint64_t next_body_id;
     _Atomic uint64_t purge_sequence; /* of the newest row of `purges` */
 
+    atomic_bool check_cancelled; /* store_cancel_check */
+    atomic_bool trees_checked;   /* must be before the first change; set by the disk thread */
+
     /* the disk thread's */
-    bool trees_checked; /* must be before the first change */
+    bool flushed; /* what the last process left in the kernel's memory: must be before the first change, too */
     uint64_t next_object_id;
     uint64_t hand;
     uint64_t body_hand;
@@ -462,6 +474,9 @@ uint64_t store_low_water(const struct store *store);
 /* Has the pages of the bodies that the hand will evict next read ahead (store_prefetch.c). Inside a guarded call,
  * outside a batch. */
 void store_prefetch_victims(struct store *store);
+
+/* Asks the kernel for the page that holds a value of its own pages. LMDB has not touched it. */
+void store_want_page(const struct store *store, MDB_val data);
 
 /* Pages in use beyond which is evicted. */
 uint64_t store_high_water(const struct store *store);

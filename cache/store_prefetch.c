@@ -14,8 +14,7 @@
 
 enum { MAX_SCAN = 4096 }; /* objects: the marked ones among them stay */
 
-/* Asks for the page that holds a piece. LMDB has not touched it. */
-static void want_page(const struct store *store, MDB_val data)
+void store_want_page(const struct store *store, MDB_val data)
 {
     uintptr_t at = (uintptr_t)data.mv_data - (uintptr_t)store->map;
     size_t page = at / store->page_bytes;
@@ -35,7 +34,7 @@ static size_t want_body(const struct store *store, MDB_cursor *pieces, uint64_t 
     int code = mdb_cursor_get(pieces, &key, &data, MDB_SET_RANGE);
 
     while (code == 0 && count < max && number_of_key(key, &name) == 0 && name >> PIECE_NUMBER_BITS == body_id) {
-        want_page(store, data);
+        store_want_page(store, data);
         count++;
         code = mdb_cursor_get(pieces, &key, &data, MDB_NEXT);
     }

@@ -1,20 +1,23 @@
 /* store_probe.c: the first open after an unclean stop happens in a child.
  *
- * It goes where an open and the first batch would go: begins a transaction, opens and stats the tables, looks at the
- * first and last key of each, walks the free list. What ends it (a signal, an assertion in LMDB, the time limit) would
- * have ended us. About 3 ms for a healthy store, of which the fork is most; nothing that grows with the bodies but the
- * free list.
+ * It goes where an open would go: begins a transaction, opens and stats the tables, looks at the first and last key of
+ * each, and at the beginning of the free list. What ends it (a signal, an assertion in LMDB, the time limit) would have
+ * ended us. About 3 ms for a healthy store, of which the fork is most, and a dozen pages of each table if nothing is in
+ * memory; nothing in it grows with the store. The limit is one of processor time, which a damaged tree takes that goes
+ * on for ever: a disk that is slow, or has to spin up first, is not damage.
  *
  * The child touches nothing but LMDB and its own memory, and leaves by _exit: no buffer is flushed twice. */
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cache/store_internal.h"
 
 enum {
-    PROBE_SECONDS = 5,
+    PROBE_CPU_S = 5,
+    FREE_LIST_ROWS = 64, /* a commit's worth each; the oldest, which the next batches use */
     EXIT_GOOD = 0,
     EXIT_DAMAGED = 1, /* LMDB said so, or faulted */
     EXIT_UNKNOWN = 2, /* no memory, no descriptor: the real open will tell */
@@ -26,8 +29,8 @@ struct probe {
     int code;
 };
 
-/* First and last row, or all of them. Keys must rise: a damaged tree can go on for ever. */
-static int probe_rows(MDB_txn *txn, MDB_dbi table, bool all)
+/* The first rows, and the last one. Keys must rise. */
+static int probe_rows(MDB_txn *txn, MDB_dbi table, unsigned rows)
 {
     MDB_cursor *cursor;
     MDB_val key;
@@ -39,7 +42,7 @@ static int probe_rows(MDB_txn *txn, MDB_dbi table, bool all)
     if (code == 0) {
         code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
     }
-    while (code == 0 && all) {
+    for (unsigned i = 1; code == 0 && i < rows; i++) {
         code = number_of_key(key, &number);
         if (code == 0 && number <= last) {
             code = MDB_CORRUPTED;
@@ -62,7 +65,7 @@ static int probe_tables(MDB_txn *txn)
     int code = mdb_stat(txn, MAIN, &stat);
 
     if (code == 0) {
-        code = probe_rows(txn, FREE_LIST, true);
+        code = probe_rows(txn, FREE_LIST, FREE_LIST_ROWS);
     }
     for (size_t i = 0; i < TABLE_COUNT && code == 0; i++) {
         MDB_dbi table;
@@ -71,7 +74,7 @@ static int probe_tables(MDB_txn *txn)
             code = mdb_stat(txn, table, &stat);
         }
         if (code == 0) {
-            code = probe_rows(txn, table, false);
+            code = probe_rows(txn, table, 1);
         }
     }
     /* Not our tables: the real open says so. */
@@ -110,13 +113,14 @@ static void on_probe(void *arg) /* guarded_fn */
 _Noreturn static void run_child(const char *dir, uint64_t map_bytes)
 {
     struct probe probe = {.dir = dir, .map_bytes = map_bytes};
-    sigset_t alarm_only;
+    const struct rlimit limit = {.rlim_cur = PROBE_CPU_S, .rlim_max = 2 * PROBE_CPU_S};
+    sigset_t limit_only;
 
-    (void)signal(SIGALRM, SIG_DFL); /* none of these can fail for a valid number */
-    (void)sigemptyset(&alarm_only);
-    (void)sigaddset(&alarm_only, SIGALRM);
-    (void)sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
-    (void)alarm(PROBE_SECONDS); /* it has no other end than this signal */
+    (void)signal(SIGXCPU, SIG_DFL); /* none of these can fail for a valid number */
+    (void)sigemptyset(&limit_only);
+    (void)sigaddset(&limit_only, SIGXCPU);
+    (void)sigprocmask(SIG_UNBLOCK, &limit_only, NULL);
+    (void)setrlimit(RLIMIT_CPU, &limit); /* refused only where a lower one is in force */
     if (!guard_call(on_probe, &probe)) {
         _exit(EXIT_DAMAGED);
     }
@@ -142,9 +146,12 @@ bool store_probe(const char *dir, uint64_t map_bytes, struct buf *note)
     if (got < 0) {
         return true; /* SIGCHLD is ignored in this process: nobody knows */
     }
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        return true; /* somebody's, or the kernel's for want of memory: says nothing of the file */
+    }
     if (WIFSIGNALED(status)) {
         buf_format(note, "after an unclean stop the data file cannot be opened (%s)",
-                   WTERMSIG(status) == SIGALRM ? "it takes too long" : "a fault");
+                   WTERMSIG(status) == SIGXCPU ? "it has no end" : "a fault");
         return false;
     }
     if (WEXITSTATUS(status) == EXIT_DAMAGED) {

@@ -120,13 +120,7 @@ enum err store_open_bodies(struct store *store, struct buf *note)
         (void)unlink(path); /* there may be none */
         return ERR_OK;
     }
-    enum err error = open_file(store, path, had, note);
-    /* After a kill the last commit may be in the kernel's memory only: a power cut could still take it back, and with
-     * it the right to use what it gave back. */
-    if (error == ERR_OK && mdb_env_sync(store->env, 1) != 0) {
-        error = ERR_IO;
-    }
-    return error;
+    return open_file(store, path, had, note);
 }
 
 /* With less than wanted where the disk is full: what it had, or no body file. */
@@ -249,7 +243,7 @@ static bool cut(struct store *store)
 {
     struct load_call call = {.store = store};
 
-    return guard_run(store, on_cut, &call) && call.code == 0;
+    return store_check_pages(store) == ERR_OK && guard_run(store, on_cut, &call) && call.code == 0;
 }
 
 /* ---- room ---- */

@@ -375,7 +375,7 @@ bool store_trees_good(const char *dir)
 
     buf_init(&note, 256);
     bool good =
-        store_file_check(dir, &pages, &note) == ERR_OK && store_check_trees(dir, pages, UINT64_MAX) == TREES_GOOD;
+        store_file_check(dir, &pages, &note) == ERR_OK && store_check_trees(dir, pages, UINT64_MAX, NULL) == TREES_GOOD;
     buf_finish(&note);
     return good;
 }

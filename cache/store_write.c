@@ -24,7 +24,6 @@ enum {
 };
 
 static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, struct space *out_space);
-static bool check_trees_once(struct store *store);
 static void on_apply(void *arg);
 static void wait_for_readers(unsigned attempt);
 static int apply_once(struct store *store, struct store_op *ops, size_t count, const struct space *space);
@@ -66,7 +65,12 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     if (error != ERR_OK) {
         return error;
     }
-    if (!check_trees_once(store) || !guard_run(store, on_apply, &call)) {
+    error = store_check_pages(store);
+    if (error != ERR_OK) {
+        atomic_fetch_add_explicit(&store->commit_errors, 1, memory_order_relaxed);
+        return ERR_IO;
+    }
+    if (!guard_run(store, on_apply, &call)) {
         call.code = MDB_PANIC;
     }
     if (call.code == 0) {
@@ -78,13 +82,42 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     return error == ERR_NO_SPACE || error == ERR_NO_MEMORY ? error : ERR_IO;
 }
 
-/* Of a file too large for the open. Nobody has changed it since, and nobody does meanwhile. */
-static bool check_trees_once(struct store *store)
+/* Nobody has changed the file since the open, and nobody does meanwhile. */
+enum err store_check_pages(struct store *store)
 {
-    if (!store->trees_checked) {
-        store->trees_checked = store_check_trees(store->dir, store->map_pages, UINT64_MAX) == TREES_GOOD;
+    if (store_failed(store)) {
+        return ERR_IO;
     }
+    /* After a kill the last commit may be in the kernel's memory only: a power cut could still take it back, and with
+     * it the right to use what it gave back. */
+    if (!store->flushed && mdb_env_sync(store->env, 1) != 0) {
+        return ERR_IO;
+    }
+    store->flushed = true;
+    if (store->trees_checked) {
+        return ERR_OK;
+    }
+    switch (store_check_trees(store->dir, store->map_pages, UINT64_MAX, &store->check_cancelled)) {
+    case TREES_GOOD:
+        store->trees_checked = true;
+        return ERR_OK;
+    case TREES_DAMAGED:
+        store_fail(store);
+        return ERR_DAMAGED;
+    case TREES_UNCHECKED:
+        return ERR_LIMIT;
+    }
+    UNREACHABLE();
+}
+
+bool store_pages_checked(const struct store *store)
+{
     return store->trees_checked;
+}
+
+void store_cancel_check(struct store *store)
+{
+    store->check_cancelled = true;
 }
 
 /* Everything here may fault: nothing may be held that has to be given back, but for LMDB's own. */

@@ -189,10 +189,18 @@ bool cache_write(struct cache *cache)
 
 void cache_stop_writes(struct cache *cache)
 {
+    bool must_write = false;
+
     pthread_mutex_lock(&cache->queue.mutex);
     cache->queue.stopped = true;
+    for (const struct job *job = cache->queue.first; job != NULL; job = job->next) {
+        must_write = must_write || job->kind == JOB_REMOVE || job->kind == JOB_PURGE;
+    }
     pthread_cond_signal(&cache->queue.changed);
     pthread_mutex_unlock(&cache->queue.mutex);
+    if (!must_write) {
+        store_cancel_check(cache->store); /* nobody waits for that only to store a little more */
+    }
 }
 
 /* A freshening needs the object's id, which the publication of the same response in this very batch would only give. */

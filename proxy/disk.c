@@ -1,7 +1,8 @@
 /* disk.c: the thread that does every write of the store.
  *
- * Happy path: waits for work, then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit.
- * Failures:   the cache's own affair: it tells the fetches concerned, and goes on without storing. */
+ * Happy path: has the store's pages looked at, where the start left that to be done behind it; then waits for work,
+ * then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit. Failures:   the cache's own
+ * affair: it tells the fetches concerned, and goes on without storing. */
 #include "proxy/disk.h"
 
 #include <time.h>
@@ -16,6 +17,7 @@ enum {
 };
 
 static void *run(void *arg);
+static void check_pages(struct disk *disk);
 static void write_batch(struct disk *disk);
 static struct timespec time_in(long delay_ms);
 
@@ -32,6 +34,28 @@ void disk_stop(struct disk *disk)
         cache_stop_writes(disk->cache);
         pthread_join(disk->thread, NULL);
         disk->running = false;
+    }
+}
+
+/* Damage is reported with the first batch, which fails. */
+static void check_pages(struct disk *disk)
+{
+    struct store *store = cache_store(disk->cache);
+    struct timespec from;
+    struct timespec to;
+
+    if (store_pages_checked(store)) {
+        return;
+    }
+    log_info("the store's pages are looked at: until then nothing is stored");
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    enum err error = store_check_pages(store);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    if (error == ERR_OK) {
+        log_info("the store's pages are good ms=%lld",
+                 (long long)(to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000);
+    } else if (error != ERR_DAMAGED) {
+        log_warn("looking at the store's pages was broken off");
     }
 }
 
@@ -60,8 +84,10 @@ static void write_batch(struct disk *disk)
 static void *run(void *arg) /* start routine of pthread_create */
 {
     struct disk *disk = arg;
-    struct timespec until = time_in(WORK_MS);
+    struct timespec until;
 
+    check_pages(disk);
+    until = time_in(WORK_MS);
     while (cache_wait(disk->cache, WAIT_FOR_WORK, &until)) {
         until = time_in(BATCH_MS);
         (void)cache_wait(disk->cache, WAIT_FOR_BATCH, &until); /* stopped or not: what is queued is written */

@@ -1,4 +1,4 @@
-/* store.c: the store's benchmark: `./dev bench store [--full] [--size BYTES] … [churn|small|lookup|hits]...`
+/* store.c: the store's benchmark: `./dev bench store [--full] [--size BYTES] … [churn|small|lookup|start|hits]...`
  *
  * README.md beside this says how to read it. */
 #include <stdio.h>
@@ -27,12 +27,12 @@ static const struct {
     {"--requests", offsetof(struct bench_options, requests), 1},
 };
 
-static const char *const parts[] = {"churn", "small", "lookup", "hits"};
+static const char *const parts[] = {"churn", "small", "lookup", "start", "hits"};
 
 static int usage(void)
 {
     fputs("usage: bench_store [--full] [--size-mib N] [--turnovers N] [--objects N] [--lookups N] [--requests N] "
-          "[churn|small|lookup|hits]...\n",
+          "[churn|small|lookup|start|hits]...\n",
           stderr);
     return 2;
 }
@@ -80,6 +80,9 @@ int main(int argc, char **argv)
         bench_lookup(&options);
     }
     if (!any || wanted[3]) {
+        bench_start(&options);
+    }
+    if (!any || wanted[4]) {
         bench_hits(&options);
     }
     return 0;

@@ -20,6 +20,7 @@ struct bench_options {
 
 void bench_churn(const struct bench_options *options, bool small_objects);
 void bench_lookup(const struct bench_options *options);
+void bench_start(const struct bench_options *options);
 void bench_hits(const struct bench_options *options);
 
 /* ---- support (store_support.c) ---- */

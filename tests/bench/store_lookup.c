@@ -1,10 +1,7 @@
-/* store_lookup.c: what a look-up costs in stores of different sizes, and how long the largest takes to start. */
-#include <fcntl.h>
+/* store_lookup.c: what a look-up costs in stores of different sizes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "store.h"
 
@@ -43,43 +40,6 @@ static double look_up(struct store *store, uint64_t objects, uint64_t lookups, b
     return (double)(all > key_ns ? all - key_ns : 0) / (double)lookups;
 }
 
-static void forget_pages(const char *dir)
-{
-    char path[BENCH_PATH_BYTES * 2];
-
-    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* advice */
-        close(fd);
-    }
-}
-
-static double start_ms(const char *dir, uint64_t size_bytes, bool cold)
-{
-    if (cold) {
-        forget_pages(dir);
-    }
-    uint64_t start = bench_now_ns();
-    struct store *store = bench_open(dir, size_bytes);
-    double ms = (double)(bench_now_ns() - start) / 1e6;
-    store_close(store);
-    return ms;
-}
-
-/* A process that is gone without closing. */
-static void die_with_it(const char *dir, uint64_t size_bytes)
-{
-    pid_t child = fork();
-
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        (void)bench_open(dir, size_bytes);
-        _exit(0);
-    }
-    REQUIRE(waitpid(child, NULL, 0) == child);
-}
-
 /* LMDB's file gets a fifth of a store, or more (store_space.c). */
 static uint64_t size_for(uint64_t objects)
 {
@@ -98,7 +58,7 @@ void bench_lookup(const struct bench_options *options)
     bench_dir_make(dir);
     struct store *store = bench_open(dir, size_bytes);
     bench_writer_init(&writer, store);
-    bench_head("look-up and start");
+    bench_head("look-up");
     for (uint64_t next = 10000; next <= options->max_objects; next *= 10) {
         for (; objects < next; objects++) {
             bench_put(&writer, objects, BODY_BYTES);
@@ -112,12 +72,5 @@ void bench_lookup(const struct bench_options *options)
     }
     bench_writer_finish(&writer);
     store_close(store);
-    (void)snprintf(label, sizeof label, "start at %" PRIu64 ", after a stop, ms", objects);
-    bench_row(label, "", "%.1f", start_ms(dir, size_bytes, false));
-    (void)snprintf(label, sizeof label, "start at %" PRIu64 ", cold, ms", objects);
-    bench_row(label, "", "%.1f", start_ms(dir, size_bytes, true));
-    die_with_it(dir, size_bytes);
-    (void)snprintf(label, sizeof label, "start at %" PRIu64 ", after a kill, cold, ms", objects);
-    bench_row(label, "≤ 20 (5 million)", "%.1f", start_ms(dir, size_bytes, true));
     bench_dir_remove(dir);
 }

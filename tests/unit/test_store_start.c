@@ -1,0 +1,179 @@
+/* test_store_start.c: a store of more pages than an open looks at: it serves at once, and stores once all were looked
+ * at. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store_support.h"
+
+enum { SIZE = 16 * 1024 * 1024, PAGE = 4096, COUNT = 4000, AT_FLAGS = 10, AT_LOWER = 12, LEAF = 2 };
+
+static char dir[SUPPORT_PATH_BYTES];
+static char data_path[SUPPORT_PATH_BYTES + 16];
+static struct arena arena;
+static struct buf note;
+static struct support_object objects[COUNT];
+
+static void fill(struct store *store)
+{
+    for (unsigned i = 0; i < COUNT; i += SUPPORT_MANY) {
+        cr_assert_eq(support_put_many(store, objects + i, COUNT - i < SUPPORT_MANY ? COUNT - i : SUPPORT_MANY), ERR_OK);
+    }
+}
+
+static void setup(void)
+{
+    support_dir_make(dir);
+    snprintf(data_path, sizeof(data_path), "%s/data.mdb", dir);
+    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    buf_init(&note, 4096);
+    for (unsigned i = 0; i < COUNT; i++) {
+        objects[i] = (struct support_object){.number = i, .body_len = 300};
+    }
+    struct store *store = support_open(dir, SIZE);
+    fill(store);
+    store_close(store);
+}
+
+static void teardown(void)
+{
+    arena_finish(&arena);
+    buf_finish(&note);
+    support_dir_remove(dir);
+}
+
+TestSuite(store_start, .init = setup, .fini = teardown, .timeout = 60);
+
+static void use_and_die(void)
+{
+    pid_t child = fork();
+
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        (void)support_open(dir, SIZE);
+        (void)kill(getpid(), SIGKILL);
+    }
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+}
+
+static void expect_served(struct store *store)
+{
+    struct store_reader *reader = store_reader_create(store);
+    unsigned version;
+
+    arena_reset(&arena);
+    cr_expect_eq(support_check(reader, store, COUNT / 2, NULL, &arena, &version), SUPPORT_GOOD);
+    store_reader_destroy(reader);
+}
+
+Test(store_start, after_a_kill_it_serves_before_its_pages_were_looked_at)
+{
+    use_and_die();
+    struct store *store = support_open(dir, SIZE);
+    cr_expect_not(store_pages_checked(store));
+    expect_served(store);
+    cr_expect_eq(store_check_pages(store), ERR_OK);
+    cr_expect(store_pages_checked(store));
+    store_close(store);
+    store = support_open(dir, SIZE);
+    cr_expect(store_pages_checked(store), "closed by a process that had looked at them, and not changed since");
+    store_close(store);
+}
+
+Test(store_start, what_is_written_first_has_them_looked_at)
+{
+    struct support_object object = {.number = COUNT, .body_len = 10};
+
+    use_and_die();
+    struct store *store = support_open(dir, SIZE);
+    cr_expect_not(store_pages_checked(store));
+    cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    cr_expect(store_pages_checked(store));
+    store_close(store);
+}
+
+Test(store_start, a_process_that_did_not_look_at_them_leaves_that_to_the_next)
+{
+    use_and_die();
+    store_close(support_open(dir, SIZE));
+    struct store *store = support_open(dir, SIZE);
+    cr_expect_not(store_pages_checked(store));
+    store_close(store);
+}
+
+static void expect_cancelled(struct store *store)
+{
+    struct support_object object = {.number = COUNT, .body_len = 10};
+
+    store_cancel_check(store);
+    cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_IO);
+    cr_expect_not(store_failed(store));
+    cr_expect_not(store_pages_checked(store));
+    expect_served(store);
+}
+
+Test(store_start, a_process_that_stops_waits_for_no_look_at_them)
+{
+    use_and_die();
+    struct store *store = support_open(dir, SIZE);
+    expect_cancelled(store);
+    store_close(store);
+    cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
+    cr_expect_eq(note.len, 0, "nothing is lost");
+    expect_served(store);
+    store_close(store);
+}
+
+/* In place, and so late that the kernel's clock shows it. Roots are spared: the open itself reads those. */
+static void damage_leaves(void)
+{
+    enum { PAGES = SIZE / PAGE, STEP = 2 };
+    unsigned char page[PAGE];
+    struct stat before;
+    struct stat after;
+    unsigned damaged = 0;
+    int fd = open(data_path, O_RDWR);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &before), 0);
+    do {
+        for (off_t at = 100 * (off_t)PAGE; at < PAGES / 4 * (off_t)PAGE; at += STEP * PAGE) {
+            cr_assert_eq(pread(fd, page, PAGE, at), PAGE);
+            if (page[AT_FLAGS] == LEAF) {
+                page[AT_LOWER] = 1; /* odd: no page's nodes end there */
+                cr_assert_eq(pwrite(fd, page, PAGE, at), PAGE);
+                damaged++;
+            }
+        }
+        cr_assert_gt(damaged, 0);
+        cr_assert_eq(fstat(fd, &after), 0);
+    } while (after.st_ctim.tv_sec == before.st_ctim.tv_sec && after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+    close(fd);
+}
+
+Test(store_start, damage_is_found_before_the_first_change)
+{
+    static const bool killed[] = {false, true};
+    struct support_object object = {.number = COUNT, .body_len = 10};
+
+    for (size_t i = 0; i < ARRAY_LEN(killed); i++) {
+        if (killed[i]) {
+            use_and_die();
+        }
+        damage_leaves();
+        struct store *store = support_open(dir, SIZE);
+        cr_expect_not(store_pages_checked(store));
+        cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_IO);
+        cr_expect(store_failed(store));
+        store_close(store);
+        buf_clear(&note);
+        cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
+        cr_expect_gt(note.len, 0, "it is set aside");
+        fill(store);
+        store_close(store);
+    }
+}
