@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "proxy/follow.h"
 #include "proxy/mailbox.h"
 #include "proxy/metrics.h"
 #include "proxy/traffic.h"
@@ -25,6 +26,7 @@ struct admin_scope {
     struct cache *cache;
     struct metrics *metrics;
     struct traffic *traffic;
+    struct follow *follow;
     atomic_uint *connection_count;
     unsigned workers;
     const struct config *config;

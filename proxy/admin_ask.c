@@ -146,19 +146,25 @@ static bool fail(const struct address *address, const char *why, struct buf *err
     return false;
 }
 
+static bool find_larder(const struct config *config, struct address *out_address, int *out_fd, struct buf *error)
+{
+    if (!address_of(config, out_address)) {
+        buf_add_text(error, "admin.socket is \"off\" and admin.listen is not set: there is no way to ask larder");
+        return false;
+    }
+    *out_fd = connect_to(out_address);
+    return *out_fd >= 0 || fail(out_address, uv_strerror(uv_translate_sys_error(-*out_fd)), error);
+}
+
 bool admin_ask(const struct config *config, const char *target, struct span body, struct admin_answer *out_answer,
                struct buf *out_error)
 {
     struct address address;
     struct buf in;
+    int fd;
 
-    if (!address_of(config, &address)) {
-        buf_add_text(out_error, "admin.socket is \"off\" and admin.listen is not set: there is no way to ask larder");
+    if (!find_larder(config, &address, &fd, out_error)) {
         return false;
-    }
-    int fd = connect_to(&address);
-    if (fd < 0) {
-        return fail(&address, uv_strerror(uv_translate_sys_error(-fd)), out_error);
     }
     buf_init(&in, ANSWER_MAX_BYTES);
     buf_init(&out_answer->body, ANSWER_MAX_BYTES);
@@ -170,4 +176,108 @@ bool admin_ask(const struct config *config, const char *target, struct span body
         return fail(&address, "the answer is not whole", out_error);
     }
     return true;
+}
+
+/* ---- an answer without an end ---- */
+
+/* What is read of it so far. */
+struct intake {
+    int fd;
+    struct buf in;
+    struct arena arena;
+    struct http_response response;
+    struct body_decoder decoder;
+};
+
+/* Reads more. 1: there was; 0: the end, or silence; -1: a signal. */
+static int read_more(struct intake *intake)
+{
+    char *place = buf_reserve(&intake->in, PIECE_BYTES);
+    ssize_t count = place != NULL ? read(intake->fd, place, PIECE_BYTES) : 0;
+
+    intake->in.len += count > 0 ? (size_t)count : 0;
+    return count > 0 ? 1 : count < 0 && errno == EINTR ? -1 : 0;
+}
+
+/* Reads until the head is whole, and leaves it in `in`, of whose first `*out_head_len` bytes it is. */
+static int read_head(struct intake *intake, size_t *out_head_len)
+{
+    const struct head_limits limits = {.head_bytes = HEAD_MAX_BYTES, .target_bytes = HEAD_MAX_BYTES, .field_count = 64};
+    struct head_scan scan = {0};
+    enum err error;
+    int got = 1;
+
+    while ((error = head_find(&scan, buf_span(&intake->in), &limits, out_head_len)) == ERR_AGAIN && got > 0) {
+        got = read_more(intake);
+    }
+    if (got <= 0) {
+        return got;
+    }
+    return error == ERR_OK && parse_response_head(span_take(buf_span(&intake->in), *out_head_len), &limits, METHOD_GET,
+                                                  &intake->arena, &intake->response) == ERR_OK;
+}
+
+/* Hands on what came of the body. False: `take` has enough, or it is over. */
+static bool hand_on(struct intake *intake, struct admin_take *take, enum admin_stream_end *out_end)
+{
+    struct span rest = buf_span(&intake->in);
+
+    while (rest.len > 0) {
+        struct span piece;
+        if (body_decoder_done(&intake->decoder) || body_decoder_feed(&intake->decoder, &rest, &piece) != ERR_OK) {
+            *out_end = ADMIN_STREAM_BROKE_OFF;
+            return false;
+        }
+        if (piece.len > 0 && !take->take(take, piece)) {
+            *out_end = ADMIN_STREAM_STOPPED;
+            return false;
+        }
+    }
+    buf_clear(&intake->in);
+    return true;
+}
+
+static enum admin_stream_end take_stream(struct intake *intake, struct admin_take *take,
+                                         struct admin_answer *out_refusal)
+{
+    enum admin_stream_end end = ADMIN_STREAM_BROKE_OFF;
+    size_t head_len = 0;
+    int got = read_head(intake, &head_len);
+
+    if (got <= 0) {
+        return got < 0 ? ADMIN_STREAM_STOPPED : ADMIN_STREAM_BROKE_OFF;
+    }
+    if (intake->response.status != 200) {
+        bool good = receive(intake->fd, &intake->in) && read_answer(&intake->in, out_refusal);
+        return good ? ADMIN_STREAM_REFUSED : ADMIN_STREAM_BROKE_OFF;
+    }
+    buf_consume(&intake->in, head_len);
+    body_decoder_init(&intake->decoder, &intake->response.framing);
+    while (got > 0 && hand_on(intake, take, &end)) {
+        got = read_more(intake);
+        end = got < 0 ? ADMIN_STREAM_STOPPED : ADMIN_STREAM_BROKE_OFF;
+    }
+    body_decoder_finish(&intake->decoder);
+    return end;
+}
+
+enum admin_stream_end admin_ask_stream(const struct config *config, const char *target, struct admin_take *take,
+                                       struct admin_answer *out_refusal, struct buf *out_error)
+{
+    struct intake intake = {.fd = -1};
+    struct address address;
+    enum admin_stream_end end;
+
+    buf_init(&out_refusal->body, ANSWER_MAX_BYTES);
+    if (!find_larder(config, &address, &intake.fd, out_error)) {
+        return ADMIN_STREAM_NOBODY;
+    }
+    buf_init(&intake.in, ANSWER_MAX_BYTES);
+    arena_init(&intake.arena, ARENA_BYTES);
+    end = send_request(intake.fd, config, target, SPAN("")) ? take_stream(&intake, take, out_refusal)
+                                                            : ADMIN_STREAM_BROKE_OFF;
+    close(intake.fd);
+    arena_finish(&intake.arena);
+    buf_finish(&intake.in);
+    return end;
 }

@@ -18,4 +18,18 @@ struct admin_answer {
 MUST_CHECK bool admin_ask(const struct config *config, const char *target, struct span body,
                           struct admin_answer *out_answer, struct buf *out_error);
 
+enum admin_stream_end {
+    ADMIN_STREAM_NOBODY,    /* nobody answers, with a line in `out_error` */
+    ADMIN_STREAM_REFUSED,   /* another status than 200; the answer is in `out_refusal`, to be finished in any case */
+    ADMIN_STREAM_BROKE_OFF, /* it answered, and is gone */
+    ADMIN_STREAM_STOPPED,   /* by `take`, or a signal whose handler let the read end (EINTR) */
+};
+
+/* Asks for an answer without an end: `take` gets the bytes of its body as they come, until it says false. */
+struct admin_take {
+    bool (*take)(struct admin_take *take, struct span bytes);
+};
+enum admin_stream_end admin_ask_stream(const struct config *config, const char *target, struct admin_take *take,
+                                       struct admin_answer *out_refusal, struct buf *out_error);
+
 #endif

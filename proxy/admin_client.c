@@ -2,7 +2,8 @@
  * at.
  *
  * Happy path: HEAD until a head is complete, BODY until its body is, CALL while the route works, ANSWER until the
- *             answer is written, HEAD again; or LINGER until the client has read it and ends.
+ *             answer is written, HEAD again; or LINGER until the client has read it and ends. STREAM: an answer
+ *             that goes on until either side ends; an empty line now and then shows that both are there.
  * Failures:   - a head or body that is wrong or too large: an answer, then the close.
  *             - the client ends or is silent for too long: the close; what a purge has begun goes on. */
 #include <stdlib.h>
@@ -25,9 +26,18 @@ enum {
     IDLE_MS = 60 * 1000,                  /* between requests, and within one */
     WRITE_MS = 30 * 1000,
     LINGER_MS = 2000,
+    STREAM_IDLE_MS = 15 * 1000, /* then an empty line */
 };
 
-enum client_state { CLIENT_HEAD, CLIENT_BODY, CLIENT_CALL, CLIENT_ANSWER, CLIENT_LINGER, CLIENT_CLOSING };
+enum client_state {
+    CLIENT_HEAD,
+    CLIENT_BODY,
+    CLIENT_CALL,
+    CLIENT_ANSWER,
+    CLIENT_STREAM,
+    CLIENT_LINGER,
+    CLIENT_CLOSING
+};
 
 struct admin_client {
     struct admin *admin;
@@ -55,6 +65,7 @@ static void process(struct admin_client *client);
 static bool take_head(struct admin_client *client);
 static bool take_body(struct admin_client *client);
 static void run_call(struct admin_client *client);
+static void begin_stream(struct admin_client *client);
 static void refuse(struct admin_client *client, enum err error);
 
 static const struct conn_events events = {
@@ -131,7 +142,7 @@ static void on_read(struct conn *conn, struct span bytes)
 {
     struct admin_client *client = conn->owner;
 
-    if (client->state == CLIENT_LINGER) {
+    if (client->state == CLIENT_LINGER || client->state == CLIENT_STREAM) {
         return;
     }
     buf_add(&client->in, bytes);
@@ -148,7 +159,7 @@ static void on_end(struct conn *conn, enum err error)
 
     client->keeps_alive = false;
     if (error != ERR_OK || client->state == CLIENT_HEAD || client->state == CLIENT_BODY ||
-        client->state == CLIENT_LINGER) {
+        client->state == CLIENT_LINGER || client->state == CLIENT_STREAM) {
         admin_client_close(client);
     }
 }
@@ -166,6 +177,11 @@ static void on_written(struct conn *conn, enum err error)
 {
     struct admin_client *client = conn->owner;
 
+    if (client->state == CLIENT_STREAM && error == ERR_OK) {
+        conn_set_timer(conn, STREAM_IDLE_MS);
+        client->call.stream->on_drained(client->call.stream);
+        return;
+    }
     if (error != ERR_OK || (!client->keeps_alive && conn->ended)) {
         admin_client_close(client);
         return;
@@ -181,7 +197,13 @@ static void on_written(struct conn *conn, enum err error)
 
 static void on_timer(struct conn *conn)
 {
-    admin_client_close(conn->owner);
+    struct admin_client *client = conn->owner;
+
+    if (client->state == CLIENT_STREAM && !conn->writing) {
+        client->call.stream->on_idle(client->call.stream);
+        return;
+    }
+    admin_client_close(client);
 }
 
 static void on_closed(struct conn *conn)
@@ -190,6 +212,9 @@ static void on_closed(struct conn *conn)
     struct admin *admin = client->admin;
 
     purge_wait_forget(client->call.wait);
+    if (client->call.stream != NULL) {
+        client->call.stream->on_closed(client->call.stream);
+    }
     if (client->previous != NULL) {
         client->previous->next = client->next;
     } else {
@@ -218,7 +243,7 @@ static void process(struct admin_client *client)
         again =
             (client->state == CLIENT_HEAD && take_head(client)) || (client->state == CLIENT_BODY && take_body(client));
     }
-    if (client->state == CLIENT_HEAD || client->state == CLIENT_BODY) {
+    if (client->state == CLIENT_HEAD || client->state == CLIENT_BODY || client->state == CLIENT_STREAM) {
         conn_read_start(&client->conn);
     } else {
         conn_read_stop(&client->conn);
@@ -367,8 +392,50 @@ static void run_call(struct admin_client *client)
     call->body = buf_span(&client->body);
     client->state = CLIENT_CALL;
     conn_set_timer(&client->conn, PURGE_WAIT_MS + WRITE_MS);
-    if (!is_allowed(client) || admin_dispatch(call) == ADMIN_ANSWERED) {
+    enum admin_progress progress = is_allowed(client) ? admin_dispatch(call) : ADMIN_ANSWERED;
+    if (progress == ADMIN_ANSWERED) {
         admin_answer(call);
+    } else if (progress == ADMIN_STREAM) {
+        begin_stream(client);
+    }
+}
+
+static void begin_stream(struct admin_client *client)
+{
+    struct buf head;
+
+    buf_init(&head, HEAD_MAX_BYTES);
+    write_status_line(&head, 200);
+    write_date_field(&head, SPAN("Date"), worker_now_ms() / 1000);
+    write_field(&head, SPAN("Content-Type"), span_of(client->call.content_type));
+    buf_add_text(&head, "Transfer-Encoding: chunked\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    write_end(&head);
+    struct span run = buf_span(&head);
+    client->state = CLIENT_STREAM;
+    client->keeps_alive = false;
+    conn_set_timer(&client->conn, WRITE_MS);
+    conn_read_start(&client->conn); /* to see its end */
+    if (head.failed || conn_write(&client->conn, &run, 1) != ERR_OK) {
+        admin_client_close(client);
+    }
+    buf_finish(&head);
+}
+
+void admin_stream_send(struct admin_call *call, struct span bytes)
+{
+    struct admin_client *client = CONTAINER_OF(call, struct admin_client, call);
+    char memory[32];
+    struct buf size;
+
+    if (client->state != CLIENT_STREAM) {
+        return;
+    }
+    buf_init_in(&size, memory, sizeof memory);
+    write_chunk_start(&size, bytes.len);
+    struct span runs[] = {buf_span(&size), bytes, SPAN("\r\n")};
+    conn_set_timer(&client->conn, WRITE_MS);
+    if (conn_write(&client->conn, runs, ARRAY_LEN(runs)) != ERR_OK) {
+        admin_client_close(client);
     }
 }
 

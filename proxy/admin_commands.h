@@ -16,4 +16,8 @@ MUST_CHECK bool admin_command_purges(const struct config *config, const struct o
 MUST_CHECK bool admin_command_report(const struct config *config, const struct options *options, struct buf *out,
                                      struct buf *error);
 
+/* admin_log_command.c: prints lines as they come, until Ctrl-C. */
+MUST_CHECK bool admin_command_log(const struct config *config, const struct options *options, struct buf *out,
+                                  struct buf *error);
+
 #endif

@@ -13,7 +13,15 @@ enum {
 };
 
 struct admin_client;
+struct admin_call;
 struct purge_wait;
+
+/* An answer without an end: what it is made of, and the calls back. */
+struct admin_stream {
+    void (*on_drained)(struct admin_stream *stream); /* what was sent is gone: admin_stream_send may be called again */
+    void (*on_idle)(struct admin_stream *stream);    /* nothing was sent for a while: something empty should be */
+    void (*on_closed)(struct admin_stream *stream);  /* the connection is gone, and with it the call */
+};
 
 struct admin_listener {
     union {
@@ -53,11 +61,13 @@ struct admin_call {
     const char *allow;       /* of a 405 */
     struct buf answer;       /* its body */
     struct purge_wait *wait; /* what the answer waits for */
+    struct admin_stream *stream;
 };
 
 enum admin_progress {
     ADMIN_ANSWERED, /* status and answer are filled in */
     ADMIN_LATER,    /* admin_answer will be called, from the loop */
+    ADMIN_STREAM,   /* `stream` and content_type are filled in */
 };
 
 struct admin_route {
@@ -83,8 +93,16 @@ enum admin_progress admin_run_urls(struct admin_call *call);
 /* RFC 3339, UTC, seconds. To be taken. */
 json_t *admin_time_json(int64_t time_ms);
 
+/* admin_log.c */
+enum admin_progress admin_run_log(struct admin_call *call);
+
 /* The value of a parameter of the query, as it came; empty: none. */
 struct span admin_parameter(const struct admin_call *call, struct span name);
+
+/* All values of a parameter that may be repeated, decoded; in the call's arena. False: more than `max`, or one that
+ * cannot be decoded. */
+MUST_CHECK bool admin_parameter_texts(const struct admin_call *call, struct span name, const char **texts, size_t max,
+                                      size_t *out_count);
 
 /* Answers. `value` may be NULL (no memory) and is taken. */
 enum admin_progress admin_reply_json(struct admin_call *call, unsigned status, json_t *value);
@@ -98,5 +116,9 @@ void admin_clients_close(struct admin *admin);
 
 /* admin_client.c: a call that was left for later is answered now. */
 void admin_answer(struct admin_call *call);
+
+/* admin_client.c: more of a stream. Only when what was sent before is gone: not before the first on_drained, and once
+ * for each. */
+void admin_stream_send(struct admin_call *call, struct span bytes);
 
 #endif

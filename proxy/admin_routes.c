@@ -14,7 +14,8 @@ static enum admin_progress run_status(struct admin_call *call);
 const struct admin_route admin_routes[] = {
     {METHOD_GET, "/metrics", run_metrics},        {METHOD_GET, "/v1/status", run_status},
     {METHOD_GET, "/v1/report", admin_run_report}, {METHOD_GET, "/v1/urls", admin_run_urls},
-    {METHOD_POST, "/v1/purge", admin_run_purge},  {METHOD_GET, "/v1/purges", admin_run_purges},
+    {METHOD_GET, "/v1/log", admin_run_log},       {METHOD_POST, "/v1/purge", admin_run_purge},
+    {METHOD_GET, "/v1/purges", admin_run_purges},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 
@@ -36,18 +37,85 @@ enum admin_progress admin_dispatch(struct admin_call *call)
     return admin_fail(call, 404, "there is nothing at this path");
 }
 
+/* The value of the parameter that comes next in `rest`; false: none does. */
+static bool next_parameter(struct span *rest, struct span name, struct span *out_value)
+{
+    struct span part;
+
+    while (span_split(rest, '&', &part)) {
+        size_t equals = span_find(part, '=');
+        if (span_equal(span_take(part, equals), name)) {
+            *out_value = equals == SIZE_MAX ? (struct span){NULL, 0} : span_skip(part, equals + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
 struct span admin_parameter(const struct admin_call *call, struct span name)
 {
     struct span rest = call->query;
-    struct span part;
+    struct span value = {NULL, 0};
 
-    while (span_split(&rest, '&', &part)) {
-        size_t equals = span_find(part, '=');
-        if (span_equal(span_take(part, equals), name)) {
-            return equals == SIZE_MAX ? (struct span){NULL, 0} : span_skip(part, equals + 1);
-        }
+    (void)next_parameter(&rest, name, &value);
+    return value;
+}
+
+static int hex_value(char byte)
+{
+    char letter = (char)(byte | 0x20);
+
+    if (byte >= '0' && byte <= '9') {
+        return byte - '0';
     }
-    return (struct span){NULL, 0};
+    return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
+}
+
+/* As forms encode it: %XX, and + for a space. No NUL: it becomes a C string. */
+static bool decode(struct span value, struct arena *arena, const char **out_text)
+{
+    char *text = arena_alloc_text(arena, value.len + 1);
+    size_t len = 0;
+
+    for (size_t i = 0; text != NULL && i < value.len; i++) {
+        char byte = value.data[i] == '+' ? ' ' : value.data[i];
+        if (byte == '%') {
+            int high = i + 2 < value.len ? hex_value(value.data[i + 1]) : -1;
+            int low = i + 2 < value.len ? hex_value(value.data[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                return false;
+            }
+            byte = (char)(high << 4 | low);
+            i += 2;
+        }
+        if (byte == '\0') {
+            return false;
+        }
+        text[len++] = byte;
+    }
+    if (text == NULL) {
+        return false;
+    }
+    text[len] = '\0';
+    *out_text = text;
+    return true;
+}
+
+bool admin_parameter_texts(const struct admin_call *call, struct span name, const char **texts, size_t max,
+                           size_t *out_count)
+{
+    struct span rest = call->query;
+    struct span value;
+    size_t count = 0;
+
+    while (next_parameter(&rest, name, &value)) {
+        if (count == max || !decode(value, call->arena, &texts[count])) {
+            return false;
+        }
+        count++;
+    }
+    *out_count = count;
+    return true;
 }
 
 enum admin_progress admin_reply_json(struct admin_call *call, unsigned status, json_t *value)

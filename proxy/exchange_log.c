@@ -92,8 +92,16 @@ void exchange_tell(const struct exchange *ex, const struct stream_count *counts)
 {
     count_metrics(ex, counts);
     count_traffic(ex, counts);
-    if (access_log_is_open(&ex->worker->access_log)) {
-        struct access_entry entry = entry_of(ex, counts);
+    bool logs = access_log_is_open(&ex->worker->access_log);
+    bool followed = follow_is_active(ex->worker->follow);
+    if (!logs && !followed) {
+        return;
+    }
+    struct access_entry entry = entry_of(ex, counts);
+    if (logs) {
         access_log_write(&ex->worker->access_log, &entry);
+    }
+    if (followed) {
+        follow_offer(ex->worker->follow, &entry);
     }
 }

@@ -277,6 +277,8 @@ static int run(const struct options *options, struct buf *error)
         return ask_larder(options, error, admin_command_purges);
     case COMMAND_REPORT:
         return ask_larder(options, error, admin_command_report);
+    case COMMAND_LOG:
+        return ask_larder(options, error, admin_command_log);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

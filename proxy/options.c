@@ -80,6 +80,15 @@ static const struct flag flags[] = {
     {"--config", COMMAND_REPORT, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_REPORT, offsetof(struct options, config.cache_dir), "DIR",
      "as given to serve (larder-cache)"},
+    {"--url", COMMAND_LOG, offsetof(struct options, url), "GLOB", "such as 'http://*/img/*', or '/img/*' of any host"},
+    {"--status", COMMAND_LOG, offsetof(struct options, response_status), "STATUS", "such as 404, or 5xx"},
+    {"--outcome", COMMAND_LOG, offsetof(struct options, outcome), "WORD", "of Cache-Status, such as hit or uri-miss"},
+    {"--reason", COMMAND_LOG, offsetof(struct options, reason), "WORD",
+     "why it was answered so, or not stored, such as set-cookie"},
+    {"--client", COMMAND_LOG, offsetof(struct options, client), "ADDR", "such as 127.0.0.1, or 10.0.0.0/8"},
+    {json_name, COMMAND_LOG, offsetof(struct options, json), "", "lines as in the access log, instead of text"},
+    {"--config", COMMAND_LOG, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_LOG, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -143,6 +152,13 @@ static const struct {
          "route,\n"
          "the costliest first, with what to change.\n"
          "  larder report --since 1h --config larder.toml\n"},
+    [COMMAND_LOG] =
+        {"log", "[FLAG]...", "follow requests as they end",
+         "Asks the larder that runs with this configuration for a line a request, until Ctrl-C. When larder goes it "
+         "waits for it to come back.\n"
+         "Lines that come faster than they are read are lost, and counted; requests are never held up.\n"
+         "  larder log --url '/img/*' --status 5xx\n"
+         "  larder log --reason set-cookie --json\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -174,8 +190,9 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error,
-                 "expected serve, why, vary, store, purge, purges, report, demo, check, version or help (larder help)");
+    buf_add_text(
+        error,
+        "expected serve, why, vary, store, purge, purges, report, log, demo, check, version or help (larder help)");
     return false;
 }
 
@@ -332,7 +349,7 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error, "expected a command: serve, why, vary, store, purge, purges, report, demo, check, "
+        buf_add_text(out_error, "expected a command: serve, why, vary, store, purge, purges, report, log, demo, check, "
                                 "version or help (larder help)");
         return false;
     }

@@ -16,6 +16,7 @@ enum command {
     COMMAND_PURGE,
     COMMAND_PURGES,
     COMMAND_REPORT,
+    COMMAND_LOG,
     COMMAND_DEMO,
     COMMAND_CHECK,
     COMMAND_VERSION,
@@ -33,17 +34,19 @@ struct purge_option {
 
 struct options {
     enum command command;
-    enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
-    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES, COMMAND_REPORT; of
-                                   COMMAND_CHECK only `file`. `listen` is NULL: see options_config_flags */
+    enum command help_about; /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
+    struct config_flags
+        config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG;
+                   of COMMAND_CHECK only `file`. `listen` is NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
-    const char *url;   /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store */
-    bool json;         /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
-    const char *limit; /* COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
-    const char *since; /* COMMAND_REPORT */
+    const char *url; /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store; COMMAND_LOG: a glob */
+    bool json;       /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG */
+    const char *limit;                     /* COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
+    const char *since;                     /* COMMAND_REPORT */
+    const char *outcome, *reason, *client; /* COMMAND_LOG */
     /* COMMAND_PURGE: */
     struct purge_option names[OPTIONS_NAMES_MAX];
     size_t name_count;
@@ -53,7 +56,8 @@ struct options {
     const char *method;
     const char *fields[OPTIONS_FIELDS_MAX]; /* "Name: value" */
     size_t field_count;
-    const char *response_status; /* what the origin is supposed to answer; NULL: nothing is supposed */
+    const char *response_status; /* COMMAND_LOG: of lines to show; else what the origin is supposed to answer; NULL:
+                                    nothing is supposed */
     const char *response_fields[OPTIONS_FIELDS_MAX];
     size_t response_field_count;
     struct store_arguments store; /* COMMAND_STORE */

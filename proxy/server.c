@@ -43,6 +43,7 @@ struct server {
     struct disk disk;
     struct metrics *metrics;
     struct traffic *traffic;
+    struct follow *follow;
     struct admin *admin;
     unsigned worker_count;
     struct notify notify;
@@ -165,7 +166,8 @@ static enum err start(struct server *server, struct config *config)
 {
     server->worker_count = config->server.workers > 0 ? config->server.workers : uv_available_parallelism();
     server->metrics = metrics_create();
-    if (server->metrics == NULL) {
+    server->follow = follow_create(&server->mailbox);
+    if (server->metrics == NULL || server->follow == NULL) {
         config_destroy(config);
         return explain(server, "cannot start", ERR_NO_MEMORY);
     }
@@ -206,6 +208,7 @@ static enum err start_crew(struct server *server, struct crew *crew)
                                    .limits = &server->limits,
                                    .metrics = server->metrics,
                                    .traffic = server->traffic,
+                                   .follow = server->follow,
                                    .server = &server->mailbox,
                                    .on_ended = on_worker_ended,
                                    .on_handover = on_handover};
@@ -220,6 +223,7 @@ static enum err open_admin(struct server *server)
                                       .cache = server->cache,
                                       .metrics = server->metrics,
                                       .traffic = server->traffic,
+                                      .follow = server->follow,
                                       .connection_count = &server->limits.connections,
                                       .workers = server->worker_count,
                                       .config = server->crews->config,
@@ -407,6 +411,7 @@ static void finish(struct server *server)
     }
     metrics_destroy(server->metrics);
     traffic_destroy(server->traffic);
+    follow_destroy(server->follow);
     client_table_destroy(server->limits.clients);
     rate_limit_destroy(server->limits.rates);
     buf_finish(&server->text);

@@ -12,6 +12,7 @@
 #include "cache/cache.h"
 #include "proxy/access_log.h"
 #include "proxy/config.h"
+#include "proxy/follow.h"
 #include "proxy/listener.h"
 #include "proxy/mailbox.h"
 #include "proxy/metrics.h"
@@ -47,6 +48,7 @@ struct worker_shared {
     struct client_limits *limits;
     struct metrics *metrics;
     struct traffic *traffic;
+    struct follow *follow;
     struct mailbox *server;                       /* the main thread's */
     void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
     void (*on_handover)(struct message *message); /* there, with a handover's message: it needs another worker */
@@ -79,6 +81,7 @@ struct worker {
     struct access_log access_log;
     struct metrics_shard *shard; /* what this worker counts; NULL: nothing is counted */
     struct traffic_shard *traffic;
+    struct follow_shard *follow;
     struct refusals refusals;
     int newest_fd;                 /* descriptor of the connection accepted last */
     struct field_memo *field_memo; /* what clients' heads said lately */
