@@ -6,17 +6,27 @@
 
 enum { CACHE_LINE_BYTES = 64 };
 
+/* Whatever the site: what is looked at often need not visit every site. */
+struct whole {
+    metrics_counter begun, ended; /* requests */
+    metrics_counter hits, failures;
+    metrics_counter sent_bytes, received_bytes;
+    metrics_counter wait_us;
+    metrics_counter waits[METRICS_TIMES + 1];
+};
+
 /* The sites' counters are made when they are first needed: a configuration may have very many sites. */
 struct metrics_shard {
     struct metrics_shard *next;
     const struct config *config;
-    metrics_counter begun, ended;          /* requests */
+    struct whole whole;
     _Atomic(struct metrics_site *) *sites; /* as the configuration's, then the one for requests without a site */
 };
 
 struct metrics {
     struct metrics_shard *shards;
-    struct metrics_total *totals; /* of shards that ended */
+    struct metrics_sums ended;    /* of shards that ended */
+    struct metrics_total *totals; /* of them, by site */
 };
 
 const uint64_t metrics_times_us[METRICS_TIMES] = {500,    1000,   2500,    5000,    10000,   25000,    50000,   100000,
@@ -108,7 +118,7 @@ static size_t bucket_of(const uint64_t *bounds, size_t count, uint64_t measured)
 void metrics_count_begin(struct metrics_shard *shard)
 {
     if (shard != NULL) {
-        add(&shard->begun, 1);
+        add(&shard->whole.begun, 1);
     }
 }
 
@@ -119,7 +129,10 @@ void metrics_count_request(struct metrics_shard *shard, const struct site *site,
     if (shard == NULL) {
         return;
     }
-    add(&shard->ended, 1);
+    add(&shard->whole.ended, 1);
+    add(&shard->whole.hits, request->outcome == OUTCOME_HIT);
+    add(&shard->whole.failures, class == 5);
+    add(&shard->whole.sent_bytes, request->sent_bytes);
     struct metrics_site *counters = site_of(shard, site);
     if (counters == NULL) {
         return;
@@ -135,8 +148,11 @@ void metrics_count_request(struct metrics_shard *shard, const struct site *site,
 
 void metrics_count_received(struct metrics_shard *shard, const struct site *site, size_t bytes)
 {
-    struct metrics_site *counters = shard != NULL ? site_of(shard, site) : NULL;
-
+    if (shard == NULL) {
+        return;
+    }
+    add(&shard->whole.received_bytes, bytes);
+    struct metrics_site *counters = site_of(shard, site);
     if (counters != NULL) {
         add(&counters->received_bytes, bytes);
     }
@@ -144,10 +160,16 @@ void metrics_count_received(struct metrics_shard *shard, const struct site *site
 
 void metrics_count_answer(struct metrics_shard *shard, const struct site *site, uint64_t wait_us)
 {
-    struct metrics_site *counters = shard != NULL ? site_of(shard, site) : NULL;
+    size_t bucket = bucket_of(metrics_times_us, METRICS_TIMES, wait_us);
 
+    if (shard == NULL) {
+        return;
+    }
+    add(&shard->whole.waits[bucket], 1);
+    add(&shard->whole.wait_us, wait_us);
+    struct metrics_site *counters = site_of(shard, site);
     if (counters != NULL) {
-        add(&counters->waits[bucket_of(metrics_times_us, METRICS_TIMES, wait_us)], 1);
+        add(&counters->waits[bucket], 1);
         add(&counters->wait_us, wait_us);
     }
 }
@@ -226,6 +248,22 @@ void metrics_totals_destroy(struct metrics_total *first)
     }
 }
 
+static void sum_whole(struct metrics_sums *sums, const struct whole *whole)
+{
+    uint64_t ended = value(&whole->ended); /* first: a request is begun before it ends */
+
+    sums->requests += ended;
+    sums->in_flight += value(&whole->begun) - ended;
+    sums->hits += value(&whole->hits);
+    sums->failures += value(&whole->failures);
+    sums->sent_bytes += value(&whole->sent_bytes);
+    sums->received_bytes += value(&whole->received_bytes);
+    sums->wait_us += value(&whole->wait_us);
+    for (size_t i = 0; i <= METRICS_TIMES; i++) {
+        sums->waits[i] += value(&whole->waits[i]);
+    }
+}
+
 void metrics_retire(struct metrics *metrics, struct metrics_shard *shard)
 {
     struct metrics_shard **at = &metrics->shards;
@@ -237,6 +275,8 @@ void metrics_retire(struct metrics *metrics, struct metrics_shard *shard)
         at = &(*at)->next;
     }
     *at = shard->next;
+    sum_whole(&metrics->ended, &shard->whole);
+    metrics->ended.in_flight = 0;             /* of those nothing is left */
     (void)add_shard(&metrics->totals, shard); /* without memory its counts are lost: a reset, to Prometheus */
     for (size_t i = 0; i <= shard->config->site_count; i++) {
         free(atomic_load(&shard->sites[i]));
@@ -245,33 +285,51 @@ void metrics_retire(struct metrics *metrics, struct metrics_shard *shard)
     free(shard);
 }
 
-static void sum_site(struct metrics_sums *sums, const struct metrics_site *site)
-{
-    for (size_t outcome = 0; outcome < METRICS_OUTCOMES; outcome++) {
-        for (size_t reason = 0; reason < REASON_COUNT; reason++) {
-            uint64_t count = value(&site->requests[outcome][reason]);
-            sums->requests += count;
-            sums->hits += outcome == OUTCOME_HIT ? count : 0;
-        }
-        sums->sent_bytes += value(&site->sent_bytes[outcome]);
-    }
-    sums->received_bytes += value(&site->received_bytes);
-}
-
 void metrics_sum(const struct metrics *metrics, struct metrics_sums *out_sums)
 {
-    struct metrics_sums sums = {0};
-    struct metrics_total *first = NULL;
+    struct metrics_sums sums = metrics->ended;
 
-    if (metrics_totals_take(metrics, &first)) {
-        for (const struct metrics_total *total = first; total != NULL; total = total->next) {
-            sum_site(&sums, &total->sums);
-        }
-        metrics_totals_destroy(first);
-    }
     for (const struct metrics_shard *shard = metrics->shards; shard != NULL; shard = shard->next) {
-        uint64_t ended = value(&shard->ended); /* first: a request is begun before it ends */
-        sums.in_flight += value(&shard->begun) - ended;
+        sum_whole(&sums, &shard->whole);
     }
     *out_sums = sums;
+}
+
+static struct metrics_site_sums sum_site(const struct metrics_total *total)
+{
+    const struct metrics_site *site = &total->sums;
+    struct metrics_site_sums sums = {.name = total->name,
+                                     .failures = value(&site->statuses[5]),
+                                     .received_bytes = value(&site->received_bytes),
+                                     .wait_us = value(&site->wait_us)};
+
+    for (size_t i = 0; i < METRICS_STATUSES; i++) {
+        sums.requests += value(&site->statuses[i]);
+    }
+    for (size_t reason = 0; reason < REASON_COUNT; reason++) {
+        sums.hits += value(&site->requests[OUTCOME_HIT][reason]);
+    }
+    for (size_t outcome = 0; outcome < METRICS_OUTCOMES; outcome++) {
+        sums.sent_bytes += value(&site->sent_bytes[outcome]);
+    }
+    for (size_t i = 0; i <= METRICS_TIMES; i++) {
+        sums.answers += value(&site->waits[i]);
+    }
+    return sums;
+}
+
+bool metrics_each_site(const struct metrics *metrics, metrics_site_fn visit, void *arg)
+{
+    struct metrics_total *first = NULL;
+    bool more = true;
+
+    if (!metrics_totals_take(metrics, &first)) {
+        return false;
+    }
+    for (const struct metrics_total *total = first; total != NULL && more; total = total->next) {
+        struct metrics_site_sums sums = sum_site(total);
+        more = visit(arg, &sums);
+    }
+    metrics_totals_destroy(first);
+    return true;
 }

@@ -62,16 +62,39 @@ struct metrics_gauges {
     uint64_t now_ms;                       /* loop time */
 };
 
-/* Sums; for the status. */
+enum { METRICS_TIMES = 15 };
+extern const uint64_t metrics_times_us[METRICS_TIMES]; /* upper bounds; a last bucket has none */
+
+/* Sums over all sites, as cheap as there are workers: for what looks often. */
 struct metrics_sums {
-    uint64_t requests;
-    uint64_t hits;
-    uint64_t in_flight;
-    uint64_t sent_bytes;
-    uint64_t received_bytes;
+    uint64_t requests;       /* that ended */
+    uint64_t hits;           /* of them, answered without the origin */
+    uint64_t failures;       /* of them, answered with 5xx */
+    uint64_t in_flight;      /* begun and not ended */
+    uint64_t sent_bytes;     /* to clients */
+    uint64_t received_bytes; /* from origins */
+    uint64_t wait_us;        /* until origins' heads came */
+    uint64_t waits[METRICS_TIMES + 1];
 };
 
 void metrics_sum(const struct metrics *metrics, struct metrics_sums *out_sums);
+
+/* What one site counted. */
+struct metrics_site_sums {
+    const char *name; /* empty: requests that no site served */
+    uint64_t requests;
+    uint64_t hits;
+    uint64_t failures;
+    uint64_t sent_bytes;
+    uint64_t received_bytes;
+    uint64_t answers; /* heads that came from its origins */
+    uint64_t wait_us; /* until they came */
+};
+
+/* Sites of one name are one; those of former configurations are still told. `visit` returns false to stop. False: no
+ * memory. */
+typedef bool (*metrics_site_fn)(void *arg, const struct metrics_site_sums *sums);
+MUST_CHECK bool metrics_each_site(const struct metrics *metrics, metrics_site_fn visit, void *arg);
 
 /* The text exposition format. False: no memory. */
 MUST_CHECK bool metrics_write(const struct metrics *metrics, const struct metrics_gauges *gauges, struct buf *out);

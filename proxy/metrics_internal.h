@@ -8,11 +8,9 @@
 enum {
     METRICS_OUTCOMES = 0 OUTCOMES(METRICS_COUNT_ONE),
     METRICS_STATUSES = 6, /* 0: none was sent; 1xx to 5xx */
-    METRICS_TIMES = 15,
     METRICS_SIZES = 11,
 };
 
-extern const uint64_t metrics_times_us[METRICS_TIMES];    /* upper bounds */
 extern const uint64_t metrics_sizes_bytes[METRICS_SIZES]; /* upper bounds */
 
 typedef atomic_uint_fast64_t metrics_counter;

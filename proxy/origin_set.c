@@ -248,3 +248,35 @@ bool origin_set_in_service(struct origin_set *set, size_t index, uint64_t now_ms
     pthread_mutex_unlock(&set->mutex);
     return allows;
 }
+
+struct origin_report origin_set_report(struct origin_set *set, size_t index, uint64_t now_ms)
+{
+    pthread_mutex_lock(&set->mutex);
+    const struct health *health = &set->health[index];
+    struct origin_report report = {.failures = health->failures, .requests = set->candidates[index].requests};
+    if (health->unhealthy) {
+        report.state = ORIGIN_UNHEALTHY;
+    } else if (health->ejected && !health->probing && health->until_ms > now_ms) {
+        report.state = ORIGIN_EJECTED;
+        report.out_ms = health->until_ms - now_ms;
+    } else if (health->ejected) {
+        report.state = ORIGIN_PROBED;
+    }
+    pthread_mutex_unlock(&set->mutex);
+    return report;
+}
+
+const char *origin_state_text(enum origin_state state)
+{
+    switch (state) {
+    case ORIGIN_IN_SERVICE:
+        return "in-service";
+    case ORIGIN_EJECTED:
+        return "ejected";
+    case ORIGIN_PROBED:
+        return "probed";
+    case ORIGIN_UNHEALTHY:
+        return "unhealthy";
+    }
+    UNREACHABLE();
+}

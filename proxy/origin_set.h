@@ -60,4 +60,21 @@ enum origin_outlook origin_set_outlook(struct origin_set *set, uint64_t full, ui
 /* Do requests go to the origin at `index`, or may one try it? */
 bool origin_set_in_service(struct origin_set *set, size_t index, uint64_t now_ms);
 
+enum origin_state {
+    ORIGIN_IN_SERVICE,
+    ORIGIN_EJECTED,   /* its answers failed */
+    ORIGIN_PROBED,    /* … and one request may show, or is showing, whether it is back */
+    ORIGIN_UNHEALTHY, /* its checks fail */
+};
+
+/* For people. */
+struct origin_report {
+    enum origin_state state;
+    uint64_t out_ms;   /* ejected: until it is probed */
+    unsigned failures; /* in a row */
+    unsigned requests; /* under way, over all workers */
+};
+struct origin_report origin_set_report(struct origin_set *set, size_t index, uint64_t now_ms);
+const char *origin_state_text(enum origin_state state); /* "in-service", … */
+
 #endif
