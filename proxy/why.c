@@ -22,9 +22,15 @@ bool why_no_memory(struct buf *error)
 bool why_ask(const struct config *config, const struct why_options *options, int64_t now_ms, struct arena *arena,
              struct why *out_why, struct buf *out_error)
 {
+    return why_ask_store(config, NULL, options, now_ms, arena, out_why, out_error);
+}
+
+bool why_ask_store(const struct config *config, const struct why_store *store, const struct why_options *options,
+                   int64_t now_ms, struct arena *arena, struct why *out_why, struct buf *out_error)
+{
     struct why why = {.config = config, .arena = arena, .now_ms = now_ms};
 
-    if (!why_read_request(&why, options, out_error) || !why_look_up(&why, out_error)) {
+    if (!why_read_request(&why, options, out_error) || !why_look_up(&why, store, out_error)) {
         return false;
     }
     if (!why_judge(&why)) {

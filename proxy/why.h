@@ -134,6 +134,15 @@ struct why {
 MUST_CHECK bool why_ask(const struct config *config, const struct why_options *options, int64_t now_ms,
                         struct arena *arena, struct why *out_why, struct buf *out_error);
 
+/* As why_ask, of the store of a larder that runs in this process. */
+struct why_store {
+    struct store *store;
+    struct store_reader *reader;
+};
+MUST_CHECK bool why_ask_store(const struct config *config, const struct why_store *store,
+                              const struct why_options *options, int64_t now_ms, struct arena *arena,
+                              struct why *out_why, struct buf *out_error);
+
 /* For people; `bold`: the terminal's codes for it around the verdict. */
 void why_write_text(const struct why *why, bool bold, struct buf *out);
 void why_write_json(const struct why *why, struct buf *out); /* one object and a line end */

@@ -13,8 +13,8 @@ MUST_CHECK bool why_read_request(struct why *why, const struct why_options *opti
 /* Its site, what the site's rules make of it, and whether the cache is asked about it. False: no memory. */
 MUST_CHECK bool why_route(struct why *why);
 
-/* why_route, then what is stored for it. */
-MUST_CHECK bool why_look_up(struct why *why, struct buf *error);
+/* why_route, then what is stored for it. `store` NULL: the configuration's is opened for it. */
+MUST_CHECK bool why_look_up(struct why *why, const struct why_store *store, struct buf *error);
 
 /* The verdict and the answer, of what is in `why->selected`, if anything is. False: no memory. */
 MUST_CHECK bool why_judge(struct why *why);

@@ -1,4 +1,5 @@
-/* why_store.c: what is stored for the request that `larder why` is asked about; the store is opened read-only. */
+/* why_store.c: what is stored for the request that `larder why` is asked about: in the store of this process, or in one
+ * opened read-only. A find counts as a request there (SIEVE), and pins: what was pinned is given back. */
 #include "cache/head.h"
 #include "cache/search.h"
 #include "cache/vary.h"
@@ -43,11 +44,23 @@ static bool on_variant(void *arg, const struct stored *stored) /* store_variant_
     return true;
 }
 
+/* Nothing of a body beyond its first bytes is wanted. */
+static bool find(const struct why_store *store, const struct key *key, const struct headers *request,
+                 struct arena *arena, struct stored *out_stored)
+{
+    bool found = store_find(store->reader, key, request, arena, out_stored) == STORE_FOUND;
+
+    if (found && out_stored->pinned) {
+        store_unpin_stored(store->store, &out_stored->record);
+    }
+    return found;
+}
+
 /* As in exchange.c: the key that responses of this path ask for, where something is stored under it. */
-static void choose_key(struct why *why, struct store *store, struct store_reader *reader)
+static void choose_key(struct why *why, const struct why_store *store)
 {
     const struct uri *uri = &why->request.uri;
-    uint64_t secret = store_secret(store);
+    uint64_t secret = store_secret(store->store);
     struct headers nothing, headers;
     struct stored found;
     struct search search;
@@ -55,13 +68,10 @@ static void choose_key(struct why *why, struct store *store, struct store_reader
 
     headers_init(&nothing, why->arena);
     if (!why->policy.no_vary_search || !search_hint_key(uri, secret, why->arena, &hint) ||
-        store_find(reader, &hint, &nothing, why->arena, &found) != STORE_FOUND ||
-        !search_of_hint(&found, why->arena, &search) || !search_key(&search, uri, secret, why->arena, &shared) ||
-        store_find(reader, &shared, &why->request.headers, why->arena, &found) != STORE_FOUND) {
+        !find(store, &hint, &nothing, why->arena, &found) || !search_of_hint(&found, why->arena, &search) ||
+        !search_key(&search, uri, secret, why->arena, &shared) ||
+        !find(store, &shared, &why->request.headers, why->arena, &found)) {
         return;
-    }
-    if (found.pinned) {
-        store_unpin(store, found.record.body_id);
     }
     if (head_read(found.head, why->arena, &headers) == ERR_OK &&
         search_serves(shared.text, &headers, uri, why->arena)) {
@@ -104,57 +114,68 @@ static bool judge_purges(struct why *why, struct store_reader *reader, const str
     return done;
 }
 
-static bool read_store(struct why *why, struct store *store)
+static bool read_store(struct why *why, const struct why_store *store)
 {
     struct collect collect = {.why = why, .capacity = why->config->cache.max_variants};
-    struct store_reader *reader = store_reader_create(store);
+    uint64_t secret = store_secret(store->store);
     struct stored stored;
 
     why->variants = arena_alloc(why->arena, collect.capacity * sizeof(*why->variants));
-    if (reader == NULL || why->variants == NULL ||
-        !key_of_uri(&why->request.uri, store_secret(store), why->arena, &why->key)) {
-        store_reader_destroy(reader);
+    if (why->variants == NULL || !key_of_uri(&why->request.uri, secret, why->arena, &why->key)) {
         return false;
     }
     why->looked_up = true;
-    choose_key(why, store, reader);
-    (void)store_each_variant(reader, &why->key, why->arena, on_variant, &collect);
-    why->found = store_find(reader, &why->key, &why->request.headers, why->arena, &stored);
+    choose_key(why, store);
+    (void)store_each_variant(store->reader, &why->key, why->arena, on_variant, &collect);
+    why->found = store_find(store->reader, &why->key, &why->request.headers, why->arena, &stored);
     bool done = true;
     if (why->found == STORE_FOUND) {
-        done = judge_purges(why, reader, &stored, store_secret(store));
+        if (stored.pinned) { /* of the body nothing beyond its first bytes is wanted */
+            store_unpin_stored(store->store, &stored.record);
+        }
+        done = judge_purges(why, store->reader, &stored, secret);
         if (why->purged.effect == PURGED_SOFT) {
             stored.record.inputs.purged_ms = why->purged.purge.time_ms;
         }
         why->has_selected = why->purged.effect != PURGED_HARD && why_make_variant(why, &stored, &why->selected);
-        if (stored.pinned) {
-            store_unpin_stored(store, &stored.record);
-        }
     }
     for (size_t i = 0; i < why->variant_count; i++) {
         why->variants[i].selected =
             why->has_selected && why->variants[i].record.object_id == why->selected.record.object_id;
     }
-    store_reader_destroy(reader);
     return done;
 }
 
-bool why_look_up(struct why *why, struct buf *error)
+static bool look_up(struct why *why, const struct why_store *store, struct buf *error)
 {
-    struct store *store;
+    bool done = why_route(why) && (why->site == NULL || read_store(why, store));
+
+    return done || why_no_memory(error);
+}
+
+/* In a store opened for it alone. */
+static bool look_up_apart(struct why *why, struct buf *error)
+{
+    struct why_store store;
     struct buf note;
+    bool done = false;
 
     buf_init(&note, 1024);
-    enum err failed = store_open_readonly(why->config->cache.dir, &store, &note);
+    enum err failed = store_open_readonly(why->config->cache.dir, &store.store, &note);
     if (failed != ERR_OK) {
         buf_format(error, "why: no store can be read in %s: %s%.*s", why->config->cache.dir,
                    note.len > 0 ? "" : err_text(failed), SPAN_ARG(buf_span(&note)));
+    } else {
+        store.reader = store_reader_create(store.store);
+        done = store.reader != NULL ? look_up(why, &store, error) : why_no_memory(error);
+        store_reader_destroy(store.reader);
+        store_close(store.store);
     }
     buf_finish(&note);
-    if (failed != ERR_OK) {
-        return false;
-    }
-    bool done = why_route(why) && (why->site == NULL || read_store(why, store));
-    store_close(store);
-    return done || why_no_memory(error);
+    return done;
+}
+
+bool why_look_up(struct why *why, const struct why_store *store, struct buf *error)
+{
+    return store != NULL ? look_up(why, store, error) : look_up_apart(why, error);
 }
