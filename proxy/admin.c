@@ -37,6 +37,11 @@ enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, s
     enum err error = admin->read_buffer != NULL ? open_all(admin, out_error) : ERR_NO_MEMORY;
     REQUIRE(uv_timer_init(scope->loop, &admin->collect_timer) == 0);
     REQUIRE(uv_timer_start(&admin->collect_timer, on_collect, COLLECT_MS, COLLECT_MS) == 0);
+    if (error == ERR_OK && admin->listener_count > 0) {
+        const struct history_scope sampled = {
+            .metrics = scope->metrics, .cache = scope->cache, .connection_count = scope->connection_count};
+        history_start(&admin->history, scope->loop, &sampled);
+    }
     *out_admin = admin;
     return error;
 }
@@ -132,6 +137,7 @@ void admin_close(struct admin *admin)
     }
     admin->closing = true;
     uv_close((uv_handle_t *)&admin->collect_timer, NULL);
+    history_stop(&admin->history);
     for (size_t i = 0; i < admin->listener_count; i++) {
         if (admin->listeners[i].open) {
             uv_close(&admin->listeners[i].u.handle, on_listener_closed);

@@ -13,6 +13,7 @@
 #include "http/parser.h"
 #include "http/serialize.h"
 #include "proxy/admin_internal.h"
+#include "proxy/admin_page.h"
 #include "proxy/conn.h"
 #include "proxy/purge_wait.h"
 #include "proxy/worker.h"
@@ -67,6 +68,17 @@ static bool take_body(struct admin_client *client);
 static void run_call(struct admin_client *client);
 static void begin_stream(struct admin_client *client);
 static void refuse(struct admin_client *client, enum err error);
+
+/* Nothing is kept, nothing is taken for something else, and no page of elsewhere shows or reads it; the dashboard's own
+ * page runs and asks for nothing but what comes from here. */
+static const char fixed_fields[] =
+    "Cache-Control: no-store\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "Referrer-Policy: no-referrer\r\n";
 
 static const struct conn_events events = {
     .on_read = on_read, .on_end = on_end, .on_written = on_written, .on_timer = on_timer};
@@ -355,6 +367,17 @@ static bool has_token(const struct admin_client *client)
            is_token(span_trim(span_skip(value, scheme.len)), token);
 }
 
+/* 127.0.0.0/8, and no name that only begins so. */
+static bool is_loopback_address(struct span name)
+{
+    bool digits = true;
+
+    for (size_t i = 0; i < name.len; i++) {
+        digits = digits && (name.data[i] == '.' || (name.data[i] >= '0' && name.data[i] <= '9'));
+    }
+    return digits && span_starts_with(name, SPAN("127."));
+}
+
 /* Not by a name that a page's own resolver made an address of this machine. */
 static bool has_local_host(const struct admin_client *client)
 {
@@ -362,15 +385,29 @@ static bool has_local_host(const struct admin_client *client)
     size_t colon = span_find(host, ':');
     struct span name = span_starts_with(host, SPAN("[")) ? span_take(host, 5) : span_take(host, colon);
 
-    return span_equal_nocase(name, SPAN("localhost")) || span_starts_with(name, SPAN("127.")) ||
-           span_equal(name, SPAN("[::1]"));
+    return span_equal_nocase(name, SPAN("localhost")) || is_loopback_address(name) || span_equal(name, SPAN("[::1]"));
+}
+
+/* Browsers say which page a request comes from (RFC 6454 §7); of others than the dashboard nothing is taken. */
+static bool has_foreign_origin(const struct admin_client *client)
+{
+    const struct headers *headers = &client->call.request.headers;
+    struct span origin = headers_value(headers, SPAN("Origin"));
+    size_t colon = span_find(origin, ':');
+    struct span authority = colon == SIZE_MAX ? origin : span_skip(origin, colon + sizeof("://") - 1);
+
+    return headers_has(headers, SPAN("Origin")) && !span_equal_nocase(authority, headers_value(headers, SPAN("Host")));
 }
 
 static bool is_allowed(struct admin_client *client)
 {
     struct admin_call *call = &client->call;
 
-    if (client->wants_token && !has_token(client)) {
+    if (has_foreign_origin(client)) {
+        (void)admin_fail(call, 403, "expected no request from a page of another origin");
+        return false;
+    }
+    if (client->wants_token && admin_page_find(call->path) == NULL && !has_token(client)) {
         (void)admin_fail(call, 401, "expected \"Authorization: Bearer TOKEN\" with the token of [admin]");
         return false;
     }
@@ -408,7 +445,8 @@ static void begin_stream(struct admin_client *client)
     write_status_line(&head, 200);
     write_date_field(&head, SPAN("Date"), worker_now_ms() / 1000);
     write_field(&head, SPAN("Content-Type"), span_of(client->call.content_type));
-    buf_add_text(&head, "Transfer-Encoding: chunked\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    buf_add_text(&head, "Transfer-Encoding: chunked\r\n");
+    buf_add_text(&head, fixed_fields);
     write_end(&head);
     struct span run = buf_span(&head);
     client->state = CLIENT_STREAM;
@@ -455,8 +493,8 @@ void admin_answer(struct admin_call *call)
     write_status_line(&head, call->status);
     write_date_field(&head, SPAN("Date"), worker_now_ms() / 1000);
     write_field(&head, SPAN("Content-Type"), span_of(call->content_type));
-    buf_format(&head, "Content-Length: %zu\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
-               call->answer.len);
+    buf_format(&head, "Content-Length: %zu\r\n", call->answer.len);
+    buf_add_text(&head, fixed_fields);
     if (call->status == 401) {
         write_field(&head, SPAN("WWW-Authenticate"), SPAN("Bearer"));
     }

@@ -6,6 +6,7 @@
 
 #include "http/message.h"
 #include "proxy/admin.h"
+#include "proxy/history.h"
 
 enum {
     ADMIN_LISTENERS_MAX = 17, /* the socket, and 16 addresses */
@@ -46,6 +47,7 @@ struct admin {
     struct cache_reader *reader; /* NULL: the store cannot be read */
     char *read_buffer;
     uv_timer_t collect_timer; /* what workers counted, by time */
+    struct history history;
     bool closing;
 };
 
@@ -79,8 +81,17 @@ struct admin_route {
 extern const struct admin_route admin_routes[];
 extern const size_t admin_route_count;
 
-/* admin_routes.c: finds the route and runs it; answers 404 and 405 itself. */
+/* admin_routes.c: finds the route, or the file of the dashboard, and runs it; answers 404 and 405 itself. */
 enum admin_progress admin_dispatch(struct admin_call *call);
+
+/* admin_status.c */
+enum admin_progress admin_run_metrics(struct admin_call *call);
+enum admin_progress admin_run_status(struct admin_call *call);
+enum admin_progress admin_run_sites(struct admin_call *call);
+enum admin_progress admin_run_history(struct admin_call *call);
+
+/* admin_why.c */
+enum admin_progress admin_run_why(struct admin_call *call);
 
 /* admin_purge.c */
 enum admin_progress admin_run_purge(struct admin_call *call);

@@ -1,27 +1,39 @@
-/* admin_routes.c: what the administration answers to. openapi.json describes the same; a test compares both. */
+/* admin_routes.c: what the administration answers to. openapi.json describes the same; a test compares both. Besides,
+ * there are the dashboard's files. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "proxy/admin_internal.h"
-#include "proxy/worker.h"
-
-static enum admin_progress run_metrics(struct admin_call *call);
-static enum admin_progress run_status(struct admin_call *call);
+#include "proxy/admin_page.h"
 
 const struct admin_route admin_routes[] = {
-    {METHOD_GET, "/metrics", run_metrics},        {METHOD_GET, "/v1/status", run_status},
-    {METHOD_GET, "/v1/report", admin_run_report}, {METHOD_GET, "/v1/urls", admin_run_urls},
-    {METHOD_GET, "/v1/log", admin_run_log},       {METHOD_POST, "/v1/purge", admin_run_purge},
-    {METHOD_GET, "/v1/purges", admin_run_purges},
+    {METHOD_GET, "/metrics", admin_run_metrics},  {METHOD_GET, "/v1/status", admin_run_status},
+    {METHOD_GET, "/v1/sites", admin_run_sites},   {METHOD_GET, "/v1/history", admin_run_history},
+    {METHOD_GET, "/v1/why", admin_run_why},       {METHOD_POST, "/v1/purge", admin_run_purge},
+    {METHOD_GET, "/v1/purges", admin_run_purges}, {METHOD_GET, "/v1/report", admin_run_report},
+    {METHOD_GET, "/v1/urls", admin_run_urls},     {METHOD_GET, "/v1/log", admin_run_log},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
+
+static enum admin_progress send_file(struct admin_call *call, const struct admin_page_file *file)
+{
+    call->status = 200;
+    call->content_type = file->content_type;
+    buf_add(&call->answer, (struct span){(const char *)file->data, file->len});
+    return ADMIN_ANSWERED;
+}
 
 enum admin_progress admin_dispatch(struct admin_call *call)
 {
     enum method method = call->request.method == METHOD_HEAD ? METHOD_GET : call->request.method;
+    const struct admin_page_file *file = admin_page_find(call->path);
+
+    if (file != NULL && method == METHOD_GET) {
+        return send_file(call, file);
+    }
+    call->allow = file != NULL ? "GET, HEAD" : NULL;
 
     for (size_t i = 0; i < admin_route_count; i++) {
         if (span_equal(call->path, span_of(admin_routes[i].path))) {
@@ -153,59 +165,4 @@ json_t *admin_time_json(int64_t time_ms)
         return json_null();
     }
     return json_string(text);
-}
-
-/* ---- metrics and status ---- */
-
-static enum admin_progress run_metrics(struct admin_call *call)
-{
-    const struct admin *admin = call->admin;
-    const struct metrics_gauges gauges = {.version = LARDER_VERSION,
-                                          .started_ms = admin->started_ms,
-                                          .workers = admin->scope.workers,
-                                          .connections = atomic_load(admin->scope.connection_count),
-                                          .cache = admin->scope.cache,
-                                          .config = admin->scope.config,
-                                          .origin_sets = admin->scope.origin_sets,
-                                          .now_ms = uv_now(admin->scope.loop)};
-
-    if (!metrics_write(admin->scope.metrics, &gauges, &call->answer)) {
-        return admin_fail(call, 500, "no memory");
-    }
-    call->status = 200;
-    call->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    return ADMIN_ANSWERED;
-}
-
-static json_t *store_status(const struct admin *admin)
-{
-    struct store *store = cache_store(admin->scope.cache);
-    struct store_stats stats;
-
-    store_stats_of(store, &stats);
-    uint64_t used_bytes = stats.used_bytes + stats.body_used_bytes;
-    return json_pack("{ss sb sI sI sI sI sI sI sI}", "dir", admin->scope.config->cache.dir, "failed",
-                     store_failed(store), "limit_bytes", (json_int_t)admin->scope.config->cache.size_bytes,
-                     "used_bytes", (json_int_t)used_bytes, "objects", (json_int_t)stats.objects, "evictions",
-                     (json_int_t)stats.evictions, "commits", (json_int_t)stats.commits, "commit_errors",
-                     (json_int_t)stats.commit_errors, "queued_bytes",
-                     (json_int_t)cache_queued_bytes(admin->scope.cache));
-}
-
-static enum admin_progress run_status(struct admin_call *call)
-{
-    const struct admin *admin = call->admin;
-    const struct config *config = admin->scope.config;
-    struct metrics_sums sums;
-
-    metrics_sum(admin->scope.metrics, &sums);
-    json_t *requests = json_pack("{sI sI sI sI sI}", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits,
-                                 "in_flight", (json_int_t)sums.in_flight, "sent_bytes", (json_int_t)sums.sent_bytes,
-                                 "received_bytes", (json_int_t)sums.received_bytes);
-    return admin_reply_json(
-        call, 200,
-        json_pack("{ss si sI ss? si si sI so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
-                  (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "config_file", config->file, "workers",
-                  (int)admin->scope.workers, "connections", (int)atomic_load(admin->scope.connection_count), "sites",
-                  (json_int_t)config->site_count, "requests", requests, "store", store_status(admin)));
 }

@@ -1,12 +1,15 @@
 """The administration: its listeners and who may speak to them, the status and the metrics."""
 
 import json
+import re
 import shutil
 import subprocess
+from urllib.parse import urlencode
 
 import pytest
+from support import why
 from support.admin import Admin, admin_addresses
-from support.client import Client
+from support.client import HOST, Client
 from support.proxy import ROOT, run_larder
 from support.wire import wait_until
 
@@ -93,8 +96,87 @@ def test_without_a_token_only_names_of_this_machine(larder, origin):
     admin = Admin(proxy, admin_addresses(proxy)[0])
     for host in ("localhost", "localhost:9145", "127.0.0.1:9145", "[::1]:9145"):
         admin.get("/v1/status", host=host).expect(200)
-    for host in ("rebound.example", "localhost.example:80", "10.0.0.1"):
+    for host in ("rebound.example", "localhost.example:80", "127.rebound.example", "127.0.0.1.example", "10.0.0.1"):
         admin.get("/v1/status", host=host).expect(403)
+
+
+def test_nothing_for_pages_of_other_origins(larder, origin):
+    proxy = larder(origin, config='[admin]\nlisten = "127.0.0.1:0"\n')
+    admin = Admin(proxy, admin_addresses(proxy)[0])
+    own = f"127.0.0.1:{admin_addresses(proxy)[0][1]}"
+    order = {"Content-Type": "application/json"}
+    for page in ("http://evil.example", "null", "http://localhost", f"{own}"[:-1]):
+        admin.get("/v1/status", {"Origin": page}, host=own).expect(403)
+        admin.request("POST", "/v1/purge", {**order, "Origin": page}, body=b'{"everything": true}', host=own).expect(403)
+    admin.get("/v1/status", {"Origin": f"http://{own}"}, host=own).expect(200)
+    admin.request("POST", "/v1/purge", {**order, "Origin": f"http://{own}"}, body=b'{"everything": true}', host=own).expect(200)
+
+
+def test_the_page_needs_no_token_and_may_ask_only_here(larder, origin):
+    proxy = larder(origin, config=f'[admin]\nlisten = "127.0.0.1:0"\ntoken = "{TOKEN}"\n')
+    admin = Admin(proxy, admin_addresses(proxy)[0])
+    for path, kind in (("/", "text/html"), ("/dashboard.css", "text/css"), ("/dashboard.js", "text/javascript"), ("/chart.js", "text/javascript")):
+        page = admin.get(path).expect(200)
+        assert page.headers.get("Content-Type").startswith(kind) and page.body
+        policy = page.headers.get("Content-Security-Policy")
+        assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy and "http" not in policy
+    admin.request("POST", "/", body=b"").expect(405, headers={"Allow": "GET, HEAD"})
+    admin.get("/v1/sites").expect(401)
+
+
+def test_sites_and_origins(larder, origin):
+    proxy = larder(origin, config='[[site]]\nhosts = "a.test"\norigin = "http://127.0.0.1:1"\n')
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"x" * 2000)
+    client.get("/a").expect(200)
+    client.get("/a").expect(200, cache="hit")
+    client.get("/", host="a.test").expect(502)
+    wait_until(lambda: Admin(proxy).status()["requests"]["total"] == 3, "all to be counted")
+    answer = json.loads(Admin(proxy).get("/v1/sites").expect(200).body)
+    sites = {site["name"]: site for site in answer["sites"]}
+    assert sites["default"]["requests"] == 2 and sites["default"]["hits"] == 1 and sites["default"]["answers"] == 1
+    assert sites["default"]["sent_bytes"] > 4000 > sites["default"]["received_bytes"] > 2000
+    assert sites["a.test"]["requests"] == sites["a.test"]["failures"] == 1
+    assert {each["url"]: each["state"] for each in answer["origins"]} == {origin.url: "in-service", "http://127.0.0.1:1": "in-service"}
+
+
+def test_history(proxy, origin, client):
+    def samples(since=""):
+        return json.loads(Admin(proxy).get(f"/v1/history{since}").expect(200).body)["samples"]
+
+    assert samples()[0]["requests"] == 0
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"hello")
+    client.get("/a").expect(200)
+    client.get("/a").expect(200, cache="hit")
+    wait_until(lambda: samples()[-1]["requests"] == 2, "a sample")
+    last = samples()[-1]
+    assert last["hits"] == 1 and sum(last["waits"]) == 1 and last["connections"] == 1
+    assert all(sample["time_ms"] > last["time_ms"] for sample in samples(f"?since={last['time_ms']}"))
+    Admin(proxy).get("/v1/history?since=yesterday").expect(400)
+
+
+def test_why_is_told_as_by_the_command(larder, origin):
+    """In the process that has the store open, as in one that reads it."""
+    proxy = larder(origin, config=why.rule('path = "/private/*"', "bypass = true"))
+    client = Client(proxy)
+    origin.expect("GET /a?b=%26").reply(200, {"Cache-Control": "max-age=60", "Vary": "Accept-Language"}, b"x" * 100000)
+    why.store(proxy, client, "/a?b=%26", {"Accept-Language": "de"})
+
+    def told(target, fields=None):
+        parameters = [("url", f"http://{HOST}{target}")] + [("field", f"{name}: {value}") for name, value in (fields or {}).items()]
+        return json.loads(Admin(proxy).get(f"/v1/why?{urlencode(parameters)}").expect(200).body)
+
+    def ageless(answer):
+        return re.sub(r'"(age|ttl)": \d+|ttl=\d+', "", json.dumps(answer))
+
+    for target, fields in (("/a?b=%26", {"Accept-Language": "de"}), ("/a?b=%26", {"Accept-Language": "en"}), ("/private/x", {}), ("/none", {})):
+        assert ageless(told(target, fields)) == ageless(why.ask(proxy, target, fields))
+    assert told("/a?b=%26", {"Accept-Language": "de"})["verdict"]["action"] == "hit"
+    Admin(proxy).request("POST", "/v1/purge", {"Content-Type": "application/json"}, body=b'{"everything": true}').expect(200)
+    assert told("/a?b=%26", {"Accept-Language": "de"})["verdict"]["purged"]["kind"] == "all"
+    for query in ("", "?url=%zz", "?url=a%00", "?url=vary", "?url=http://a/&url=http://b/", "?url=http://a/&field=x"):
+        Admin(proxy).get(f"/v1/why{query}").expect(400)
+    assert json.loads(Admin(proxy).get("/v1/why?url=vary-miss").expect(200).body)["reason"] == "vary-miss"
 
 
 @pytest.mark.parametrize("settings, said", [
@@ -174,7 +256,11 @@ def test_answers_are_as_described(proxy):
     schemas = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
 
     def check(schema, value, place):
-        if schema["type"] == "object":
+        if schema["type"] == "array":
+            assert value, place
+            for index, item in enumerate(value):
+                check(schema["items"], item, f"{place}[{index}]")
+        elif schema["type"] == "object":
             assert set(schema["required"]) == set(value), place
             for name, member in schema["properties"].items():
                 check(member, value[name], f"{place}.{name}")
@@ -182,4 +268,7 @@ def test_answers_are_as_described(proxy):
             kinds = {"string": str, "integer": int, "boolean": bool}
             assert isinstance(value, kinds[schema["type"]]) or (value is None and schema.get("nullable")), place
 
+    Client(proxy).request("TRACE", "/").expect(501)
     check(schemas["Status"], Admin(proxy).status(), "status")
+    for name, path in (("Sites", "/v1/sites"), ("History", "/v1/history")):
+        check(schemas[name], json.loads(Admin(proxy).get(path).expect(200).body), path)

@@ -1,0 +1,58 @@
+/* admin_why.c: GET /v1/why: what larder would do for a request, as `larder why --json` tells it.
+ *
+ * Asked on the main thread, of the store that is open: as many look-ups as one request makes, and the variants of one
+ * key. Workers do not wait for it. */
+#include "proxy/admin_internal.h"
+#include "proxy/why.h"
+#include "proxy/worker.h"
+
+enum {
+    ARENA_MAX_BYTES = 64 * 1024 * 1024, /* heads of all variants of a key */
+    FIELDS_MAX = 64,
+};
+
+static enum admin_progress explain(struct admin_call *call, const struct why_options *options)
+{
+    const struct admin *admin = call->admin;
+    const struct why_store store = {.store = cache_store(admin->scope.cache),
+                                    .reader = cache_reader_store(admin->reader)};
+    struct buf error;
+    struct arena arena;
+    struct why why;
+
+    buf_init(&error, 4096);
+    arena_init(&arena, ARENA_MAX_BYTES);
+    bool asked = why_ask_store(admin->scope.config, &store, options, worker_now_ms(), &arena, &why, &error);
+    if (asked) {
+        call->status = 200;
+        call->content_type = "application/json";
+        why_write_json(&why, &call->answer);
+    } else {
+        (void)admin_fail(call, 400, "%.*s", SPAN_ARG(buf_span(&error)));
+    }
+    arena_finish(&arena);
+    buf_finish(&error);
+    return ADMIN_ANSWERED;
+}
+
+enum admin_progress admin_run_why(struct admin_call *call)
+{
+    const char *fields[FIELDS_MAX];
+    struct why_options options = {.fields = fields};
+    size_t url_count, method_count;
+
+    if (!admin_parameter_texts(call, SPAN("url"), &options.url, 1, &url_count) || url_count == 0 ||
+        !admin_parameter_texts(call, SPAN("method"), &options.method, 1, &method_count) ||
+        !admin_parameter_texts(call, SPAN("field"), fields, FIELDS_MAX, &options.field_count)) {
+        return admin_fail(call, 400, "expected a url, perhaps a method, and fields such as \"Accept-Encoding: gzip\"");
+    }
+    if (call->admin->reader == NULL) {
+        return admin_fail(call, 503, "the store cannot be read");
+    }
+    if (why_write_reason(span_of(options.url), true, &call->answer)) {
+        call->status = 200;
+        call->content_type = "application/json";
+        return ADMIN_ANSWERED;
+    }
+    return explain(call, &options);
+}

@@ -1,0 +1,72 @@
+// tables.js: sites, origins and purges.
+
+import { byId, fillTable } from "./dom.js";
+import { age, bytes, count, duration, percent } from "./format.js";
+import { saved } from "./figures.js";
+
+const ROWS_MAX = 100;
+const PURGES_SHOWN = 12;
+const STATES = {
+  "in-service": ["in service", "good"],
+  ejected: ["taken out", "bad"],
+  probed: ["tried again", "warn"],
+  unhealthy: ["fails its checks", "bad"],
+};
+
+const former = new Map(); // a site's counters in the last answer
+let formerMs = 0;
+
+export function showSites({ sites }) {
+  const nowMs = performance.now();
+  const seconds = (nowMs - formerMs) / 1000;
+  const rows = sites
+    .filter((site) => site.requests > 0 || site.received_bytes > 0)
+    .sort((a, b) => b.requests - a.requests)
+    .slice(0, ROWS_MAX)
+    .map((site) => {
+      const rate = (site.requests - (former.get(site.name) ?? NaN)) / seconds;
+      return {
+        key: site.name,
+        cells: [site.name === "" ? "(no site)" : site.name, count(rate), count(site.requests), percent(site.hits / site.requests),
+          percent(saved(site.sent_bytes, site.received_bytes)), bytes(site.sent_bytes), bytes(site.received_bytes),
+          duration(site.wait_us / site.answers), count(site.failures)],
+      };
+    });
+  fillTable(byId("sites"), rows);
+  for (const site of sites) former.set(site.name, site.requests);
+  formerMs = nowMs;
+}
+
+function stateOf(origin) {
+  const [text, mark] = STATES[origin.state] ?? [origin.state, "warn"];
+  return { text: origin.out_ms > 0 ? `${text}, ${age(Math.ceil(origin.out_ms / 1000))}` : text, mark };
+}
+
+export function showOrigins({ origins }) {
+  const rows = origins.slice(0, ROWS_MAX).map((origin) => ({
+    key: `${origin.site} ${origin.path} ${origin.url}`,
+    cells: [origin.backup ? `${origin.url} (backup)` : origin.url, origin.path === "/" ? origin.site : `${origin.site} ${origin.path}`,
+      stateOf(origin), count(origin.requests), count(origin.failures)],
+  }));
+  fillTable(byId("origins"), rows);
+}
+
+let purges = []; // newest first
+
+export const newestPurge = () => purges[0]?.sequence ?? 0;
+
+// `given`: those after newestPurge(), oldest first.
+export function showPurges(given) {
+  purges = [...given].reverse().concat(purges).slice(0, PURGES_SHOWN);
+  const rows = purges.map((purge) => ({
+    key: String(purge.sequence),
+    cells: [String(purge.sequence), purge.time ? new Date(purge.time).toLocaleTimeString() : "–",
+      purge.mode === "soft" ? `${purge.kind}, soft` : purge.kind, purge.name || "everything"],
+  }));
+  fillTable(byId("purges"), rows);
+}
+
+export function forgetTables() {
+  former.clear();
+  purges = [];
+}
