@@ -79,6 +79,10 @@ bool partial_run(const struct partial *partial, uint64_t at, struct stored_run *
 /* `*out_generation` goes to cache_join: it tells whether something was stored in between. */
 enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct cached *out_cached, uint64_t *out_generation);
+
+/* Would cache_find wait for the disk? Then store_warm_find on another thread first. Advice. */
+bool cache_find_is_cold(struct cache_reader *reader, const struct key *key);
+
 /* A second holder of the same: texts are copied to `arena`, the body is kept for it too. False: a limit, or no memory.
  */
 MUST_CHECK bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena,

@@ -119,6 +119,16 @@ struct hot_response *hot_find(struct hot *hot, const struct key *key, const stru
     return NULL;
 }
 
+bool hot_has(struct hot *hot, const struct key *key)
+{
+    const struct entry *entry = *bucket_of(hot, key->hash);
+
+    while (entry != NULL && !key_hash_equal(entry->hash, key->hash)) {
+        entry = entry->bucket_next;
+    }
+    return entry != NULL;
+}
+
 bool hot_wanted(struct hot *hot, const struct key *key)
 {
     uint32_t *seen = &hot->seen[key->hash.low % SEEN_COUNT];

@@ -31,6 +31,9 @@ void hot_destroy(struct hot *hot);                     /* nothing may be held an
 struct hot_response *hot_find(struct hot *hot, const struct key *key, const struct headers *request, uint32_t version,
                               struct arena *arena);
 
+/* Is there anything under the key? */
+bool hot_has(struct hot *hot, const struct key *key);
+
 /* Something was found in the store under this key: is it the second time lately? */
 bool hot_wanted(struct hot *hot, const struct key *key);
 

@@ -265,6 +265,11 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     return found;
 }
 
+bool cache_find_is_cold(struct cache_reader *reader, const struct key *key)
+{
+    return (reader->hot == NULL || !hot_has(reader->hot, key)) && store_find_is_cold(reader->store_reader, key->hash);
+}
+
 bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena, struct cached *out_copy)
 {
     struct cached copy = *cached;

@@ -163,6 +163,7 @@ void store_stats_of(struct store *store, struct store_stats *out_stats)
         .body_size_bytes = store->bodies == NULL ? 0 : store->limit_blocks * BODIES_BLOCK_BYTES,
         .body_used_bytes = atomic_load_explicit(&store->used_blocks, memory_order_relaxed) * BODIES_BLOCK_BYTES,
         .cold_reads = atomic_load_explicit(&store->cold_reads, memory_order_relaxed),
+        .cold_finds = atomic_load_explicit(&store->cold_finds, memory_order_relaxed),
         .damaged_reads = atomic_load_explicit(&store->damaged_reads, memory_order_relaxed),
         .used_bytes = atomic_load_explicit(&store->used_bytes, memory_order_relaxed),
         .objects = atomic_load_explicit(&store->objects, memory_order_relaxed),

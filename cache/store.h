@@ -104,6 +104,13 @@ enum store_found {
 enum store_found store_find(struct store_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct stored *out_stored);
 
+/* Would a find of this key wait for the disk? Asked without waiting, for event loops; advice, and false where all of
+ * LMDB's file fits into memory. */
+bool store_find_is_cold(struct store_reader *reader, struct key_hash hash);
+
+/* Waits for what such a find would wait for. Any thread: one that may wait. Errors show in the find. */
+void store_warm_find(struct store *store, struct key_hash hash);
+
 /* As store_find marks it: the object was asked for, and was answered from memory. Any thread. */
 void store_touch(struct store *store, uint64_t object_id);
 
@@ -288,6 +295,7 @@ struct store_stats {
     uint64_t body_size_bytes; /* size of the body file, 0 without one */
     uint64_t body_used_bytes; /* blocks of it in use, exact */
     uint64_t cold_reads;      /* store_read_now that found nothing in memory, since open */
+    uint64_t cold_finds;      /* store_find_is_cold that said so, since open */
     uint64_t damaged_reads;   /* bodies of which a piece failed its check or could not be read, since open */
     uint64_t objects;
     uint64_t reclaim_bodies; /* unlinked bodies whose pieces are still there: pinned, or too large for one batch */

@@ -163,8 +163,6 @@ void store_count(struct store *store)
 
 static bool in_own_pages(const struct batch *batch, MDB_val key, MDB_val data)
 {
-    enum { NODE_HEADER_BYTES = 8 };
-
     return NODE_HEADER_BYTES + key.mv_size + data.mv_size > value_inline_max(batch->store->page_bytes);
 }
 
@@ -172,7 +170,6 @@ static bool in_own_pages(const struct batch *batch, MDB_val key, MDB_val data)
  * value that this transaction has written lies outside the map. */
 int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data)
 {
-    enum { PAGE_HEADER_BYTES = 16 };
     const struct store *store = batch->store;
     uintptr_t at = (uintptr_t)data.mv_data - PAGE_HEADER_BYTES - (uintptr_t)store->map;
 

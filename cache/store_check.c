@@ -7,11 +7,7 @@
  *
  * Cost: branches and leaves, about 1 % of a file of bodies, most of one of tiny objects. The children of a branch are
  * asked for together, neighbours as one run: the disk reads them at the same time, and in few pieces. `budget_pages`
- * bounds it, for the open; the rest is the disk thread's, behind it (store_check_pages), and may be broken off.
- *
- *     page    u64 number  u16 pad  u16 flags  u16 lower  u16 upper   (overflow: u32 pages)   then u16 offsets of nodes
- *     node    u16 lo  u16 hi  u16 flags  u16 key size  key  data      leaf: hi:lo size of data; branch: flags:hi:lo
- * page tree    u32 pad  u16 flags  u16 depth  u64 branches  u64 leaves  u64 overflow pages  u64 entries  u64 root */
+ * bounds it, for the open; the rest is the disk thread's, behind it (store_check_pages), and may be broken off. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -22,27 +18,11 @@
 
 #include "cache/store_internal.h"
 
-#define NO_PAGE UINT64_MAX
-
 enum {
-    PAGE_BRANCH = 0x01,
-    PAGE_LEAF = 0x02,
-    PAGE_OVERFLOW = 0x04,
-    NODE_BIG = 0x01,
-    NODE_TREE = 0x02,
-    TREE_NUMBERS = 0x08,
-    TREE_BYTES = 48,
-    PAGE_HEADER_BYTES = 16,
-    NODE_HEADER_BYTES = 8,
-    META_AT_FREE_TREE = 40,
-    META_AT_MAIN_TREE = 88,
-    META_AT_LAST_PAGE = 136,
-    META_AT_TXN = 144,
     FIRST_PAGE = 2,
     MAX_DEPTH = 32,      /* LMDB's cursors have no more */
     MAX_CHILDREN = 1024, /* of a branch, that are asked for together: more than a page of 4 KiB can have */
     NEAR_PAGES = 16,     /* to read what lies between costs less than another read */
-    MAX_PAGE_BYTES = 65536,
 };
 
 enum tree_kind {
@@ -76,43 +56,15 @@ struct tree {
     bool last_may_repeat; /* it was a branch's: usually the first key of what it leads to */
 };
 
-struct node {
-    unsigned flags;
-    struct span key;
-    uint64_t child;
-    size_t data_bytes;
-    const char *data; /* in the page: the value, or the number of its first page */
-    size_t bytes;     /* in the page */
-    bool big;         /* the value has pages of its own */
-    bool small;       /* it could lie inside the leaf */
-};
-
 static enum tree_check walk_file(struct walk *walk);
 static enum tree_check walk_tree(struct walk *walk, enum tree_kind kind, const char *at);
 static enum tree_check walk_page(struct walk *walk, struct tree *tree, uint64_t number, unsigned level);
 static void want_children(const struct walk *walk, const char *page, size_t count);
 static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const char *page, size_t count);
 static bool check_page(const struct walk *walk, const char *page, uint64_t number, unsigned flags, size_t *out_count);
-static bool read_node(const struct walk *walk, const char *page, size_t index, unsigned kind, struct node *out_node);
 static bool check_key(const struct tree *tree, struct span key);
-static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct node *node);
+static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct page_node *node);
 static bool claim(struct walk *walk, uint64_t first, uint64_t count);
-
-static uint64_t u64_at(const char *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return value;
-}
-
-static unsigned u16_at(const char *at)
-{
-    uint16_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return value;
-}
 
 struct guarded_walk {
     struct walk walk;
@@ -173,17 +125,17 @@ static enum tree_check walk_file(struct walk *walk)
 {
     const char *first = walk->map;
     const char *second = walk->map + walk->page_bytes;
-    uint64_t first_txn = u64_at(first + META_AT_TXN);
-    uint64_t second_txn = u64_at(second + META_AT_TXN);
+    uint64_t first_txn = page_u64(first + META_AT_TXN);
+    uint64_t second_txn = page_u64(second + META_AT_TXN);
     const char *meta = first_txn < second_txn ? second : first;
 
-    walk->last_page = u64_at(meta + META_AT_LAST_PAGE);
+    walk->last_page = page_u64(meta + META_AT_LAST_PAGE);
     if (walk->last_page >= walk->file_pages || first_txn % 2 != 0 || (second_txn % 2 == 0 && second_txn != 0)) {
         return TREES_DAMAGED; /* transaction n writes meta page n % 2 */
     }
-    walk->txn = u64_at(meta + META_AT_TXN);
+    walk->txn = page_u64(meta + META_AT_TXN);
     /* These flags are the environment's, too: no other is ever ours. */
-    if (u16_at(meta + META_AT_FREE_TREE + 4) != TREE_NUMBERS || u16_at(meta + META_AT_MAIN_TREE + 4) != 0) {
+    if (page_u16(meta + META_AT_FREE_TREE + 4) != TREE_NUMBERS || page_u16(meta + META_AT_MAIN_TREE + 4) != 0) {
         return TREES_DAMAGED;
     }
     enum tree_check result = walk_tree(walk, TREE_FREE_LIST, meta + META_AT_FREE_TREE);
@@ -194,24 +146,24 @@ static enum tree_check walk_tree(struct walk *walk, enum tree_kind kind, const c
 {
     struct tree tree = {
         .kind = kind,
-        .flags = u16_at(at + 4),
-        .depth = u16_at(at + 6),
-        .branches = u64_at(at + 8),
-        .leaves = u64_at(at + 16),
-        .overflow_pages = u64_at(at + 24),
-        .entries = u64_at(at + 32),
-        .root = u64_at(at + 40),
+        .flags = page_u16(at + 4),
+        .depth = page_u16(at + 6),
+        .branches = page_u64(at + 8),
+        .leaves = page_u64(at + 16),
+        .overflow_pages = page_u64(at + 24),
+        .entries = page_u64(at + 32),
+        .root = page_u64(at + 40),
     };
     enum tree_check result = TREES_GOOD;
 
     if ((tree.flags & ~(unsigned)TREE_NUMBERS) != 0 || tree.depth > MAX_DEPTH ||
-        (tree.root == NO_PAGE) != (tree.depth == 0)) {
+        (tree.root == PAGE_NONE) != (tree.depth == 0)) {
         return TREES_DAMAGED;
     }
     if (tree.branches > walk->budget || tree.leaves > walk->budget - tree.branches) {
         return TREES_UNCHECKED; /* it says so itself: not one page of it is read */
     }
-    if (tree.root != NO_PAGE) {
+    if (tree.root != PAGE_NONE) {
         result = walk_page(walk, &tree, tree.root, 1);
     }
     if (result != TREES_GOOD) {
@@ -245,9 +197,9 @@ static enum tree_check walk_page(struct walk *walk, struct tree *tree, uint64_t 
     tree->branches--;
     want_children(walk, page, count);
     for (size_t i = 0; i < count && result == TREES_GOOD; i++) {
-        struct node node;
+        struct page_node node;
 
-        if (!read_node(walk, page, i, PAGE_BRANCH, &node)) {
+        if (!page_node_read(page, walk->page_bytes, i, PAGE_BRANCH, &node)) {
             return TREES_DAMAGED;
         }
         if (i > 0) { /* the first one is never compared and may be empty */
@@ -277,8 +229,8 @@ static void want_children(const struct walk *walk, const char *page, size_t coun
     size_t wanted = 0;
 
     for (size_t i = 0; i < count && i < walk->budget && wanted < MAX_CHILDREN; i++) {
-        struct node node;
-        if (read_node(walk, page, i, PAGE_BRANCH, &node) && node.child <= walk->last_page) {
+        struct page_node node;
+        if (page_node_read(page, walk->page_bytes, i, PAGE_BRANCH, &node) && node.child <= walk->last_page) {
             pages[wanted] = node.child;
             wanted++;
         }
@@ -297,9 +249,9 @@ static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const cha
     enum tree_check result = TREES_GOOD;
 
     for (size_t i = 0; i < count && result == TREES_GOOD; i++) {
-        struct node node;
+        struct page_node node;
 
-        if (!read_node(walk, page, i, PAGE_LEAF, &node) || !check_key(tree, node.key)) {
+        if (!page_node_read(page, walk->page_bytes, i, PAGE_LEAF, &node) || !check_key(tree, node.key)) {
             return TREES_DAMAGED;
         }
         tree->has_last = true;
@@ -314,21 +266,21 @@ static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const cha
 /* Its header; and its nodes fill exactly the part behind `upper`, without holes or overlaps. */
 static bool check_page(const struct walk *walk, const char *page, uint64_t number, unsigned flags, size_t *out_count)
 {
-    size_t lower = u16_at(page + 12);
-    size_t upper = u16_at(page + 14);
-    unsigned char taken[MAX_PAGE_BYTES / 2 / CHAR_BIT] = {0}; /* nodes begin at even places */
+    size_t lower = page_u16(page + 12);
+    size_t upper = page_u16(page + 14);
+    unsigned char taken[PAGE_MAX_BYTES / 2 / CHAR_BIT] = {0}; /* nodes begin at even places */
     size_t bytes = 0;
 
-    if (u64_at(page) != number || u16_at(page + 10) != flags || lower <= PAGE_HEADER_BYTES || lower % 2 != 0 ||
-        lower > upper || upper > walk->page_bytes || walk->page_bytes > MAX_PAGE_BYTES) {
+    if (page_u64(page) != number || page_u16(page + 10) != flags || lower <= PAGE_HEADER_BYTES || lower % 2 != 0 ||
+        lower > upper || upper > walk->page_bytes || walk->page_bytes > PAGE_MAX_BYTES) {
         return false;
     }
     size_t count = (lower - PAGE_HEADER_BYTES) / 2;
     for (size_t i = 0; i < count; i++) {
-        size_t at = u16_at(page + PAGE_HEADER_BYTES + 2 * i);
-        struct node node;
+        size_t at = page_u16(page + PAGE_HEADER_BYTES + 2 * i);
+        struct page_node node;
 
-        if (at < upper || at % 2 != 0 || !read_node(walk, page, i, flags, &node)) {
+        if (at < upper || at % 2 != 0 || !page_node_read(page, walk->page_bytes, i, flags, &node)) {
             return false;
         }
         for (size_t unit = at / 2; unit < (at + node.bytes) / 2; unit++) {
@@ -344,35 +296,6 @@ static bool check_page(const struct walk *walk, const char *page, uint64_t numbe
     return bytes == walk->page_bytes - upper;
 }
 
-static bool read_node(const struct walk *walk, const char *page, size_t index, unsigned kind, struct node *out_node)
-{
-    size_t at = u16_at(page + PAGE_HEADER_BYTES + 2 * index);
-
-    if (at + NODE_HEADER_BYTES > walk->page_bytes) {
-        return false;
-    }
-    const char *start = page + at;
-    uint64_t low = u16_at(start) | (uint64_t)u16_at(start + 2) << 16;
-    struct node node = {.flags = u16_at(start + 4),
-                        .key = {start + NODE_HEADER_BYTES, u16_at(start + 6)},
-                        .data = start + NODE_HEADER_BYTES + u16_at(start + 6)};
-    node.bytes = NODE_HEADER_BYTES + node.key.len;
-    if (kind == PAGE_BRANCH) {
-        node.child = low | (uint64_t)node.flags << 32;
-    } else {
-        node.big = (node.flags & NODE_BIG) != 0;
-        node.small = NODE_HEADER_BYTES + node.key.len + low <= value_inline_max(walk->page_bytes);
-        if ((node.flags & ~(unsigned)(NODE_BIG | NODE_TREE)) != 0 || (!node.big && !node.small)) {
-            return false;
-        }
-        node.data_bytes = (size_t)low;
-        node.bytes += node.big ? sizeof(uint64_t) : node.data_bytes;
-    }
-    node.bytes += node.bytes % 2;
-    *out_node = node;
-    return at + node.bytes <= walk->page_bytes;
-}
-
 /* Of the right form, and behind the last one. */
 static bool check_key(const struct tree *tree, struct span key)
 {
@@ -385,8 +308,8 @@ static bool check_key(const struct tree *tree, struct span key)
         return true;
     }
     if (tree->flags == TREE_NUMBERS) {
-        uint64_t number = u64_at(key.data);
-        uint64_t last = u64_at(tree->last.data);
+        uint64_t number = page_u64(key.data);
+        uint64_t last = page_u64(tree->last.data);
         order = number > last ? 1 : number == last ? 0 : -1;
     } else {
         order = memcmp(key.data, tree->last.data, key.len < tree->last.len ? key.len : tree->last.len);
@@ -398,13 +321,13 @@ static bool check_key(const struct tree *tree, struct span key)
 /* The list of pages that one transaction freed: how many, then their numbers, falling. */
 static bool check_free_list(struct walk *walk, struct span key, struct span list)
 {
-    if (u64_at(key.data) > walk->txn || list.len < sizeof(uint64_t) || list.len % sizeof(uint64_t) != 0 ||
-        u64_at(list.data) > list.len / sizeof(uint64_t) - 1) {
+    if (page_u64(key.data) > walk->txn || list.len < sizeof(uint64_t) || list.len % sizeof(uint64_t) != 0 ||
+        page_u64(list.data) > list.len / sizeof(uint64_t) - 1) {
         return false;
     }
     uint64_t before = UINT64_MAX;
-    for (uint64_t i = 1; i <= u64_at(list.data); i++) {
-        uint64_t number = u64_at(list.data + i * sizeof(uint64_t));
+    for (uint64_t i = 1; i <= page_u64(list.data); i++) {
+        uint64_t number = page_u64(list.data + i * sizeof(uint64_t));
         if (number >= before || !claim(walk, number, 1)) {
             return false;
         }
@@ -417,9 +340,9 @@ static bool check_free_list(struct walk *walk, struct span key, struct span list
  * many as the bodies' pages. In its free list LMDB overwrites values with shorter ones in the same pages, which then
  * may be more than the value needs: only their header says how many they are. Our own rows are never written so
  * (batch_put). */
-static bool check_big_value(struct walk *walk, struct tree *tree, const struct node *node)
+static bool check_big_value(struct walk *walk, struct tree *tree, const struct page_node *node)
 {
-    uint64_t first = u64_at(node->data);
+    uint64_t first = page_u64(node->data);
     uint64_t pages = value_pages(node->data_bytes, walk->page_bytes);
 
     if (tree->kind == TREE_FREE_LIST && first >= FIRST_PAGE && first <= walk->last_page) {
@@ -438,7 +361,7 @@ static bool check_big_value(struct walk *walk, struct tree *tree, const struct n
     return claim(walk, first, pages);
 }
 
-static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct node *node)
+static enum tree_check check_value(struct walk *walk, struct tree *tree, const struct page_node *node)
 {
     struct span value = {node->data, node->data_bytes};
 
@@ -446,7 +369,7 @@ static enum tree_check check_value(struct walk *walk, struct tree *tree, const s
         if (!check_big_value(walk, tree, node)) {
             return TREES_DAMAGED;
         }
-        value.data = walk->map + u64_at(node->data) * walk->page_bytes + PAGE_HEADER_BYTES;
+        value.data = walk->map + page_u64(node->data) * walk->page_bytes + PAGE_HEADER_BYTES;
     }
     if (((node->flags & NODE_TREE) != 0) != (tree->kind == TREE_NAMES)) {
         return TREES_DAMAGED;
@@ -476,24 +399,4 @@ static bool claim(struct walk *walk, uint64_t first, uint64_t count)
         walk->used[page / CHAR_BIT] |= bit;
     }
     return true;
-}
-
-/* ---- values in pages of their own ---- */
-
-size_t value_inline_max(uint64_t page_bytes)
-{
-    return (size_t)(((page_bytes - PAGE_HEADER_BYTES) / 2 & ~UINT64_C(1)) - sizeof(uint16_t));
-}
-
-uint64_t value_pages(size_t data_bytes, uint64_t page_bytes)
-{
-    return (PAGE_HEADER_BYTES - 1 + data_bytes) / page_bytes + 1;
-}
-
-bool value_page_good(const char *page, uint64_t number, uint64_t pages)
-{
-    uint32_t stored;
-
-    memcpy(&stored, page + 12, sizeof(stored));
-    return u64_at(page) == number && u16_at(page + 10) == PAGE_OVERFLOW && stored == pages;
 }

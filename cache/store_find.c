@@ -26,12 +26,10 @@ enum look {
 static void on_find(void *arg);
 static enum store_found find_once(struct store_reader *reader, const struct key *key, const struct headers *request,
                                   struct arena *arena, struct stored *out_stored, bool *out_retry);
-static bool read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants);
 static enum look look_at(struct store_reader *reader, const struct key *key, const struct variant *variant,
                          uint64_t generation, struct arena *arena, struct stored *out_stored);
 static bool read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
                         struct record *out_record);
-static uint64_t pieces_wanted(const struct record *record);
 static enum err copy_stored(struct store_reader *reader, const struct key *key, struct arena *arena,
                             struct stored *stored);
 static enum err copy_piece(struct copy *copy, uint64_t at, struct span piece);
@@ -91,7 +89,7 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
     if (reader_begin(reader) != 0) {
         return STORE_ABSENT;
     }
-    if (read_index(reader, key->hash, &rest)) {
+    if (find_read_index(reader, key->hash, &rest)) {
         while (look == LOOK_NO && variant_next(&rest, &variant)) {
             if (vary_matches(variant.selection, request, arena)) {
                 look = look_at(reader, key, &variant, generation, arena, out_stored);
@@ -110,7 +108,7 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
 }
 
 /* The variants under a hash; they lie in the map. */
-static bool read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants)
+bool find_read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants)
 {
     char bytes[INDEX_KEY_BYTES];
     MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
@@ -143,7 +141,7 @@ static enum look look_at(struct store_reader *reader, const struct key *key, con
     const struct record *record = &stored.record;
     uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
     stored.pinned =
-        record_is_partial(record) || record->body_len > pieces_wanted(record) * STORE_PIECE_BYTES - prefix_len;
+        record_is_partial(record) || record->body_len > find_pieces_wanted(record) * STORE_PIECE_BYTES - prefix_len;
     if (stored.pinned) {
         switch (store_acquire_stored(store, record, generation)) {
         case PIN_OK:
@@ -210,7 +208,7 @@ static bool read_record(struct store_reader *reader, const struct key *key, uint
 
 /* How many pieces a find reads: all of a small stream, else those that key and head lie in. Of a partial response those
  * only: what follows in their body is one slice of several. */
-static uint64_t pieces_wanted(const struct record *record)
+uint64_t find_pieces_wanted(const struct record *record)
 {
     uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
     uint64_t whole = (prefix_len + record->body_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
@@ -226,7 +224,7 @@ static enum err copy_stored(struct store_reader *reader, const struct key *key, 
     uint64_t prefix_len = (uint64_t)record->key_len + record->head_len;
     bool partial = record_is_partial(record);
     uint64_t total = partial ? prefix_len : prefix_len + record->body_len;
-    uint64_t wanted = pieces_wanted(record);
+    uint64_t wanted = find_pieces_wanted(record);
     uint64_t body_len =
         wanted * STORE_PIECE_BYTES < total ? wanted * STORE_PIECE_BYTES - prefix_len : total - prefix_len;
     struct copy copy = {.key = key->text, .head_len = record->head_len, .body_len = body_len};
@@ -322,7 +320,7 @@ static void on_read_row(void *arg) /* guarded_fn */
 
     call->row.len = 0;
     call->begun = reader_begin(call->reader) == 0;
-    if (call->begun && read_index(call->reader, call->key->hash, &variants)) {
+    if (call->begun && find_read_index(call->reader, call->key->hash, &variants)) {
         memcpy(call->row.bytes, variants.data, variants.len);
         call->row.len = variants.len;
     }

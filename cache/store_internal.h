@@ -4,6 +4,8 @@
  * store_marker.c how the last process ended
  * store_probe.c  the first open after an unclean stop, in a child
  * store_check.c  LMDB's own pages, looked at before the first change
+ * store_page.h   what such a page says
+ * store_cold.c   would a find wait for the disk
  * store_guard.c  a fault in LMDB costs the store, not the process
  * store_shrink.c a file larger than its limit
  * store.c        open, close
@@ -44,6 +46,7 @@
 #include "cache/store.h"
 #include "cache/store_blocks.h"
 #include "cache/store_bodies.h"
+#include "cache/store_page.h"
 #include "http/buf.h"
 
 enum table {
@@ -205,11 +208,6 @@ enum tree_check {
 enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t budget_pages,
                                   const atomic_bool *give_up);
 
-/* The most that key, value and LMDB's header take together inside a leaf; beyond, the value has pages of its own. */
-size_t value_inline_max(uint64_t page_bytes);
-uint64_t value_pages(size_t data_bytes, uint64_t page_bytes);
-bool value_page_good(const char *page, uint64_t number, uint64_t pages); /* the header of the first of them */
-
 /* ---- faults (store_guard.c) ---- */
 
 typedef void (*guarded_fn)(void *arg);
@@ -306,6 +304,7 @@ struct store {
     _Atomic uint64_t bytes_written;
     _Atomic uint64_t used_blocks;
     _Atomic uint64_t cold_reads;
+    _Atomic uint64_t cold_finds;
     _Atomic uint64_t damaged_reads;
 };
 
@@ -367,10 +366,11 @@ void store_welcome(struct store *store, struct key_hash hash, uint64_t object_id
 
 struct store_reader {
     struct store *store;
-    MDB_txn *txn;        /* reset between calls; NULL if the store had failed before */
-    MDB_cursor *pieces;  /* on `chunks` */
-    MDB_cursor *extents; /* on `extents` */
-    char *blocks;        /* what was read from the body file; made when first needed */
+    MDB_txn *txn;            /* reset between calls; NULL if the store had failed before */
+    MDB_cursor *pieces;      /* on `chunks` */
+    MDB_cursor *extents;     /* on `extents` */
+    char *blocks;            /* what was read from the body file; made when first needed */
+    struct seen_pages *seen; /* of store_find_is_cold; made when first needed */
 };
 
 int reader_begin(struct store_reader *reader);
@@ -389,6 +389,16 @@ bool reader_is_cold(struct store_reader *reader, uint64_t body_id, uint64_t numb
 
 /* Pins what store_unpin_stored gives back: all or nothing. */
 enum pin_result store_acquire_stored(struct store *store, const struct record *record, uint64_t generation);
+
+/* Is the page that `offset` of the file lies in, in memory at once (store_warm.c)? Where the file system cannot tell it
+ * is not: the wait happens elsewhere. */
+bool file_is_resident(int fd, uint64_t offset);
+
+/* How many pieces a find reads of a record's body (store_find.c). */
+uint64_t find_pieces_wanted(const struct record *record);
+
+/* The variants under a hash, as a find reads them; they lie in the map. */
+bool find_read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants);
 
 /* The object is removed by the next store_apply. 0: the index row itself. */
 void store_note_damage(struct store *store, struct key_hash hash, uint64_t object_id);

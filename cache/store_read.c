@@ -84,6 +84,7 @@ void store_reader_destroy(struct store_reader *reader)
         mdb_txn_abort(reader->txn);
     }
     free(reader->blocks);
+    free(reader->seen);
     free(reader);
 }
 

@@ -12,9 +12,7 @@
 
 #include "cache/store_internal.h"
 
-/* Is the page in memory at once? Where the file system cannot tell, it is taken for cold: the wait happens elsewhere.
- */
-static bool is_resident(int fd, uint64_t offset)
+bool file_is_resident(int fd, uint64_t offset)
 {
     char byte;
     struct iovec to = {.iov_base = &byte, .iov_len = 1};
@@ -35,7 +33,7 @@ bool reader_is_cold(struct store_reader *reader, uint64_t body_id, uint64_t numb
     while (out_cold->count < STORE_COLD_RUNS &&
            reader_find_piece(reader, body_id, number + out_cold->count, out_cold->count == 0, &value) == 0) {
         uint64_t offset = (uint64_t)((const char *)value.mv_data - store->map);
-        if (out_cold->count == 0 && is_resident(fd, offset)) {
+        if (out_cold->count == 0 && file_is_resident(fd, offset)) {
             return false;
         }
         out_cold->runs[out_cold->count] =

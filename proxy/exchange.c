@@ -43,7 +43,8 @@ static const struct {
     [STEP_IDLE] = {"idle", NULL, TO(STEP_ROUTE)},
     [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_PURGE) | TO(STEP_REPLY)},
     [STEP_PURGE] = {"purge", exchange_purge, TO(STEP_REPLY) | TO(STEP_LOG)},
-    [STEP_LOOKUP] = {"lookup", step_lookup, TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY)},
+    [STEP_LOOKUP] = {"lookup", step_lookup,
+                     TO(STEP_LOOKUP) | TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_DECIDE] = {"decide", step_decide,
                      TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_MISSING) | TO(STEP_PASS) | TO(STEP_REPLY)},
     [STEP_JOIN] = {"join", exchange_join,
@@ -205,6 +206,32 @@ static enum store_found look_up(struct exchange *ex)
     return found == STORE_ABSENT ? found_own : STORE_OTHER_VARIANTS;
 }
 
+static void on_warm(void *arg) /* cold_done_fn */
+{
+    struct exchange *ex = arg;
+
+    ex->cold = NULL;
+    if (ex->step == STEP_LOOKUP) {
+        ex->warm = true;
+        resume(ex, STEP_LOOKUP);
+    }
+}
+
+/* Is what the look-up will touch on the disk only? Then another thread reads it first, once: where memory is short it
+ * may be gone again, and this client would wait for ever. (Keys that no_vary_search looks under are not asked about:
+ * they are as hot as their path.) */
+static bool awaits_disk(struct exchange *ex)
+{
+    bool warm = ex->warm;
+
+    ex->warm = false;
+    if (warm || !cache_find_is_cold(ex->worker->cache_reader, &ex->key)) {
+        return false;
+    }
+    ex->cold = cold_find_start(&ex->worker->loop, cache_store(ex->worker->cache), ex->key.hash, on_warm, ex);
+    return ex->cold != NULL; /* else it must be had here */
+}
+
 static enum step step_lookup(struct exchange *ex)
 {
     if (!policy_may_lookup(&ex->request, &ex->policy, &ex->reason)) {
@@ -223,6 +250,9 @@ static enum step step_lookup(struct exchange *ex)
     }
     if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
         return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+    }
+    if (awaits_disk(ex)) {
+        return STEP_WAIT;
     }
     ex->look_ups++;
     enum store_found found = look_up(ex);
@@ -388,7 +418,7 @@ void exchange_on_body(struct exchange *ex, struct span bytes, bool end, const st
 
 void exchange_on_body_error(struct exchange *ex, enum err error)
 {
-    if (ex->step == STEP_AWAIT) {
+    if (ex->step == STEP_AWAIT || ex->step == STEP_LOOKUP) {
         resume(ex, exchange_fail(ex, error, REASON_BAD_REQUEST));
         return;
     }

@@ -205,6 +205,8 @@ static void write_store(const struct metrics_gauges *gauges, struct buf *out)
                 stats.damaged_reads);
     write_plain(out, "larder_store_cold_reads_total", "counter", "Reads that had to wait for the disk.",
                 stats.cold_reads);
+    write_plain(out, "larder_store_cold_look_ups_total", "counter", "Look-ups that had to wait for the disk.",
+                stats.cold_finds);
     write_plain(out, "larder_store_written_bytes_total", "counter", "Bytes of responses written.", stats.bytes_written);
     write_plain(out, "larder_store_queue_bytes", "gauge", "Bytes that wait for the disk.",
                 cache_queued_bytes(gauges->cache));

@@ -2,6 +2,7 @@
  *
  * write, writev, pwrite, pwritev, fsync, fdatasync, ftruncate, posix_fallocate and mmap of files below one directory,
  * and open, openat of paths there. Reads are left alone: what cannot be read is SIGBUS in a map (test_store_damage.c).
+ * It can also say that nothing is in memory, and that the machine has less of it.
  * See shim.h for how it is told. Without $FAULT_CONTROL it does nothing. */
 #include "shim.h"
 
@@ -189,6 +190,35 @@ void *mmap64(void *address, size_t len, int protection, int flags, int fd, off64
 void *mmap(void *address, size_t len, int protection, int flags, int fd, off_t at)
 {
     return mmap64(address, len, protection, flags, fd, at);
+}
+
+ssize_t preadv64v2(int fd, const struct iovec *runs, int count, off64_t at, int flags)
+{
+    int before = errno;
+
+    if (control != NULL && control->cold != 0 && (flags & RWF_NOWAIT) != 0 && file_is_meant(fd)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    errno = before;
+    return syscall(SYS_preadv2, fd, runs, count, at, 0, flags);
+}
+
+ssize_t preadv2(int fd, const struct iovec *runs, int count, off_t at, int flags)
+{
+    return preadv64v2(fd, runs, count, at, flags);
+}
+
+uint64_t uv_get_total_memory(void)
+{
+    uint64_t (*real)(void);
+    void *found = dlsym(RTLD_NEXT, "uv_get_total_memory");
+
+    if (control != NULL && control->memory != 0) {
+        return control->memory;
+    }
+    memcpy(&real, &found, sizeof(real));
+    return found == NULL ? UINT64_MAX : real();
 }
 
 static int open_at(int directory, const char *path, int flags, mode_t mode)

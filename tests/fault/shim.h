@@ -18,6 +18,9 @@ struct fault_control {
     _Atomic uint32_t code;    /* errno; 0: a write is short by half, every other call succeeds */
     _Atomic uint32_t lasting; /* not 0: until `at` is changed */
     _Atomic uint64_t failed;  /* how many calls did */
+    _Atomic uint32_t cold;    /* not 0: nothing of the files is in memory, says preadv2 with RWF_NOWAIT */
+    _Atomic uint32_t unused;
+    _Atomic uint64_t memory;  /* not 0: so many bytes of memory has the machine, says libuv */
     char directory[256];      /* absolute, without links; files below it are meant */
 };
 

@@ -8,7 +8,7 @@ from .proxy import LARDER
 SHIM = LARDER.parent / "tests" / "fault" / "libfault_shim.so"
 
 PAGE = 4096
-CALLS, AT, CODE, LASTING, FAILED, DIRECTORY = 0, 8, 16, 20, 24, 32  # offsets of struct fault_control
+CALLS, AT, CODE, LASTING, FAILED, COLD, MEMORY, DIRECTORY = 0, 8, 16, 20, 24, 32, 40, 48  # offsets of struct fault_control
 
 
 class Faults:
@@ -33,6 +33,14 @@ class Faults:
 
     def well(self):
         self.page[AT:AT + 8] = bytes(8)
+
+    def cold(self, is_cold=True):
+        """Whatever is asked whether it is in memory is not, from now on."""
+        self.page[COLD:COLD + 4] = struct.pack("<I", int(is_cold))
+
+    def memory(self, size):
+        """What a larder that starts now finds the machine to have."""
+        self.page[MEMORY:MEMORY + 8] = struct.pack("<Q", size)
 
     @property
     def failed(self):

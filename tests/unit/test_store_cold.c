@@ -1,0 +1,158 @@
+/* test_store_cold.c: look-ups whose pages are not in memory. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "store_support.h"
+
+enum { SIZE = 16 * 1024 * 1024, COUNT = 3000, CHUNK = 1000 };
+
+static char dir[SUPPORT_PATH_BYTES];
+static struct arena arena;
+static struct support_object objects[COUNT];
+
+/* Small ones of one leaf's node, of a page, and of several. */
+static size_t body_len(unsigned number)
+{
+    static const size_t lengths[] = {100, 3000, 9000, 0};
+
+    return number % 10 == 0 ? lengths[number / 10 % ARRAY_LEN(lengths)] : 40;
+}
+
+static void setup(void)
+{
+    support_dir_make(dir);
+    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    struct store *store = support_open(dir, SIZE);
+    for (unsigned i = 0; i < COUNT; i++) {
+        objects[i] = (struct support_object){.number = i, .body_len = body_len(i)};
+    }
+    for (unsigned i = 0; i < COUNT; i += CHUNK) {
+        cr_assert_eq(support_put_many(store, objects + i, CHUNK), ERR_OK);
+    }
+    store_close(store);
+}
+
+static void teardown(void)
+{
+    arena_finish(&arena);
+    support_dir_remove(dir);
+}
+
+TestSuite(store_cold, .init = setup, .fini = teardown, .timeout = 60);
+
+/* As after a restart of the machine. */
+static void forget_pages(void)
+{
+    char path[SUPPORT_PATH_BYTES + 32];
+
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fdatasync(fd), 0);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    close(fd);
+}
+
+/* What lies in memory only stays there. */
+static bool can_forget(void)
+{
+    enum { TMPFS = 0x01021994 };
+    struct statfs status;
+
+    return statfs(dir, &status) == 0 && status.f_type != TMPFS;
+}
+
+static bool is_cold(struct store *store, struct store_reader *reader, unsigned number)
+{
+    arena_reset(&arena);
+    return store_find_is_cold(reader, support_key(store, number, &arena).hash);
+}
+
+static void warm(struct store *store, unsigned number)
+{
+    arena_reset(&arena);
+    store_warm_find(store, support_key(store, number, &arena).hash);
+}
+
+static uint64_t cold_finds(struct store *store)
+{
+    struct store_stats stats;
+
+    store_stats_of(store, &stats);
+    return stats.cold_finds;
+}
+
+Test(store_cold, what_was_warmed_is_not_cold_and_is_found)
+{
+    unsigned cold = 0;
+    unsigned version;
+
+    forget_pages();
+    struct store *store = support_open(dir, SIZE);
+    struct store_reader *reader = store_reader_create(store);
+    cr_assert_not_null(reader);
+    for (unsigned number = 0; number < COUNT; number += 7) {
+        if (is_cold(store, reader, number)) { /* never, where the file system cannot forget pages (tmpfs) */
+            cold++;
+            warm(store, number);
+        }
+        cr_expect_not(is_cold(store, reader, number), "object %u", number);
+        arena_reset(&arena);
+        cr_expect_eq(support_check(reader, store, number, NULL, &arena, &version), SUPPORT_GOOD, "object %u", number);
+    }
+    cr_expect_eq(cold_finds(store), cold);
+    fprintf(stderr, "%u of %u look-ups were cold\n", cold, COUNT / 7);
+    if (can_forget()) {
+        cr_expect_gt(cold, 40, "%u", cold); /* the leaves of one and of another are different ones */
+    }
+    store_reader_destroy(reader);
+    store_close(store);
+}
+
+Test(store_cold, what_is_not_there_is_asked_about_too)
+{
+    forget_pages();
+    struct store *store = support_open(dir, SIZE);
+    struct store_reader *reader = store_reader_create(store);
+    cr_assert_not_null(reader);
+    for (unsigned number = COUNT; number < COUNT + 500; number++) {
+        if (is_cold(store, reader, number)) {
+            warm(store, number);
+        }
+        cr_expect_not(is_cold(store, reader, number), "object %u", number);
+    }
+    store_reader_destroy(reader);
+    store_close(store);
+}
+
+/* In an empty store, of several variants, of one that has failed. */
+Test(store_cold, there_need_not_be_anything)
+{
+    static const char *const variants[] = {"a", "b", "c", "d", "e", "f"};
+    char empty[SUPPORT_PATH_BYTES];
+    unsigned version;
+
+    support_dir_make(empty);
+    struct store *store = support_open(empty, SIZE);
+    struct store_reader *reader = store_reader_create(store);
+    cr_assert_not_null(reader);
+    cr_expect_not(is_cold(store, reader, 1));
+    warm(store, 1);
+    for (size_t i = 0; i < ARRAY_LEN(variants); i++) {
+        struct support_object object = {.number = 1, .variant = variants[i], .body_len = 5000};
+        cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    }
+    cr_expect_not(is_cold(store, reader, 1), "written a moment ago");
+    warm(store, 1);
+    arena_reset(&arena);
+    cr_expect_eq(support_check(reader, store, 1, "f", &arena, &version), SUPPORT_GOOD);
+    store_give_up(store);
+    cr_expect_not(is_cold(store, reader, 1));
+    warm(store, 1);
+    store_reader_destroy(reader);
+    store_close(store);
+    support_dir_remove(empty);
+}
