@@ -1,27 +1,58 @@
--- The requests that wrk sends, for tests/bench/run. Arguments: a file with the request, in which @PATH@ stands for the path; the start
--- of every path; and the number of objects, asked for in random order, or 0 where every request asks for a new one.
+-- The requests that wrk sends, for tests/bench/run. Arguments: a file with requests, one behind the other, and how one of them is picked each
+-- time: "uniform", "turn" (one after the other), or an exponent: the n-th is asked for in proportion to n^-exponent (Zipf). A file with one request, in which @N@ stands
+-- for a number, asks for a new object every time.
 
-local head, tail, prefix, objects
-local requests, sent = {}, 0
+local requests, sums, in_turn, head, tail, sent = {}, nil, false, nil, nil, 0
 
 function init(args)
     local file = assert(io.open(args[1], "rb"))
     local text = file:read("*a")
     file:close()
-    local from, to = text:find("@PATH@", 1, true)
-    head, tail, prefix, objects = text:sub(1, from - 1), text:sub(to + 1), args[2], tonumber(args[3])
-    for i = 1, objects do
-        requests[i] = head .. prefix .. i .. tail
+    local from, to = text:find("@N@", 1, true)
+    if from then
+        head, tail = text:sub(1, from - 1), text:sub(to + 1)
+        return
+    end
+    for one in text:gmatch(".-\r\n\r\n") do
+        requests[#requests + 1] = one
+    end
+    in_turn = args[2] == "turn"
+    if args[2] ~= "uniform" and not in_turn then
+        sums = {}
+        local sum = 0
+        for i = 1, #requests do
+            sum = sum + i ^ -tonumber(args[2])
+            sums[i] = sum
+        end
     end
     math.randomseed(1)
 end
 
-function request()
-    if objects > 0 then
-        return requests[math.random(objects)]
+local function pick()
+    if not sums then
+        return math.random(#requests)
     end
+    local wanted, low, high = math.random() * sums[#sums], 1, #sums
+    while low < high do
+        local middle = math.floor((low + high) / 2)
+        if sums[middle] < wanted then
+            low = middle + 1
+        else
+            high = middle
+        end
+    end
+    return low
+end
+
+function request()
     sent = sent + 1
-    return head .. prefix .. sent .. tail
+    if head then
+        return head .. sent .. tail
+    end
+    if in_turn then
+        return requests[sent % #requests + 1]
+    end
+    return requests[pick()]
 end
 
 function done(summary, latency)
