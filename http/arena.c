@@ -13,6 +13,11 @@
 enum {
     FIRST_BLOCK_BYTES = 16 * 1024, /* holds the whole of an ordinary exchange */
     LARGEST_STEP_BYTES = 256 * 1024,
+#ifdef __SANITIZE_ADDRESS__
+    SPARES_MAX = 0, /* what was given back is poisoned */
+#else
+    SPARES_MAX = 16,
+#endif
 };
 
 struct arena_block {
@@ -22,12 +27,20 @@ struct arena_block {
     alignas(max_align_t) char bytes[];
 };
 
+enum { FIRST_CAPACITY = FIRST_BLOCK_BYTES - sizeof(struct arena_block) };
+
 static char *take(struct arena *arena, size_t bytes, size_t alignment);
+static void give_back(struct arena_spares *spares, struct arena_block *block);
 static struct arena_block *add_block(struct arena *arena, size_t bytes);
 
 void arena_init(struct arena *arena, size_t limit_bytes)
 {
-    *arena = (struct arena){.limit_bytes = limit_bytes};
+    arena_init_sharing(arena, limit_bytes, NULL);
+}
+
+void arena_init_sharing(struct arena *arena, size_t limit_bytes, struct arena_spares *spares)
+{
+    *arena = (struct arena){.limit_bytes = limit_bytes, .spares = spares};
 }
 
 void arena_finish(struct arena *arena)
@@ -38,10 +51,21 @@ void arena_finish(struct arena *arena)
     while (arena->blocks != NULL) {
         struct arena_block *older = arena->blocks->older;
 
-        free(arena->blocks);
+        give_back(arena->spares, arena->blocks);
         arena->blocks = older;
     }
     arena->used_bytes = 0;
+}
+
+void arena_spares_finish(struct arena_spares *spares)
+{
+    while (spares->blocks != NULL) {
+        struct arena_block *next = spares->blocks->older;
+
+        free(spares->blocks);
+        spares->blocks = next;
+    }
+    spares->count = 0;
 }
 
 void arena_reset(struct arena *arena)
@@ -151,11 +175,31 @@ static char *take(struct arena *arena, size_t bytes, size_t alignment)
     return block->bytes + start;
 }
 
+static void give_back(struct arena_spares *spares, struct arena_block *block)
+{
+    if (spares == NULL || block->capacity != FIRST_CAPACITY || spares->count >= SPARES_MAX) {
+        free(block);
+        return;
+    }
+    block->older = spares->blocks;
+    spares->blocks = block;
+    spares->count++;
+}
+
 static struct arena_block *add_block(struct arena *arena, size_t bytes)
 {
-    size_t capacity = FIRST_BLOCK_BYTES - sizeof(struct arena_block);
+    size_t capacity = FIRST_CAPACITY;
     struct arena_block *block;
 
+    if (arena->blocks == NULL && bytes <= capacity && arena->spares != NULL && arena->spares->blocks != NULL) {
+        block = arena->spares->blocks;
+        arena->spares->blocks = block->older;
+        arena->spares->count--;
+        block->older = NULL;
+        block->used = 0;
+        arena->blocks = block;
+        return block;
+    }
     if (arena->blocks != NULL) {
         capacity = arena->blocks->capacity < LARGEST_STEP_BYTES / 2 ? arena->blocks->capacity * 2 : LARGEST_STEP_BYTES;
     }

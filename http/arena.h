@@ -12,21 +12,32 @@
 
 struct arena_block;
 
-struct arena {
-    struct arena_block *blocks; /* newest first; the memory itself */
-    size_t used_bytes;          /* handed out since the last reset */
-    size_t limit_bytes;         /* arena_alloc fails beyond this */
+/* First blocks that no arena needs at the moment. Of many arenas few are in use at a time (connections wait most of
+ * their life), and the block used last is the one the processor still has at hand. Zeroed: empty. */
+struct arena_spares {
+    struct arena_block *blocks;
+    unsigned count; /* a few at most */
 };
 
-/* An arena that allocates nothing until it is used. */
-void arena_init(struct arena *arena, size_t limit_bytes);
+struct arena {
+    struct arena_block *blocks;  /* newest first; the memory itself */
+    size_t used_bytes;           /* handed out since the last reset */
+    size_t limit_bytes;          /* arena_alloc fails beyond this */
+    struct arena_spares *spares; /* where the first block comes from and goes to; NULL: the heap */
+};
 
-/* Frees all memory. Accepts a zeroed arena. */
+/* An arena that allocates nothing until it is used. `spares` may be NULL; else it must outlive the arena, on the same
+ * thread. */
+void arena_init(struct arena *arena, size_t limit_bytes);
+void arena_init_sharing(struct arena *arena, size_t limit_bytes, struct arena_spares *spares);
+
+/* Gives all memory back; the arena may be used again. Accepts a zeroed arena. */
 void arena_finish(struct arena *arena);
 
-/* Everything handed out is gone; the first block is kept for reuse unless `keep_nothing`-style idling calls
- * arena_finish. */
+/* Everything handed out is gone; the first block is kept for reuse. */
 void arena_reset(struct arena *arena);
+
+void arena_spares_finish(struct arena_spares *spares); /* frees them */
 
 /* Aligned for any type, zeroed. NULL at the limit or without memory. */
 MUST_CHECK void *arena_alloc(struct arena *arena, size_t bytes);

@@ -37,6 +37,18 @@ void buf_clear(struct buf *buf)
     buf->failed = false;
 }
 
+void buf_lend(struct buf *from, struct buf *to)
+{
+    if (from->data == NULL || to->data != NULL) {
+        return;
+    }
+    to->data = from->data;
+    to->capacity = from->capacity;
+    from->data = NULL;
+    from->capacity = 0;
+    from->len = 0;
+}
+
 char *buf_reserve(struct buf *buf, size_t bytes)
 {
     size_t capacity = buf->capacity == 0 ? FIRST_BYTES : buf->capacity;

@@ -27,6 +27,10 @@ void buf_init_in(struct buf *buf, char *memory, size_t size);
 void buf_finish(struct buf *buf); /* frees; accepts a zeroed buffer; the buffer may be used again with the same limit */
 void buf_clear(struct buf *buf);  /* empty, not failed; keeps the memory */
 
+/* The memory of `from`, whose content goes, becomes that of `to`, if `to` has none: what an idle buffer does not need
+ * serves a busy one. Neither is borrowed; both have the same limit. */
+void buf_lend(struct buf *from, struct buf *to);
+
 void buf_add(struct buf *buf, struct span text);
 void buf_add_text(struct buf *buf, const char *text);
 void buf_add_byte(struct buf *buf, char byte);

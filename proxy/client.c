@@ -25,6 +25,7 @@ enum {
     LINGER_MAX_BYTES = 1024 * 1024,
     LINGER_MS = 2000,
     REFUSAL_MAX_BYTES = 1024,
+    SPARE_MAX_BYTES = 16 * 1024, /* of a buffer that is kept for the next client */
 };
 
 enum client_state {
@@ -45,17 +46,21 @@ struct client {
     struct stream stream;
     struct arena arena; /* reset after every exchange */
     struct buf in;      /* received and not consumed */
-    struct head_scan scan;
-    uint16_t field_slot; /* of the worker's field_memo: what the last head said */
+    union {
+        struct head_scan scan;   /* CLIENT_IDLE, zeroed, and CLIENT_HEAD */
+        struct {                 /* CLIENT_EXCHANGE */
+            struct pace pace;    /* at which its request's body comes */
+            uint64_t body_bytes; /* received since the exchange began */
+        };
+        uint64_t drained_bytes; /* CLIENT_DRAIN, CLIENT_LINGER */
+    };
     struct message kick; /* process again, from the loop */
-    struct pace pace;    /* at which its request bodies come */
     struct admission admission;
-    bool processing;  /* client_process is on the stack */
-    bool input_ended; /* the client closed its sending side */
-    uint64_t drained_bytes;
-    uint64_t body_bytes; /* received since the exchange began */
-    char host[64];
+    bool processing;     /* client_process is on the stack */
+    bool input_ended;    /* the client closed its sending side */
+    uint16_t field_slot; /* of the worker's field_memo: what the last head said */
     uint16_t port;
+    char host[CONN_HOST_BYTES];
 };
 
 static void on_read(struct conn *conn, struct span bytes);
@@ -68,6 +73,9 @@ static void exchange_gone(struct client *client, enum end_reason reason);
 static void client_process(struct client *client);
 static bool step_head(struct client *client);
 static void begin_exchange(struct client *client, struct http_request *request, enum err error);
+static void become_idle(struct client *client);
+static void rest(struct client *client);
+static void wake(struct client *client);
 static bool step_drain(struct client *client);
 static void client_linger(struct client *client);
 static void client_close(struct client *client);
@@ -82,7 +90,7 @@ static void add_client(struct client *client, struct worker *worker)
     client->worker = worker;
     client->kick.run = on_kick;
     client->field_slot = FIELD_MEMO_NONE;
-    arena_init(&client->arena, config->server.max_request_memory_bytes);
+    arena_init_sharing(&client->arena, config->server.max_request_memory_bytes, &worker->arena_spares);
     buf_init(&client->in, config->server.max_head_bytes + IN_PAUSE_BYTES + WORKER_READ_BUFFER_BYTES);
     http1_stream_init(&client->stream, &client->conn, config);
     conn_peer(&client->conn, client->host, &client->port);
@@ -261,15 +269,20 @@ static void on_read(struct conn *conn, struct span bytes)
         }
         return;
     }
+    if (client->state == CLIENT_IDLE) {
+        wake(client);
+    }
     buf_add(&client->in, bytes);
     if (client->in.failed) { /* no memory: reading pauses long before the limit */
         client_close(client);
         return;
     }
-    client->body_bytes += bytes.len;
-    if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted && !keeps_pace(client)) {
-        body_timed_out(client);
-        return;
+    if (client->state == CLIENT_EXCHANGE) {
+        client->body_bytes += bytes.len;
+        if (client->stream.body_wanted && !keeps_pace(client)) {
+            body_timed_out(client);
+            return;
+        }
     }
     client_process(client);
 }
@@ -398,6 +411,9 @@ static void client_process(struct client *client)
         buf_finish(&client->in); /* nobody reads it any more */
         return;
     }
+    if (client->state == CLIENT_IDLE && client->in.len == 0) {
+        rest(client);
+    }
     if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted) {
         pace_wait(&client->pace, uv_now(&client->worker->loop));
         conn_set_timer(&client->conn, client->worker->config->server.client_body_timeout_ms);
@@ -456,7 +472,6 @@ static bool step_head(struct client *client)
         }
         buf_consume(&client->in, head_len);
     }
-    client->scan = (struct head_scan){0};
     begin_exchange(client, &request, error);
     return true;
 }
@@ -498,6 +513,35 @@ static void begin_exchange(struct client *client, struct http_request *request, 
     exchange_run(client->stream.exchange);
 }
 
+static void become_idle(struct client *client)
+{
+    client->state = CLIENT_IDLE;
+    client->scan = (struct head_scan){0};
+}
+
+/* Nothing is known of what comes next: a connection that waits holds no memory but its own. The worker has the buffers
+ * ready for the next that wakes. */
+static void rest(struct client *client)
+{
+    struct worker *worker = client->worker;
+
+    if (client->in.capacity <= SPARE_MAX_BYTES) {
+        buf_lend(&client->in, &worker->spare_in);
+    }
+    if (client->stream.out.capacity <= SPARE_MAX_BYTES) {
+        buf_lend(&client->stream.out, &worker->spare_out);
+    }
+    buf_finish(&client->in);
+    buf_finish(&client->stream.out);
+    arena_finish(&client->arena);
+}
+
+static void wake(struct client *client)
+{
+    buf_lend(&client->worker->spare_in, &client->in);
+    buf_lend(&client->worker->spare_out, &client->stream.out);
+}
+
 /* The exchange is over; its memory goes. */
 void stream_exchange_ended(struct stream *stream, bool keep_connection)
 {
@@ -518,8 +562,12 @@ void stream_exchange_ended(struct stream *stream, bool keep_connection)
         return;
     }
     arena_reset(&client->arena);
-    client->drained_bytes = 0;
-    client->state = stream->body_done ? CLIENT_IDLE : CLIENT_DRAIN;
+    if (stream->body_done) {
+        become_idle(client);
+    } else {
+        client->state = CLIENT_DRAIN;
+        client->drained_bytes = 0;
+    }
     if (client->state == CLIENT_IDLE && client->worker->state >= WORKER_STOPPING) {
         client_close(client);
         return;
@@ -551,7 +599,7 @@ static bool step_drain(struct client *client)
         return true;
     }
     if (client->stream.body_done) {
-        client->state = CLIENT_IDLE;
+        become_idle(client);
         return true;
     }
     return false;

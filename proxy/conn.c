@@ -5,7 +5,7 @@
  * Failures:   - a read error or an end: on_end, once; reading is over, writing may go on.
  *             - a write error: returned at once, or told by on_written; the owner closes.
  *             - connecting fails: told by `connected`; the owner closes.
- * Closing:    both handles are closed; libuv runs the callbacks of a write, shutdown or connect in flight
+ * Closing:    both handles are closed; libuv runs the callbacks of a write or connect in flight
  * (UV_ECANCELED) before the handles' own, so when the last handle is closed nothing refers to the memory. */
 #include "proxy/conn.h"
 
@@ -21,6 +21,18 @@
 #include "http/check.h"
 #include "proxy/worker.h"
 
+/* A connection that is being made. */
+struct connecting {
+    uv_connect_t request;
+    void (*connected)(struct conn *conn, enum err error);
+};
+
+/* Bytes on their way to a socket that was full. */
+struct queued_write {
+    uv_write_t request;
+    char bytes[];
+};
+
 static void init_handles(struct conn *conn, uv_loop_t *loop, char *read_buffer, const struct conn_events *events,
                          void *owner);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf);
@@ -28,7 +40,6 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf);
 static void on_written(uv_write_t *write, int status);
 static void on_timer(uv_timer_t *timer);
 static void on_connected(uv_connect_t *connect, int status);
-static void on_shutdown(uv_shutdown_t *shutdown, int status);
 static void on_handle_closed(uv_handle_t *handle);
 static bool begin_close(struct conn *conn, void (*closed)(struct conn *conn));
 
@@ -103,8 +114,19 @@ enum err conn_connect(struct conn *conn, struct worker *worker, const struct soc
     REQUIRE(uv_tcp_init(&worker->loop, &conn->u.tcp) == 0);
     init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
     conn->state = CONN_CONNECTING;
-    conn->connected = connected;
-    return err_from_uv(uv_tcp_connect(&conn->connect, &conn->u.tcp, address, on_connected));
+    struct connecting *connecting = malloc(sizeof(*connecting));
+    if (connecting == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    connecting->request.data = conn;
+    connecting->connected = connected;
+    int error = uv_tcp_connect(&connecting->request, &conn->u.tcp, address, on_connected);
+    if (error < 0) {
+        free(connecting);
+        return err_from_uv(error);
+    }
+    conn->connecting = connecting;
+    return ERR_OK;
 }
 
 void conn_read_start(struct conn *conn)
@@ -141,7 +163,7 @@ enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count
             bytes += run.len;
         }
     }
-    if (used == 0 || conn->writing) {
+    if (used == 0 || conn->writing != NULL) {
         *out_taken = 0;
         return ERR_OK;
     }
@@ -174,7 +196,7 @@ enum err conn_write(struct conn *conn, const struct span *runs, size_t count)
 {
     size_t bytes = 0;
 
-    REQUIRE(!conn->writing);
+    REQUIRE(conn->writing == NULL);
     if (conn->state != CONN_OPEN) {
         return ERR_RESET;
     }
@@ -184,24 +206,24 @@ enum err conn_write(struct conn *conn, const struct span *runs, size_t count)
     if (bytes > UINT32_MAX) {
         return ERR_LIMIT; /* beyond what a uv_buf_t says; no caller holds that much in memory */
     }
-    char *copy = malloc(bytes + 1); /* never 0: that may be NULL */
-    if (copy == NULL) {
+    struct queued_write *write = malloc(sizeof(*write) + bytes);
+    if (write == NULL) {
         return ERR_NO_MEMORY;
     }
     for (size_t i = 0, at = 0; i < count; i++) {
         if (runs[i].len > 0) {
-            memcpy(copy + at, runs[i].data, runs[i].len);
+            memcpy(write->bytes + at, runs[i].data, runs[i].len);
             at += runs[i].len;
         }
     }
-    uv_buf_t buf = uv_buf_init(copy, (unsigned)bytes);
-    int error = uv_write(&conn->write, &conn->u.stream, &buf, 1, on_written);
+    uv_buf_t buf = uv_buf_init(write->bytes, (unsigned)bytes);
+    write->request.data = conn;
+    int error = uv_write(&write->request, &conn->u.stream, &buf, 1, on_written);
     if (error < 0) {
-        free(copy);
+        free(write);
         return err_from_uv(error);
     }
-    conn->write_copy = copy;
-    conn->writing = true;
+    conn->writing = write;
     return ERR_OK;
 }
 
@@ -225,9 +247,14 @@ void conn_set_timer(struct conn *conn, uint64_t timeout_ms)
 
 void conn_shutdown_write(struct conn *conn)
 {
-    if (conn->state == CONN_OPEN) {
-        /* Refuses when it was done before or the connection is gone: nothing is left to do in both cases. */
-        (void)uv_shutdown(&conn->shutdown, &conn->u.stream, on_shutdown);
+    uv_os_fd_t fd;
+
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    conn->half_closed = true;
+    if (conn->writing == NULL && uv_fileno(&conn->u.handle, &fd) == 0) {
+        (void)shutdown(fd, SHUT_WR); /* refused where the connection is gone: nothing is left to do */
     }
 }
 
@@ -243,13 +270,13 @@ void conn_reset(struct conn *conn, void (*closed)(struct conn *conn))
     if (!begin_close(conn, closed)) {
         return;
     }
-    /* It refuses after a shutdown: the other side was told already that this is all. */
-    if (conn->u.handle.type != UV_TCP || uv_tcp_close_reset(&conn->u.tcp, on_handle_closed) < 0) {
+    /* After the half-close the other side was told already that this is all. */
+    if (conn->u.handle.type != UV_TCP || conn->half_closed || uv_tcp_close_reset(&conn->u.tcp, on_handle_closed) < 0) {
         uv_close(&conn->u.handle, on_handle_closed);
     }
 }
 
-void conn_peer(const struct conn *conn, char out_host[64], uint16_t *out_port)
+void conn_peer(const struct conn *conn, char out_host[CONN_HOST_BYTES], uint16_t *out_port)
 {
     struct sockaddr_storage peer = {0};
     int len = sizeof peer;
@@ -259,23 +286,23 @@ void conn_peer(const struct conn *conn, char out_host[64], uint16_t *out_port)
 
     *out_port = 0;
     if (conn->u.handle.type == UV_NAMED_PIPE) {
-        snprintf(out_host, 64, "unix");
+        snprintf(out_host, CONN_HOST_BYTES, "unix");
         return;
     }
     if (uv_tcp_getpeername(&conn->u.tcp, (struct sockaddr *)&peer, &len) == 0) {
         if (peer.ss_family == AF_INET) {
-            text = inet_ntop(AF_INET, &v4->sin_addr, out_host, 64);
+            text = inet_ntop(AF_INET, &v4->sin_addr, out_host, CONN_HOST_BYTES);
             *out_port = ntohs(v4->sin_port);
         } else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-            text = inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], out_host, 64);
+            text = inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], out_host, CONN_HOST_BYTES);
             *out_port = ntohs(v6->sin6_port);
         } else {
-            text = inet_ntop(AF_INET6, &v6->sin6_addr, out_host, 64);
+            text = inet_ntop(AF_INET6, &v6->sin6_addr, out_host, CONN_HOST_BYTES);
             *out_port = ntohs(v6->sin6_port);
         }
     }
     if (text == NULL) {
-        snprintf(out_host, 64, "unknown");
+        snprintf(out_host, CONN_HOST_BYTES, "unknown");
     }
 }
 
@@ -362,11 +389,13 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf) /* 
 
 static void on_written(uv_write_t *write, int status) /* uv_write_cb */
 {
-    struct conn *conn = CONTAINER_OF(write, struct conn, write);
+    struct conn *conn = write->data;
 
-    free(conn->write_copy);
-    conn->write_copy = NULL;
-    conn->writing = false;
+    free(conn->writing);
+    conn->writing = NULL;
+    if (conn->half_closed) {
+        conn_shutdown_write(conn);
+    }
     if (conn->state != CONN_CLOSING) {
         conn->events->on_written(conn, err_from_uv(status));
     }
@@ -387,8 +416,11 @@ static void on_timer(uv_timer_t *timer) /* uv_timer_cb */
 
 static void on_connected(uv_connect_t *connect, int status) /* uv_connect_cb */
 {
-    struct conn *conn = CONTAINER_OF(connect, struct conn, connect);
+    struct conn *conn = connect->data;
+    void (*connected)(struct conn * conn, enum err error) = conn->connecting->connected;
 
+    free(conn->connecting);
+    conn->connecting = NULL;
     if (conn->state == CONN_CLOSING) {
         return;
     }
@@ -396,13 +428,7 @@ static void on_connected(uv_connect_t *connect, int status) /* uv_connect_cb */
         (void)uv_tcp_nodelay(&conn->u.tcp, 1); /* as in conn_accept */
         conn->state = CONN_OPEN;
     }
-    conn->connected(conn, err_from_uv(status));
-}
-
-static void on_shutdown(uv_shutdown_t *shutdown, int status) /* uv_shutdown_cb */
-{
-    (void)shutdown;
-    (void)status; /* a connection that is gone shows when it is read */
+    connected(conn, err_from_uv(status));
 }
 
 static void on_handle_closed(uv_handle_t *handle) /* uv_close_cb */

@@ -18,9 +18,12 @@
 enum {
     CONN_TRY_MAX_BYTES = 256 * 1024,
     CONN_TRY_MAX_RUNS = 128,
+    CONN_HOST_BYTES = 46, /* the longest IPv6 address as text, and a zero */
 };
 
 struct conn;
+struct connecting;
+struct queued_write;
 struct worker;
 
 struct conn_events {
@@ -44,20 +47,17 @@ struct conn {
         uv_pipe_t pipe;
     } u;
     uv_timer_t timer;
-    uint64_t deadline_ms; /* of conn_set_timer, in the loop's time; 0: none */
-    uv_write_t write;
-    uv_connect_t connect;
-    uv_shutdown_t shutdown;
-    char *read_buffer; /* the loop's, WORKER_READ_BUFFER_BYTES */
+    uint64_t deadline_ms;          /* of conn_set_timer, in the loop's time; 0: none */
+    struct connecting *connecting; /* a conn_connect under way (heap); NULL: none */
+    struct queued_write *writing;  /* a conn_write in flight (heap); NULL: none */
+    char *read_buffer;             /* the loop's, WORKER_READ_BUFFER_BYTES */
     const struct conn_events *events;
     void *owner;
     enum conn_state state;
     bool reading;
-    bool writing;     /* a conn_write is in flight */
     bool ended;       /* on_end was delivered */
-    char *write_copy; /* bytes of the write in flight (heap), freed when it is done */
-    unsigned open_handles;
-    void (*connected)(struct conn *conn, enum err error);
+    bool half_closed; /* no more writes but the one in flight */
+    uint8_t open_handles;
     void (*closed)(struct conn *conn);
 };
 
@@ -117,7 +117,7 @@ void conn_reset(struct conn *conn, void (*closed)(struct conn *conn));
 
 /* "127.0.0.1" of the other side (also where it came to an IPv6 socket), "unix" for unix sockets, "unknown" when it is
  * gone already; `*out_port` 0 in these two cases. */
-void conn_peer(const struct conn *conn, char out_host[64], uint16_t *out_port);
+void conn_peer(const struct conn *conn, char out_host[CONN_HOST_BYTES], uint16_t *out_port);
 
 /* enum err of a negative libuv code; ERR_OK for 0 and above. */
 enum err err_from_uv(int code);

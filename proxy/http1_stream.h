@@ -14,7 +14,7 @@ struct stream {
     struct conn *conn;
     const struct config *config;
     struct exchange *exchange; /* NULL between exchanges */
-    struct buf out;            /* bytes the socket has not taken yet */
+    struct buf out;            /* bytes the socket has not taken yet; none between exchanges */
 
     /* the request */
     unsigned minor;

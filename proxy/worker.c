@@ -288,6 +288,9 @@ static void finish(struct worker *worker)
     free(worker->listeners);
     free(worker->read_buffer);
     field_memo_destroy(worker->field_memo);
+    arena_spares_finish(&worker->arena_spares);
+    buf_finish(&worker->spare_in);
+    buf_finish(&worker->spare_out);
     cache_reader_destroy(worker->cache_reader);
     mailbox_finish(&worker->mailbox);
 }

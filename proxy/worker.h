@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "cache/cache.h"
+#include "http/arena.h"
 #include "proxy/access_log.h"
 #include "proxy/config.h"
 #include "proxy/follow.h"
@@ -83,9 +84,12 @@ struct worker {
     struct traffic_shard *traffic;
     struct follow_shard *follow;
     struct refusals refusals;
-    int newest_fd;                 /* descriptor of the connection accepted last */
-    struct field_memo *field_memo; /* what clients' heads said lately */
-    char *read_buffer;             /* conn.c's, WORKER_READ_BUFFER_BYTES */
+    int newest_fd;                    /* descriptor of the connection accepted last */
+    struct field_memo *field_memo;    /* what clients' heads said lately */
+    char *read_buffer;                /* conn.c's, WORKER_READ_BUFFER_BYTES */
+    struct arena_spares arena_spares; /* of the clients' arenas */
+    struct buf spare_in;              /* memory of buffers that no client needs at the moment */
+    struct buf spare_out;
 };
 
 /* Prepares loop, mailbox, cache reader, origins and listeners. `sets`: one a site. `fds[i]` is this worker's listening

@@ -109,3 +109,32 @@ Test(arena, text_functions_leave_the_result_alone_at_the_limit)
     cr_expect(arena_copy(&arena, SPAN("ab"), &text));
     arena_finish(&arena);
 }
+
+Test(arena, first_blocks_are_shared)
+{
+    struct arena_spares spares = {0};
+    struct arena arenas[40];
+
+    for (size_t i = 0; i < ARRAY_LEN(arenas); i++) {
+        arena_init_sharing(&arenas[i], 1000 * 1000, &spares);
+        cr_assert_not_null(arena_alloc(&arenas[i], 100));
+        cr_assert_not_null(arena_alloc(&arenas[i], 100 * 1000)); /* a block of its own: never shared */
+    }
+    for (size_t i = 0; i < ARRAY_LEN(arenas); i++) {
+        arena_finish(&arenas[i]);
+    }
+    cr_expect_lt(spares.count, ARRAY_LEN(arenas) / 2, "a few at most");
+    unsigned ready = spares.count;
+    for (size_t i = 0; i < ARRAY_LEN(arenas); i++) {
+        char *memory = arena_alloc(&arenas[i], 100);
+        cr_assert_not_null(memory);
+        cr_expect(memory[0] == 0 && memory[99] == 0);
+        memset(memory, 'x', 100);
+    }
+    cr_expect_eq(spares.count, 0, "%u were ready", ready);
+    for (size_t i = 0; i < ARRAY_LEN(arenas); i++) {
+        arena_finish(&arenas[i]);
+    }
+    arena_spares_finish(&spares);
+    cr_expect_null(spares.blocks);
+}

@@ -138,3 +138,26 @@ Test(buf, json_strings)
     }
     buf_finish(&buf);
 }
+
+Test(buf, memory_is_lent)
+{
+    struct buf first, second;
+
+    buf_init(&first, 1000);
+    buf_init(&second, 1000);
+    buf_lend(&first, &second); /* none to lend */
+    cr_expect_null(second.data);
+    buf_add(&first, SPAN("abc"));
+    const char *memory = first.data;
+    buf_lend(&first, &second);
+    cr_expect(first.data == NULL && first.len == 0 && first.capacity == 0);
+    cr_expect(second.data == memory && second.len == 0);
+    expect_content(&second, "");
+    buf_add(&first, SPAN("def"));
+    buf_lend(&first, &second); /* it has some */
+    expect_content(&first, "def");
+    buf_add(&second, SPAN("ghi"));
+    expect_content(&second, "ghi");
+    buf_finish(&first);
+    buf_finish(&second);
+}
