@@ -53,6 +53,7 @@ struct flight_head {
     bool partial;          /* the body is the bytes `range` of a representation of `complete_length` */
     struct byte_range range;
     uint64_t complete_length;
+    bool may_renew; /* its end says whether the body is the one that is stored already */
     bool length_known;
     uint64_t body_len; /* if length_known */
 };

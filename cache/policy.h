@@ -35,6 +35,7 @@ enum setting {
     SETTING_STORE_SET_COOKIE,   /* store responses with Set-Cookie, and replay it */
     SETTING_REQUEST_DIRECTIVES, /* clients' Cache-Control reaches through */
     SETTING_OWN_ETAG,           /* an entity tag from the body where the origin sends no validator */
+    SETTING_HOLD_BACK,          /* how long a head waits for what the end of its body says */
     SETTING_STRIP_TAGS,         /* clients do not see the tags of http/tags.h */
     SETTING_SENTINEL,           /* look for the signs of sentinel.h in whatever would be stored, or in nothing */
     SETTING_EARLY_HINTS,        /* a 103 from the stored Link for who has to wait */
@@ -62,7 +63,8 @@ struct policy {
     bool ignore_cookies;
     bool store_set_cookie;
     bool request_directives;
-    bool own_etag; /* on in PROFILE_SAFE */
+    bool own_etag;        /* on in PROFILE_SAFE */
+    int64_t hold_back_ms; /* a small response's head waits for the end of its body at most; 0: not at all */
     bool strip_tags;
     bool sentinel; /* what sentinel.h looks for; without a rule PROFILE_SAFE judges types where the origin gave no
                       lifetime */

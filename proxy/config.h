@@ -63,7 +63,7 @@ struct rule {
     struct span content_type_glob; /* against the media type without parameters; lower case; else as statuses */
     bool given[SETTING_COUNT];     /* which settings the rule gives */
     int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s;
-    uint64_t stale_if_slow_ms;
+    uint64_t stale_if_slow_ms, hold_back_ms;
     bool bypass, ignore_cookies, store_set_cookie, request_directives, own_etag, strip_tags, sentinel, early_hints,
         no_vary_search;
     unsigned min_uses;        /* requests until it is stored */

@@ -193,6 +193,7 @@ static const struct config_key rule_keys[] = {
     {"store_set_cookie", config_set_bool, RULE_FIELD(store_set_cookie), GIVES(given[SETTING_STORE_SET_COOKIE])},
     {"request_directives", config_set_bool, RULE_FIELD(request_directives), GIVES(given[SETTING_REQUEST_DIRECTIVES])},
     {"own_etag", config_set_bool, RULE_FIELD(own_etag), GIVES(given[SETTING_OWN_ETAG])},
+    {"hold_back", config_set_duration_ms, RULE_FIELD(hold_back_ms), GIVES(given[SETTING_HOLD_BACK]), .max = DAY_MS},
     {"strip_tags", config_set_bool, RULE_FIELD(strip_tags), GIVES(given[SETTING_STRIP_TAGS])},
     {"no_vary_search", config_set_bool, RULE_FIELD(no_vary_search), GIVES(given[SETTING_NO_VARY_SEARCH])},
     {"early_hints", config_set_bool, RULE_FIELD(early_hints), GIVES(given[SETTING_EARLY_HINTS])},

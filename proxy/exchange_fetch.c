@@ -5,8 +5,9 @@
  *   is known to fail, and this is allowed. Else one fetch a key. Follow the one that runs, lead a new one, or (when its
  * answers cannot be shared) fetch alone.
  * - PASS: a fetch of its own, past the cache.
- * - AWAIT: the head. A response, a confirmation (304), a refusal to lead, or a failure, which a stale response may
- *   cover, as it may cover a wait that gets too long for a rule (stale_if_slow). */
+ * - AWAIT: the head, and of a small response for a moment the end of the body where that is news for the head. A
+ * response, a confirmation (304), a refusal to lead, or a failure, which a stale response may cover, as it may cover a
+ * wait that gets too long for a rule (stale_if_slow). */
 #include "cache/head.h"
 #include "cache/search.h"
 #include "proxy/decide.h"
@@ -16,7 +17,7 @@
 #include "proxy/worker.h"
 
 enum {
-    HELD_BACK_BYTES = 64 * 1024, /* the largest body whose end is awaited for its digest */
+    HELD_BACK_BYTES = 64 * 1024, /* of a body whose end is awaited for its digest */
 };
 
 static enum step origin_failed(struct exchange *ex);
@@ -210,7 +211,8 @@ enum step exchange_waited(struct exchange *ex)
     const char *rule;
 
     if (flight_phase(ex->flight) != FLIGHT_PENDING) {
-        return STEP_AWAIT; /* it came just now */
+        ex->held_enough = ex->held_back;
+        return STEP_AWAIT; /* else it came just now */
     }
     if (covers_slow_origin(ex, &reason, &rule)) {
         ex->reason = reason;
@@ -275,15 +277,37 @@ static enum step answered(struct exchange *ex)
     return STEP_RESPOND;
 }
 
-/* A client that asks with an entity tag, about a small response that will get one of ours from its body: the end of the
- * body decides between 304 and 200. */
+/* Does the end of a small body tell what belongs in the head: an entity tag of ours, which decides between 304 and 200,
+ * or that it is what is stored already? */
 static bool waits_for_digest(const struct exchange *ex)
 {
     const struct flight_head *head = flight_head(ex->flight);
+    const struct freshness_inputs *inputs = &head->record.inputs;
+    bool tag = head->policy.own_etag && !inputs->has_etag && !inputs->has_last_modified;
+    uint64_t bytes = head->length_known ? head->body_len : flight_length(ex->flight) - flight_body_offset(ex->flight);
 
-    return !ex->passes && head->policy.own_etag && head->record.body_id != 0 && head->status == 200 &&
-           head->length_known && head->body_len <= HELD_BACK_BYTES && !head->record.inputs.has_etag &&
-           !head->record.inputs.has_last_modified && headers_has(&ex->request.headers, SPAN("If-None-Match"));
+    return !ex->passes && !ex->held_enough && head->policy.hold_back_ms > 0 && head->status == 200 &&
+           (tag || (ex->leads && head->may_renew)) && bytes <= HELD_BACK_BYTES && flight_is_storing(ex->flight);
+}
+
+/* A head that came, of a response whose body may still be coming. */
+static enum step head_came(struct exchange *ex, bool whole)
+{
+    if (!ex->held_back) {
+        stream_set_deadline(ex->stream, 0);
+        enum step next = ex->leads ? answered(ex) : follow(ex);
+        if (next != STEP_RESPOND || whole || !waits_for_digest(ex)) {
+            return next;
+        }
+        ex->held_back = true;
+        stream_set_deadline(ex->stream, (uint64_t)flight_head(ex->flight)->policy.hold_back_ms);
+        return STEP_WAIT;
+    }
+    if (!whole && waits_for_digest(ex)) {
+        return STEP_WAIT;
+    }
+    stream_set_deadline(ex->stream, 0);
+    return STEP_RESPOND;
 }
 
 /* What the stored page needed, while its client waits to hear of the current one. Once, and not after a 103 of the
@@ -311,14 +335,9 @@ enum step exchange_await(struct exchange *ex)
         send_early_hints(ex);
         return STEP_WAIT;
     case FLIGHT_STREAMING:
-        stream_set_deadline(ex->stream, 0);
-        if (waits_for_digest(ex)) {
-            return STEP_WAIT;
-        }
-        return ex->leads ? answered(ex) : follow(ex);
+        return head_came(ex, false);
     case FLIGHT_COMPLETE:
-        stream_set_deadline(ex->stream, 0);
-        return ex->leads ? answered(ex) : follow(ex);
+        return head_came(ex, true);
     case FLIGHT_VALIDATED:
         if (ex->leads && ex->validated) {
             ex->answered_us = exchange_now_us();
@@ -381,6 +400,8 @@ void exchange_leave_flight(struct exchange *ex)
     flight_unref(ex->flight);
     ex->flight = NULL;
     ex->leads = false;
+    ex->held_back = false;
+    ex->held_enough = false;
 }
 
 /* Stale while revalidate: one fetch behind for the key, unless one is under way. */

@@ -96,8 +96,10 @@ struct exchange {
     bool leads;          /* the flight's head answers our own request */
     bool passes;         /* the client's conditions went to the origin */
     bool collapsed;
-    bool alone;  /* does not wait for others (again) */
-    bool hinted; /* a 103 was sent, ours or the origin's, or there is none to send */
+    bool alone;       /* does not wait for others (again) */
+    bool held_back;   /* the head waits for the end of the body */
+    bool held_enough; /* it does so no longer */
+    bool hinted;      /* a 103 was sent, ours or the origin's, or there is none to send */
 
     /* the answer */
     unsigned status;

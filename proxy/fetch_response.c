@@ -232,6 +232,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
                    .inputs = *inputs,
                    .qualified_no_cache = inputs->directives.no_cache_fields.len > 0,
                    .qualified_private = inputs->directives.private_fields.len > 0},
+        .may_renew = fetch->renews,
         .length_known = response->framing.kind == FRAMING_LENGTH || response->framing.kind == FRAMING_NONE,
         .body_len = response->framing.length,
         .partial = part->partial,

@@ -6,7 +6,10 @@
 #include "http/token.h"
 #include "http/unkeyed.h"
 
-enum { MEDIA_TYPE_MAX_BYTES = 128 }; /* longer ones match no glob */
+enum {
+    MEDIA_TYPE_MAX_BYTES = 128, /* longer ones match no glob */
+    HOLD_BACK_MS = 100,         /* unless a rule says otherwise */
+};
 
 /* How well a site's host list fits: 0 not at all, 1 because it has none, more by wildcard, most by name. */
 static size_t host_rank(const struct site *site, struct span host)
@@ -152,6 +155,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_OWN_ETAG:
         policy->own_etag = rule->own_etag;
         break;
+    case SETTING_HOLD_BACK:
+        policy->hold_back_ms = (int64_t)rule->hold_back_ms;
+        break;
     case SETTING_STRIP_TAGS:
         policy->strip_tags = rule->strip_tags;
         break;
@@ -188,6 +194,7 @@ struct policy route_policy(const struct config *config, const struct site *site,
     struct policy policy = {
         .profile = config->cache.profile,
         .own_etag = config->cache.profile == PROFILE_SAFE,
+        .hold_back_ms = HOLD_BACK_MS,
         .ttl_s = -1, /* none */
         .default_ttl_s = -1,
         .stale_while_revalidate_s = -1,

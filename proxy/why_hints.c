@@ -134,6 +134,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_STORE_SET_COOKIE] = "store_set_cookie",
         [SETTING_REQUEST_DIRECTIVES] = "request_directives",
         [SETTING_OWN_ETAG] = "own_etag",
+        [SETTING_HOLD_BACK] = "hold_back",
         [SETTING_STRIP_TAGS] = "strip_tags",
         [SETTING_SENTINEL] = "sentinel",
         [SETTING_EARLY_HINTS] = "early_hints",

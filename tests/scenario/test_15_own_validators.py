@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
 from support.client import Client
 from support.say import date, fresh
+from support.why import rule
 
 OWN = re.compile(r'"larder-[0-9a-f]{32}"')
 
@@ -46,13 +48,65 @@ def test_equal_bytes_fetched_again_are_a_304(origin, client):
     client.get("/a", {"If-None-Match": tag}).expect(200, body=b"other")
 
 
-def test_a_large_body_is_not_held_back(origin, client):
+def hold(how_long, *more):
+    return rule(f'hold_back = "{how_long}"', *more)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_the_first_answer_has_it(origin, larder, framing):
+    """Also where the body comes a moment behind its head, and for who follows."""
+    proxy = larder(origin, config=hold("1h"))
+    client, follower = Client(proxy), Client(proxy)
     gate = origin.gate()
-    origin.expect("GET /a").reply(200, fresh(), [bytes(100_000), gate, bytes(100_000)])
-    response = client.begin("GET", "/a", {"If-None-Match": '"larder-00"'}).expect(200)
-    assert response.stream.exact(1000) == bytes(1000)
+    origin.expect("GET /a").reply(200, fresh(), [gate, b"hello"], framing=framing)
+    for one in (client, follower):
+        one.send_raw(one.encode("GET", "/a"))
+        gate.wait_reached()
     gate.open()
-    assert response.body == bytes(199_000)
+    tags = {one.read_response().expect(200, body=b"hello").header("ETag") for one in (client, follower)}
+    assert tags == {own_tag(client)}
+
+
+def test_a_head_waits_so_long_and_no_longer(origin, larder):
+    client = Client(larder(origin, config=hold("10ms")))
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), [b"hel", gate, b"lo"])
+    response = client.begin("GET", "/a").expect(200, headers={"ETag": None})
+    gate.open()
+    assert response.body == b"hello"
+    own_tag(client)
+
+
+def test_a_body_that_breaks_off_before_its_head_went_out(origin, larder):
+    client = Client(larder(origin, config=hold("1h")))
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, {**fresh(), "Content-Length": "9"}, [b"hello", gate], close=True)
+    client.send_raw(client.encode("GET", "/a"))
+    gate.wait_reached()
+    gate.open()
+    client.read_response().expect(502)
+
+
+NOT_HELD = {
+    "large": (hold("1h"), fresh(), [bytes(70_000)]),
+    "of the origin's tag": (hold("1h"), fresh(60, ETag='"v1"'), [b"hel"]),
+    "of the origin's date": (hold("1h"), fresh(60, Last_Modified=date(-100)), [b"hel"]),
+    "not stored": (hold("1h"), {"Cache-Control": "no-store"}, [b"hel"]),
+    "without tags of ours": (hold("1h", "own_etag = false"), fresh(), [b"hel"]),
+    "by rule": (hold("0"), fresh(), [b"hel"]),
+}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("name", NOT_HELD)
+def test_what_is_not_held_back(origin, larder, name, framing):
+    config, headers, begin = NOT_HELD[name]
+    client = Client(larder(origin, config=config))
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, headers, [*begin, gate, b"lo"], framing=framing)
+    response = client.begin("GET", "/a", {"If-None-Match": '"larder-00"'}).expect(200)
+    gate.open()
+    assert response.body == b"".join(begin) + b"lo"
 
 
 def test_the_origins_validators_come_first(origin, client):

@@ -6,6 +6,7 @@ import pytest
 from support.client import HOST, Client
 from support.proxy import run_larder
 from support.say import fresh, stale
+from support.why import rule
 from support.wire import wait_until
 
 LARGE = bytes(range(256)) * 2000
@@ -47,7 +48,7 @@ def last_logged(log, count):
 
 
 def test_it_is_told(origin, larder, tmp_path):
-    """In the log; in Cache-Status where the body was there before the head went out."""
+    """In the log; in Cache-Status where the head waited for the end of the body."""
     log = tmp_path / "access"
     client = Client(larder(origin, flags=["--access-log", str(log)]))
     origin.expect("GET /a").reply(200, stale(), b"hello")
@@ -55,6 +56,20 @@ def test_it_is_told(origin, larder, tmp_path):
     origin.expect("GET /a").reply(200, fresh(), b"hello")
     client.get("/a").expect(200, cache="stored")
     assert last_logged(log, 2)["store_reason"] == "unchanged"
+
+
+@pytest.mark.parametrize("validator", [{}, {"ETag": '"v1"'}])
+def test_it_is_told_to_the_client(origin, larder, validator):
+    """Also where the body comes a moment behind its head."""
+    client = Client(larder(origin, config=rule('hold_back = "1h"')))
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, stale(**validator), b"hello")
+    client.get("/a").expect(200, cache="detail=stored")
+    origin.expect("GET /a").reply(200, fresh(60, **validator), [gate, b"hello"])
+    client.send_raw(client.encode("GET", "/a"))
+    gate.wait_reached()
+    gate.open()
+    client.read_response().expect(200, body=b"hello", cache="fwd=stale; fwd-status=200; stored; detail=unchanged")
 
 
 def test_a_client_that_has_it_gets_304(origin, client):
