@@ -111,6 +111,30 @@ struct assessment assess_response(const struct answered *answered, struct arena 
     return assessment;
 }
 
+struct invalidation assess_invalidation(const struct http_request *request, const struct http_response *response,
+                                        struct arena *arena)
+{
+    static const struct span names[] = {SPAN_INIT("Location"), SPAN_INIT("Content-Location")};
+    struct invalidation out = {.uri_count = 0};
+
+    if (!policy_invalidates(request->method, response->status)) {
+        return out;
+    }
+    out.uris[out.uri_count++] = request->uri;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct header *field = headers_find(&response->headers, names[i]);
+        struct uri *uri = &out.uris[out.uri_count];
+        if (field != NULL && uri_resolve(&request->uri, field->value, arena, uri) == ERR_OK &&
+            uri_same_origin(&request->uri, uri)) {
+            out.uri_count++;
+        }
+    }
+    if (!cache_groups_invalidated(request->method, &response->headers, arena, &out.groups)) {
+        out.groups = (struct cache_groups){.count = 0};
+    }
+    return out;
+}
+
 bool assess_selects(const struct config *config, const struct headers *stored, const struct headers *not_modified)
 {
     struct span stored_tag = headers_value(stored, SPAN("ETag"));

@@ -7,6 +7,7 @@
 #define PROXY_ASSESS_H
 
 #include "cache/policy.h"
+#include "http/cache_groups.h"
 #include "proxy/config.h"
 
 /* A response and what it answers. */
@@ -42,6 +43,17 @@ struct freshness_inputs assess_freshness(const struct config *config, const stru
  * else why not. */
 enum reason assess_selection(const struct headers *response_headers, const struct headers *request_headers,
                              struct arena *arena, struct buf *selection);
+
+/* What the answer to an unsafe request invalidates, however it is stored. */
+struct invalidation {
+    struct uri uris[3]; /* the target, then what Location and Content-Location name on its origin (RFC 9111 §4.4) */
+    size_t uri_count;   /* 0: nothing */
+    struct cache_groups groups; /* of the target's origin (RFC 9875 §3) */
+};
+
+/* Borrows from both messages and the arena; at its limit what did not fit is left out. */
+struct invalidation assess_invalidation(const struct http_request *request, const struct http_response *response,
+                                        struct arena *arena);
 
 /* Does a 304 speak of the stored response with these headers? By the letter a strong tag must equal the stored one
  * strongly (RFC 9111 §4.3.4). But servers that compress as they send make the tag of a 200 weak and name it strong in

@@ -4,19 +4,20 @@
 #include "cache/head.h"
 #include "http/link.h"
 
-bool early_hints_wanted(const struct http_request *request)
+static bool is_wanted(const struct http_request *request)
 {
     return request->method == METHOD_GET && request->minor >= 1 &&
            span_equal(headers_value(&request->headers, SPAN("Sec-Fetch-Mode")), SPAN("navigate"));
 }
 
-bool early_hints_of(const struct record *record, const struct headers *stored_headers, struct arena *arena,
-                    struct headers *out_headers)
+bool early_hints_for(const struct http_request *request, const struct policy *policy, const struct record *record,
+                     const struct headers *stored_headers, struct arena *arena, struct headers *out_headers)
 {
     struct headers reusable;
 
     headers_init(out_headers, arena);
-    if (record->status != 200 || !headers_copy(&reusable, stored_headers, arena)) {
+    if (!policy->early_hints || !is_wanted(request) || record->status != 200 ||
+        !headers_copy(&reusable, stored_headers, arena)) {
         return false;
     }
     if (record->qualified_no_cache || record->qualified_private) {

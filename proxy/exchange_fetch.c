@@ -316,11 +316,11 @@ static void send_early_hints(struct exchange *ex)
 {
     struct headers hints;
 
-    if (ex->hinted || !ex->has_cached || !ex->policy.early_hints || !early_hints_wanted(&ex->request)) {
+    if (ex->hinted || !ex->has_cached) {
         return;
     }
     ex->hinted = true;
-    if (early_hints_of(&ex->cached.stored.record, &ex->stored_headers, ex->arena, &hints)) {
+    if (early_hints_for(&ex->request, &ex->policy, &ex->cached.stored.record, &ex->stored_headers, ex->arena, &hints)) {
         stream_informational(ex->stream, 103, &hints);
     }
 }

@@ -144,35 +144,19 @@ static bool connection_may_stay(const struct http_response *response)
     return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE;
 }
 
-/* RFC 9875 §3: the groups that an unsafe request's answer names, of the target's origin. */
-static void invalidate_groups(struct fetch *fetch)
-{
-    const struct uri *uri = &fetch->request.uri;
-    const struct span parts[] = {uri->scheme, SPAN_INIT("://"), uri->authority};
-    struct cache_groups groups;
-    struct span origin;
-
-    if (cache_groups_invalidated(fetch->request.method, &fetch->response.headers, &fetch->arena, &groups) &&
-        groups.count + groups.dropped_count > 0 && arena_join(&fetch->arena, parts, ARRAY_LEN(parts), &origin)) {
-        cache_invalidate_groups(fetch->worker->cache, origin, groups, fetch->response_ms, &fetch->arena);
-    }
-}
-
-/* RFC 9111 §4.4: the target, and what Location and Content-Location name on the same origin. */
 static void invalidate(struct fetch *fetch)
 {
-    static const struct span names[] = {SPAN_INIT("Location"), SPAN_INIT("Content-Location")};
     const struct uri *target = &fetch->request.uri;
+    const struct span parts[] = {target->scheme, SPAN_INIT("://"), target->authority};
+    struct invalidation what = assess_invalidation(&fetch->request, &fetch->response, &fetch->arena);
+    struct span origin;
 
-    invalidate_groups(fetch);
-    fetch_invalidate_uri(fetch, target);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const struct header *field = headers_find(&fetch->response.headers, names[i]);
-        struct uri uri;
-        if (field != NULL && uri_resolve(target, field->value, &fetch->arena, &uri) == ERR_OK &&
-            uri_same_origin(target, &uri)) {
-            fetch_invalidate_uri(fetch, &uri);
-        }
+    if (what.groups.count + what.groups.dropped_count > 0 &&
+        arena_join(&fetch->arena, parts, ARRAY_LEN(parts), &origin)) {
+        cache_invalidate_groups(fetch->worker->cache, origin, what.groups, fetch->response_ms, &fetch->arena);
+    }
+    for (size_t i = 0; i < what.uri_count; i++) {
+        fetch_invalidate_uri(fetch, &what.uris[i]);
     }
 }
 
@@ -265,9 +249,7 @@ static void final_head(struct fetch *fetch)
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }
-    if (policy_invalidates(fetch->request.method, response->status)) {
-        invalidate(fetch);
-    }
+    invalidate(fetch);
     if (response->status == 200 && fetch->comparing) {
         compare(fetch);
     }

@@ -6,6 +6,7 @@
 #include "http/range.h"
 #include "proxy/cache_status.h"
 #include "proxy/decide.h"
+#include "proxy/early_hints.h"
 #include "proxy/route.h"
 #include "proxy/why_internal.h"
 
@@ -40,6 +41,17 @@ bool why_ask_store(const struct config *config, const struct why_store *store, c
         return false;
     }
     *out_why = why;
+    return true;
+}
+
+bool why_url_of(const struct why *why, const struct uri *uri, struct span *out_url)
+{
+    struct key key;
+
+    if (!key_of_uri(uri, 0, why->arena, &key)) {
+        return false;
+    }
+    *out_url = key_url(key.text);
     return true;
 }
 
@@ -298,11 +310,19 @@ static bool answer(struct why *why)
         return false;
     }
     headers_init(&why->conditions, why->arena);
+    headers_init(&why->hints, why->arena);
+    if (why->action == WHY_REVALIDATE && !early_hints_for(&why->request, &why->policy, &why->selected.record,
+                                                          &why->selected.headers, why->arena, &why->hints)) {
+        headers_init(&why->hints, why->arena); /* there are none */
+    }
     if (why->validates && !decide_validators(&why->selected.headers, &why->conditions)) {
         return false;
     }
     if (why->has_failures) {
         judge_failures(why);
+        if (policy_invalidates(why->request.method, 200) && !why_url_of(why, &why->request.uri, &why->invalidates)) {
+            return false;
+        }
     }
     struct cache_status status = {.name = why->config->server.via,
                                   .outcome = why->outcome,

@@ -72,6 +72,9 @@ struct why_supposed {
     bool stored;
     bool confirms;     /* a 304 that freshens what is stored */
     bool serves_stale; /* a server error: the client gets what is stored instead */
+    struct span invalidated[ARRAY_LEN(((struct invalidation *)NULL)->uris)]; /* URLs, the target's first */
+    size_t invalidated_count;
+    struct cache_groups invalidated_groups; /* of the target's origin */
     enum reason store_reason;
     enum reason reason; /* `detail` in Cache-Status */
     const char *rule;
@@ -122,9 +125,11 @@ struct why {
     bool completes;            /* a fetch asks only for what is missing of the stored response */
     bool validates;            /* the stored response may be confirmed by a 304 */
     struct headers conditions; /* sent to the origin with it */
+    struct headers hints;      /* of the 103 that is sent while the origin is asked; none: it is not */
     struct why_failure failures[WHY_FAILURES];
-    bool has_failures; /* the origin is asked */
-    bool bridges;      /* what is stored may stand in for a failing origin, as `failures` say */
+    bool has_failures;       /* the origin is asked */
+    struct span invalidates; /* URL of the target, which its answer invalidates unless it is an error; empty: not */
+    bool bridges;            /* what is stored may stand in for a failing origin, as `failures` say */
 
     bool has_supposed;
     struct why_supposed supposed;

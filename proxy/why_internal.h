@@ -29,6 +29,9 @@ MUST_CHECK bool why_stored_of_supposed(const struct why *why, struct stored *out
 /* A stored response under the rules that match it. False: no memory, or a head that cannot be read. */
 MUST_CHECK bool why_make_variant(const struct why *why, const struct stored *stored, struct why_variant *out);
 
+/* A URI as it is keyed. False: no memory. */
+MUST_CHECK bool why_url_of(const struct why *why, const struct uri *uri, struct span *out_url);
+
 bool why_no_memory(struct buf *error); /* writes the line; false, always */
 
 #endif

@@ -325,6 +325,18 @@ static void write_answer(const struct why *why, struct buf *out)
     if (why->etag.len > 0) {
         add_span(out, "etag", why->etag);
     }
+    if (why->invalidates.len > 0) {
+        add_span(out, "invalidates", why->invalidates);
+    }
+    if (why->hints.count > 0) {
+        add_key(out, "early_hints");
+        buf_add_byte(out, '[');
+        for (size_t i = 0; i < why->hints.count; i++) {
+            separate(out);
+            buf_add_json_string(out, why->hints.items[i].value);
+        }
+        buf_add_byte(out, ']');
+    }
     buf_add_byte(out, '}');
     if (why->validates) {
         open_object(out, "to_origin");
@@ -334,6 +346,27 @@ static void write_answer(const struct why *why, struct buf *out)
     if (why->has_failures) {
         write_failures(why, out);
     }
+}
+
+static void write_invalidated(const struct why_supposed *supposed, struct buf *out)
+{
+    struct cache_groups groups = supposed->invalidated_groups;
+    struct span group;
+
+    add_key(out, "invalidates");
+    buf_add_byte(out, '[');
+    for (size_t i = 0; i < supposed->invalidated_count; i++) {
+        separate(out);
+        buf_add_json_string(out, supposed->invalidated[i]);
+    }
+    buf_add_byte(out, ']');
+    add_key(out, "invalidates_groups");
+    buf_add_byte(out, '[');
+    while (cache_groups_next(&groups, &group)) {
+        separate(out);
+        buf_add_json_string(out, group);
+    }
+    buf_add_byte(out, ']');
 }
 
 static void write_supposed(const struct why *why, struct buf *out)
@@ -348,6 +381,9 @@ static void write_supposed(const struct why *why, struct buf *out)
     if (supposed->stored) {
         add_number(out, "lifetime", supposed->freshness.lifetime_s);
         add_number(out, "age", supposed->freshness.age_s);
+    }
+    if (why->invalidates.len > 0) {
+        write_invalidated(supposed, out);
     }
     open_object(out, "storing");
     write_reason(supposed->store_reason, supposed->assessment.verdict.rule, out);

@@ -117,6 +117,25 @@ static void conclude(struct why *why)
     }
 }
 
+/* What else is not used any more after such an answer. False: no memory. */
+static bool suppose_invalidation(struct why *why)
+{
+    struct why_supposed *supposed = &why->supposed;
+
+    if (!why->has_failures) { /* the origin is not asked */
+        return true;
+    }
+    struct invalidation what = assess_invalidation(&why->request, &supposed->response, why->arena);
+    supposed->invalidated_groups = what.groups;
+    for (size_t i = 0; i < what.uri_count; i++) {
+        if (!why_url_of(why, &what.uris[i], &supposed->invalidated[i])) {
+            return false;
+        }
+        supposed->invalidated_count++;
+    }
+    return true;
+}
+
 bool why_suppose(struct why *why, const struct why_options *options, struct buf *error)
 {
     struct why_supposed *supposed = &why->supposed;
@@ -144,7 +163,7 @@ bool why_suppose(struct why *why, const struct why_options *options, struct buf 
     supposed->freshness = freshness_at(&supposed->assessment.inputs, &lifetimes, why->now_ms);
     why->has_supposed = true;
     conclude(why);
-    return done || why_no_memory(error);
+    return (done && suppose_invalidation(why)) || why_no_memory(error);
 }
 
 bool why_stored_of_supposed(const struct why *why, struct stored *out_stored)

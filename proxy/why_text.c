@@ -401,6 +401,10 @@ static void write_answer(const struct why *why, struct buf *out)
         }
         buf_add_text(out, why->conditions.count > 0 ? "\n" : "no condition: what is stored has no validator\n");
     }
+    for (size_t i = 0; i < why->hints.count; i++) {
+        label(out, i == 0 ? "at once" : "");
+        buf_format(out, "%sLink: %.*s\n", i == 0 ? "103 with " : "", SPAN_ARG(why->hints.items[i].value));
+    }
     label(out, "status");
     if (why->status != 0) {
         buf_format(out, "%u %s\n", why->status, status_phrase(why->status));
@@ -415,6 +419,13 @@ static void write_answer(const struct why *why, struct buf *out)
         buf_add_text(out, ", and the origin's status");
     }
     buf_add_byte(out, '\n');
+    if (why->invalidates.len > 0 && !why->has_supposed) {
+        label(out, "invalidates");
+        buf_format(out,
+                   "%.*s, and what Location, Content-Location and Cache-Group-Invalidation name, with a 2xx or 3xx "
+                   "(RFC 9111 4.4)\n",
+                   SPAN_ARG(why->invalidates));
+    }
     if (why->etag.len > 0 && !why->not_modified && why->status == 200) {
         label(out, "304 for");
         buf_format(out, "If-None-Match: %.*s\n", SPAN_ARG(why->etag));
@@ -425,6 +436,28 @@ static void write_answer(const struct why *why, struct buf *out)
 }
 
 /* ---- what the origin is supposed to answer ---- */
+
+static void write_invalidated(const struct why *why, struct buf *out)
+{
+    const struct why_supposed *supposed = &why->supposed;
+    struct cache_groups groups = supposed->invalidated_groups;
+    struct span group;
+
+    for (size_t i = 0; i < supposed->invalidated_count; i++) {
+        label(out, i == 0 ? "invalidates" : "");
+        buf_format(out, "%.*s%s\n", SPAN_ARG(supposed->invalidated[i]), i == 0 ? " (RFC 9111 4.4)" : "");
+    }
+    while (cache_groups_next(&groups, &group)) {
+        label(out, "");
+        buf_add_text(out, "the group ");
+        add_quoted(out, group);
+        buf_format(out, " of %.*s (RFC 9875 3)\n", SPAN_ARG(why->request.uri.authority));
+    }
+    if (why->invalidates.len > 0 && supposed->invalidated_count == 0) {
+        label(out, "invalidates");
+        buf_add_text(out, "nothing: it is an error (RFC 9111 4.4)\n");
+    }
+}
 
 static void write_supposed(const struct why *why, struct buf *out)
 {
@@ -456,4 +489,5 @@ static void write_supposed(const struct why *why, struct buf *out)
         add_reason(out, supposed->reason, supposed->rule);
         buf_add_byte(out, '\n');
     }
+    write_invalidated(why, out);
 }

@@ -268,6 +268,57 @@ def test_a_revalidation_says_what_it_sends(origin, larder):
     wait_until(lambda: ask(proxy, "/a")["verdict"]["reason"] == "fresh", "the freshened head to be committed")
 
 
+NAVIGATES = {"Sec-Fetch-Mode": "navigate"}
+
+
+def test_the_103_that_is_sent(origin, larder):
+    proxy = larder(origin, config=rule("early_hints = true"))
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, stale(ETag='"v1"', Link="</a.css>; rel=preload; as=style, </next>; rel=next"), b"page")
+    store(proxy, client, "/a")
+    why = ask(proxy, "/a", NAVIGATES)
+    assert why["answer"]["early_hints"] == ["</a.css>; rel=preload; as=style"]
+    assert "at once       103 with Link: </a.css>; rel=preload; as=style\n" in text(proxy, "/a", NAVIGATES)
+    assert "early_hints" not in ask(proxy, "/a")["answer"] and "at once  " not in text(proxy, "/a")
+    gate = origin.gate()
+    origin.expect("GET /a").reply(304, fresh(60, Age="0"), hold=gate)
+    client.send_raw(client.encode("GET", "/a", NAVIGATES))
+    gate.wait_reached()
+    gate.open()
+    sent = client.read_response().informational
+    assert [(status, fields.all("Link")) for status, fields in sent] == [(103, why["answer"]["early_hints"])]
+    wait_until(lambda: ask(proxy, "/a")["verdict"]["action"] == "hit", "the freshened head to be committed")
+    assert "early_hints" not in ask(proxy, "/a", NAVIGATES)["answer"]
+
+
+def test_what_is_invalidated(origin, larder):
+    """RFC 9111 §4.4, RFC 9875 §3: by what is asked; with what the origin might answer, all of it."""
+    proxy = larder(origin)
+    client = Client(proxy)
+    url = f"http://{HOST}"
+    origin.on("GET /*", always(200, {**fresh(), "Cache-Groups": '"shop"'}))
+    for target in ("/a", "/b", "/c", "/d"):
+        store(proxy, client, target)
+    assert "invalidates" not in ask(proxy, "/a")["answer"] and "invalidates" not in text(proxy, "/a")
+    assert ask(proxy, "/a", method="POST")["answer"]["invalidates"] == f"{url}/a"
+    assert f"invalidates   {url}/a, and what Location" in text(proxy, "/a", method="POST")
+    fields = {"Location": "/b", "Content-Location": "http://elsewhere.test/c", "Cache-Group-Invalidation": '"shop", "x"'}
+    supposed = ask(proxy, "/a", method="POST", supposed=(201, fields))["supposed"]
+    assert supposed["invalidates"] == [f"{url}/a", f"{url}/b"] and supposed["invalidates_groups"] == ["shop", "x"]
+    said = text(proxy, "/a", method="POST", supposed=(201, fields))
+    assert f"invalidates   {url}/a (RFC 9111 4.4)\n                {url}/b\n                the group \"shop\" of" in said
+    supposed = ask(proxy, "/a", method="POST", supposed=(500, fields))["supposed"]
+    assert (supposed["invalidates"], supposed["invalidates_groups"]) == ([], [])
+    assert "nothing: it is an error" in text(proxy, "/a", method="POST", supposed=(500, fields))
+    origin.expect("POST /a").reply(201, {"Location": "/b"}, b"")
+    client.post("/a", b"").expect(201)
+    for target, hit in (("/a", False), ("/b", False), ("/c", True)):
+        client.get(target).expect(200, cache="hit" if hit else "!hit")
+    origin.expect("POST /a").reply(201, fields, b"")
+    client.post("/a", b"").expect(201)
+    client.get("/d").expect(200, cache="!hit")
+
+
 def test_a_large_body_and_many_looks_change_nothing(origin, larder):
     """Looking takes no lock that larder needs, and writes nothing."""
     proxy = larder(origin)
