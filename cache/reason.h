@@ -87,6 +87,7 @@
     X(RACED, "raced", "RFC 9111 4.4", "invalidated while it was being fetched")                                        \
     /* answered by larder itself */                                                                                    \
     X(BAD_REQUEST, "bad-request", "RFC 9112 2", "the request is malformed or beyond a limit")                          \
+    X(LOOP, "loop", "RFC 8586 2", "the request has come through here before")                                          \
     X(TOO_MANY_CONNECTIONS, "too-many-connections", "config", "more connections than allowed")                         \
     X(CLIENT_CONNECTIONS, "client-connections", "config", "more connections of this client than allowed")              \
     X(TOO_MANY_REQUESTS, "too-many-requests", "config", "more requests at a time than allowed")                        \

@@ -4,6 +4,7 @@
 #include "http/date.h"
 #include "http/serialize.h"
 #include "proxy/client_table.h"
+#include "proxy/proxy_status.h"
 #include "proxy/worker.h"
 
 enum reason admission_enter(struct admission *admission, struct worker *worker, const char *host)
@@ -50,6 +51,8 @@ void admission_write_refusal(struct buf *out, const struct worker *worker, enum 
     write_field(out, SPAN("Date"), (struct span){date, DATE_TEXT_LEN});
     write_field(out, SPAN("Retry-After"), SPAN("1"));
     buf_format(out, "Cache-Status: %s; detail=%s\r\n", worker->config->server.via, reason_token(reason));
+    buf_format(out, "Proxy-Status: %s; error=%s\r\n", worker->config->server.via,
+               proxy_status_error(503, ERR_OK, reason));
     write_field(out, SPAN("Content-Length"), SPAN("0"));
     write_field(out, SPAN("Connection"), SPAN("close"));
     write_end(out);

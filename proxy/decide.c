@@ -30,6 +30,11 @@ enum err decide_request(const struct config *config, struct span scheme, struct 
     return uri_of_request(scheme, request->target, host, arena, &request->uri);
 }
 
+enum reason decide_refusal(enum err error)
+{
+    return error == ERR_LOOP ? REASON_LOOP : REASON_BAD_REQUEST;
+}
+
 void decide_upgrade(const struct config *config, struct headers *request_headers)
 {
     const struct header *field = headers_find(request_headers, SPAN("Upgrade"));

@@ -11,6 +11,9 @@
 MUST_CHECK enum err decide_request(const struct config *config, struct span scheme, struct span host,
                                    struct http_request *request, struct arena *arena);
 
+/* Why a request is refused that decide_request, or its reader, found wrong. */
+enum reason decide_refusal(enum err error);
+
 /* Only protocols that are configured are switched to: h2c for one would carry requests past us (RFC 9110 §7.8 lets us
  * ignore any). Drops Upgrade where it names another. */
 void decide_upgrade(const struct config *config, struct headers *request_headers);

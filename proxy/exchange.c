@@ -134,7 +134,7 @@ static enum step step_route(struct exchange *ex)
         ex->error = decide_request(config, ex->scheme, ex->host, &ex->request, ex->arena);
     }
     if (ex->error != ERR_OK) {
-        return exchange_fail(ex, ex->error, REASON_BAD_REQUEST);
+        return exchange_fail(ex, ex->error, decide_refusal(ex->error));
     }
     decide_upgrade(config, &ex->request.headers);
     if (decide_ends_here(&ex->request, ex->arena)) {
@@ -361,7 +361,7 @@ enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
     ex->error = error;
     ex->reason = reason;
     ex->status = status != 0 ? status : 502;
-    if (reason == REASON_BAD_REQUEST) {
+    if (reason == REASON_BAD_REQUEST || reason == REASON_LOOP) {
         ex->end = END_REFUSED;
         stream_close_after(ex->stream);
     }

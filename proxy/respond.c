@@ -13,6 +13,7 @@
 #include "http/validators.h"
 #include "proxy/cache_status.h"
 #include "proxy/decide.h"
+#include "proxy/proxy_status.h"
 #include "proxy/worker.h"
 
 static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
@@ -318,9 +319,9 @@ enum step respond_ourselves(struct exchange *ex)
                 headers_add(&ex->headers, SPAN("Date"), date_text) &&
                 headers_add(&ex->headers, SPAN("Content-Type"), SPAN("text/plain; charset=utf-8")) &&
                 headers_add(&ex->headers, SPAN("Cache-Control"), SPAN("no-store"));
-    if (done && ex->error != ERR_OK && err_proxy_error(ex->error)[0] != '\0') { /* RFC 9209 */
-        done = arena_format(ex->arena, &proxy_status, "%s; error=%s", ex->worker->config->server.via,
-                            err_proxy_error(ex->error)) &&
+    const char *error_type = proxy_status_error(ex->status, ex->error, ex->reason);
+    if (done && error_type != NULL) {
+        done = arena_format(ex->arena, &proxy_status, "%s; error=%s", ex->worker->config->server.via, error_type) &&
                headers_add(&ex->headers, SPAN("Proxy-Status"), proxy_status);
     }
     if (done && (ex->status == 503 || ex->status == 429)) {

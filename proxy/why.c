@@ -218,7 +218,7 @@ static void judge(struct why *why)
 {
     if (why->error != ERR_OK) {
         unsigned status = err_status(why->error);
-        reply(why, status != 0 ? status : 502, REASON_BAD_REQUEST);
+        reply(why, status != 0 ? status : 502, decide_refusal(why->error));
     } else if (why->ends_here) {
         reply(why, 200, REASON_MAX_FORWARDS);
     } else if (why->site == NULL) {

@@ -84,6 +84,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_RACED] = "nothing to change: the next answer is stored",
     /* answered by larder itself */
     [REASON_BAD_REQUEST] = "see the text of the error; sizes have their limits in [server.limits]",
+    [REASON_LOOP] = "an origin that is the server itself, not something that leads back to this larder",
     [REASON_TOO_MANY_CONNECTIONS] = "a larger connections in [server.limits]",
     [REASON_CLIENT_CONNECTIONS] =
         "a larger connections_per_client in [server.limits]; trust_forwarded changes nothing here",

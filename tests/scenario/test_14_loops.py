@@ -23,7 +23,8 @@ def test_a_request_that_comes_back_is_refused(origin, client):
     origin.on("GET /a", always(200, NO_STORE))
     client.get("/a").expect(200)
     mark = origin.last.header("CDN-Loop")
-    client.get("/a", {"CDN-Loop": f"first, {mark}"}).expect(508, headers={"Proxy-Status": "larder; error=proxy_loop_detected"})
+    client.get("/a", {"CDN-Loop": f"first, {mark}"}).expect(
+        508, cache="detail=loop", headers={"Proxy-Status": "larder; error=proxy_loop_detected"})
 
 
 def test_a_larder_before_a_larder_is_no_loop(origin, larder):
@@ -50,3 +51,40 @@ def test_proxy_status_of_an_origin_that_is_not_there(larder):
 def test_proxy_status_of_a_bad_request(client):
     client.send_raw(b"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
     client.read_response().expect(400, headers={"Proxy-Status": "larder; error=http_request_error"})
+
+
+OTHER_SITE = '[[site]]\nhosts = ["elsewhere.test"]\norigin = "http://127.0.0.1:1"\n'
+ONE_AN_HOUR = '[[site]]\n[[site.rule]]\nname = "few"\nrate_limit = "1/h"\n'
+
+# name: (configuration, method, request, status, error type)
+OURS = {
+    "no site": (OTHER_SITE, "GET", {}, 404, "destination_not_found"),
+    "nothing stored": (None, "GET", {"Cache-Control": "only-if-cached"}, 504, "proxy_internal_response"),
+    "method": (None, "TRACE", {}, 501, "http_request_denied"),
+    "expectation": (None, "GET", {"Expect": "a miracle"}, 417, "http_request_error"),
+    "purge refused": ('[[site]]\npurge_from = "127.0.0.2"\n', "PURGE", {}, 403, "http_request_denied"),
+    "purge of nothing": ('[[site]]\npurge_from = "127.0.0.1"\n', "PURGE", {}, 404, "http_request_error"),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_proxy_status_of_answers_of_our_own(origin, larder, name):
+    """RFC 9209 §2.3: whatever larder refuses says that it was larder, and why."""
+    config, method, headers, status, error = OURS[name]
+    client = Client(larder(None if config == OTHER_SITE else origin, config=config))
+    client.request(method, "/a", headers).expect(status, headers={"Proxy-Status": f"larder; error={error}"})
+
+
+def test_proxy_status_beyond_limits(origin, larder):
+    origin.on("GET /a", always(200, NO_STORE))
+    client = Client(larder(origin, config=ONE_AN_HOUR))
+    client.get("/a").expect(200, headers={"Proxy-Status": None})
+    client.get("/a").expect(429, headers={"Proxy-Status": "larder; error=http_request_error"})
+    proxy = larder(origin, config="[server.limits]\nconnections = 1\n")
+    inside = Client(proxy)
+    inside.get("/a").expect(200)
+    Client(proxy).get("/a").expect(503, headers={"Proxy-Status": "larder; error=proxy_internal_response"})
+
+
+def test_what_is_no_error_has_no_proxy_status(client):
+    client.request("OPTIONS", "/a", {"Max-Forwards": "0"}).expect(200, headers={"Proxy-Status": None})

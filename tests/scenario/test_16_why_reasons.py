@@ -282,7 +282,14 @@ def purge_refused(origin, larder):
     return [Client(proxy).request("PURGE", "/a").expect(403).cache["detail"]]
 
 
-RUNNING = {"purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
+def loop(origin, larder):
+    client = Client(larder(origin))
+    origin.on("GET /a", always(200, NO_STORE))
+    client.get("/a").expect(200)
+    return [client.get("/a", {"CDN-Loop": origin.last.header("CDN-Loop")}).expect(508).cache["detail"]]
+
+
+RUNNING = {"loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
            "too-many-requests": too_many_requests, "rate-limit": rate_limited,
            "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,

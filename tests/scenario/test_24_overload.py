@@ -77,7 +77,7 @@ def test_rate_limit(origin, larder):
     assert 3000 < int(response.header("Retry-After")) <= 3600
     client.get("/a").expect(200)
     Client(proxy, source="127.0.0.2").get("/login").expect(200, cache="hit")
-    assert "refused: more requests of one client" in proxy.stderr
+    wait_until(lambda: "refused: more requests of one client" in proxy.stderr, "the refusal to be logged")
 
 
 def test_rate_limit_behind_a_proxy(origin, larder):
