@@ -42,6 +42,17 @@ struct found {
 
 /* ---- telling ---- */
 
+/* The line of the key `what`; that of its table, or of the test, for what has none. */
+static uint32_t line_of(const struct test_expect *expect, const char *what)
+{
+    for (size_t i = 0; i < expect->line_count; i++) {
+        if (span_equal(expect->lines[i].key, span_of(what))) {
+            return expect->lines[i].line;
+        }
+    }
+    return expect->line;
+}
+
 /* "larder.toml:42: test "name", after 30s: what: text" */
 static void differ(struct run *run, const char *what, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -60,7 +71,8 @@ static void differ(struct run *run, const char *what, const char *format, ...)
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     buf_format(run->error, "%s%s:%" PRIu32 ": test %s", run->error->len > 0 ? "\n" : "",
-               config->file != NULL ? config->file : "", run->expect->line, log_quoted(span_of(run->test->name)).text);
+               config->file != NULL ? config->file : "", line_of(run->expect, what),
+               log_quoted(span_of(run->test->name)).text);
     if (run->later != NULL) {
         buf_format(run->error, ", %" PRId64 " s later", run->later->after_s);
     }
@@ -94,16 +106,22 @@ static void compare_seconds(struct run *run, const char *what, bool given, int64
     }
 }
 
+/* A time of what is not stored. */
+static void compare_no_time(struct run *run, const char *what, bool given, const struct found *found)
+{
+    if (given) {
+        differ(run, what, "expected one, and nothing is stored (%s)", reason_words(found->reason, found->rule).text);
+    }
+}
+
 static void compare_times(struct run *run, const struct found *found)
 {
     const struct test_expect *expect = run->expect;
-    bool given = expect->gives_lifetime || expect->gives_while_revalidate || expect->gives_if_error;
 
     if (found->variant == NULL) {
-        if (given) {
-            differ(run, "lifetime", "expected one, and nothing is stored (%s)",
-                   reason_words(found->reason, found->rule).text);
-        }
+        compare_no_time(run, "lifetime", expect->gives_lifetime, found);
+        compare_no_time(run, "stale_while_revalidate", expect->gives_while_revalidate, found);
+        compare_no_time(run, "stale_if_error", expect->gives_if_error, found);
         return;
     }
     struct why_window behind = why_window_of(found->variant, SETTING_STALE_WHILE_REVALIDATE);

@@ -116,9 +116,17 @@ struct test_request {
     bool gives_fields;
 };
 
+/* Where the file gives a key. */
+struct key_line {
+    struct span key;
+    uint32_t line;
+};
+
 /* What a test expects of the answer. Texts that are NULL and what is not given are not looked at. */
 struct test_expect {
-    uint32_t line;      /* of the file */
+    uint32_t line;          /* of the file */
+    struct key_line *lines; /* of its keys */
+    size_t line_count;
     const char *answer; /* "hit", "fetch" …: how it is answered, as why_action_text has it */
     const char *reason; /* a token of cache/reason.h */
     const char *rule;   /* that decided */

@@ -120,6 +120,29 @@ static bool read_inner(struct config_reader *reader, enum config_section_id id, 
     return config_read_section(reader, id, inner_path, inner, base);
 }
 
+/* What is expected, and where each of it stands. */
+static bool read_expect(struct config_reader *reader, enum config_section_id id, const struct toml_node *table,
+                        struct span path, struct test_expect *expect)
+{
+    const struct toml_node *inner = toml_member(table, SPAN("expect"));
+    struct arena *arena = &reader->config->arena;
+
+    if (!read_inner(reader, id, table, path, "expect", expect, &expect->line)) {
+        return false;
+    }
+    size_t count = inner != NULL ? inner->child_count : 0;
+    expect->lines = arena_alloc(arena, (count + 1) * sizeof *expect->lines);
+    for (size_t i = 0; i < count && expect->lines != NULL; i++) {
+        struct key_line *line = &expect->lines[expect->line_count];
+        line->line = inner->children[i].line;
+        if (arena_copy(arena, inner->children[i].key, &line->key)) {
+            expect->line_count++;
+        }
+    }
+    struct config_place place = {.section = path, .name = "expect", .node = inner};
+    return expect->line_count == count || config_fail_memory(reader, &place);
+}
+
 static bool read_laters(struct config_reader *reader, struct test *test, const struct toml_node *test_table,
                         struct span test_path)
 {
@@ -142,8 +165,7 @@ static bool read_laters(struct config_reader *reader, struct test *test, const s
             return config_fail_memory(reader, &place);
         }
         if (!config_read_section(reader, SECTION_TEST_LATER, path, table, later) ||
-            !read_inner(reader, SECTION_TEST_LATER_EXPECT, table, path, "expect", &later->expect,
-                        &later->expect.line)) {
+            !read_expect(reader, SECTION_TEST_LATER_EXPECT, table, path, &later->expect)) {
             return false;
         }
         test->later_count++;
@@ -158,7 +180,7 @@ static bool read_test(struct config_reader *reader, struct test *test, const str
 
     if (!config_read_section(reader, SECTION_TEST, path, table, test) ||
         !read_inner(reader, SECTION_TEST_RESPONSE, table, path, "response", test, &line) ||
-        !read_inner(reader, SECTION_TEST_EXPECT, table, path, "expect", &test->expect, &test->expect.line) ||
+        !read_expect(reader, SECTION_TEST_EXPECT, table, path, &test->expect) ||
         !read_laters(reader, test, table, path)) {
         return false;
     }

@@ -95,23 +95,15 @@ static bool read_status(const struct options *options, unsigned *out_status, str
     return true;
 }
 
-static bool ask_why(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
+static bool ask_why(const struct config *config, const struct why_options *options, bool json, struct buf *out,
+                    struct buf *error)
 {
-    struct why_options why_options = {.url = options->url,
-                                      .method = options->method,
-                                      .fields = options->fields,
-                                      .field_count = options->field_count,
-                                      .response_fields = options->response_fields,
-                                      .response_field_count = options->response_field_count};
     struct arena arena;
     struct why why;
 
-    if (!read_status(options, &why_options.response_status, error)) {
-        return false;
-    }
     arena_init(&arena, WHY_ARENA_BYTES);
-    bool asked = why_ask(config, &why_options, worker_now_ms(), &arena, &why, error);
-    if (asked && options->json) {
+    bool asked = why_ask(config, options, worker_now_ms(), &arena, &why, error);
+    if (asked && json) {
         why_write_json(&why, out);
     } else if (asked) {
         why_write_text(&why, isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL, out);
@@ -120,21 +112,39 @@ static bool ask_why(const struct config *config, const struct options *options, 
     return asked;
 }
 
-static int why(const struct options *options, struct buf *error)
+static int why_of_request(const struct options *options, const struct why_options *why_options, struct buf *out,
+                          struct buf *error)
 {
     struct config_flags flags = options_config_flags(options);
+    struct config *config = config_load(&flags, error);
+
+    if (config == NULL) {
+        return fail_config(flags.file, error);
+    }
+    int status = ask_why(config, why_options, options->json, out, error) ? EXIT_OK : fail(error);
+    config_destroy(config);
+    return status;
+}
+
+/* The words first: what is wrong with them has nothing to do with any configuration or store. */
+static int why(const struct options *options, struct buf *error)
+{
+    struct why_options why_options = {.url = options->url,
+                                      .method = options->method,
+                                      .fields = options->fields,
+                                      .field_count = options->field_count,
+                                      .response_fields = options->response_fields,
+                                      .response_field_count = options->response_field_count};
     int status = EXIT_OK;
     struct buf out;
 
+    if (!read_status(options, &why_options.response_status, error)) {
+        return fail(error);
+    }
     buf_init(&out, WHY_TEXT_MAX_BYTES);
     if (!why_write_reason(span_of(options->url), options->json, &out)) {
-        struct config *config = config_load(&flags, error);
-        if (config == NULL) {
-            status = fail_config(flags.file, error);
-        } else if (!ask_why(config, options, &out, error)) {
-            status = fail(error);
-        }
-        config_destroy(config);
+        status =
+            why_check_options(&why_options, error) ? why_of_request(options, &why_options, &out, error) : fail(error);
     }
     printf("%.*s", SPAN_ARG(buf_span(&out)));
     buf_finish(&out);

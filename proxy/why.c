@@ -10,6 +10,8 @@
 #include "proxy/route.h"
 #include "proxy/why_internal.h"
 
+enum { WORDS_ARENA_BYTES = 4 * 1024 * 1024 }; /* of the longest command line there is */
+
 static bool judge_rules(struct why *why);
 static void judge(struct why *why);
 static bool answer(struct why *why);
@@ -18,6 +20,16 @@ bool why_no_memory(struct buf *error)
 {
     buf_add_text(error, "why: out of memory");
     return false;
+}
+
+bool why_check_options(const struct why_options *options, struct buf *out_error)
+{
+    struct arena arena;
+
+    arena_init(&arena, WORDS_ARENA_BYTES);
+    bool good = why_check_request(options, &arena, out_error) && why_check_response(options, out_error);
+    arena_finish(&arena);
+    return good;
 }
 
 bool why_ask(const struct config *config, const struct why_options *options, int64_t now_ms, struct arena *arena,

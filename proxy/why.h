@@ -135,6 +135,9 @@ struct why {
     struct why_supposed supposed;
 };
 
+/* Do the options make a request, and a response where one is supposed? False with one line in `out_error`. */
+MUST_CHECK bool why_check_options(const struct why_options *options, struct buf *out_error);
+
 /* False with one line in `out_error`: a URL or field that makes no request, a store that cannot be looked at. */
 MUST_CHECK bool why_ask(const struct config *config, const struct why_options *options, int64_t now_ms,
                         struct arena *arena, struct why *out_why, struct buf *out_error);

@@ -7,6 +7,10 @@
 
 #include "proxy/why.h"
 
+/* Can the options be written as a request, and a response? False with a line in `error`. */
+MUST_CHECK bool why_check_request(const struct why_options *options, struct arena *arena, struct buf *error);
+MUST_CHECK bool why_check_response(const struct why_options *options, struct buf *error);
+
 /* The request; what is wrong with it as HTTP is `why->error`. False: it makes no request at all. */
 MUST_CHECK bool why_read_request(struct why *why, const struct why_options *options, struct buf *error);
 

@@ -6,6 +6,7 @@
 #include "http/token.h"
 #include "proxy/decide.h"
 #include "proxy/log.h"
+#include "proxy/suggest.h"
 #include "proxy/why_internal.h"
 
 enum { REQUEST_MAX_BYTES = 20 * 1024 * 1024 };
@@ -49,6 +50,18 @@ static bool add_field(const char *text, struct buf *head, bool *has_host, struct
     return true;
 }
 
+/* The reason that somebody probably meant, or NULL. */
+static const char *near_reason(struct span word)
+{
+    for (int i = 0; i < REASON_COUNT; i++) {
+        const char *token = reason_token((enum reason)i);
+        if (suggest_is_near(word, span_of(token))) {
+            return token;
+        }
+    }
+    return NULL;
+}
+
 /* The head as a client would send it. */
 static bool write_head(const struct why_options *options, struct buf *head, struct arena *arena, struct buf *error)
 {
@@ -62,8 +75,13 @@ static bool write_head(const struct why_options *options, struct buf *head, stru
         return false;
     }
     if (!split_url(options->url, &host, &target, arena)) {
-        buf_format(error, "why: expected a URL such as http://127.0.0.1:8080/page, or a reason, found %s",
+        const char *near = near_reason(span_of(options->url));
+        buf_format(error,
+                   "why: expected a URL such as http://127.0.0.1:8080/page, or a reason such as vary-miss, found %s",
                    log_quoted(span_of(options->url)).text);
+        if (near != NULL) {
+            buf_format(error, " (did you mean %s?)", near);
+        }
         return false;
     }
     buf_format(head, "%s %.*s HTTP/1.1\r\n", method, SPAN_ARG(target));
@@ -77,6 +95,16 @@ static bool write_head(const struct why_options *options, struct buf *head, stru
     }
     buf_add_text(head, "\r\n");
     return true;
+}
+
+bool why_check_request(const struct why_options *options, struct arena *arena, struct buf *error)
+{
+    struct buf head;
+
+    buf_init(&head, REQUEST_MAX_BYTES);
+    bool good = write_head(options, &head, arena, error);
+    buf_finish(&head);
+    return good;
 }
 
 bool why_read_request(struct why *why, const struct why_options *options, struct buf *error)

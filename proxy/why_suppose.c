@@ -49,6 +49,16 @@ static bool write_head(const struct why_options *options, struct buf *head, stru
     return true;
 }
 
+bool why_check_response(const struct why_options *options, struct buf *error)
+{
+    struct buf head;
+
+    buf_init(&head, RESPONSE_MAX_BYTES);
+    bool good = write_head(options, &head, error);
+    buf_finish(&head);
+    return good;
+}
+
 static bool read_response(struct why *why, const struct why_options *options, struct buf *error)
 {
     const struct config *config = why->config;

@@ -389,9 +389,16 @@ def test_stores_that_cannot_be_read(tmp_path):
     (("http://a/", "--json=1"), "expected nothing"),
     (("http://a/", "--workers", "2"), "unknown flag"),
     (("http://a/", "--profile", "loose"), "profile"),
+    (("nonsense",), "expected a URL such as http://127.0.0.1:8080/page, or a reason such as vary-miss, found \"nonsense\""),
+    (("vary-mis",), "did you mean vary-miss?"),
+    (("http://a/", "--status", "99"), "--status: expected a status code from 200 to 599"),
+    (("http://a/", "--response-header", "no colon"), "expected a response field"),
 ])
 def test_wrong_words(origin, larder, words, complaint):
     proxy = larder(origin)
     code, out, err = run_larder("why", "--cache-dir", proxy.cache_dir, "--origin", origin.url, *words)
     assert (code, out) == (2, "")
     assert complaint in err and err.count("\n") == 1, err
+    if "--workers" not in words and "--profile" not in words:  # what is wrong with the words is said without any configuration
+        code, out, err = run_larder("why", *words)
+        assert (code, out) == (2, "") and complaint in err and err.count("\n") == 1, err

@@ -110,6 +110,13 @@ Test(check_tests, every_difference_is_told)
          "is stale)\n"
          "larder.toml:12: test \"u\": site: expected \"h\", is \"default\" (uri-miss: nothing is stored for this URI)\n"
          "larder.toml:12: test \"u\": key: expected \"GET http://h/x\", is \"GET http://h/\""},
+        {"each at its own line",
+         TEST "[test.response]\nstatus = 500\n[test.expect]\nreason = \"not-stored-status\"\n\nstored = true\n"
+              "stale_if_error = 1\n",
+         "larder.toml:11: test \"t\": stored: expected true, is false (not-stored-status: this status is not stored "
+         "without explicit freshness)\n"
+         "larder.toml:12: test \"t\": stale_if_error: expected one, and nothing is stored (not-stored-status: this "
+         "status is not stored without explicit freshness)"},
         {"fields on their way",
          TEST "headers = [\"A: 1\", \"B: 2\"]\nexpect = { forwarded = [\"A: 2\", \"C: 1\"], "
               "removed = \"B\" }\n",
