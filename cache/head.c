@@ -7,9 +7,13 @@
  * make a field stay that has to go. */
 #include "cache/head.h"
 
+#include "http/cache_groups.h"
 #include "http/serialize.h"
+#include "http/tags.h"
 #include "http/token.h"
 #include "http/validators.h"
+
+enum { HEAD_MAX_BYTES = 1024 * 1024 };
 
 /* Never stored, and never taken from a 304. */
 static const struct span not_stored[] = {
@@ -219,10 +223,66 @@ bool head_not_modified_selects(const struct headers *stored, const struct header
         /* RFC 9111 §4.3.4: a strong tag must be the stored one, or nothing is updated. */
         return etag_is_weak(new_tag) ? etag_equal_weak(new_tag, stored_tag) : etag_equal_strong(new_tag, stored_tag);
     }
-    if (new_date.len > 0 && stored_date.len > 0) {
-        return span_equal(new_date, stored_date);
+    return new_date.len == 0 || span_equal(new_date, stored_date);
+}
+
+static bool has_line(const struct headers *headers, const struct header *line)
+{
+    const struct header *field = headers_find(headers, line->name);
+
+    while (field != NULL && !span_equal(field->value, line->value)) {
+        field = headers_find_next(headers, field);
     }
-    return true;
+    return field != NULL;
+}
+
+/* Does the line name the response for purges? Groups that are malformed name nothing, and would undo others beside them
+ * (RFC 9651 §4.2). */
+static bool names_response(const struct header *line, bool has_groups)
+{
+    return tags_is_field(line->name) || (has_groups && span_equal_nocase(line->name, SPAN("Cache-Groups")));
+}
+
+bool head_unite_names(struct headers *headers, const struct headers *other)
+{
+    struct cache_groups groups;
+
+    if (!cache_groups_of_response(other, headers->arena, &groups)) {
+        return false;
+    }
+    for (size_t i = 0; i < other->count; i++) {
+        const struct header *line = &other->items[i];
+        if (names_response(line, groups.count > 0) && !has_line(headers, line) &&
+            !headers_add(headers, line->name, line->value)) {
+            return false;
+        }
+    }
+    return tags_within_limits(headers);
+}
+
+bool head_unite_stored_names(struct span head, struct span other, struct arena *arena, struct span *out_head)
+{
+    struct headers headers, others;
+    struct buf lines;
+
+    if (head_read(head, arena, &headers) != ERR_OK || head_read(other, arena, &others) != ERR_OK) {
+        return false;
+    }
+    size_t count = headers.count;
+    if (!head_unite_names(&headers, &others)) {
+        return false;
+    }
+    *out_head = head;
+    if (headers.count == count) {
+        return true;
+    }
+    buf_init(&lines, HEAD_MAX_BYTES);
+    for (size_t i = 0; i < headers.count; i++) {
+        write_field(&lines, headers.items[i].name, headers.items[i].value);
+    }
+    bool done = !lines.failed && arena_copy(arena, buf_span(&lines), out_head);
+    buf_finish(&lines);
+    return done;
 }
 
 /* RFC 9111 §5.2.2.4, §5.2.2.7. Cache-Control itself goes last: until then it is what says which. */

@@ -25,9 +25,18 @@ MUST_CHECK bool head_freshen(const struct headers *stored, const struct headers 
                              struct headers *out_headers);
 
 /* Does the 304 speak of this stored response (RFC 9111 §4.3.4)? A strong ETag in it must equal the stored one strongly;
- * a weak one weakly. Without an ETag, Last-Modified must not contradict: where both have one, they are the same bytes.
- * Without any validator it does, because the stored response was the only one asked about. */
+ * a weak one weakly. Without an ETag, Last-Modified must be the stored one, the same bytes. Without any validator it
+ * does, because the stored response was the only one asked about. */
 bool head_not_modified_selects(const struct headers *stored, const struct headers *not_modified);
+
+/* Adds the lines of `other` by which a purge could name it (tags, Cache-Groups) that `headers` does not have: both are
+ * of parts of one response, and what names a part names the whole. False: more than may be kept, or the arena's limit.
+ */
+MUST_CHECK bool head_unite_names(struct headers *headers, const struct headers *other);
+
+/* The same of stored heads. `*out_head` is `head` where nothing is missing in it, else lies in the arena. */
+MUST_CHECK bool head_unite_stored_names(struct span head, struct span other, struct arena *arena,
+                                        struct span *out_head);
 
 /* Drops from a response that is reused without validation the fields named by no-cache="…" and private="…" (RFC 9111
  * §5.2.2.4, §5.2.2.7). Needs no memory: it cannot fail. Call it where record.qualified_no_cache or qualified_private is

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cache/cache_internal.h"
+#include "cache/head.h"
 #include "cache/vary.h"
 
 bool partial_run(const struct partial *partial, uint64_t at, struct stored_run *out_run)
@@ -83,7 +84,8 @@ static bool add_slice(const struct settled *settled, struct arena *arena, struct
         if (cached->partial == NULL || !copy_texts(settled, arena, &cached->stored)) {
             return false;
         }
-    } else if (!record_may_combine(&cached->stored.record, &settled->record)) {
+    } else if (!record_may_combine(&cached->stored.record, &settled->record) ||
+               !head_unite_stored_names(cached->stored.head, settled->head, arena, &cached->stored.head)) {
         return true;
     }
     struct partial *partial = cached->partial;
@@ -97,7 +99,7 @@ static bool add_slice(const struct settled *settled, struct arena *arena, struct
 
 /* `base` was found behind the slices of `cached`, which takes what it holds, if it is part of the same; a whole one
  * takes their place. */
-static void add_base(struct cache *cache, struct cached *base, struct cached *cached)
+static void add_base(struct cache *cache, struct cached *base, struct arena *arena, struct cached *cached)
 {
     const struct record *from = &base->stored.record;
     struct record *record = &cached->stored.record;
@@ -107,7 +109,8 @@ static void add_base(struct cache *cache, struct cached *base, struct cached *ca
         *cached = *base;
         return;
     }
-    if (!record_may_combine(record, from)) {
+    if (!record_may_combine(record, from) ||
+        !head_unite_stored_names(cached->stored.head, base->stored.head, arena, &cached->stored.head)) {
         cached_finish(cache, base);
         return;
     }
@@ -148,7 +151,7 @@ static enum store_found find_settled(struct cache *cache, const struct entry *en
             return found == STORE_FOUND ? STORE_FOUND : STORE_ABSENT;
         }
         if (found == STORE_FOUND) {
-            add_base(cache, &base, out_cached);
+            add_base(cache, &base, arena, out_cached);
         } else {
             *out_cached = base;
         }
@@ -250,7 +253,7 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     enum store_found in_store = ask_store ? find_stored(reader, key, request, arena, &base) : STORE_ABSENT;
     bool in_store_only = found != STORE_FOUND && in_store == STORE_FOUND;
     if (found == STORE_FOUND && in_store == STORE_FOUND) {
-        add_base(reader->cache, &base, out_cached);
+        add_base(reader->cache, &base, arena, out_cached);
     } else if (in_store != STORE_ABSENT && found != STORE_FOUND) {
         *out_cached = base;
         found = in_store;

@@ -6,10 +6,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cache/head.h"
 #include "cache/store_internal.h"
 #include "cache/vary.h"
 
-enum { RECORD_MAX_BYTES = RECORD_MAX_HEAD_BYTES + 8192 };
+enum {
+    RECORD_MAX_BYTES = RECORD_MAX_HEAD_BYTES + 8192,
+    JOIN_MEMORY_BYTES = 4 * 1024 * 1024, /* two heads, as text and taken apart */
+};
 
 /* What becomes of a partial response. */
 enum joined {
@@ -145,9 +149,57 @@ static int find_replaced(struct batch *batch, const struct store_op *op, struct 
     return code;
 }
 
+/* The head of what a record describes: the one that a 304 gave it, else the one in front of its body, which lies in
+ * LMDB with the key. False: it cannot be read, or there is no memory. */
+static bool read_head(struct batch *batch, const struct record *record, struct arena *arena, struct span *out_head)
+{
+    size_t len = (size_t)record->key_len + record->head_len;
+
+    if (record->head_override.len > 0) {
+        *out_head = record->head_override;
+        return true;
+    }
+    char *text = arena_alloc_text(arena, len);
+    if (text == NULL) {
+        return false;
+    }
+    for (size_t at = 0; at < len;) {
+        uint64_t name = piece_key(record->body_id, at / STORE_PIECE_BYTES);
+        MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
+        MDB_val data;
+        struct span piece;
+        if (mdb_get(batch->txn, batch->store->tables[TABLE_CHUNKS], &key, &data) != 0 ||
+            !check_strip(span_of_value(data), name, &piece) || piece.len == 0) {
+            return false;
+        }
+        size_t count = len - at < piece.len ? len - at : piece.len;
+        memcpy(text + at, piece.data, count);
+        at += count;
+    }
+    *out_head = (struct span){text + record->key_len, record->head_len};
+    return true;
+}
+
+/* What names one part names the whole: `record`, the newest, gets the names of `old` in its head, where it lacks some.
+ * False: they are too many, or a head cannot be read. */
+static bool unite_names(struct batch *batch, const struct record *old, struct record *record, struct arena *arena)
+{
+    struct span head, other, united;
+
+    if (!read_head(batch, record, arena, &head) || !read_head(batch, old, arena, &other) ||
+        !head_unite_stored_names(head, other, arena, &united)) {
+        return false;
+    }
+    if (united.data != head.data) {
+        record->head_override = united;
+    }
+    return record->head_override.len <= RECORD_MAX_HEAD_BYTES;
+}
+
 /* With JOINED_ADDED `record` becomes that of the object that is there, with one slice more; the head is that of the
- * newest slice. `room` is for its slices. */
-static int join(struct batch *batch, const struct store_op *op, struct record *record, char *room, enum joined *joined)
+ * newest slice. `room` is for its slices, the arena for its head. */
+static int join(struct batch *batch, const struct store_op *op, struct record *record, char *room, struct arena *arena,
+                enum joined *joined)
 {
     struct record old;
     struct slices slices;
@@ -167,6 +219,10 @@ static int join(struct batch *batch, const struct store_op *op, struct record *r
     }
     if (slices_add(&slices, slice_in(record->slices, 0)) != SLICES_ADDED) {
         *joined = JOINED_DROPPED;
+        return 0;
+    }
+    if (!unite_names(batch, &old, record, arena)) {
+        record->head_override = op->record->head_override;
         return 0;
     }
     slices_write(&slices, room);
@@ -205,22 +261,27 @@ int batch_publish(struct batch *batch, struct store_op *op)
     enum joined joined = JOINED_NEW;
     char room[SLICES_MAX * SLICE_BYTES];
     bool complete = false;
+    struct arena arena;
     char kind;
     int code = batch_pending_kind(batch, op->body_id, &kind);
 
     if (code != 0 || kind != PENDING_UNFINISHED) {
         return code; /* it was dropped, or its pieces never came */
     }
+    arena_init(&arena, JOIN_MEMORY_BYTES);
     record.body_id = op->body_id;
     if (op->selection.len <= VARY_MAX_BYTES && record.head_override.len <= RECORD_MAX_HEAD_BYTES &&
         record.body_len <= STORE_MAX_STREAM_BYTES - record.key_len - record.head_len) {
         code = is_complete(batch, op, &complete);
     }
     if (code == 0 && complete && record_is_partial(&record)) {
-        code = join(batch, op, &record, room, &joined);
+        code = join(batch, op, &record, room, &arena, &joined);
     }
     if (code == 0 && (!complete || joined == JOINED_DROPPED)) {
-        return batch_drop_body(batch, op->body_id);
+        code = batch_drop_body(batch, op->body_id);
+    } else if (code == 0) {
+        code = publish_record(batch, op, &record, joined);
     }
-    return code == 0 ? publish_record(batch, op, &record, joined) : code;
+    arena_finish(&arena);
+    return code;
 }

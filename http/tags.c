@@ -25,6 +25,11 @@ static const char *separators_of(struct span field_name)
     return NULL;
 }
 
+bool tags_is_field(struct span field_name)
+{
+    return separators_of(field_name) != NULL;
+}
+
 static bool separates(const struct tags *tags, char byte)
 {
     return byte != '\0' && strchr(tags->separators, byte) != NULL;

@@ -31,6 +31,8 @@ bool tags_next(struct tags *tags, struct span *out_name);
  * tag that was not kept would miss it. */
 bool tags_within_limits(const struct headers *headers);
 
+bool tags_is_field(struct span field_name); /* one of the three */
+
 /* Takes the three fields out; they are for caches. How many lines there were. */
 size_t tags_remove(struct headers *headers);
 

@@ -362,8 +362,8 @@ static bool combine(struct fetch *fetch, struct part_of_whole *part, bool *out_c
         (age != NULL && !headers_set(&merged, SPAN("Age"), age->value))) {
         return false;
     }
+    *out_combined = head_unite_names(&merged, &stored);
     part->whole.headers = merged;
-    *out_combined = true;
     return true;
 }
 

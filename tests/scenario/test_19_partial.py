@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from support.client import Client
+from support.proxy import run_larder
 from support.say import always, date, fresh, named, stale
 from support.wire import wait_until
 
@@ -375,3 +376,50 @@ def test_invalidated_while_it_is_completed(origin, client, proxy):
     assert results[0] == BODY[:20]
     say_part(origin, 0, 19, body=OTHER, fields=fresh(600, **ETAG2))
     expect_part(ask(client, 0, 19), 0, 19, "stored", OTHER)
+
+
+# --- purges -------------------------------------------------------------------------------------------------------------------------
+
+
+def purge_tag(proxy, tag):
+    code, _, err = run_larder("purge", "--tag", tag, "--cache-dir", proxy.cache_dir)
+    assert code == 0, err
+
+
+def tagged(names):
+    return fresh(600, **ETAG, Surrogate_Key=names)
+
+
+@pytest.mark.parametrize("tag", ["old", "both", "new"])
+@pytest.mark.parametrize("restart", [False, True], ids=["in memory", "on disk"])
+def test_what_names_one_part_names_the_whole(origin, proxy, client, tag, restart):
+    """The second part was fetched to complete the first."""
+    store_part(origin, client, 0, 9, fields=tagged("old both"))
+    say_part(origin, 10, 19, fields=tagged("new both"), asked="bytes=10-19", if_range='"v1"')
+    expect_part(ask(client, 5, 19), 5, 19, "fwd=partial")
+    if restart:
+        committed(proxy, client, 0, 19)
+    purge_tag(proxy, tag)
+    say_part(origin, 0, 19, fields=tagged("newest"))
+    expect_part(ask(client, 0, 19), 0, 19, "fwd=uri-miss")
+
+
+@pytest.mark.parametrize("tag", ["old", "new"])
+@pytest.mark.parametrize("restart", [False, True], ids=["in memory", "on disk"])
+def test_what_names_one_of_two_that_knew_nothing_of_each_other(origin, proxy, client, tag, restart):
+    gates = [origin.gate(), origin.gate()]
+    clients = [Client(proxy), Client(proxy)]
+    for (first, last, names), gate, one in zip([(0, 9, "old"), (10, 19, "new")], gates, clients):
+        say_part(origin, first, last, fields=tagged(names), hold=gate)
+        one.send_raw(one.encode("GET", "/a", {"Range": f"bytes={first}-{last}"}))
+        gate.wait_reached()
+    for gate, one in zip(gates, clients):
+        gate.open()
+        one.read_response().expect(206, cache="stored")
+    if restart:
+        committed(proxy, client, 0, 19)
+    else:
+        expect_part(ask(client, 0, 19), 0, 19, "hit")
+    purge_tag(proxy, tag)
+    say_part(origin, 0, 19, fields=tagged("newest"))
+    expect_part(ask(client, 0, 19), 0, 19, "fwd=uri-miss")
