@@ -332,3 +332,33 @@ def test_500_at_once_for_what_cannot_be_stored(origin, larder):
     for response in in_parallel(lambda client: client.read_response(), clients):
         response.expect(200, body=b"x")
     assert origin.count() == 100
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_an_adaptive_limit(origin, larder, adaptive):
+    """It begins with 32 requests at a time, whatever origin_connections permits, and is found out from there (unit tests)."""
+    proxy = larder(origin, flags=["--workers", "1"],
+                   config="[server.limits]\norigin_connections = 100\norigin_queue = 0\n"
+                   f"[[site]]\nadaptive_limit = {str(adaptive).lower()}\n")
+    gate, begun = origin.gate(), []
+
+    def hold(exchange):
+        begun.append(exchange)
+        gate.wait()
+        exchange.reply(200, {"Cache-Control": "no-store"}, b"x")
+
+    origin.on("GET /*", hold)
+    clients = [Client(proxy) for _ in range(32)]
+    for number, client in enumerate(clients):
+        client.send_raw(client.encode("GET", f"/{number}"))
+    wait_until(lambda: len(begun) == 32, "all of them to be at the origin")
+    more = Client(proxy)
+    more.send_raw(more.encode("GET", "/more"))
+    if adaptive:
+        more.read_response().expect(503, cache="detail=origin-saturated", headers={"Proxy-Status": "larder; error=connection_limit_reached"})
+    else:
+        wait_until(lambda: len(begun) == 33, "one more")
+    gate.open()
+    for client in clients if adaptive else [*clients, more]:
+        client.read_response().expect(200, body=b"x")
+    more.get("/again").expect(200)

@@ -85,6 +85,23 @@ def test_soft(larder, origin, kind):
         client.get("/img/a.png?x=1").expect(200, body=b"old", cache="hit")
 
 
+@pytest.mark.parametrize("part", [False, True], ids=["whole", "part"])
+def test_what_a_304_freshened_was_born_after_the_purge(proxy, origin, client, part):
+    """On the disk, too: the purge names it no more, the next one does."""
+    request = {"Range": "bytes=0-2"} if part else None
+    status, fields = (206, {"Content-Range": "bytes 0-2/9"}) if part else (200, {})
+    origin.expect("GET /a").reply(status, fresh(600, ETag='"1"', **{"Surrogate-Key": "one", **fields}), b"old")
+    client.get("/a", request).expect(status, body=b"old", cache="stored")
+    proxy.restart()
+    for _ in range(2):
+        order(proxy, soft=True, tags="one")
+        origin.expect("GET /a", {"If-None-Match": '"1"'}).reply(304, fresh(600))
+        client.get("/a", request).expect(status, body=b"old", cache="fwd=stale; fwd-status=304")
+        client.get("/a", request).expect(status, body=b"old", cache="hit")
+        proxy.restart()
+        client.get("/a", request).expect(status, body=b"old", cache="hit")
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_is_not_named_stays(proxy, origin, client, kind):
     fill(origin, client, "/img/a.png?x=1", **{"Surrogate-Key": "one two"})
