@@ -24,6 +24,40 @@ bool assess_complete(struct http_response *response, int64_t response_ms, struct
            headers_add(&response->headers, SPAN("Date"), value);
 }
 
+/* Does the answer to a client's If-Range say all that is to be stored of it? */
+static bool says_all(const struct http_response *response, int64_t response_ms)
+{
+    return strong_validator_of(&response->headers, response_ms / 1000).len > 0 &&
+           headers_has(&response->headers, SPAN("Content-Type"));
+}
+
+bool assess_part(const struct http_request *request, const struct http_response *response, bool asked,
+                 int64_t response_ms, struct arena *arena, struct part_of_whole *out_part)
+{
+    struct content_range content;
+
+    *out_part = (struct part_of_whole){.whole = *response};
+    if (response->status != 206 || !asked || !content_range_of_response(&response->headers, &content) ||
+        !content.has_range || !content.has_length ||
+        (headers_has(&request->headers, SPAN("If-Range")) && !says_all(response, response_ms))) {
+        return true;
+    }
+    const struct framing *framing = &response->framing;
+    if (framing->kind == FRAMING_LENGTH && framing->length != content.range.last - content.range.first + 1) {
+        out_part->mismatch = true;
+        return true;
+    }
+    out_part->partial = true;
+    out_part->range = content.range;
+    out_part->complete_length = content.complete_length;
+    out_part->whole.status = 200;
+    if (!headers_copy(&out_part->whole.headers, &response->headers, arena)) {
+        return false;
+    }
+    (void)headers_remove(&out_part->whole.headers, SPAN("Content-Range"));
+    return true;
+}
+
 struct freshness_inputs assess_freshness(const struct config *config, const struct http_response *response,
                                          int64_t request_ms, int64_t response_ms, struct arena *arena)
 {

@@ -8,6 +8,7 @@
 
 #include "cache/policy.h"
 #include "http/cache_groups.h"
+#include "http/range.h"
 #include "proxy/config.h"
 
 /* A response and what it answers. */
@@ -21,6 +22,22 @@ struct answered {
     bool has_key;                         /* the cache was asked about the request, or would freshen by its answer */
     bool validates;                       /* the request validated a stored response */
 };
+
+/* A response as it is judged and stored: a single part of a known whole counts as the 200 it is a part of (RFC 9111
+ * §3.3). */
+struct part_of_whole {
+    struct http_response whole; /* without Content-Range; not a part: the response as it is */
+    bool partial;
+    bool mismatch; /* its length is not what Content-Range says */
+    struct byte_range range;
+    uint64_t complete_length;
+};
+
+/* What the response is a part of. `asked`: one range was asked for. A 206 for If-Range may leave out whatever the
+ * client has (RFC 9110 §15.3.7): such a one counts only with a strong validator and its Content-Type. False: no memory.
+ */
+MUST_CHECK bool assess_part(const struct http_request *request, const struct http_response *response, bool asked,
+                            int64_t response_ms, struct arena *arena, struct part_of_whole *out_part);
 
 struct assessment {
     struct policy policy;

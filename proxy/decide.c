@@ -157,6 +157,12 @@ bool decide_single_range(const struct headers *request_headers, struct range_set
            !headers_has(request_headers, SPAN("If-Range"));
 }
 
+bool decide_conditional_range(const struct headers *request_headers, struct range_set *out_set)
+{
+    return range_of_request(request_headers, out_set) && out_set->count == 1 &&
+           headers_count_of(request_headers, SPAN("If-Range")) == 1;
+}
+
 size_t decide_gaps(const struct http_request *request, const struct record *record,
                    const struct headers *stored_headers, const struct slices *slices, int64_t now_ms,
                    struct byte_range *out_first)

@@ -56,6 +56,9 @@ enum range_verdict decide_ranges(const struct http_request *request, const struc
  * are known (RFC 9110 §15.3.7). */
 bool decide_single_range(const struct headers *request_headers, struct range_set *out_set);
 
+/* The same with If-Range, which goes to the origin with it where nothing is stored: its 206 may be kept. */
+bool decide_conditional_range(const struct headers *request_headers, struct range_set *out_set);
+
 enum { DECIDE_GAPS_MAX = 8 }; /* asked for one after the other */
 
 /* How many gaps a partial response has in what this request wants of it, and the first. */

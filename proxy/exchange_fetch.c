@@ -79,6 +79,7 @@ enum step exchange_join(struct exchange *ex)
     struct range_set set;
     bool ranged = asks_for_part(ex);
     bool one = ranged && decide_single_range(&ex->request.headers, &set);
+    enum reason reason = ex->reason;
     if (ranged && !one) {
         ex->reason = REASON_RANGE;
         if (ex->alone) {
@@ -88,7 +89,15 @@ enum step exchange_join(struct exchange *ex)
     }
     struct join_request join = exchange_join_request(ex, wish);
     join.range = one ? &set.specs[0] : NULL;
-    switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
+    enum join joined = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill);
+    if (joined == JOIN_NOBODY && !ex->has_cached && decide_conditional_range(&ex->request.headers, &set)) {
+        /* As it is: what the client holds decides at the origin, and a 206 is kept like others. */
+        ex->reason = reason;
+        join.wish = JOIN_WITHOUT_OTHERS;
+        join.range = &set.specs[0];
+        joined = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill);
+    }
+    switch (joined) {
     case JOIN_LOOK_AGAIN:
         return STEP_LOOKUP;
     case JOIN_FOLLOW:

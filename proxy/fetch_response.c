@@ -20,22 +20,11 @@
 
 enum { FIELDS_LIMIT_BYTES = 256 * 1024 };
 
-/* A response as it is judged and stored: a single part of a known whole counts as the 200 it is a part of (RFC 9111
- * §3.3). */
-struct part_of_whole {
-    struct http_response whole; /* without Content-Range; not a part: the response as it is */
-    bool partial;
-    bool mismatch; /* its length is not what Content-Range says */
-    struct byte_range range;
-    uint64_t complete_length;
-};
-
 static bool take_head(struct fetch *fetch);
 static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
 static void validated(struct fetch *fetch);
 static void compare(struct fetch *fetch);
-static bool take_part(struct fetch *fetch, struct part_of_whole *out_part);
 static bool combine(struct fetch *fetch, struct part_of_whole *part, bool *out_combined);
 static void complete(struct fetch *fetch);
 static void broken(struct fetch *fetch, enum err detail);
@@ -259,7 +248,9 @@ static void final_head(struct fetch *fetch)
     }
     struct part_of_whole part;
     bool combined = true;
-    if (!take_part(fetch, &part) || (fetch->completing && !combine(fetch, &part, &combined))) {
+    bool partly = fetch->range.len > 0;
+    if (!assess_part(&fetch->request, response, partly, fetch->response_ms, &fetch->arena, &part) ||
+        (fetch->completing && !combine(fetch, &part, &combined))) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }
@@ -305,33 +296,6 @@ static void final_head(struct fetch *fetch)
 }
 
 /* ---- 206 ---- */
-
-/* What the response is a part of. False: no memory. */
-static bool take_part(struct fetch *fetch, struct part_of_whole *out_part)
-{
-    const struct http_response *response = &fetch->response;
-    struct content_range content;
-
-    *out_part = (struct part_of_whole){.whole = *response};
-    if (response->status != 206 || fetch->range.len == 0 || !content_range_of_response(&response->headers, &content) ||
-        !content.has_range || !content.has_length) {
-        return true;
-    }
-    const struct framing *framing = &response->framing;
-    if (framing->kind == FRAMING_LENGTH && framing->length != content.range.last - content.range.first + 1) {
-        out_part->mismatch = true;
-        return true;
-    }
-    out_part->partial = true;
-    out_part->range = content.range;
-    out_part->complete_length = content.complete_length;
-    out_part->whole.status = 200;
-    if (!headers_copy(&out_part->whole.headers, &response->headers, &fetch->arena)) {
-        return false;
-    }
-    (void)headers_remove(&out_part->whole.headers, SPAN("Content-Range"));
-    return true;
-}
 
 /* Is it the answer to our If-Range: a part of the very representation that is stored, with the same strong validator
  * (RFC 9110 §15.3.7.3)? */

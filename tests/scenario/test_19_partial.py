@@ -378,6 +378,48 @@ def test_invalidated_while_it_is_completed(origin, client, proxy):
     expect_part(ask(client, 0, 19), 0, 19, "stored", OTHER)
 
 
+# --- If-Range of a client ------------------------------------------------------------------------------------------------------------
+
+TYPED = fresh(600, Content_Type="text/plain", **ETAG)
+
+
+def ask_if(client, condition, first=5, last=9):
+    return ask(client, first, last, If_Range=condition)
+
+
+def test_the_answer_to_if_range_is_kept(origin, proxy, client):
+    """RFC 9111 §3.3: with a strong validator; the client's condition is for the origin, which knows what is current."""
+    say_part(origin, 5, 9, fields=TYPED, if_range='"v1"')
+    expect_part(ask_if(client, '"v1"'), 5, 9, "fwd=uri-miss; fwd-status=206; stored; detail=stored")
+    expect_part(ask_if(client, '"v1"'), 5, 9, "hit")
+    expect_part(ask(client, 6, 8), 6, 8, "hit")
+    committed(proxy, client, 5, 9)
+
+
+@pytest.mark.parametrize("fields", [
+    fresh(600, **ETAG), fresh(600, Content_Type="text/plain"), fresh(600, Content_Type="text/plain", ETag='W/"v1"'),
+], ids=["without type", "without validator", "with a weak one"])
+def test_one_that_may_leave_something_out_is_not(origin, client, fields):
+    """RFC 9110 §15.3.7: it need not have what the client holds already."""
+    for _ in range(2):
+        say_part(origin, 5, 9, fields=fields, if_range='"v1"')
+        expect_part(ask_if(client, '"v1"'), 5, 9, "fwd=uri-miss; detail=not-stored-partial; !stored")
+
+
+def test_a_200_to_if_range_is_stored_whole(origin, client):
+    origin.expect("GET /a", {"Range": "bytes=5-9", "If-Range": '"v0"'}).reply(200, TYPED, BODY)
+    ask_if(client, '"v0"').expect(200, body=BODY, cache="fwd=uri-miss; fwd-status=200; stored")
+    expect_part(ask_if(client, '"v1"'), 5, 9, "hit")
+    ask_if(client, '"v0"').expect(200, body=BODY, cache="hit")
+
+
+def test_if_range_of_a_stale_part_passes(origin, client):
+    """The origin knows whether what the client holds is current."""
+    store_part(origin, client, 5, 9, fields=stale(**ETAG))
+    origin.expect("GET /a", {"Range": "bytes=5-9", "If-Range": '"v1"'}).reply(200, fresh(600, ETag='"v2"'), b"all of the new one")
+    ask_if(client, '"v1"').expect(200, body=b"all of the new one", cache="!stored; detail=range")
+
+
 # --- purges -------------------------------------------------------------------------------------------------------------------------
 
 
