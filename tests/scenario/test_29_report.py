@@ -60,7 +60,7 @@ def test_what_is_lost_and_why(larder, origin):
 def test_what_a_fetch_brings_after_its_client_is_counted(larder, origin):
     proxy = larder(origin)
     gate = origin.gate()
-    origin.expect("GET /a/1").reply(200, fresh(), [b"x" * 1000, gate, b"y" * 9000])
+    origin.expect("GET /a/1").reply(200, fresh(60, ETag='"v1"'), [b"x" * 1000, gate, b"y" * 9000])
     client = Client(proxy)
     client.send_raw(client.encode("GET", "/a/1"))
     gate.wait_reached()
