@@ -70,8 +70,13 @@ bool admin_command_purge(const struct config *config, const struct options *opti
     if (answer == NULL) {
         return false;
     }
-    buf_format(out, "purged%s, sequence %lld\n", options->soft ? " softly" : "",
-               (long long)json_integer_value(json_object_get(answer, "sequence")));
+    int64_t first = admin_number_of(answer, "first_sequence");
+    int64_t last = admin_number_of(answer, "sequence");
+    buf_format(out, "purged%s, sequence", options->soft ? " softly" : "");
+    if (first < last) { /* each name has its own */
+        buf_format(out, "s %lld to", (long long)first);
+    }
+    buf_format(out, " %lld\n", (long long)last);
     json_decref(answer);
     return true;
 }

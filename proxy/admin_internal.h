@@ -63,6 +63,7 @@ struct admin_call {
     const char *allow;       /* of a 405 */
     struct buf answer;       /* its body */
     struct purge_wait *wait; /* what the answer waits for */
+    size_t purges;           /* how many rows that waits for */
     struct admin_stream *stream;
 };
 

@@ -142,12 +142,15 @@ static void on_durable(void *arg, uint64_t sequence, enum err error) /* purge_wa
 {
     struct admin_call *call = arg;
 
+    json_int_t last = (json_int_t)sequence;
+    json_int_t first = last - (json_int_t)call->purges + 1; /* one step: no other gets between them */
+
     call->wait = NULL;
     if (error == ERR_OK) {
-        (void)admin_reply_json(call, 200, json_pack("{sI}", "sequence", (json_int_t)sequence));
+        (void)admin_reply_json(call, 200, json_pack("{sI sI}", "first_sequence", first, "sequence", last));
     } else {
         (void)admin_reply_json(call, 500,
-                               json_pack("{sI ss}", "sequence", (json_int_t)sequence, "error",
+                               json_pack("{sI sI ss}", "first_sequence", first, "sequence", last, "error",
                                          "the disk refuses: the purge is in force until larder ends, and then lost"));
     }
     admin_answer(call);
@@ -160,6 +163,7 @@ static enum admin_progress begin_purge(struct admin_call *call, const struct pur
                                       call, &call->wait);
 
     if (error == ERR_OK) {
+        call->purges = list->count;
         return ADMIN_LATER;
     }
     if (error == ERR_LIMIT) {

@@ -66,6 +66,7 @@ enum { WHY_FAILURES = 4 }; /* one for each enum origin_failure */
 /* What a response would be worth that the origin is supposed to send. */
 struct why_supposed {
     struct http_response response;
+    struct part_of_whole part; /* what is stored of it */
     struct assessment assessment;
     struct freshness freshness; /* as it comes */
     struct span selection;      /* the request-header values that its Vary names, encoded */

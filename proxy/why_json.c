@@ -227,6 +227,30 @@ static void write_freshness(const struct why *why, const struct why_variant *var
     buf_add_byte(out, '}');
 }
 
+static void write_digest(const struct record *record, struct buf *out)
+{
+    add_key(out, "digest");
+    buf_add_byte(out, '"');
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        buf_format(out, "%02x", record->digest[i]);
+    }
+    buf_add_byte(out, '"');
+}
+
+/* Of a partial response: first and last byte of each run, "bytes" being the complete length. */
+static void write_held(const struct record *record, struct buf *out)
+{
+    struct byte_range held;
+
+    add_key(out, "held");
+    buf_add_byte(out, '[');
+    for (uint64_t at = 0; why_next_held(record, at, &held); at = held.last + 1) {
+        separate(out);
+        buf_format(out, "[%llu,%llu]", (unsigned long long)held.first, (unsigned long long)held.last);
+    }
+    buf_add_byte(out, ']');
+}
+
 static void write_variants(const struct why *why, struct buf *out)
 {
     add_key(out, "variants");
@@ -240,12 +264,12 @@ static void write_variants(const struct why *why, struct buf *out)
         add_number(out, "status", variant->record.status);
         add_time(out, "stored", variant->record.inputs.response_ms);
         add_number(out, "bytes", (int64_t)variant->record.body_len);
-        add_key(out, "digest");
-        buf_add_byte(out, '"');
-        for (size_t j = 0; j < DIGEST_BYTES; j++) {
-            buf_format(out, "%02x", variant->record.digest[j]);
+        if (!record_is_partial(&variant->record)) { /* there it is of the validator, and says nothing of bytes */
+            write_digest(&variant->record, out);
         }
-        buf_add_byte(out, '"');
+        if (record_is_partial(&variant->record)) {
+            write_held(&variant->record, out);
+        }
         write_selection(variant->selection, "selection", out);
         write_selection(variant->wanted, "wanted", out);
         open_object(out, "fields");

@@ -99,6 +99,20 @@ static bool has_key(const struct why *why)
            (why->request.method == METHOD_POST || (why->request.method == METHOD_HEAD && why->has_failures));
 }
 
+/* Is one range asked for: as the client has it, or what is missing? */
+static bool asks_for_part(const struct why *why)
+{
+    struct range_set set;
+    bool one =
+        decide_single_range(&why->request.headers, &set) || decide_conditional_range(&why->request.headers, &set);
+
+    if (why->completes) {
+        return true;
+    }
+    return one &&
+           (why->action == WHY_FETCH || (why->action == WHY_REVALIDATE && record_is_partial(&why->selected.record)));
+}
+
 /* Cache-Status says of a miss why it is or is not stored, of anything else why it was asked. */
 static void conclude(struct why *why)
 {
@@ -157,16 +171,23 @@ bool why_suppose(struct why *why, const struct why_options *options, struct buf 
     if (!read_response(why, options, error)) {
         return false;
     }
+    if (!assess_part(&why->request, &supposed->response, asks_for_part(why), why->now_ms, why->arena,
+                     &supposed->part)) {
+        return why_no_memory(error);
+    }
     struct answered answered = {.config = why->config,
                                 .site = why->site,
                                 .request = &why->request,
-                                .response = &supposed->response,
+                                .response = &supposed->part.whole,
                                 .request_ms = why->now_ms,
                                 .response_ms = why->now_ms,
                                 .has_key = has_key(why),
                                 .validates = why->validates};
     buf_init(&selection, VARY_MAX_BYTES * 4);
     supposed->assessment = assess_response(&answered, why->arena, &selection);
+    if (supposed->part.mismatch) {
+        supposed->assessment.verdict = (struct store_verdict){.reason = REASON_RANGE_MISMATCH};
+    }
     bool done = arena_copy(why->arena, buf_span(&selection), &supposed->selection);
     buf_finish(&selection);
     struct lifetime_override lifetimes = policy_lifetimes(&supposed->assessment.policy);
@@ -174,6 +195,24 @@ bool why_suppose(struct why *why, const struct why_options *options, struct buf 
     why->has_supposed = true;
     conclude(why);
     return (done && suppose_invalidation(why)) || why_no_memory(error);
+}
+
+/* One slice, as a fill makes it (cache/fill.c). */
+static bool add_slice(const struct why *why, struct record *record)
+{
+    const struct part_of_whole *part = &why->supposed.part;
+    struct slices slices = {.count = 1,
+                            .items[0] = {.first = part->range.first, .end = part->range.last + 1, .body_id = 1}};
+    char *bytes = arena_alloc(why->arena, SLICE_BYTES);
+
+    if (bytes == NULL) {
+        return false;
+    }
+    slices_write(&slices, bytes);
+    record->slices = (struct span){bytes, SLICE_BYTES};
+    record->body_len = part->complete_length;
+    record_set_validator(record, strong_validator_of(&part->whole.headers, why->now_ms / 1000));
+    return true;
 }
 
 bool why_stored_of_supposed(const struct why *why, struct stored *out_stored)
@@ -184,7 +223,7 @@ bool why_stored_of_supposed(const struct why *why, struct stored *out_stored)
 
     *out_stored = (struct stored){
         .record = {.object_id = 1,
-                   .status = supposed->response.status,
+                   .status = supposed->part.whole.status,
                    .inputs = *inputs,
                    .qualified_no_cache = inputs->directives.no_cache_fields.len > 0,
                    .qualified_private = inputs->directives.private_fields.len > 0,
@@ -192,8 +231,8 @@ bool why_stored_of_supposed(const struct why *why, struct stored *out_stored)
         .selection = supposed->selection,
     };
     buf_init(&head, RESPONSE_MAX_BYTES);
-    head_write(&supposed->response.headers, &head);
+    head_write(&supposed->part.whole.headers, &head);
     bool done = !head.failed && arena_copy(why->arena, buf_span(&head), &out_stored->head);
     buf_finish(&head);
-    return done;
+    return done && (!supposed->part.partial || add_slice(why, &out_stored->record));
 }

@@ -118,6 +118,25 @@ def test_of_an_answer_that_is_supposed(origin, larder, reason):
     assert ("stored" in response.cache) is (supposed["stored"] or supposed["confirms"])
 
 
+@pytest.mark.parametrize("request_fields, content_range, fields, storing", [
+    ({"Range": "bytes=0-4"}, "bytes 0-4/10", V1, "stored"),
+    ({"Range": "bytes=0-4"}, "bytes 0-4/10", {}, "stored"),
+    ({"Range": "bytes=0-4", "If-Range": '"v1"'}, "bytes 0-4/10", {**V1, "Content-Type": "text/plain"}, "stored"),
+    ({"Range": "bytes=0-4", "If-Range": '"v1"'}, "bytes 0-4/10", V1, "not-stored-partial"),
+    ({"Range": "bytes=0-4"}, "bytes 0-5/10", V1, "range-mismatch"),
+    ({}, "bytes 0-4/10", V1, "not-stored-partial"),
+])
+def test_of_a_part_that_is_supposed(origin, larder, request_fields, content_range, fields, storing):
+    proxy = larder(origin)
+    answer = {**fresh(), **fields, "Content-Range": content_range}
+    supposed = ask(proxy, "/a", request_fields, supposed=(206, {**answer, "Content-Length": "5"}))["supposed"]
+    assert (supposed["storing"]["reason"], supposed["stored"]) == (storing, storing == "stored")
+    origin.expect("GET /a").reply(206, answer, b"hello")
+    response = Client(proxy).get("/a", request_fields).expect(206)
+    assert ("stored" in response.cache) is (storing == "stored")
+    assert response.cache["detail"] == storing
+
+
 # reason: (rule, response stored before or None, how the origin fails)
 FAILING = {
     "stale-disconnected": (None, stale(**V1), "disconnected"),
@@ -230,6 +249,10 @@ def partial(origin, larder):
     client.get("/a", {"Range": "bytes=0-4"}).expect(206, cache="stored")
     wait_until(lambda: ask(proxy, "/a")["variants"], "the part to be committed")
     assert "holds bytes 0-4 of 10" in text(proxy, "/a")
+    variant = ask(proxy, "/a")["variants"][0]
+    assert (variant["held"], variant["bytes"], "digest" in variant) == ([[0, 4]], 10, False)
+    rest = (206, {**fresh(), **V1, "Content-Range": "bytes 5-9/10"})
+    assert ask(proxy, "/a", supposed=rest)["supposed"]["stored"]
     assert ask(proxy, "/a", {"Range": "bytes=1-2"})["verdict"]["reason"] == "fresh"
     return [ask(proxy, "/a")["verdict"]["reason"]]
 

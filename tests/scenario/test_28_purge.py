@@ -276,7 +276,7 @@ def test_the_commands(proxy, origin, client):
     where = ["--cache-dir", proxy.cache_dir]
     for target in ("/a", "/b", "/c"):
         fill(origin, client, target, **{"Cache-Tag": target[1:]})
-    assert run_larder("purge", f"{BASE}/a", "--tag", "b", *where) == (0, "purged, sequence 2\n", "")
+    assert run_larder("purge", f"{BASE}/a", "--tag", "b", *where) == (0, "purged, sequences 1 to 2\n", "")
     client.get("/c").expect(200, cache="hit")
     for target in ("/a", "/b"):
         origin.expect(f"GET {target}").reply(200, fresh(), b"new")

@@ -81,6 +81,13 @@ Test(check_tests, what_holds)
         {"a request that is refused",
          SITE "[[test]]\nname = \"t\"\nrequest = \"http://h/%zz\"\nexpect = { answer = \"reply\", status = 400 }\n",
          NULL},
+        {"a part of a response (RFC 9111 3.3)",
+         SITE "[[test]]\nname = \"t\"\nrequest = \"http://h/a\"\nheaders = \"Range: bytes=0-4\"\n"
+              "response = { status = 206, headers = [\"Cache-Control: max-age=60\", 'ETag: \"v\"', "
+              "\"Content-Range: bytes 0-4/10\"] }\nexpect = { stored = true, status = 206, lifetime = 60 }\n"
+              "later = [{ after = 1, expect = { answer = \"hit\", status = 206 } },\n"
+              "{ after = 1, headers = \"Range: bytes=3-9\", expect = { answer = \"fetch\", reason = \"partial\" } }]\n",
+         NULL},
         {"a method that is passed",
          SITE "[[test]]\nname = \"t\"\nrequest = \"DELETE http://h/\"\nresponse = { status = "
               "204 }\nexpect = { answer = \"pass\", reason = \"method\", stored = false, status = 204 }\n",
