@@ -28,6 +28,7 @@ static const char page[] =
     "<li><a href=\"/feed.xml\">/feed.xml</a>: Last-Modified and half a minute fresh\n"
     "<li><a href=\"/clock\">/clock</a>: changes every five seconds, its ETag with it\n"
     "<li><a href=\"/cached-demo\">/cached-demo</a>: its ETag is \"demo-v1\"\n"
+    "<li><a href=\"/agents\">/agents</a>: one variant for each browser, all the same\n"
     "<li><a href=\"/only-last-modified\">/only-last-modified</a>: nothing but Last-Modified\n"
     "<li><a href=\"/no-validator\">/no-validator</a>: neither validator nor freshness\n"
     "<li><a href=\"/private\">/private</a>: for one reader only\n"
@@ -58,6 +59,7 @@ struct resource {
     int64_t last_modified_s;
     const char *body;
     unsigned status; /* 0: 200 */
+    const char *vary;
 };
 
 static const struct resource resources[] = {
@@ -66,6 +68,8 @@ static const struct resource resources[] = {
     {"/logo.svg", "image/svg+xml", "max-age=31536000, immutable", "\"logo-1\"", 0, logo, 0},
     {"/api/items", "application/json", "max-age=5, stale-while-revalidate=30", "\"items-1\"", 0, items, 0},
     {"/cached-demo", "text/plain", "max-age=10", "\"demo-v1\"", 0, "This is what is stored.\n", 0},
+    {"/agents", "text/plain", "max-age=60", "\"agents-1\"", 0,
+     "The same for each browser, though Vary says otherwise.\n", 0, "User-Agent"},
     {"/only-last-modified", "text/plain", NULL, NULL, BORN_S, "A cache may guess how long this is fresh.\n", 0},
     {"/no-validator", "text/plain", NULL, NULL, 0, "Nothing says how long this is good, nor which version it is.\n", 0},
     {"/private", "text/plain", "private, max-age=60", "\"private-1\"", 0, "For one reader only.\n", 0},
@@ -154,6 +158,7 @@ static bool add_fields(struct headers *headers, const struct resource *resource,
            (resource->cache_control == NULL ||
             headers_add(headers, SPAN("Cache-Control"), span_of(resource->cache_control))) &&
            (resource->etag == NULL || headers_add(headers, SPAN("ETag"), span_of(resource->etag))) &&
+           (resource->vary == NULL || headers_add(headers, SPAN("Vary"), span_of(resource->vary))) &&
            (resource->last_modified_s == 0 || add_date(headers, SPAN("Last-Modified"), resource->last_modified_s)) &&
            (resource->status != 405 || headers_add(headers, SPAN("Allow"), SPAN("GET, HEAD")));
 }

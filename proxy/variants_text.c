@@ -7,6 +7,42 @@ static const char *plural(uint64_t count)
     return count == 1 ? "" : "s";
 }
 
+static bool is_of_language(char byte)
+{
+    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') || byte == '-';
+}
+
+/* The language that a value asks for first: "de" of "de;q=0.9, en". Empty: none that could be one. */
+static struct span language_of(const struct variants_value *value)
+{
+    size_t len = 0;
+
+    while (value->present && len < value->text.len && is_of_language(value->text.data[len])) {
+        len++;
+    }
+    return span_take(value->text, len);
+}
+
+/* Those that were asked for most; who writes the rule knows which the site has. */
+static void write_languages(const struct variants_field *field, struct buf *out)
+{
+    bool any = false;
+
+    buf_add_byte(out, '[');
+    for (size_t i = 0; i < field->top_count; i++) {
+        struct span language = language_of(&field->top[i]);
+        bool told = language.len == 0;
+        for (size_t j = 0; j < i; j++) {
+            told = told || span_equal(language, language_of(&field->top[j]));
+        }
+        if (!told) {
+            buf_format(out, "%s\"%.*s\"", any ? ", " : "", SPAN_ARG(language));
+            any = true;
+        }
+    }
+    buf_add_text(out, any ? "]" : "\"en\"]");
+}
+
 /* The line of a rule that follows the advice. */
 static void write_rule(const struct variants_field *field, struct buf *out)
 {
@@ -20,7 +56,8 @@ static void write_rule(const struct variants_field *field, struct buf *out)
         buf_add_text(out, "normalize_accept_encoding = true");
         break;
     case ADVICE_LANGUAGES:
-        buf_add_text(out, "normalize_accept_language = [the languages of the site]");
+        buf_add_text(out, "normalize_accept_language = ");
+        write_languages(field, out);
         break;
     }
 }
@@ -37,14 +74,52 @@ static void write_field_text(const struct variants_field *field, struct buf *out
                    value->count);
     }
     buf_add_text(out, field->values > field->top_count ? ", …\n" : "\n");
-    if (field->advice != ADVICE_NONE) {
-        buf_format(out, "  %-17s ", "  a rule");
-        write_rule(field, out);
-        buf_add_byte(out, '\n');
+}
+
+/* One line names all fields to strip: a rule has each setting once. */
+static void write_stripped(const struct variants_url *url, struct buf *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < url->field_count; i++) {
+        if (url->fields[i].advice == ADVICE_STRIP) {
+            buf_format(out, "%s\"%.*s\"", count == 0 ? "    strip_request_fields = [" : ", ",
+                       SPAN_ARG(url->fields[i].name));
+            count++;
+        }
+    }
+    buf_add_text(out, count > 0 ? "]\n" : "");
+}
+
+/* The rule that follows all of the advice, as it can stand behind the site in the configuration. */
+static void write_whole_rule(const struct variants_url *url, size_t number, struct buf *out)
+{
+    struct span path = span_skip(url->url, span_find(url->url, ':'));
+    size_t advised = 0;
+
+    for (size_t i = 0; i < url->field_count; i++) {
+        advised += url->fields[i].advice != ADVICE_NONE ? 1 : 0;
+    }
+    if (advised == 0) {
+        return;
+    }
+    path = span_skip(path, sizeof("://") - 1);
+    path = span_skip(path, span_find(path, '/'));
+    buf_format(out, "  a rule for it\n    [[site.rule]]\n    name = \"fewer-variants-%zu\"\n    path = ", number);
+    buf_add_json_string(out, span_take(path, span_find(path, '?')));
+    buf_add_byte(out, '\n');
+    write_stripped(url, out);
+    for (size_t i = 0; i < url->field_count; i++) {
+        const struct variants_field *field = &url->fields[i];
+        if (field->advice == ADVICE_ENCODINGS || field->advice == ADVICE_LANGUAGES) {
+            buf_add_text(out, "    ");
+            write_rule(field, out);
+            buf_add_byte(out, '\n');
+        }
     }
 }
 
-static void write_url_text(const struct variants_url *url, struct buf *out)
+static void write_url_text(const struct variants_url *url, size_t number, struct buf *out)
 {
     buf_format(out, "\n%.*s\n  %zu variant%s, %zu distinct bod%s, %llu bytes\n", SPAN_ARG(url->url), url->count,
                plural(url->count), url->bodies, url->bodies == 1 ? "y" : "ies", (unsigned long long)url->bytes);
@@ -54,6 +129,7 @@ static void write_url_text(const struct variants_url *url, struct buf *out)
     if (url->left < url->count) {
         buf_format(out, "  without what no body differs by: %zu variant%s\n", url->left, plural(url->left));
     }
+    write_whole_rule(url, number, out);
 }
 
 void variants_write_text(const struct variants *variants, struct buf *out)
@@ -62,7 +138,7 @@ void variants_write_text(const struct variants *variants, struct buf *out)
                (unsigned long long)variants->keys, plural(variants->keys), (unsigned long long)variants->with_some,
                (unsigned long long)variants->with_waste);
     for (size_t i = 0; i < variants->count; i++) {
-        write_url_text(variants->urls[i], out);
+        write_url_text(variants->urls[i], i + 1, out);
     }
 }
 

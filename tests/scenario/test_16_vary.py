@@ -1,6 +1,7 @@
 """larder vary: how many variants, how many bodies, and which fields make them."""
 
 import json
+import tomllib
 
 import pytest
 from support.client import HOST, Client
@@ -29,6 +30,18 @@ def fill(origin, client, path, requests, body, vary):
 AGENTS = [{"User-Agent": f"agent {n}", "Accept-Encoding": coding} for n in range(6) for coding in ("gzip", "br")]
 
 
+def pasted(proxy, text):
+    """The rule that is suggested, which larder takes as it stands; without its name."""
+    rule = "\n".join(line for line in text.splitlines() if line.startswith("    "))
+    file = proxy.cache_dir / "pasted.toml"
+    file.write_text('[[site]]\norigin = "http://127.0.0.1:1"\n' + rule + "\n", encoding="utf-8")
+    code, _, err = run_larder("check", file)
+    assert code == 0, err
+    one, = tomllib.loads(file.read_text(encoding="utf-8"))["site"][0]["rule"]
+    assert one.pop("name").startswith("fewer-variants")
+    return one
+
+
 def test_one_field_makes_them_and_changes_nothing(origin, larder):
     proxy = larder(origin)
     client = Client(proxy)
@@ -48,6 +61,7 @@ def test_one_field_makes_them_and_changes_nothing(origin, larder):
     assert (code, err) == (0, "")
     assert "12 variants, 2 distinct bodies" in text and 'strip_request_fields = ["user-agent"]' in text
     assert "without what no body differs by: 2 variants" in text
+    assert pasted(proxy, text) == {"path": "/a", "strip_request_fields": ["user-agent"]}
 
 
 def test_what_larder_can_normalise(origin, larder):
@@ -60,7 +74,10 @@ def test_what_larder_can_normalise(origin, larder):
     committed(proxy, 7)
     fields = {url["url"].rpartition("/")[2]: url["fields"][0] for url in ask(proxy)["urls"]}
     assert fields["a"]["rule"] == "normalize_accept_encoding = true"
-    assert fields["b"]["rule"].startswith("normalize_accept_language") and fields["b"]["changes_body"]
+    assert fields["b"]["rule"] == 'normalize_accept_language = ["en-gb", "de", "en"]' and fields["b"]["changes_body"]
+    for path, setting in (("a", {"normalize_accept_encoding": True}), ("b", {"normalize_accept_language": ["en-gb", "de", "en"]})):
+        text = run_larder("vary", f"http://{HOST}/{path}", "--cache-dir", proxy.cache_dir, "--origin", origin.url)[1]
+        assert pasted(proxy, text) == {"path": f"/{path}", **setting}
 
 
 def test_the_worst_first_and_no_more_than_asked_for(origin, larder):
