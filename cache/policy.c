@@ -25,12 +25,6 @@ enum { MS_PER_S = 1000 };
 
 static const int64_t forever_s = INT64_C(1) << 40; /* durations beyond are cut to this: no product overflows */
 
-/* A span of time in which stale use is allowed, and the rule that gave it. Negative: none. */
-struct window {
-    int64_t length_s;
-    const char *rule;
-};
-
 static bool has_content(const struct framing *framing);
 static bool is_upgrade(const struct http_request *request);
 static bool ttl_applies(const struct freshness_inputs *inputs, const struct policy *policy);
@@ -39,7 +33,7 @@ static bool cookie_forbids(const struct http_request *request, const struct fres
 static int64_t ms_of(int64_t duration_s);
 static int64_t stale_ms_of(const struct freshness_inputs *inputs, struct freshness freshness, int64_t now_ms);
 static bool within(int64_t stale_ms, int64_t window_s, const struct policy *policy);
-static struct window window_of(struct delta directive, int64_t given_s, const char *rule);
+static struct stale_window window_of(struct delta directive, int64_t given_s, const char *rule);
 static enum reason stale_forbidden(const struct response_directives *directives);
 static enum reason fresh_reason(enum lifetime_source source);
 static const char *lifetime_rule(enum lifetime_source source, const struct policy *policy);
@@ -242,8 +236,7 @@ static struct reuse_verdict reuse_stale(const struct http_request *request, cons
         }
     }
     /* RFC 5861 §3: a window behind the lifetime, so there must be one. */
-    struct window window = window_of(directives->stale_while_revalidate, policy->stale_while_revalidate_s,
-                                     policy->rule[SETTING_STALE_WHILE_REVALIDATE]);
+    struct stale_window window = policy_stale_window(policy, directives, SETTING_STALE_WHILE_REVALIDATE);
     if (freshness.source != LIFETIME_NONE && within(stale_ms, window.length_s, policy)) {
         return (struct reuse_verdict){.reuse = REUSE_SERVE_REVALIDATE,
                                       .reason = REASON_STALE_WHILE_REVALIDATE,
@@ -253,19 +246,27 @@ static struct reuse_verdict reuse_stale(const struct http_request *request, cons
     return validate;
 }
 
-/* Directives that forbid every stale use (RFC 9111 §4.2.4), whatever a rule or a client says; REASON_NONE if there is
- * none. */
+const char *policy_stale_forbidden(const struct response_directives *directives)
+{
+    if (directives->no_cache) {
+        return "no-cache"; /* RFC 9111 §5.2.2.4 */
+    }
+    if (directives->must_revalidate) {
+        return "must-revalidate"; /* RFC 9111 §5.2.2.2 */
+    }
+    if (directives->proxy_revalidate) {
+        return "proxy-revalidate"; /* RFC 9111 §5.2.2.8 */
+    }
+    return directives->s_maxage.state != DIRECTIVE_ABSENT ? "s-maxage" : NULL; /* RFC 9111 §5.2.2.10 */
+}
+
+/* The same as a reason; REASON_NONE if nothing forbids it. */
 static enum reason stale_forbidden(const struct response_directives *directives)
 {
-    /* RFC 9111 §5.2.2.4 */
-    if (directives->no_cache) {
-        return REASON_NO_CACHE;
+    if (policy_stale_forbidden(directives) == NULL) {
+        return REASON_NONE;
     }
-    /* RFC 9111 §5.2.2.2, §5.2.2.8, §5.2.2.10 */
-    if (directives->must_revalidate || directives->proxy_revalidate || directives->s_maxage.state != DIRECTIVE_ABSENT) {
-        return REASON_MUST_REVALIDATE;
-    }
-    return REASON_NONE;
+    return directives->no_cache ? REASON_NO_CACHE : REASON_MUST_REVALIDATE;
 }
 
 /* `stale_ms` is negative for what is still fresh. */
@@ -275,15 +276,24 @@ static bool within(int64_t stale_ms, int64_t window_s, const struct policy *poli
 }
 
 /* A rule's window replaces the origin's, the origin's one that no rule gave. */
-static struct window window_of(struct delta directive, int64_t given_s, const char *rule)
+static struct stale_window window_of(struct delta directive, int64_t given_s, const char *rule)
 {
     if (given_s >= 0 && rule != NULL) {
-        return (struct window){.length_s = given_s, .rule = rule};
+        return (struct stale_window){.length_s = given_s, .rule = rule};
     }
     if (directive.state == DIRECTIVE_VALID) {
-        return (struct window){.length_s = directive.seconds};
+        return (struct stale_window){.length_s = directive.seconds};
     }
-    return (struct window){.length_s = given_s};
+    return (struct stale_window){.length_s = given_s};
+}
+
+struct stale_window policy_stale_window(const struct policy *policy, const struct response_directives *directives,
+                                        enum setting setting)
+{
+    bool behind = setting == SETTING_STALE_WHILE_REVALIDATE;
+
+    return window_of(behind ? directives->stale_while_revalidate : directives->stale_if_error,
+                     behind ? policy->stale_while_revalidate_s : policy->stale_if_error_s, policy->rule[setting]);
 }
 
 bool policy_only_if_cached(const struct http_request *request, const struct policy *policy)
@@ -321,12 +331,11 @@ bool policy_may_serve_stale(const struct http_request *request, const struct rec
         return may;
     }
     /* RFC 5861 §4 */
-    struct window window =
-        window_of(directives->stale_if_error, policy->stale_if_error_s, policy->rule[SETTING_STALE_IF_ERROR]);
+    struct stale_window window = policy_stale_window(policy, directives, SETTING_STALE_IF_ERROR);
     if (policy->request_directives) {
         struct delta wish = directives_of_request(&request->headers, request->headers.arena).stale_if_error;
         if (wish.state == DIRECTIVE_VALID && wish.seconds > window.length_s) {
-            window = (struct window){.length_s = wish.seconds};
+            window = (struct stale_window){.length_s = wish.seconds};
         }
     }
     if (within(stale_ms, window.length_s, policy)) {
@@ -564,9 +573,9 @@ static bool stale_use_foreseen(const struct freshness_inputs *inputs, const stru
     const char *behind_rule = policy->rule[SETTING_STALE_WHILE_REVALIDATE];
     const char *error_rule = policy->rule[SETTING_STALE_IF_ERROR];
     /* Only what someone said for this response: a default window would store everything. */
-    struct window behind = window_of(directives->stale_while_revalidate,
-                                     behind_rule == NULL ? -1 : policy->stale_while_revalidate_s, behind_rule);
-    struct window error =
+    struct stale_window behind = window_of(directives->stale_while_revalidate,
+                                           behind_rule == NULL ? -1 : policy->stale_while_revalidate_s, behind_rule);
+    struct stale_window error =
         window_of(directives->stale_if_error, error_rule == NULL ? -1 : policy->stale_if_error_s, error_rule);
 
     return freshness_is_explicit(inputs) && stale_forbidden(directives) == REASON_NONE &&

@@ -120,6 +120,20 @@ bool policy_may_serve_stale(const struct http_request *request, const struct rec
                             const struct policy *policy, enum origin_failure failure, int64_t now_ms,
                             enum reason *out_reason, const char **out_rule);
 
+/* Directives that forbid every stale use (RFC 9111 §4.2.4), whatever a rule or a client says; the name of one, or NULL.
+ */
+const char *policy_stale_forbidden(const struct response_directives *directives);
+
+/* How long stale use is allowed behind the lifetime: by a rule, by the response, or not at all (negative). */
+struct stale_window {
+    int64_t length_s;
+    const char *rule; /* the rule that gave it, or NULL */
+};
+
+/* `setting`: SETTING_STALE_WHILE_REVALIDATE or SETTING_STALE_IF_ERROR. A rule's window replaces the response's. */
+struct stale_window policy_stale_window(const struct policy *policy, const struct response_directives *directives,
+                                        enum setting setting);
+
 struct store_verdict {
     bool store;
     enum reason reason;

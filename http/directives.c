@@ -3,8 +3,7 @@
  * Where a member can be read in two ways the stricter one counts: an unreadable field list makes `private` and
  * `no-cache` unqualified, an unreadable number makes its directive invalid, white space around `=` (which the grammar
  * forbids) does both. */
-#include "http/directives.h"
-
+#include "http/directives_internal.h"
 #include "http/token.h"
 
 static const struct span cache_control = SPAN_INIT("Cache-Control");
@@ -78,42 +77,45 @@ static bool is_named(const struct member *member, struct span name)
     return member->name.len == name.len && span_equal_nocase(member->name, name);
 }
 
-/* RFC 9111 §5.2.2, RFC 5861 §3 and §4, RFC 8246 §2 */
-static void read_response_member(const struct member *member, struct arena *arena, struct response_directives *out)
-{
-    const struct {
-        struct span name;
-        bool *flag;
-    } flags[] = {
-        {SPAN("no-store"), &out->no_store},
-        {SPAN("public"), &out->is_public},
-        {SPAN("must-revalidate"), &out->must_revalidate},
-        {SPAN("proxy-revalidate"), &out->proxy_revalidate},
-        {SPAN("no-transform"), &out->no_transform},
-        {SPAN("must-understand"), &out->must_understand},
-        {SPAN("immutable"), &out->immutable},
-    };
-    const struct {
-        struct span name;
-        struct delta *delta;
-    } deltas[] = {
-        {SPAN("max-age"), &out->max_age},
-        {SPAN("s-maxage"), &out->s_maxage},
-        {SPAN("stale-while-revalidate"), &out->stale_while_revalidate},
-        {SPAN("stale-if-error"), &out->stale_if_error},
-    };
+#define AT(field) offsetof(struct response_directives, field)
 
-    for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
-        if (is_named(member, deltas[i].name)) {
-            read_delta(member, arena, deltas[i].delta);
-            return;
+/* RFC 9111 §5.2.2, RFC 5861 §3 and §4, RFC 8246 §2; the most frequent first */
+static const struct directive_name response_directives[] = {
+    {SPAN_INIT("max-age"), DIRECTIVE_SECONDS, AT(max_age)},
+    {SPAN_INIT("s-maxage"), DIRECTIVE_SECONDS, AT(s_maxage)},
+    {SPAN_INIT("stale-while-revalidate"), DIRECTIVE_SECONDS, AT(stale_while_revalidate)},
+    {SPAN_INIT("stale-if-error"), DIRECTIVE_SECONDS, AT(stale_if_error)},
+    {SPAN_INIT("no-store"), DIRECTIVE_FORBIDS, AT(no_store)},
+    {SPAN_INIT("public"), DIRECTIVE_PERMITS, AT(is_public)},
+    {SPAN_INIT("must-revalidate"), DIRECTIVE_FORBIDS, AT(must_revalidate)},
+    {SPAN_INIT("proxy-revalidate"), DIRECTIVE_FORBIDS, AT(proxy_revalidate)},
+    {SPAN_INIT("no-transform"), DIRECTIVE_FORBIDS, AT(no_transform)},
+    {SPAN_INIT("must-understand"), DIRECTIVE_PERMITS, AT(must_understand)}, /* it can outweigh no-store */
+    {SPAN_INIT("immutable"), DIRECTIVE_PERMITS, AT(immutable)},
+};
+#undef AT
+
+const struct directive_name *directive_named(struct span name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(response_directives); i++) {
+        if (span_equal_nocase(response_directives[i].name, name)) {
+            return &response_directives[i];
         }
     }
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
-        if (is_named(member, flags[i].name)) {
-            *flags[i].flag = true;
-            return;
-        }
+    return NULL;
+}
+
+static void read_response_member(const struct member *member, struct arena *arena, struct response_directives *out)
+{
+    const struct directive_name *directive = directive_named(member->name);
+
+    if (directive != NULL && directive->kind == DIRECTIVE_SECONDS) {
+        read_delta(member, arena, directive_delta(out, directive));
+        return;
+    }
+    if (directive != NULL) {
+        *directive_flag(out, directive) = true;
+        return;
     }
     if (is_named(member, SPAN("no-cache"))) {
         read_qualifiable(member, arena, &out->no_cache, &out->no_cache_fields);

@@ -5,17 +5,12 @@
  * cache that takes it for nothing shows one person's response to another. */
 #include "http/targeted.h"
 
+#include "http/directives_internal.h"
 #include "http/structured.h"
 #include "http/token.h"
 
-/* Which values make a flag true. */
-enum flag_kind {
-    FLAG_PERMITS, /* Boolean true */
-    FLAG_FORBIDS, /* anything but Boolean false */
-};
-
 static void read_member(const struct structured_member *member, struct arena *arena, struct response_directives *out);
-static bool read_flag(const struct structured_item *item, enum flag_kind kind);
+static bool read_flag(const struct structured_item *item, enum directive_kind kind);
 static struct delta read_delta(const struct structured_item *item);
 static bool read_qualifiable(const struct structured_item *item, struct arena *arena, struct span *out_fields);
 
@@ -39,40 +34,15 @@ bool directives_of_targeted(const struct headers *headers, struct span field_nam
 
 static void read_member(const struct structured_member *member, struct arena *arena, struct response_directives *out)
 {
-    const struct {
-        struct span name;
-        bool *flag;
-        enum flag_kind kind;
-    } flags[] = {
-        {SPAN("no-store"), &out->no_store, FLAG_FORBIDS},
-        {SPAN("public"), &out->is_public, FLAG_PERMITS},
-        {SPAN("must-revalidate"), &out->must_revalidate, FLAG_FORBIDS},
-        {SPAN("proxy-revalidate"), &out->proxy_revalidate, FLAG_FORBIDS},
-        {SPAN("no-transform"), &out->no_transform, FLAG_FORBIDS},
-        {SPAN("must-understand"), &out->must_understand, FLAG_PERMITS}, /* it can outweigh no-store */
-        {SPAN("immutable"), &out->immutable, FLAG_PERMITS},
-    };
-    const struct {
-        struct span name;
-        struct delta *delta;
-    } deltas[] = {
-        {SPAN("max-age"), &out->max_age},
-        {SPAN("s-maxage"), &out->s_maxage},
-        {SPAN("stale-while-revalidate"), &out->stale_while_revalidate},
-        {SPAN("stale-if-error"), &out->stale_if_error},
-    };
+    const struct directive_name *directive = directive_named(member->key);
 
-    for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
-        if (span_equal(member->key, deltas[i].name)) {
-            *deltas[i].delta = read_delta(&member->item);
-            return;
-        }
+    if (directive != NULL && directive->kind == DIRECTIVE_SECONDS) {
+        *directive_delta(out, directive) = read_delta(&member->item);
+        return;
     }
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
-        if (span_equal(member->key, flags[i].name)) {
-            *flags[i].flag = read_flag(&member->item, flags[i].kind);
-            return;
-        }
+    if (directive != NULL) {
+        *directive_flag(out, directive) = read_flag(&member->item, directive->kind);
+        return;
     }
     if (span_equal(member->key, SPAN("no-cache"))) {
         out->no_cache = read_qualifiable(&member->item, arena, &out->no_cache_fields);
@@ -81,9 +51,10 @@ static void read_member(const struct structured_member *member, struct arena *ar
     }
 }
 
-static bool read_flag(const struct structured_item *item, enum flag_kind kind)
+/* One that permits needs Boolean true, one that forbids is true unless it is Boolean false. */
+static bool read_flag(const struct structured_item *item, enum directive_kind kind)
 {
-    return item->type == STRUCTURED_BOOLEAN ? item->number == 1 : kind == FLAG_FORBIDS;
+    return item->type == STRUCTURED_BOOLEAN ? item->number == 1 : kind == DIRECTIVE_FORBIDS;
 }
 
 /* RFC 9213 §2.1, RFC 9111 §1.2.2 and §4.2.1 */
@@ -108,7 +79,7 @@ static bool read_qualifiable(const struct structured_item *item, struct arena *a
 
     *out_fields = (struct span){NULL, 0};
     if (item->type != STRUCTURED_STRING) {
-        return read_flag(item, FLAG_FORBIDS);
+        return read_flag(item, DIRECTIVE_FORBIDS);
     }
     if (!structured_text(item, arena, &list)) {
         return true;

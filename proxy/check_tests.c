@@ -124,8 +124,10 @@ static void compare_times(struct run *run, const struct found *found)
         compare_no_time(run, "stale_if_error", expect->gives_if_error, found);
         return;
     }
-    struct why_window behind = why_window_of(found->variant, SETTING_STALE_WHILE_REVALIDATE);
-    struct why_window error = why_window_of(found->variant, SETTING_STALE_IF_ERROR);
+    const struct policy *policy = &found->variant->policy;
+    const struct response_directives *directives = &found->variant->record.inputs.directives;
+    struct stale_window behind = policy_stale_window(policy, directives, SETTING_STALE_WHILE_REVALIDATE);
+    struct stale_window error = policy_stale_window(policy, directives, SETTING_STALE_IF_ERROR);
     compare_seconds(run, "lifetime", expect->gives_lifetime, expect->lifetime_s, found->variant->freshness.lifetime_s);
     compare_seconds(run, "stale_while_revalidate", expect->gives_while_revalidate, expect->stale_while_revalidate_s,
                     behind.length_s > 0 ? behind.length_s : 0);

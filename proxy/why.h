@@ -175,17 +175,7 @@ struct why_lifetime {
 };
 struct why_lifetime why_lifetime_of(const struct why *why, const struct why_variant *variant);
 
-/* How long stale use is allowed behind the lifetime: by a rule, by the response, or not at all (negative). */
-struct why_window {
-    int64_t length_s;
-    const char *rule;
-};
-struct why_window why_window_of(const struct why_variant *variant, enum setting setting);
-
 /* What a partial response holds from byte `at` on, bytes that touch as one. False: nothing more. */
 bool why_next_held(const struct record *record, uint64_t at, struct byte_range *out_held);
-
-/* Directives that forbid every stale use; NULL: none. */
-const char *why_stale_forbidden(const struct why_variant *variant);
 
 #endif

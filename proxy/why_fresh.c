@@ -42,36 +42,6 @@ struct why_lifetime why_lifetime_of(const struct why *why, const struct why_vari
     UNREACHABLE();
 }
 
-struct why_window why_window_of(const struct why_variant *variant, enum setting setting)
-{
-    const struct response_directives *directives = &variant->record.inputs.directives;
-    bool behind = setting == SETTING_STALE_WHILE_REVALIDATE;
-    struct delta said = behind ? directives->stale_while_revalidate : directives->stale_if_error;
-    int64_t given_s = behind ? variant->policy.stale_while_revalidate_s : variant->policy.stale_if_error_s;
-    const char *rule = variant->policy.rule[setting];
-
-    if (given_s >= 0 && rule != NULL) {
-        return (struct why_window){.length_s = given_s, .rule = rule};
-    }
-    return (struct why_window){.length_s = said.state == DIRECTIVE_VALID ? said.seconds : given_s};
-}
-
-const char *why_stale_forbidden(const struct why_variant *variant)
-{
-    const struct response_directives *directives = &variant->record.inputs.directives;
-
-    if (directives->no_cache) {
-        return "no-cache";
-    }
-    if (directives->must_revalidate) {
-        return "must-revalidate";
-    }
-    if (directives->proxy_revalidate) {
-        return "proxy-revalidate";
-    }
-    return directives->s_maxage.state != DIRECTIVE_ABSENT ? "s-maxage" : NULL;
-}
-
 bool why_next_held(const struct record *record, uint64_t at, struct byte_range *out_held)
 {
     size_t count = record->slices.len / SLICE_BYTES;

@@ -196,7 +196,7 @@ static void write_selection(struct span selection, const char *key, struct buf *
 
 static void write_window(const struct why_variant *variant, enum setting setting, struct buf *out)
 {
-    struct why_window window = why_window_of(variant, setting);
+    struct stale_window window = policy_stale_window(&variant->policy, &variant->record.inputs.directives, setting);
 
     if (window.length_s >= 0) {
         open_object(out, why_setting_name(setting));
@@ -222,7 +222,7 @@ static void write_freshness(const struct why *why, const struct why_variant *var
     add_text(out, "source", lifetime.section);
     write_window(variant, SETTING_STALE_WHILE_REVALIDATE, out);
     write_window(variant, SETTING_STALE_IF_ERROR, out);
-    add_text(out, "stale_forbidden_by", why_stale_forbidden(variant));
+    add_text(out, "stale_forbidden_by", policy_stale_forbidden(&variant->record.inputs.directives));
     add_number(out, "max_stale", variant->policy.max_stale_s);
     buf_add_byte(out, '}');
 }

@@ -302,7 +302,7 @@ static void write_stored(const struct why *why, struct buf *out)
 
 static void write_window(const struct why_variant *variant, enum setting setting, const char *name, struct buf *out)
 {
-    struct why_window window = why_window_of(variant, setting);
+    struct stale_window window = policy_stale_window(&variant->policy, &variant->record.inputs.directives, setting);
 
     label(out, name);
     if (window.length_s < 0) {
@@ -323,7 +323,7 @@ static void write_freshness(const struct why *why, struct buf *out)
 {
     const struct why_variant *variant = &why->selected;
     struct why_lifetime lifetime = why_lifetime_of(why, variant);
-    const char *forbidden = why_stale_forbidden(variant);
+    const char *forbidden = policy_stale_forbidden(&variant->record.inputs.directives);
     int64_t left_s = variant->freshness.lifetime_s - variant->freshness.age_s;
 
     buf_add_text(out, "\nfreshness of the selected one\n");
