@@ -15,7 +15,7 @@
  *   136+n u64 XXH3-64 of all bytes before it
  *
  * flags: one bit for each entry of `flags` below, in its order; from bit 16 on two bits for the state of each of the
- * four directives with a number; the rest zero.
+ * four directives with a number; bit 24 for what came by HTTP/1.0; the rest zero.
  *
  * There is exactly one encoding of a record: what means nothing (the number of an absent directive, the time of an
  * absent Expires) is written as zero, and decoding refuses anything else. Times outside the years 0 to 9999 are refused
@@ -33,6 +33,7 @@ enum {
     STATE_SHIFT = 16,
     STATE_BITS = 2,
     STATE_MASK = 3,
+    HTTP_1_0_SHIFT = 24,
 };
 
 _Static_assert(FIXED_BYTES <= 200, "a record without an override must stay small: STORE.md, lesson 8");
@@ -69,6 +70,8 @@ static const size_t deltas[] = {
     offsetof(struct record, inputs.directives.stale_while_revalidate),
     offsetof(struct record, inputs.directives.stale_if_error),
 };
+
+_Static_assert(STATE_SHIFT + STATE_BITS * ARRAY_LEN(deltas) <= HTTP_1_0_SHIFT, "the states reach into the last flag");
 
 enum { AT_DELTAS = 104, DELTA_BYTES = 4 };
 
@@ -150,7 +153,7 @@ static uint32_t flags_of(const struct record *record)
         const struct delta *delta = (const void *)((const char *)record + deltas[i]);
         bits |= (uint32_t)delta->state << (STATE_SHIFT + STATE_BITS * i);
     }
-    return bits;
+    return bits | (uint32_t)record->http_1_0 << HTTP_1_0_SHIFT;
 }
 
 enum err record_decode(struct span bytes, struct record *out_record)
@@ -183,9 +186,10 @@ static bool decode_flags(const char *at, struct record *record)
 {
     uint32_t bits = (uint32_t)get(at + 100, 4);
 
-    if (bits >> (STATE_SHIFT + STATE_BITS * ARRAY_LEN(deltas)) != 0) {
+    if (bits >> (HTTP_1_0_SHIFT + 1) != 0) {
         return false;
     }
+    record->http_1_0 = (bits >> HTTP_1_0_SHIFT & 1) != 0;
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         bool *flag = (void *)((char *)record + flags[i]);
         *flag = (bits >> i & 1) != 0;

@@ -23,6 +23,7 @@ struct record {
     struct freshness_inputs inputs; /* without spans; the qualified lists are read from the head again */
     bool qualified_no_cache;        /* no-cache="field, …" */
     bool qualified_private;
+    bool http_1_0;                /* how it was received, for Via (RFC 9110 §7.6.3) */
     uint32_t key_len;             /* bytes of the key in front of the head */
     uint32_t head_len;            /* bytes of the head as first stored, in front of the body */
     uint64_t body_len;            /* of a partial response: the complete length, whatever of it is stored */

@@ -18,7 +18,7 @@
 
 static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
 static enum step start_response(struct exchange *ex, const struct stream_head *head);
-static bool add_own_fields(struct exchange *ex, bool stored);
+static bool add_own_fields(struct exchange *ex, bool stored, unsigned minor);
 static bool make_not_modified(struct exchange *ex);
 static enum step no_room(struct exchange *ex);
 
@@ -56,6 +56,12 @@ static bool client_has_it(const struct exchange *ex, int64_t received_ms)
     return !ex->passes && decide_not_modified(&ex->request, status, &ex->headers, received_ms, worker_now_ms());
 }
 
+/* The version that it was received by. */
+static unsigned minor_of(const struct record *record)
+{
+    return record->http_1_0 ? 0 : 1;
+}
+
 /* ---- from the store ---- */
 
 enum step respond_from_stored(struct exchange *ex)
@@ -76,7 +82,7 @@ enum step respond_from_stored(struct exchange *ex)
     bool storing = ex->completing && ex->leads && flight_head(ex->flight)->record.body_id != 0;
     if ((ex->cached.partial == NULL &&
          !decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers)) ||
-        !add_age(ex, freshness.age_s) || !add_own_fields(ex, storing)) {
+        !add_age(ex, freshness.age_s) || !add_own_fields(ex, storing, minor_of(&stored->record))) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
@@ -160,7 +166,7 @@ enum step respond_from_flight(struct exchange *ex)
     }
     bool done = (!from->partial || add_content_range(ex, from)) &&
                 (ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s));
-    if (!done || !add_own_fields(ex, ex->leads && from->record.body_id != 0)) {
+    if (!done || !add_own_fields(ex, ex->leads && from->record.body_id != 0, minor_of(&from->record))) {
         return no_room(ex);
     }
     struct stream_head head = framing_of_flight(ex, from);
@@ -329,7 +335,7 @@ enum step respond_ourselves(struct exchange *ex)
                             (unsigned long long)(ex->retry_after_s > 0 ? ex->retry_after_s : 1)) &&
                headers_add(&ex->headers, SPAN("Retry-After"), retry_after);
     }
-    if (!done || !add_own_fields(ex, false)) {
+    if (!done || !add_own_fields(ex, false, 1)) {
         return no_room(ex);
     }
     struct stream_head head = {.body = STREAM_BODY_LENGTH, .length = text.len};
@@ -345,7 +351,7 @@ enum step respond_ourselves(struct exchange *ex)
 bool respond_upgraded(struct exchange *ex, const struct headers *headers)
 {
     ex->ttl_s = INT64_MIN;
-    return headers_copy(&ex->headers, headers, ex->arena) && add_own_fields(ex, false);
+    return headers_copy(&ex->headers, headers, ex->arena) && add_own_fields(ex, false, 1);
 }
 
 /* ---- helpers ---- */
@@ -369,8 +375,8 @@ static enum step no_room(struct exchange *ex)
     return STEP_LOG;
 }
 
-/* Via and Cache-Status. `stored`: the response is being stored now. */
-static bool add_own_fields(struct exchange *ex, bool stored)
+/* Via and Cache-Status. `stored`: the response is being stored now. `minor`: the version it came by. */
+static bool add_own_fields(struct exchange *ex, bool stored, unsigned minor)
 {
     const char *name = ex->worker->config->server.via;
     enum reason reason = ex->reason;
@@ -391,7 +397,7 @@ static bool add_own_fields(struct exchange *ex, bool stored)
                                   .collapsed = ex->collapsed,
                                   .has_ttl = ex->ttl_s != INT64_MIN && ex->outcome != OUTCOME_METHOD,
                                   .ttl_s = ex->ttl_s};
-    return forward_add_via(&ex->headers, 1, span_of(name)) && cache_status_format(&status, ex->arena, &value) &&
+    return forward_add_via(&ex->headers, minor, span_of(name)) && cache_status_format(&status, ex->arena, &value) &&
            headers_add(&ex->headers, SPAN("Cache-Status"), value);
 }
 

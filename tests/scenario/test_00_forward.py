@@ -337,6 +337,15 @@ def test_via(origin, client):
     client.get("/b", {"Via": "1.1 front"}, version="1.0").expect(200, headers={"Via": "1.1 back, 1.1 larder"})
 
 
+def test_via_of_an_origin_that_speaks_http_1_0(origin, proxy, client):
+    """RFC 9110 §7.6.3: the version that the message was received with, also of what is stored."""
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60", "ETag": '"v1"'}, b"x", version="1.0")
+    client.get("/a").expect(200, headers={"Via": "1.0 larder"})
+    client.get("/a").expect(200, cache="hit", headers={"Via": "1.0 larder"})
+    proxy.restart()
+    client.get("/a").expect(200, cache="hit", headers={"Via": "1.0 larder"})
+
+
 def test_x_forwarded(origin, client):
     """The default: what the client says about itself is replaced."""
     origin.expect("GET /a", {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "larder.test",

@@ -64,7 +64,7 @@ def test_what_a_fetch_brings_after_its_client_is_counted(larder, origin):
     client = Client(proxy)
     client.send_raw(client.encode("GET", "/a/1"))
     gate.wait_reached()
-    client.close()
+    client.reset()
     counted(proxy, 1)
     gate.open()
     wait_until(lambda: report(proxy)["total"]["received_bytes"] > 10000, "the rest to be counted")

@@ -317,7 +317,7 @@ Test(record, wrong_values_with_a_good_checksum_are_refused)
         {"Age 2^31", 96, 4, (uint64_t)INT32_MAX + 1, ERR_DAMAGED},
         {"the last flag", 100, 4, UINT64_C(1) << 15, ERR_DAMAGED /* the number of max-age is still there */},
         {"a state that does not exist", 100, 4, UINT64_C(3) << 18 | UINT64_C(1) << 16, ERR_DAMAGED},
-        {"an unused flag", 100, 4, UINT64_C(1) << 24 | UINT64_C(1) << 16, ERR_DAMAGED},
+        {"an unused flag", 100, 4, UINT64_C(1) << 25 | UINT64_C(1) << 16, ERR_DAMAGED},
         {"an invalid Expires that is absent", 100, 4, UINT64_C(2) | UINT64_C(1) << 16, ERR_DAMAGED},
         {"the number of an absent directive", 108, 4, 5, ERR_DAMAGED},
         {"max-age 2^31-1", 104, 4, INT32_MAX, ERR_OK},
