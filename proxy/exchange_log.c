@@ -62,7 +62,8 @@ static bool is_refusal(enum reason reason)
 /* What is missed and cannot be stored costs its bytes each time: then that is the reason to look into. */
 struct fetch_cause exchange_cause(const struct exchange *ex)
 {
-    bool purged = ex->reason == REASON_PURGED || ex->reason == REASON_PURGED_SOFT; /* its rule is the purge's text */
+    bool purged = ex->reason == REASON_PURGE || ex->reason == REASON_PURGED ||
+                  ex->reason == REASON_PURGED_SOFT; /* its rule is the purge's text */
 
     if (!ex->collapsed && is_refusal(ex->store_reason) && decide_shows_storing(ex->outcome, ex->reason)) {
         return (struct fetch_cause){.reason = ex->store_reason};
