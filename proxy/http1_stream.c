@@ -10,7 +10,7 @@
 
 enum {
     OUT_LIMIT_BYTES = 1024 * 1024, /* heads, chunk framing, the copied rest of a write */
-    COPY_BYTES = 64 * 1024,        /* of a body, when the socket is full */
+    COPY_BYTES = 8 * 1024,         /* of a body, when the socket is full: it tells when there is room again */
     TURN_BYTES = 1024 * 1024,      /* then others get their turn */
     MAX_RUNS = 64,
 };
