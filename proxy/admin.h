@@ -4,7 +4,7 @@
  * It runs on the main thread's loop and speaks through the same conn and parser as clients do; workers never wait for
  * it. Who may open the unix socket's file may do everything; over TCP a token is asked for where one is configured
  * (config_admin.c demands one for what other machines reach). Without a token only requests for a local Host are
- * answered, and bodies must be JSON: pages in this machine's browsers can send neither.
+ * answered, none that a page of another origin sends, and bodies must be JSON. GET / is the dashboard (admin_page.h).
  *
  * Threads: the loop's. Errors: what cannot be opened is one line; connections beyond a limit wait in the kernel. */
 #ifndef PROXY_ADMIN_H

@@ -13,7 +13,6 @@
 #include "http/parser.h"
 #include "http/serialize.h"
 #include "proxy/admin_internal.h"
-#include "proxy/admin_page.h"
 #include "proxy/conn.h"
 #include "proxy/purge_wait.h"
 #include "proxy/worker.h"
@@ -45,8 +44,7 @@ struct admin_client {
     struct admin_client *next; /* of the administration's list */
     struct admin_client *previous;
     enum client_state state;
-    bool wants_token;
-    bool wants_local_host;
+    const struct address *address; /* of the listener: where it came in */
     bool keeps_alive;
     struct conn conn;
     struct buf in; /* received and not consumed */
@@ -102,7 +100,6 @@ static bool close_idle(struct admin *admin, const struct admin_client *newest)
 
 enum err admin_client_accept(struct admin *admin, struct admin_listener *listener)
 {
-    bool is_unix = listener->address.kind == ADDRESS_UNIX;
     struct admin_client *client = calloc(1, sizeof(*client));
 
     if (client == NULL) {
@@ -115,8 +112,7 @@ enum err admin_client_accept(struct admin *admin, struct admin_listener *listene
         return error;
     }
     client->admin = admin;
-    client->wants_token = !is_unix && admin->scope.config->admin.token.len > 0;
-    client->wants_local_host = !is_unix && !client->wants_token;
+    client->address = &listener->address;
     arena_init(&client->arena, ARENA_MAX_BYTES);
     buf_init(&client->in, HEAD_MAX_BYTES + WORKER_READ_BUFFER_BYTES);
     buf_init(&client->body, BODY_MAX_BYTES);
@@ -346,78 +342,6 @@ static void refuse(struct admin_client *client, enum err error)
     admin_answer(&client->call);
 }
 
-/* In time that does not depend on where they differ. */
-static bool is_token(struct span given, struct span token)
-{
-    unsigned char difference = given.len != token.len;
-
-    for (size_t i = 0; i < given.len; i++) {
-        difference |= (unsigned char)(given.data[i] ^ token.data[i % token.len]);
-    }
-    return difference == 0;
-}
-
-static bool has_token(const struct admin_client *client)
-{
-    static const struct span scheme = SPAN_INIT("Bearer ");
-    struct span token = client->admin->scope.config->admin.token;
-    struct span value = headers_value(&client->call.request.headers, SPAN("Authorization"));
-
-    return token.len > 0 && span_equal_nocase(span_take(value, scheme.len), scheme) &&
-           is_token(span_trim(span_skip(value, scheme.len)), token);
-}
-
-/* 127.0.0.0/8, and no name that only begins so. */
-static bool is_loopback_address(struct span name)
-{
-    bool digits = true;
-
-    for (size_t i = 0; i < name.len; i++) {
-        digits = digits && (name.data[i] == '.' || (name.data[i] >= '0' && name.data[i] <= '9'));
-    }
-    return digits && span_starts_with(name, SPAN("127."));
-}
-
-/* Not by a name that a page's own resolver made an address of this machine. */
-static bool has_local_host(const struct admin_client *client)
-{
-    struct span host = headers_value(&client->call.request.headers, SPAN("Host"));
-    size_t colon = span_find(host, ':');
-    struct span name = span_starts_with(host, SPAN("[")) ? span_take(host, 5) : span_take(host, colon);
-
-    return span_equal_nocase(name, SPAN("localhost")) || is_loopback_address(name) || span_equal(name, SPAN("[::1]"));
-}
-
-/* Browsers say which page a request comes from (RFC 6454 §7); of others than the dashboard nothing is taken. */
-static bool has_foreign_origin(const struct admin_client *client)
-{
-    const struct headers *headers = &client->call.request.headers;
-    struct span origin = headers_value(headers, SPAN("Origin"));
-    size_t colon = span_find(origin, ':');
-    struct span authority = colon == SIZE_MAX ? origin : span_skip(origin, colon + sizeof("://") - 1);
-
-    return headers_has(headers, SPAN("Origin")) && !span_equal_nocase(authority, headers_value(headers, SPAN("Host")));
-}
-
-static bool is_allowed(struct admin_client *client)
-{
-    struct admin_call *call = &client->call;
-
-    if (has_foreign_origin(client)) {
-        (void)admin_fail(call, 403, "expected no request from a page of another origin");
-        return false;
-    }
-    if (client->wants_token && admin_page_find(call->path) == NULL && !has_token(client)) {
-        (void)admin_fail(call, 401, "expected \"Authorization: Bearer TOKEN\" with the token of [admin]");
-        return false;
-    }
-    if (client->wants_local_host && !has_local_host(client)) {
-        (void)admin_fail(call, 403, "expected a Host of this machine, such as localhost, where no token is asked for");
-        return false;
-    }
-    return true;
-}
-
 static void run_call(struct admin_client *client)
 {
     struct admin_call *call = &client->call;
@@ -429,7 +353,7 @@ static void run_call(struct admin_client *client)
     call->body = buf_span(&client->body);
     client->state = CLIENT_CALL;
     conn_set_timer(&client->conn, PURGE_WAIT_MS + WRITE_MS);
-    enum admin_progress progress = is_allowed(client) ? admin_dispatch(call) : ADMIN_ANSWERED;
+    enum admin_progress progress = admin_may(call, client->address) ? admin_dispatch(call) : ADMIN_ANSWERED;
     if (progress == ADMIN_ANSWERED) {
         admin_answer(call);
     } else if (progress == ADMIN_STREAM) {

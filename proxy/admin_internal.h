@@ -85,6 +85,9 @@ extern const size_t admin_route_count;
 /* admin_routes.c: finds the route, or the file of the dashboard, and runs it; answers 404 and 405 itself. */
 enum admin_progress admin_dispatch(struct admin_call *call);
 
+/* admin_access.c: may it be run, having come in at this address? False: the refusal is its answer. */
+MUST_CHECK bool admin_may(struct admin_call *call, const struct address *address);
+
 /* admin_status.c */
 enum admin_progress admin_run_metrics(struct admin_call *call);
 enum admin_progress admin_run_status(struct admin_call *call);

@@ -254,6 +254,7 @@ struct config_flags {
     const char *profile;
     const char *access_log;
     const char *log_level;
+    const char *admin; /* where the administration listens besides its socket */
 };
 
 /* Defaults, then the file, then the flags, then validation. NULL on failure, with one line in `out_error` (no newline).
@@ -267,6 +268,9 @@ bool config_parse_size(struct span text, uint64_t *out_bytes);
 
 /* "250ms", "10s", "5m", "2h", "7d", "0". False on anything else and on overflow. */
 bool config_parse_duration(struct span text, uint64_t *out_ms);
+
+/* Does only this machine reach it? */
+bool address_is_local(const struct address *address);
 
 /* The address forms above; host is copied to the arena. False on anything else. */
 bool config_parse_address(struct span text, struct arena *arena, struct address *out_address);

@@ -10,7 +10,7 @@
 
 enum { TOKEN_MIN_BYTES = 16, TOKEN_MAX_BYTES = 1024 };
 
-static bool is_loopback(const struct address *address)
+bool address_is_local(const struct address *address)
 {
     return address->kind == ADDRESS_UNIX || strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0;
 }
@@ -98,7 +98,7 @@ bool config_complete_admin(struct config_reader *reader)
         return false;
     }
     for (size_t i = 0; i < config->admin.listen_count; i++) {
-        if (config->admin.token.len == 0 && !is_loopback(&config->admin.listen[i])) {
+        if (config->admin.token.len == 0 && !address_is_local(&config->admin.listen[i])) {
             return config_fail(reader, &place, "expected a token too, for an address that other machines reach");
         }
     }

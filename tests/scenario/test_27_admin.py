@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 from urllib.parse import urlencode
 
@@ -98,6 +99,20 @@ def test_without_a_token_only_names_of_this_machine(larder, origin):
         admin.get("/v1/status", host=host).expect(200)
     for host in ("rebound.example", "localhost.example:80", "127.rebound.example", "127.0.0.1.example", "10.0.0.1"):
         admin.get("/v1/status", host=host).expect(403)
+
+
+def test_a_reload_without_a_token_opens_no_door(larder, origin):
+    """The listeners stay as they were opened: one that other machines reach goes on to want a token."""
+    proxy = larder(origin, config=f'[admin]\nlisten = "0.0.0.0:0"\ntoken = "{TOKEN}"\n')
+    port = admin_addresses(proxy)[0][1]
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    Admin(proxy, ("127.0.0.1", port)).get("/v1/status", bearer).expect(200)
+    (proxy.directory / "larder.toml").write_text("", encoding="utf-8")
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    Admin(proxy, ("127.0.0.1", port)).get("/v1/status").expect(401)
+    Admin(proxy, ("127.0.0.1", port)).get("/v1/status", bearer).expect(401)
+    Admin(proxy).get("/v1/status").expect(200)
 
 
 def test_nothing_for_pages_of_other_origins(larder, origin):
