@@ -180,6 +180,7 @@ static bool apply_flags(struct config_reader *reader, const struct config_flags 
         {"--cache-dir", flags->cache_dir, SECTION_CACHE, "dir"},
         {"--cache-size", flags->cache_size, SECTION_CACHE, "size"},
         {"--profile", flags->profile, SECTION_CACHE, "profile"},
+        {"--admin", flags->admin, SECTION_ADMIN, "listen"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {

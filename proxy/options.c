@@ -38,6 +38,8 @@ static const struct flag flags[] = {
      "threads that serve clients (one a core)"},
     {"--profile", COMMAND_SERVE, offsetof(struct options, config.profile), "safe|rfc",
      "how far to trust the letter of RFC 9111 (safe)"},
+    {"--admin", COMMAND_SERVE, offsetof(struct options, config.admin), "ADDR",
+     "where the administration listens, and its dashboard, besides its socket"},
     {"--access-log", COMMAND_SERVE, offsetof(struct options, config.access_log), "PATH|-|off",
      "one line a request, - is standard output (off)"},
     {"--log-level", COMMAND_SERVE, offsetof(struct options, config.log_level), "LEVEL",

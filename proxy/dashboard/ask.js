@@ -87,6 +87,14 @@ async function purgeUrl(soft) {
   }
 }
 
+// Puts the URL into the box and asks.
+export function explain(url) {
+  byId("url").value = url;
+  byId("purged").textContent = "";
+  byId("url").focus();
+  ask();
+}
+
 export function startAsking() {
   byId("ask").addEventListener("submit", (event) => {
     event.preventDefault();

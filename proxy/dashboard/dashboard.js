@@ -1,14 +1,16 @@
 // dashboard.js: asks once a second and shows what comes. The history is the server's at first, then kept here.
 
 import { ApiError, get, token } from "./api.js";
-import { startAsking } from "./ask.js";
+import { explain, startAsking } from "./ask.js";
 import { makeCharts } from "./charts.js";
 import { byId, setText } from "./dom.js";
 import { History, saved } from "./figures.js";
 import { age, bytes, count, duration, percent } from "./format.js";
-import { forgetTables, newestPurge, showOrigins, showPurges, showSites } from "./tables.js";
+import { forgetTables, newestPurge, showOrigins, showPurges, showReport, showSites, showUrls } from "./tables.js";
 
 const INTERVAL_MS = 1000;
+const TRAFFIC_INTERVAL_MS = 5000;
+const TRAFFIC_ROWS = 10;
 const RATE_OVER_S = 5;
 const SHARE_OVER_S = 60;
 
@@ -58,8 +60,20 @@ async function updateHistory() {
   const since = history.newestMs;
   if (!history.add(await get("v1/history", since === null ? {} : { since }))) {
     forgetTables();
+    trafficAt = -Infinity;
     history.add(await get("v1/history"));
   }
+}
+
+let trafficAt = -Infinity;
+
+// Reasons and URLs: what is told of them changes slowly, and is longer.
+async function updateTraffic() {
+  if (performance.now() - trafficAt < TRAFFIC_INTERVAL_MS) return;
+  const [report, urls] = await Promise.all([get("v1/report", { limit: TRAFFIC_ROWS }), get("v1/urls", { limit: TRAFFIC_ROWS })]);
+  trafficAt = performance.now();
+  showReport(report);
+  showUrls(urls, explain);
 }
 
 async function update() {
@@ -72,6 +86,7 @@ async function update() {
   showSites(sites);
   showOrigins(sites);
   showPurges(purges);
+  await updateTraffic();
 }
 
 // Resolves when a token was entered.

@@ -15,7 +15,7 @@ export function setText(element, text) {
 }
 
 // Rows that stay are kept, so that nothing that is selected or has the focus goes. `rows`: {key, cells}, a cell is a
-// text or {text, mark}: a coloured mark. The columns' classes are those of the head.
+// text, {text, mark}: a coloured mark, or {text, press}: a button. The columns' classes are those of the head.
 export function fillTable(table, rows) {
   const body = table.tBodies[0];
   const classes = [...table.tHead.rows[0].cells].map((cell) => cell.className);
@@ -42,7 +42,8 @@ function fillCell(cell, content) {
     setText(cell, content);
     return;
   }
-  const mark = cell.firstElementChild ?? cell.appendChild(make("span", {}));
-  mark.className = `mark ${content.mark}`;
-  setText(mark, content.text);
+  const inner = cell.firstElementChild ?? cell.appendChild(make(content.press ? "button" : "span", {}));
+  if (content.press) Object.assign(inner, { type: "button", onclick: content.press });
+  else inner.className = `mark ${content.mark}`;
+  setText(inner, content.text);
 }

@@ -1,4 +1,4 @@
-// tables.js: sites, origins and purges.
+// tables.js: reasons, URLs, sites, origins and purges.
 
 import { byId, fillTable } from "./dom.js";
 import { age, bytes, count, duration, percent } from "./format.js";
@@ -49,6 +49,26 @@ export function showOrigins({ origins }) {
       stateOf(origin), count(origin.requests), count(origin.failures)],
   }));
   fillTable(byId("origins"), rows);
+}
+
+// Rows of GET /v1/report: where the origin sent something, or was asked.
+export function showReport({ rows }) {
+  fillTable(byId("report"), rows
+    .filter((row) => row.received_bytes > 0 || row.requests > row.hits)
+    .map((row) => ({
+      key: `${row.site} ${row.reason} ${row.rule ?? ""} ${row.route}`,
+      cells: [row.rule ? `${row.reason}, rule ${row.rule}: ${row.text}` : `${row.reason}: ${row.text}`, `${row.site} ${row.route}`.trim(),
+        bytes(row.received_bytes), duration(row.origin_us), count(row.requests), row.hint],
+    })));
+}
+
+// Rows of GET /v1/urls; `explain` is called with the one that was pressed.
+export function showUrls({ rows }, explain) {
+  fillTable(byId("urls"), rows.map((row) => ({
+    key: row.url,
+    cells: [{ text: row.url, press: () => explain(row.url) }, count(row.requests), percent(row.hits / row.requests), bytes(row.sent_bytes),
+      bytes(row.received_bytes)],
+  })));
 }
 
 let purges = []; // newest first

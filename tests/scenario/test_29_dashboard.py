@@ -113,6 +113,22 @@ def test_why_and_purge(browser, proxy, origin):
     assert browser.console() == []
 
 
+def test_what_the_origin_was_asked_for(browser, proxy, origin):
+    """Reasons with what they cost, and the URLs; pressing one asks why."""
+    origin.on("GET /static/*", lambda exchange: exchange.reply(200, {"Cache-Control": "max-age=600", "Set-Cookie": "a=b"}, b"x" * 40000))
+    client = Client(proxy)
+    for name in ("a", "b", "b"):
+        client.get(f"/static/{name}").expect(200)
+    show(browser, proxy)
+    browser.wait_text("#report tbody", "set-cookie")
+    row = browser.run("return [...document.querySelector('#report tbody tr').cells].map((cell) => cell.textContent)")
+    assert row[1] == "default /static/*" and row[2].startswith("12") and row[2].endswith(" KB") and row[4] == "3", row
+    browser.wait_text("#urls tbody tr", "/static/b")
+    browser.find("#urls tbody button").click()
+    browser.wait_text("#answer .verdict", "Fetched from the origin")
+    assert browser.run("return document.getElementById('url').value") == f"http://{HOST}/static/b"
+
+
 def test_what_is_wrong_with_a_url_is_said(browser, proxy):
     show(browser, proxy)
     ask(browser, "https://www.example.com/")

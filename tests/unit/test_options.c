@@ -72,7 +72,7 @@ Test(options, every_flag_of_serve)
 
     cr_assert(
         parse("serve --config f --listen a --listen=b --origin o --cache-dir d --cache-size=s --workers w --profile p "
-              "--access-log - --log-level l",
+              "--admin x --access-log - --log-level l",
               &options));
     struct config_flags flags = options_config_flags(&options);
     cr_expect_str_eq(flags.file, "f");
@@ -86,6 +86,7 @@ Test(options, every_flag_of_serve)
     cr_expect_str_eq(flags.profile, "p");
     cr_expect_str_eq(flags.access_log, "-", "a dash alone is a value");
     cr_expect_str_eq(flags.log_level, "l");
+    cr_expect_str_eq(flags.admin, "x");
 }
 
 Test(options, every_flag_of_why)
@@ -196,8 +197,8 @@ Test(options, mistakes)
 
 Test(options, help_names_every_flag_and_command)
 {
-    static const char *const flags[] = {"--config",  "--listen",  "--origin",     "--cache-dir", "--cache-size",
-                                        "--workers", "--profile", "--access-log", "--log-level"};
+    static const char *const flags[] = {"--config",  "--listen",  "--origin", "--cache-dir",  "--cache-size",
+                                        "--workers", "--profile", "--admin",  "--access-log", "--log-level"};
     static const char *const commands[] = {"serve", "why", "demo", "check", "version", "help"};
     struct buf help;
 
