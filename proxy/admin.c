@@ -93,7 +93,13 @@ static enum err open_listener(struct admin *admin, const struct address *address
     struct buf text;
     int fd;
 
-    *listener = (struct admin_listener){.admin = admin, .address = *address};
+    free(listener->host); /* of one that could not be opened */
+    *listener = (struct admin_listener){.admin = admin, .host = strdup(address->host), .address = *address};
+    if (listener->host == NULL) {
+        buf_add_text(error, err_text(ERR_NO_MEMORY));
+        return ERR_NO_MEMORY;
+    }
+    listener->address.host = listener->host;
     enum err result = listener_open(&listener->address, 1, &fd, error);
     if (result != ERR_OK) {
         return result;
@@ -150,6 +156,9 @@ void admin_close(struct admin *admin)
 void admin_destroy(struct admin *admin)
 {
     if (admin != NULL) {
+        for (size_t i = 0; i < ARRAY_LEN(admin->listeners); i++) {
+            free(admin->listeners[i].host);
+        }
         cache_reader_destroy(admin->reader);
         free(admin->read_buffer);
         free(admin);

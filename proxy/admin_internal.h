@@ -32,6 +32,7 @@ struct admin_listener {
         uv_pipe_t pipe;
     } u;
     struct admin *admin;
+    char *host; /* of the address: what the configuration said goes with it, the listener stays */
     struct address address;
     bool open;
     bool complained; /* the last connection was refused */
