@@ -3,6 +3,7 @@
 import { ApiError, get, purge } from "./api.js";
 import { byId, make } from "./dom.js";
 import { age, bytes } from "./format.js";
+import { addPurges } from "./tables.js";
 
 const ACTIONS = {
   hit: "From the store",
@@ -75,8 +76,10 @@ async function ask() {
 async function purgeUrl(soft) {
   const said = byId("purged");
   if (!byId("url").reportValidity()) return;
+  const url = byId("url").value.trim();
   try {
-    const { sequence } = await purge({ urls: [byId("url").value.trim()], soft });
+    const { sequence } = await purge({ urls: [url], soft });
+    addPurges([{ sequence, time: new Date().toISOString(), kind: "url", mode: soft ? "soft" : "hard", name: url }]);
     said.textContent = `${soft ? "Purged softly" : "Purged"}, sequence ${sequence}: in force on every worker.`;
     said.className = "";
     await ask();

@@ -72,21 +72,32 @@ export function showUrls({ rows }, explain) {
 }
 
 let purges = []; // newest first
+let heardOf = 0; // the newest sequence that the journal told
 
-export const newestPurge = () => purges[0]?.sequence ?? 0;
+export const newestPurge = () => heardOf;
 
-// `given`: those after newestPurge(), oldest first.
-export function showPurges(given) {
-  purges = [...given].reverse().concat(purges).slice(0, PURGES_SHOWN);
-  const rows = purges.map((purge) => ({
+// Rows of GET /v1/purges: those after newestPurge(). The journal forgets purges that nothing stored is older than; the
+// page remembers those that it has seen.
+export function showPurges(rows) {
+  heardOf = Math.max(heardOf, ...rows.map((purge) => purge.sequence));
+  addPurges(rows);
+}
+
+// What this page has purged itself may be forgotten before it asks.
+export function addPurges(rows) {
+  const known = new Set(purges.map((purge) => purge.sequence));
+  purges = [...purges, ...rows.filter((purge) => !known.has(purge.sequence))]
+    .sort((a, b) => b.sequence - a.sequence)
+    .slice(0, PURGES_SHOWN);
+  fillTable(byId("purges"), purges.map((purge) => ({
     key: String(purge.sequence),
     cells: [String(purge.sequence), purge.time ? new Date(purge.time).toLocaleTimeString() : "–",
       purge.mode === "soft" ? `${purge.kind}, soft` : purge.kind, purge.name || "everything"],
-  }));
-  fillTable(byId("purges"), rows);
+  })));
 }
 
 export function forgetTables() {
   former.clear();
   purges = [];
+  heardOf = 0;
 }
