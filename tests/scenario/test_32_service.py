@@ -134,8 +134,8 @@ def test_the_unit_is_right(tmp_path):
         text = unit.read_text(encoding="utf-8")
         line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
         copy = tmp_path / "larder.service"
-        copy.write_text(text.replace(line.split()[0], f"ExecStart={LARDER}").replace("Documentation=man:larder(1)\n", ""), encoding="utf-8")
-        done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False, timeout=60)
+        copy.write_text(text.replace(line.split()[0], f"ExecStart={LARDER}"), encoding="utf-8")
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError:
         pytest.skip("systemd-analyze is missing")
     assert "larder.service" not in done.stderr, done.stderr
