@@ -384,6 +384,27 @@ struct config_flags options_config_flags(const struct options *options)
     return flags_given;
 }
 
+void options_command_words(enum command command, struct command_words *out_words)
+{
+    *out_words = (struct command_words){
+        .name = commands[command].name,
+        .arguments = commands[command].arguments,
+        .summary = commands[command].summary,
+        .details = command == COMMAND_STORE ? store_options_details() : commands[command].details,
+    };
+}
+
+bool options_flag_words(enum command command, size_t index, struct flag_words *out_words)
+{
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (flags[i].command == command && index-- == 0) {
+            *out_words = (struct flag_words){flags[i].name, flags[i].value, flags[i].text};
+            return true;
+        }
+    }
+    return false;
+}
+
 static void write_command_help(enum command about, struct buf *out)
 {
     bool has_flags = false;

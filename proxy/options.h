@@ -69,6 +69,18 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
 /* The flags that configure larder, `listen` among them; borrows from `options`. */
 struct config_flags options_config_flags(const struct options *options);
 
+/* The same texts one by one, for manual pages and completions (doc/describe.c). */
+struct command_words {
+    const char *name;
+    const char *arguments; /* "URL [FLAG]...", may be empty */
+    const char *summary;
+    const char *details; /* lines; those that begin with two spaces are examples */
+};
+void options_command_words(enum command command, struct command_words *out_words);
+
+/* The flag `index` of a command, from 0; false behind the last. COMMAND_STORE has its own: store_options.h. */
+bool options_flag_words(enum command command, size_t index, struct flag_words *out_words);
+
 /* What `larder help [COMMAND]` prints. */
 void options_write_help(enum command about, struct buf *out);
 

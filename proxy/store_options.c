@@ -64,6 +64,11 @@ static const struct flag {
      "of a store that import makes; one that is there keeps its size"},
 };
 
+static const char details[] =
+    "stat, check, ls, get and export may be used while larder runs: they change nothing and never hold it up.\n"
+    "What was stored in the last moments may not be on the disk yet. Exit status: 0; 1 where damage was found,\n"
+    "nothing is stored under KEY, or FILE is not whole; 2 where it could not be done at all.\n";
+
 static const struct flag *find_flag(enum store_verb verb, struct span name)
 {
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
@@ -202,6 +207,27 @@ bool store_options_parse(int argc, const char *const *argv, struct store_argumen
     return true;
 }
 
+bool store_options_flag_words(enum store_verb verb, size_t index, struct flag_words *out_words)
+{
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if ((flags[i].verbs & ON(verb)) != 0 && index-- == 0) {
+            *out_words = (struct flag_words){flags[i].name, flags[i].value, flags[i].text};
+            return true;
+        }
+    }
+    return false;
+}
+
+void store_options_verb_words(enum store_verb verb, struct flag_words *out_words)
+{
+    *out_words = (struct flag_words){verbs[verb].name, verbs[verb].word_name, verbs[verb].text};
+}
+
+const char *store_options_details(void)
+{
+    return details;
+}
+
 void store_options_write_help(struct buf *out)
 {
     for (enum store_verb verb = 0; verb < STORE_VERB_COUNT; verb++) {
@@ -226,10 +252,6 @@ void store_options_write_help(struct buf *out)
         }
         buf_add_byte(out, '\n');
     }
-    buf_add_text(out,
-                 "\nstat, check, ls, get and export may be used while larder runs: they change nothing and never hold "
-                 "it up.\n"
-                 "What was stored in the last moments may not be on the disk yet. Exit status: 0; 1 where damage was "
-                 "found,\n"
-                 "nothing is stored under KEY, or FILE is not whole; 2 where it could not be done at all.\n");
+    buf_add_byte(out, '\n');
+    buf_add_text(out, details);
 }

@@ -48,6 +48,22 @@ struct store_arguments {
 bool store_options_parse(int argc, const char *const *argv, struct store_arguments *out_arguments,
                          struct buf *out_error);
 
+/* A flag as help, manual pages and completions say it. */
+struct flag_words {
+    const char *name;
+    const char *value; /* what follows, such as "FILE" or "safe|rfc"; empty: nothing does */
+    const char *text;
+};
+
+/* The flag `index` of a verb, from 0; false behind the last. */
+bool store_options_flag_words(enum store_verb verb, size_t index, struct flag_words *out_words);
+
+/* A verb, with its word in the place of a value. */
+void store_options_verb_words(enum store_verb verb, struct flag_words *out_words);
+
+/* What holds for all of them, as `details` of struct command_words. */
+const char *store_options_details(void);
+
 /* What `larder help store` prints behind its head line. */
 void store_options_write_help(struct buf *out);
 

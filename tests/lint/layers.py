@@ -17,7 +17,7 @@ FOREIGN = {
     r"uv\.h|uv/.*": r"proxy/.*",
     r"lmdb\.h": r"cache/store[^/]*\.c|cache/store_internal\.h",
     r"cache/store_internal\.h": r"cache/store[^/]*\.c",
-    r"jansson\.h": r"proxy/admin.*",
+    r"jansson\.h": r"proxy/(admin|doc/).*",
     r"llhttp\.h": r"http/parser\.c",
     r"xxhash\.h": r"(http|cache)/.*",
     r"toml\+\+/.*|toml\.hpp": r"proxy/config_toml\.cpp",

@@ -163,7 +163,9 @@ def check_install(system, package):
     for name, want in {"/var/cache/larder": "0700 larder:larder", "/var/log/larder": "2750 larder:adm",
                        "/etc/larder/larder.toml": "0644 root:root", "/usr/bin/larder": "0755 root:root"}.items():
         expect(system.mode(name) == want, f"{name} is {system.mode(name)}, expected {want}")
-    for name in ("/lib/systemd/system/larder.service", "/etc/logrotate.d/larder", "/usr/share/man/man1/larder.1.gz"):
+    share = ("man/man1/larder.1.gz", "man/man5/larder.toml.5.gz", "bash-completion/completions/larder", "zsh/vendor-completions/_larder",
+             "fish/vendor_completions.d/larder.fish", "larder/larder.schema.json", "larder/config.example.toml")
+    for name in ("/lib/systemd/system/larder.service", "/etc/logrotate.d/larder", *(f"/usr/share/{name}" for name in share)):
         expect(system.path(name).exists(), f"{name} is missing")
     expect(not list(system.path("/etc/systemd/system").glob("**/larder.*")), "it is started before it knows its origin")
 
@@ -172,7 +174,7 @@ def check_configuration(system, _package):
     """It is the example with what a service needs, and right."""
     ours = system.path("/etc/larder/larder.toml").read_text(encoding="utf-8").splitlines()
     example = (ROOT / "config.example.toml").read_text(encoding="utf-8").splitlines()
-    settings = [line for line in ours if line not in example and not line.startswith("# ")]
+    settings = [line for line in ours if line not in example and not line.startswith(("# ", "#:"))]
     expect(settings == ['access_log = "/var/log/larder/access.log"', 'dir = "/var/cache/larder"'], f"settings of its own: {settings}")
     system.run("larder", "check", "/etc/larder/larder.toml")
 
