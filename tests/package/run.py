@@ -164,7 +164,8 @@ def check_install(system, package):
                        "/etc/larder/larder.toml": "0644 root:root", "/usr/bin/larder": "0755 root:root"}.items():
         expect(system.mode(name) == want, f"{name} is {system.mode(name)}, expected {want}")
     share = ("man/man1/larder.1.gz", "man/man5/larder.toml.5.gz", "bash-completion/completions/larder", "zsh/vendor-completions/_larder",
-             "fish/vendor_completions.d/larder.fish", "larder/larder.schema.json", "larder/config.example.toml")
+             "fish/vendor_completions.d/larder.fish", "larder/larder.schema.json", "larder/config.example.toml", "larder/larder.rules.yml",
+             "larder/larder.grafana.json")
     for name in ("/lib/systemd/system/larder.service", "/etc/logrotate.d/larder", *(f"/usr/share/{name}" for name in share)):
         expect(system.path(name).exists(), f"{name} is missing")
     expect(not list(system.path("/etc/systemd/system").glob("**/larder.*")), "it is started before it knows its origin")
