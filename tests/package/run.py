@@ -10,6 +10,7 @@ checked by systemd-analyze, and its command line is started by hand.
 
 import hashlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
+CONTAINERFILE = (ROOT / "proxy" / "package" / "Containerfile").read_text(encoding="utf-8")
 TIMEOUT = 60
 MORE = ["logrotate", "systemd"]  # in the system beside what the package needs
 
@@ -186,6 +188,15 @@ def check_unit(system, _package):
     system.run("systemd-analyze", "security", "--offline=true", "--threshold=20", "larder.service")
 
 
+def check_container(system, _package):
+    """What the Containerfile makes of the configuration is right."""
+    changes = re.search(r"sed -i (-e .*) /etc/larder/larder\.toml", CONTAINERFILE)[1]
+    system.run("sh", "-c", f"sed {changes} /etc/larder/larder.toml >/tmp/container.toml && larder check /tmp/container.toml")
+    text = system.path("/tmp/container.toml").read_text(encoding="utf-8")
+    for line in ('listen = ":8080"', 'access_log = "-"', 'dir = "/var/cache/larder"'):
+        expect(text.splitlines().count(line) == 1, f"{line} is not in the container's configuration")
+
+
 def set_value(text, key, value):
     changed, count = re.subn(rf"(?m)^#?{key} = .*", f"{key} = {value}", text, count=1)
     expect(count == 1, f"{key} is not in larder.toml")
@@ -209,7 +220,7 @@ def check_service(system, _package):
     expect("hit" in get(address, "/style.css").headers["Cache-Status"], "it is served from the store")
     wait_until(lambda: log.read_text(encoding="utf-8").count("/style.css") == 2, "the access log")
     expect(system.mode("/var/log/larder/access.log") == "0640 larder:adm", "adm may read the log")
-    system.run("larder", "purges", "--config", "/etc/larder/larder.toml")
+    system.run(*json.loads(re.search(r"HEALTHCHECK .*CMD (\[.*\])", CONTAINERFILE)[1]))
 
     system.run("logrotate", "--force", "/etc/logrotate.d/larder")
     expect(log.with_name("access.log.1").read_text(encoding="utf-8").count("/style.css") == 2, "the log is moved away")
@@ -248,7 +259,7 @@ def main():
         print("FAILED it needs root, and one package in build/package: ./dev package")
         return 1
     passed = failed = 0
-    checks = [check_lintian, check_version, check_install, check_configuration, check_unit, check_service, check_upgrade, check_removal]
+    checks = [check_lintian, check_version, check_install, check_configuration, check_unit, check_container, check_service, check_upgrade, check_removal]
     with tempfile.TemporaryDirectory(prefix="larder-package-") as name:
         Path(name).chmod(0o755)
         system = System(base_system(packages[0]), Path(name))

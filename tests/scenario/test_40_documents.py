@@ -208,3 +208,16 @@ def test_what_larder_takes_fits(tmp_path, text):
     code, _, errors = run_larder("check", file)
     assert code == 0 or "test " in errors, errors
     assert complaints(text) == []
+
+
+# --- README ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_settings_beside_those_of_others_exist():
+    """The tables for those who come from nginx and Varnish name settings that there are."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"(?ms)^## Coming from nginx or Varnish$(.*?)^## ", text)[1]
+    keys = {key["name"] for section in DESCRIPTION["sections"] for key in section["keys"]}
+    named = {name for row in re.findall(r"(?m)^\|[^|]*\|(.*)\|$", section) for name in re.findall(r"`([a-z_]+)(?: =[^`]*)?`", row)}
+    assert len(named) > 30
+    assert named - keys == set()
