@@ -1,12 +1,12 @@
 /* store_faults.c: a short life of a store, with the disk failing at every call it makes, one after the other.
  *
  * Runs under shim.c. For each call, error and manner (once, or from then on) a child lives that life in a directory of
- * its own: it opens, stores small and large objects, replaces, freshens, removes and evicts, closes, opens again with a
+ * its own: it opens, stores small and large objects, replaces, removes, purges and evicts, closes, opens again with a
  * lower limit. It must not crash, hang or read a wrong byte; calls may be refused. Then the disk is well, and the
- * parent opens what is there: every object that is found is byte-exact, the tables agree with the figures to the last
- * page, and the store works.
+ * parent opens what is there: every object that is found is byte-exact, what a removal or a purge that was not refused
+ * was about is as it said, the tables agree with the figures to the last page and block, and the store works.
  *
- * Usage: store_faults [STEP]   every STEP-th call (1: all) */
+ * Usage: store_faults [STEP [large]]   every STEP-th call (1: all); large: with a body file */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,11 +21,13 @@
 #include "store_recount.h"
 #include "store_support.h"
 
+#define MIB ((size_t)1024 * 1024)
+
 enum {
-    SIZE = 24 * 1024 * 1024,
-    LOWER = 16 * 1024 * 1024,
+    SIZES = 3, /* the sizes it is opened with, one after the other */
     NUMBERS = 24,
-    CHILD_S = 60, /* then it hangs */
+    CHILD_S = 60,         /* then it hangs */
+    CONTROL_BYTES = 4096, /* of the file: run */
 };
 
 static struct fault_control *control;
@@ -33,7 +35,23 @@ static uint64_t calls; /* that the last child made */
 
 /* ---- the life ---- */
 
-enum { LIFE_OK, LIFE_WRONG = 3 };
+enum { LIFE_OK, LIFE_WRONG = 3, LIFE_DULL = 4 /* not even without a fault did it do what it is for */ };
+
+struct kind {
+    uint64_t sizes[SIZES];
+    size_t body_len; /* of the large ones, and as much more for each as `body_step`: more than fit */
+    size_t body_step;
+};
+static const struct kind without_body_file = {{24 * MIB, 16 * MIB, 16 * MIB}, 2200000, 100000};
+static const struct kind with_body_file = {{160 * MIB, 128 * MIB, 16 * MIB}, 10 * MIB, 100000};
+static const struct kind *kind = &without_body_file;
+
+/* In the page of the control file, behind what the shim uses: what the child did that counts afterwards. */
+struct done {
+    bool removed; /* the object before the last */
+    uint64_t purge;
+};
+static struct done *done;
 
 /* Looks at everything; false where a byte is wrong. */
 static bool look(struct store *store, unsigned *out_good)
@@ -59,9 +77,20 @@ static bool look(struct store *store, unsigned *out_good)
     return right;
 }
 
-/* Every refusal is as it may be: what counts is what is there afterwards. */
-static void work(struct store *store)
+static void purge(struct store *store)
 {
+    struct store_purge row = {.sequence = store_newest_purge(store) + 1, .row = {"everything", 10}};
+    struct store_op op = {.kind = STORE_OP_PURGE, .purges = &row, .purge_count = 1};
+
+    if (store_apply(store, &op, 1) == ERR_OK) {
+        done->purge = row.sequence;
+    }
+}
+
+/* Every refusal is as it may be: what counts is what is there afterwards. False: it did too little. */
+static bool work(struct store *store)
+{
+    struct store_stats stats;
     struct support_object small[NUMBERS / 2];
     enum err ignored;
 
@@ -70,32 +99,32 @@ static void work(struct store *store)
     }
     ignored = support_put_many(store, small, ARRAY_LEN(small));
     for (unsigned number = NUMBERS / 2; number < NUMBERS; number++) {
-        struct support_object object = {.number = number, .body_len = 1000000 + number * 100000}; /* evicts */
-        ignored = support_put(store, &object, NULL, NULL);
+        struct support_object object = {.number = number, .body_len = kind->body_len + number * kind->body_step};
+        ignored = support_put(store, &object, NULL, NULL); /* evicts */
     }
     struct support_object replaced = {.number = NUMBERS - 1, .version = 2, .body_len = 5000};
     ignored = support_put(store, &replaced, NULL, NULL);
-    ignored = support_remove(store, NUMBERS - 2);
+    done->removed = support_remove(store, NUMBERS - 2) == ERR_OK;
+    purge(store);
     ignored = support_settle(store);
     (void)ignored;
+    store_stats_of(store, &stats);
+    return stats.evictions > 0 && done->removed && (kind == &without_body_file || stats.body_used_bytes > 20 * MIB);
 }
 
 /* In the child. */
 static int live(const char *dir)
 {
-    static const uint64_t sizes[] = {SIZE, LOWER};
     struct buf note;
     unsigned good;
     int result = LIFE_OK;
 
-    for (size_t i = 0; i < ARRAY_LEN(sizes) && result == LIFE_OK; i++) {
+    for (size_t i = 0; i < SIZES && result == LIFE_OK; i++) {
         struct store *store = NULL;
         buf_init(&note, 4096);
-        if (support_try_open(dir, sizes[i], &store, &note) == ERR_OK) {
-            if (i == 0) {
-                work(store);
-            }
-            result = look(store, &good) ? LIFE_OK : LIFE_WRONG;
+        if (support_try_open(dir, kind->sizes[i], &store, &note) == ERR_OK) {
+            bool busy = i > 0 || work(store);
+            result = !look(store, &good) ? LIFE_WRONG : !busy && control->at == 0 ? LIFE_DULL : LIFE_OK;
             store_close(store);
         }
         buf_finish(&note);
@@ -136,6 +165,7 @@ static bool run_child(const struct fault *fault, const char *dir)
     control->failed = 0;
     control->code = (uint32_t)fault->code;
     control->lasting = fault->lasting;
+    *done = (struct done){.removed = false};
     control->at = fault->at;
     pid_t child = fork();
     if (child == 0) {
@@ -154,7 +184,26 @@ static bool run_child(const struct fault *fault, const char *dir)
     if (fault->at > 0 && control->failed == 0) {
         return fail(fault, "no call failed: the life is not the same each time");
     }
-    return WEXITSTATUS(status) == LIFE_OK || fail(fault, "a wrong byte, or a failed check");
+    return WEXITSTATUS(status) == LIFE_OK ||
+           fail(fault, WEXITSTATUS(status) == LIFE_DULL ? "nothing was evicted, removed, or put into the body file"
+                                                        : "a wrong byte, or a failed check");
+}
+
+/* What was promised, unless the file was set aside. */
+static bool is_removed(struct store *store)
+{
+    struct store_reader *reader = store_reader_create(store);
+    struct stored stored;
+    struct arena arena;
+
+    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    bool found = reader != NULL && support_find(reader, store, NUMBERS - 2, NULL, &arena, &stored) == STORE_FOUND;
+    if (found && stored.pinned) {
+        store_unpin(store, stored.record.body_id);
+    }
+    arena_finish(&arena);
+    store_reader_destroy(reader);
+    return !done->removed || !found;
 }
 
 /* With a disk that is well again. */
@@ -168,13 +217,15 @@ static bool look_after(const struct fault *fault, const char *dir)
     unsigned good;
 
     buf_init(&note, 4096);
-    enum err error = support_try_open(dir, LOWER, &store, &note);
+    enum err error = support_try_open(dir, kind->sizes[SIZES - 1], &store, &note);
     if (error != ERR_OK) {
         fprintf(stderr, "%s: %.*s\n", err_name(error), SPAN_ARG(buf_span(&note)));
         buf_finish(&note);
         return fail(fault, "cannot be opened afterwards");
     }
     bool right = look(store, &good) || fail(fault, "a wrong byte after the fault");
+    right = right && (is_removed(store) || fail(fault, "what was removed is there"));
+    right = right && (good == 0 || store_newest_purge(store) >= done->purge || fail(fault, "a purge is forgotten"));
     right = right && (support_put(store, &object, NULL, NULL) == ERR_OK || fail(fault, "stores nothing afterwards"));
     right = right && (support_settle(store) == ERR_OK || fail(fault, "does not settle"));
     store_stats_of(store, &stats);
@@ -214,10 +265,15 @@ static bool map_control(void)
     if (fd < 0) {
         return false;
     }
-    void *page = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    _Static_assert(sizeof(*control) + sizeof(*done) <= CONTROL_BYTES, "both fit");
+    char *page = mmap(NULL, CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    control = page == MAP_FAILED ? NULL : page;
-    return control != NULL;
+    if (page == MAP_FAILED) {
+        return false;
+    }
+    control = (struct fault_control *)(void *)page;
+    done = (struct done *)(void *)(page + CONTROL_BYTES / 2);
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -232,8 +288,11 @@ int main(int argc, char **argv)
     unsigned wrong = 0;
     unsigned tried = 0;
 
+    if (argc > 2) {
+        kind = &with_body_file;
+    }
     if (!map_control() || step == 0) {
-        fprintf(stderr, "usage: FAULT_CONTROL=FILE LD_PRELOAD=shim.so store_faults [STEP]\n");
+        fprintf(stderr, "usage: FAULT_CONTROL=FILE LD_PRELOAD=shim.so store_faults [STEP [large]]\n");
         return 2;
     }
     struct fault none = {.at = 0};

@@ -1,11 +1,13 @@
 """kill -9 during a load of fills: whatever is served afterwards is byte-exact."""
 
+import json
 import os
 import random
 import threading
 
 import pytest
-from support.client import Client
+from support.admin import Admin
+from support.client import HOST, Client
 from support.wire import wait_until
 
 ROUNDS = int(os.environ.get("LARDER_KILLS", "50"))
@@ -22,6 +24,35 @@ def body_of(target):
 def answer(exchange):
     exchange.reply(200, {"Cache-Control": "max-age=3600", "ETag": f'"{exchange.request.target}"'}, body_of(exchange.request.target),
                    framing="chunked" if int(exchange.request.path.split("/")[1]) % 3 == 0 else "length")
+
+
+def test_what_was_purged_stays_purged(origin, larder):
+    """However soon after its answer the process is killed; and nothing else goes with it."""
+    proxy = larder(origin, flags=["--cache-size", "256MiB"])
+    origin.on("GET /*", answer)
+    choose = random.Random(3)
+    for round_number in range(8):
+        client = Client(proxy)
+        targets = [f"/{round_number * 100 + step}/{size}" for step, size in enumerate(SIZES)]
+        for target in targets:
+            client.get(target).expect(200, body=body_of(target))
+        client.close()
+        proxy.restart()  # then everything is committed
+        client = Client(proxy)
+        gone, kept = targets[:2] + targets[4:], targets[2:4]
+        order = json.dumps({"urls": [f"http://{HOST}{target}" for target in gone]}).encode()
+        Admin(proxy).post("/v1/purge", order, {"Content-Type": "application/json"}).expect(200)
+        if choose.random() < 0.5:
+            client.get(kept[0]).expect(200, cache="hit")
+        client.close()
+        proxy.kill9()
+        proxy.start()
+        client = Client(proxy)
+        for target in gone:
+            client.get(target, {"Cache-Control": "only-if-cached"}).expect(504)
+        for target in kept:
+            client.get(target).expect(200, body=body_of(target), cache="hit")
+        client.close()
 
 
 @pytest.mark.slow

@@ -6,7 +6,18 @@
 
 #include "cache/store_internal.h"
 
-enum { MAX_BODIES = 65536 };
+enum {
+    MAX_BODIES = 65536,
+    EXTENT_BYTES = 24, /* u64 first block, u32 blocks, u32 first piece in the file, u64 object; then a check */
+    MAX_SEGMENTS = 64,
+};
+
+/* A body of an object, and how many of its pieces were not met yet. */
+struct counted_body {
+    uint64_t body_id;
+    uint64_t object_id;
+    uint64_t pieces;
+};
 
 struct counting {
     MDB_txn *txn;
@@ -14,9 +25,9 @@ struct counting {
     struct recount *out;
     struct buf *why;
     uint64_t variants;
-    uint64_t pieces; /* that the objects' bodies have */
-    uint64_t bodies[MAX_BODIES];
+    struct counted_body bodies[MAX_BODIES];
     size_t body_count;
+    uint64_t blocks[MAX_SEGMENTS][BLOCKS_SEGMENT_WORDS]; /* that the extents have */
 };
 
 static bool wrong(struct counting *counting, const char *what, uint64_t number)
@@ -96,16 +107,8 @@ static bool on_object(struct counting *counting, MDB_val key, struct span value)
     }
     uint64_t total = (uint64_t)record.key_len + record.head_len + record.body_len;
     uint64_t pieces = total / STORE_PIECE_BYTES + (total % STORE_PIECE_BYTES > 0);
-    uint64_t name = piece_key(row.body_id, pieces - 1);
-    MDB_val last = {.mv_size = sizeof(name), .mv_data = &name};
-    MDB_val data;
-    if (mdb_get(counting->txn, counting->tables[TABLE_CHUNKS], &last, &data) != 0 ||
-        data.mv_size != total - (pieces - 1) * STORE_PIECE_BYTES + CHECK_BYTES) {
-        return wrong(counting, "an object's body has no end:", object_id);
-    }
     REQUIRE(counting->body_count < MAX_BODIES);
-    counting->bodies[counting->body_count++] = row.body_id;
-    counting->pieces += pieces;
+    counting->bodies[counting->body_count++] = (struct counted_body){row.body_id, object_id, pieces};
     counting->out->objects++;
     return true;
 }
@@ -119,31 +122,110 @@ static bool on_pending(struct counting *counting, MDB_val key, struct span value
 
 static int compare(const void *a, const void *b)
 {
-    uint64_t left;
-    uint64_t right;
+    const struct counted_body *left = a;
+    const struct counted_body *right = b;
 
-    memcpy(&left, a, sizeof(left));
-    memcpy(&right, b, sizeof(right));
-    return left < right ? -1 : left > right;
+    return left->body_id < right->body_id ? -1 : left->body_id > right->body_id;
+}
+
+/* So many pieces of a body were met. False: it is nobody's. `*out_object_id`: whose, 0 while it waits. */
+static bool met(struct counting *counting, uint64_t body_id, uint64_t pieces, uint64_t *out_object_id)
+{
+    struct counted_body wanted = {.body_id = body_id};
+    struct counted_body *body = bsearch(&wanted, counting->bodies, counting->body_count, sizeof(wanted), compare);
+    MDB_val pending = {.mv_size = sizeof(body_id), .mv_data = &body_id};
+    MDB_val data;
+
+    *out_object_id = 0;
+    if (body != NULL) {
+        body->pieces -= pieces; /* to 0, if each is there once */
+        *out_object_id = body->object_id;
+        return true;
+    }
+    return mdb_get(counting->txn, counting->tables[TABLE_PENDING], &pending, &data) == 0 ||
+           wrong(counting, "a piece of nobody's body:", body_id);
 }
 
 static bool on_piece(struct counting *counting, MDB_val key, struct span value) /* row_fn */
 {
     uint64_t name = number_of(key);
-    uint64_t body_id = name >> PIECE_NUMBER_BITS;
-    MDB_val pending = {.mv_size = sizeof(body_id), .mv_data = &body_id};
-    MDB_val data;
+    uint64_t object_id;
     struct span payload;
 
     if (!check_strip(value, name, &payload)) {
         return wrong(counting, "a piece fails its check:", name);
     }
-    if (bsearch(&body_id, counting->bodies, counting->body_count, sizeof(body_id), compare) != NULL) {
-        counting->pieces--; /* to 0, if each is there once */
-        return true;
+    return met(counting, name >> PIECE_NUMBER_BITS, 1, &object_id);
+}
+
+static bool on_extent(struct counting *counting, MDB_val key, struct span value) /* row_fn */
+{
+    uint64_t name = number_of(key);
+    uint64_t first;
+    uint32_t count;
+    uint64_t owner;
+    uint64_t object_id;
+    struct span row;
+
+    if (!check_strip(value, name, &row) || row.len != EXTENT_BYTES) {
+        return wrong(counting, "an extent fails its check:", name);
     }
-    return mdb_get(counting->txn, counting->tables[TABLE_PENDING], &pending, &data) == 0 ||
-           wrong(counting, "a piece of nobody's body:", body_id);
+    memcpy(&first, row.data, sizeof(first));
+    memcpy(&count, row.data + 8, sizeof(count));
+    memcpy(&owner, row.data + 16, sizeof(owner));
+    for (uint64_t block = first; block < first + count; block++) {
+        uint64_t bit = UINT64_C(1) << block % 64;
+        REQUIRE(block / BLOCKS_PER_SEGMENT < MAX_SEGMENTS);
+        uint64_t *word = &counting->blocks[block / BLOCKS_PER_SEGMENT][block % BLOCKS_PER_SEGMENT / 64];
+        if ((*word & bit) != 0) {
+            return wrong(counting, "a block of two bodies:", block);
+        }
+        *word |= bit;
+    }
+    counting->out->used_blocks += count;
+    if (!met(counting, name >> PIECE_NUMBER_BITS, count, &object_id)) {
+        return false;
+    }
+    bool first_row = (name & ((UINT64_C(1) << PIECE_NUMBER_BITS) - 1)) == 0;
+    return !first_row || object_id == 0 || owner == object_id || wrong(counting, "an extent of another object:", name);
+}
+
+/* What the bitmap says is in use is what the extents have; taken off, nothing is left. */
+static bool on_segment(struct counting *counting, MDB_val key, struct span value) /* row_fn */
+{
+    uint64_t segment = number_of(key);
+    struct span row;
+
+    REQUIRE(segment < MAX_SEGMENTS);
+    if (!check_strip(value, ~segment, &row) || row.len != sizeof(counting->blocks[0])) {
+        return wrong(counting, "a segment of the bitmap fails its check:", segment);
+    }
+    if (memcmp(row.data, counting->blocks[segment], row.len) != 0) {
+        return wrong(counting, "blocks in use and blocks of bodies differ in segment", segment);
+    }
+    memset(counting->blocks[segment], 0, row.len);
+    return true;
+}
+
+static bool count_blocks(struct counting *counting)
+{
+    static const uint64_t none[BLOCKS_SEGMENT_WORDS];
+
+    if (!each_row(counting, counting->tables[TABLE_EXTENTS], on_extent) ||
+        !each_row(counting, counting->tables[TABLE_BLOCKS], on_segment)) {
+        return false;
+    }
+    for (uint64_t segment = 0; segment < MAX_SEGMENTS; segment++) {
+        if (memcmp(counting->blocks[segment], none, sizeof(none)) != 0) {
+            return wrong(counting, "bodies in blocks that are free, in segment", segment);
+        }
+    }
+    for (size_t i = 0; i < counting->body_count; i++) {
+        if (counting->bodies[i].pieces != 0) {
+            return wrong(counting, "pieces missing, or too many, of body", counting->bodies[i].body_id);
+        }
+    }
+    return true;
 }
 
 static bool on_free_list(struct counting *counting, MDB_val key, struct span value) /* row_fn */
@@ -195,14 +277,13 @@ static bool count(struct counting *counting, MDB_env *env)
         return false;
     }
     qsort(counting->bodies, counting->body_count, sizeof(counting->bodies[0]), compare);
-    if (!each_row(counting, counting->tables[TABLE_CHUNKS], on_piece)) {
+    if (!each_row(counting, counting->tables[TABLE_CHUNKS], on_piece) || !count_blocks(counting)) {
         return false;
     }
     if (counting->variants != counting->out->objects) {
         return wrong(counting, "more objects than variants, or fewer:", counting->variants);
     }
-    return (counting->pieces == 0 || wrong(counting, "pieces that are missing:", counting->pieces)) &&
-           count_pages(counting, env);
+    return count_pages(counting, env);
 }
 
 bool store_recount(const char *dir, struct recount *out, struct buf *why)
@@ -211,7 +292,9 @@ bool store_recount(const char *dir, struct recount *out, struct buf *why)
     MDB_env *env;
     bool good = false;
 
-    counting = (struct counting){.out = out, .why = why};
+    memset(&counting, 0, sizeof(counting));
+    counting.out = out;
+    counting.why = why;
     *out = (struct recount){0};
     REQUIRE(mdb_env_create(&env) == 0);
     REQUIRE(mdb_env_set_maxdbs(env, TABLE_COUNT) == 0);

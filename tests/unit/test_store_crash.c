@@ -13,7 +13,7 @@
 #include "store_recount.h"
 #include "store_support.h"
 
-enum { SIZE = 32 * 1024 * 1024, PAGE = 4096 };
+enum { SIZE = 32 * 1024 * 1024, PAGE = 4096, BLOCK = 4096 };
 
 static char dir[SUPPORT_PATH_BYTES];
 static char data_path[SUPPORT_PATH_BYTES + 16];
@@ -41,14 +41,25 @@ TestSuite(store_crash, .init = setup, .fini = teardown, .timeout = 100);
 
 enum {
     NUMBERS = 120,
-    KILL_SIZE = 16 * 1024 * 1024, /* less than they take: the hand walks all the time */
-    KILLS = 30,                   /* $LARDER_KILLS: another number */
+    REMOVED = 16, /* further ones, which are removed right after they were stored */
+    KILLS = 30,   /* $LARDER_KILLS: another number */
 };
+
+/* Of less than the objects take: the hand walks all the time. */
+struct kill_case {
+    uint64_t size_bytes;
+    unsigned large_one_in;
+    unsigned large_factor;
+};
+static const struct kill_case without_body_file = {16 * 1024 * 1024, 8, 50};
+static const struct kill_case with_body_file = {128 * 1024 * 1024, 3, 100};
 
 /* What the child reports through a pipe after each batch that was applied. */
 struct progress {
     uint64_t object_id;
     uint64_t body_id;
+    uint64_t purge;   /* newest row of the journal, 0: none yet */
+    unsigned removed; /* number of the last object that was removed and not stored again, 0: none yet */
 };
 
 /* A 304 for an object that may not be there: the head gets a field more. */
@@ -75,13 +86,32 @@ static void freshen(struct store *store, struct store_reader *reader, unsigned n
     }
 }
 
-/* Stores, replaces, freshens, removes and evicts until it is killed. Bodies of several batches are among them. */
-static void run_child(uint64_t seed, int pipe_fd)
+static void report(int pipe_fd, const struct progress *progress)
+{
+    REQUIRE(write(pipe_fd, progress, sizeof(*progress)) == (ssize_t)sizeof(*progress));
+}
+
+/* Another row of the journal, in place of the one before. */
+static void purge(struct store *store, struct progress *progress)
+{
+    uint64_t newest = store_newest_purge(store);
+    struct store_purge row = {
+        .sequence = newest + 1, .replaced = progress->purge, .row = {(const char *)&newest, sizeof(newest)}};
+    struct store_op op = {.kind = STORE_OP_PURGE, .purges = &row, .purge_count = 1};
+
+    REQUIRE(store_apply(store, &op, 1) == ERR_OK);
+    progress->purge = row.sequence;
+}
+
+/* Stores, replaces, freshens, removes, purges and evicts until it is killed. Bodies of several batches are among them.
+ */
+static void run_child(const struct kill_case *kind, uint64_t seed, int pipe_fd)
 {
     struct store *store = NULL;
+    struct progress progress = {0};
 
     buf_clear(&note);
-    REQUIRE(support_try_open(dir, KILL_SIZE, &store, &note) == ERR_OK);
+    REQUIRE(support_try_open(dir, kind->size_bytes, &store, &note) == ERR_OK);
     if (note.len > 0) {
         fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&note)));
     }
@@ -93,24 +123,31 @@ static void run_child(uint64_t seed, int pipe_fd)
                                         .version = (unsigned)(support_random(&seed) & 0xffff),
                                         .variant = support_random(&seed) % 2 == 0 ? NULL : "a",
                                         .body_len = support_random(&seed) % 60000};
-        struct progress progress = {0};
 
-        if (support_random(&seed) % 8 == 0) {
-            object.body_len *= 50;
+        if (support_random(&seed) % kind->large_one_in == 0) {
+            object.body_len *= kind->large_factor;
         }
         REQUIRE(support_put(store, &object, &progress.object_id, &progress.body_id) == ERR_OK);
-        REQUIRE(write(pipe_fd, &progress, sizeof(progress)) == (ssize_t)sizeof(progress));
+        report(pipe_fd, &progress);
         if (support_random(&seed) % 3 == 0) {
             freshen(store, reader, (unsigned)(support_random(&seed) % NUMBERS), progress.object_id);
         }
         if (support_random(&seed) % 5 == 0) {
             REQUIRE(support_remove(store, (unsigned)(support_random(&seed) % NUMBERS)) == ERR_OK);
         }
+        if (support_random(&seed) % 4 == 0) {
+            object.number = NUMBERS + 1 + progress.removed % REMOVED;
+            REQUIRE(support_put(store, &object, &progress.object_id, &progress.body_id) == ERR_OK);
+            REQUIRE(support_remove(store, object.number) == ERR_OK);
+            progress.removed = object.number;
+            purge(store, &progress);
+            report(pipe_fd, &progress);
+        }
     }
 }
 
 /* Lets a child work for some time and kills it. The last thing it has told goes to `out_last`. */
-static void kill_a_child(uint64_t seed, struct progress *out_last)
+static void kill_a_child(const struct kill_case *kind, uint64_t seed, struct progress *out_last)
 {
     int ends[2];
     struct progress progress;
@@ -120,7 +157,7 @@ static void kill_a_child(uint64_t seed, struct progress *out_last)
     cr_assert_geq(child, 0);
     if (child == 0) {
         close(ends[0]);
-        run_child(seed, ends[1]);
+        run_child(kind, seed, ends[1]);
     }
     close(ends[1]);
     /* At least one batch, then a random while. */
@@ -166,6 +203,7 @@ static void expect_recount(const struct store_stats *stats)
     cr_assert(agrees, "%.*s", SPAN_ARG(buf_span(&note)));
     cr_expect_eq(recount.objects, stats->objects);
     cr_expect_eq(recount.used_pages * PAGE, stats->used_bytes);
+    cr_expect_eq(recount.used_blocks * BLOCK, stats->body_used_bytes);
     cr_expect_eq(recount.pending_bodies, stats->reclaim_bodies);
 }
 
@@ -176,10 +214,38 @@ static unsigned kills_wanted(void)
     return text == NULL ? KILLS : (unsigned)strtoul(text, NULL, 10);
 }
 
-Test(store_crash, killed_at_any_moment)
+static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
+{
+    uint64_t before;
+
+    REQUIRE(row.len == sizeof(before));
+    memcpy(&before, row.data, sizeof(before));
+    *(unsigned *)arg += sequence == before + 1 ? 1 : 100;
+    return true;
+}
+
+/* What a child was told to be gone stays gone, and one row of the journal says so, or two: its successor's was cut
+ * short. */
+static void expect_purged(struct store *store, const struct progress *last)
+{
+    struct store_reader *reader = store_reader_create(store);
+    struct stored stored;
+    unsigned rows = 0;
+
+    cr_assert_not_null(reader);
+    arena_reset(&arena);
+    cr_expect(last->removed == 0 || support_find(reader, store, last->removed, NULL, &arena, &stored) == STORE_ABSENT);
+    arena_reset(&arena);
+    cr_expect(last->removed == 0 || support_find(reader, store, last->removed, "a", &arena, &stored) == STORE_ABSENT);
+    cr_expect_geq(store_newest_purge(store), last->purge);
+    cr_expect_eq(store_each_purge(reader, last->purge, on_purge, &rows), ERR_OK);
+    cr_expect(last->purge == 0 || (rows >= 1 && rows <= 2), "%u rows", rows);
+    store_reader_destroy(reader);
+}
+
+static void kill_and_look(const struct kill_case *kind, unsigned kills)
 {
     struct progress highest = {0};
-    unsigned kills = kills_wanted();
     unsigned good = 0;
 
     for (unsigned i = 0; i < kills; i++) {
@@ -187,15 +253,16 @@ Test(store_crash, killed_at_any_moment)
         struct store *store = NULL;
         struct store_stats stats;
 
-        kill_a_child(i * 7919 + 1, &last);
+        kill_a_child(kind, i * 7919 + 1, &last);
         highest.object_id = last.object_id > highest.object_id ? last.object_id : highest.object_id;
         highest.body_id = last.body_id > highest.body_id ? last.body_id : highest.body_id;
         buf_clear(&note);
-        cr_assert_eq(support_try_open(dir, KILL_SIZE, &store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
+        cr_assert_eq(support_try_open(dir, kind->size_bytes, &store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
         cr_assert_eq(note.len, 0, "%.*s", SPAN_ARG(buf_span(&note)));
         good += look_at_all(store, i);
+        expect_purged(store, &last);
         cr_assert_eq(support_settle(store), ERR_OK);
-        struct support_object object = {.number = NUMBERS + i, .body_len = 100};
+        struct support_object object = {.number = NUMBERS + REMOVED + 1 + i, .body_len = 100};
         struct progress now;
         cr_assert_eq(support_put(store, &object, &now.object_id, &now.body_id), ERR_OK);
         cr_expect_gt(now.object_id, highest.object_id, "%llu, %llu was given; kill %u",
@@ -211,15 +278,25 @@ Test(store_crash, killed_at_any_moment)
     cr_expect_gt(good, 4 * kills, "%u objects were looked at", good);
 }
 
+Test(store_crash, killed_at_any_moment)
+{
+    kill_and_look(&without_body_file, kills_wanted());
+}
+
+Test(store_crash, killed_at_any_moment_with_a_body_file)
+{
+    kill_and_look(&with_body_file, kills_wanted() / 2);
+}
+
 /* All pages of a store that is emptied again are accounted for: nothing leaks over kills. */
 Test(store_crash, nothing_is_left_over)
 {
     struct progress last;
 
     for (unsigned i = 0; i < 8; i++) {
-        kill_a_child(i * 104729 + 5, &last);
+        kill_a_child(&without_body_file, i * 104729 + 5, &last);
     }
-    struct store *store = support_open(dir, KILL_SIZE);
+    struct store *store = support_open(dir, without_body_file.size_bytes);
     for (unsigned number = 0; number < NUMBERS; number++) {
         cr_assert_eq(support_remove(store, number), ERR_OK);
     }
