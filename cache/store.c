@@ -85,6 +85,7 @@ enum err store_open(const struct store_options *options, struct store **out_stor
         store_close(store);
         return error;
     }
+    store->set_aside_bytes = store_file_set_aside_bytes(options->dir);
     *out_store = store;
     return ERR_OK;
 }
@@ -171,8 +172,26 @@ void store_stats_of(struct store *store, struct store_stats *out_stats)
         .evictions = atomic_load_explicit(&store->evictions, memory_order_relaxed),
         .commits = atomic_load_explicit(&store->commits, memory_order_relaxed),
         .commit_errors = atomic_load_explicit(&store->commit_errors, memory_order_relaxed),
+        .faults = atomic_load_explicit(&store->faults, memory_order_relaxed),
+        .set_aside_bytes = store->set_aside_bytes,
         .bytes_written = atomic_load_explicit(&store->bytes_written, memory_order_relaxed),
     };
+}
+
+const char *store_failure(const struct store *store)
+{
+    return atomic_load_explicit(&store->faults, memory_order_relaxed) > 0 ? "a fault while its file was read"
+                                                                          : "it is damaged";
+}
+
+const char *store_refusal(const struct store *store)
+{
+    int code = atomic_load_explicit(&store->refusal, memory_order_relaxed);
+
+    if (code == NO_ROOM || code == MDB_MAP_FULL) {
+        return "what is being sent or written leaves no room";
+    }
+    return code == 0 ? NULL : mdb_strerror(code);
 }
 
 enum err err_from_mdb(int code)

@@ -56,9 +56,10 @@ struct store_options {
 };
 
 /* Opens or makes the store. ERR_OK with a text in `out_note` when an unreadable, foreign, damaged or unknown-format
- * file was set aside (renamed) and an empty store made. The first call installs handlers for SIGSEGV, SIGBUS and
- * SIGABRT, which pass on whatever does not happen inside the store. After an unclean stop it forks. ERR_IN_USE (another
- * process), ERR_IO (directory not writable, …), ERR_NO_SPACE; `out_note` says more. */
+ * file was set aside (renamed; one such file is kept, beside what the store may take) and an empty store made. The
+ * first call installs handlers for SIGSEGV, SIGBUS and SIGABRT, which pass on whatever does not happen inside the
+ * store. After an unclean stop it forks. ERR_IN_USE (another process), ERR_IO (directory not writable, …),
+ * ERR_NO_SPACE; `out_note` says more. */
 MUST_CHECK enum err store_open(const struct store_options *options, struct store **out_store, struct buf *out_note);
 
 /* A look at the store in `dir`, which another process may be using at the same time: takes no lock of ours, makes and
@@ -73,6 +74,11 @@ void store_close(struct store *store);
 
 uint64_t store_secret(const struct store *store); /* seeds key hashes */
 bool store_failed(const struct store *store);     /* any thread */
+
+const char *store_failure(const struct store *store); /* why, in a few words; where it has failed. Any thread */
+
+/* Why the last store_apply was refused, as the system says it. NULL: it was not. Any thread. */
+const char *store_refusal(const struct store *store);
 
 /* What it holds must not be served any more, and it cannot be told so: marks it failed. Any thread. */
 void store_give_up(struct store *store);
@@ -302,7 +308,9 @@ struct store_stats {
     uint64_t evictions;      /* since open */
     uint64_t commits;
     uint64_t commit_errors;
-    uint64_t bytes_written; /* payload of pieces since open */
+    uint64_t faults;          /* of the map, that the guard caught: the first one costs the store */
+    uint64_t set_aside_bytes; /* on the disk, of a data file that could not be used; as of the open */
+    uint64_t bytes_written;   /* payload of pieces since open */
 };
 void store_stats_of(struct store *store, struct store_stats *out_stats);
 

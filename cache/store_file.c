@@ -144,8 +144,22 @@ enum err store_file_set_aside(const char *dir, struct buf *note)
     }
     /* Only then: whatever happens, the newest one is kept. One is enough to find out what went wrong. */
     remove_set_aside(dir, number);
-    buf_format(note, "; it was set aside as %s, and the store starts empty", to);
+    buf_format(note,
+               "; it was set aside as %s (%llu MiB, nobody needs it: delete it at will), and the store starts empty",
+               to, (unsigned long long)(store_file_set_aside_bytes(dir) >> 20));
     return ERR_OK;
+}
+
+uint64_t store_file_set_aside_bytes(const char *dir)
+{
+    enum { STAT_BLOCK_BYTES = 512 };
+    char path[PATH_MAX];
+    char name[64];
+    struct stat status;
+
+    snprintf(name, sizeof(name), SET_ASIDE "%llu", (unsigned long long)newest_set_aside(dir));
+    return store_file_path(dir, name, path) && stat(path, &status) == 0 ? (uint64_t)status.st_blocks * STAT_BLOCK_BYTES
+                                                                        : 0;
 }
 
 uint64_t store_file_stamp(const char *dir)

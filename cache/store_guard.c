@@ -93,9 +93,12 @@ bool guard_call(guarded_fn call, void *arg)
 
 bool guard_run(struct store *store, guarded_fn call, void *arg)
 {
-    bool whole = !store_failed(store) && guard_call(call, arg);
-
+    if (store_failed(store)) {
+        return false;
+    }
+    bool whole = guard_call(call, arg);
     if (!whole) {
+        atomic_fetch_add_explicit(&store->faults, 1, memory_order_relaxed);
         store_fail(store);
     }
     return whole;

@@ -159,6 +159,9 @@ enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note
 /* Renames the data file to data.mdb.damaged-<n>; older such files are removed. */
 enum err store_file_set_aside(const char *dir, struct buf *note);
 
+/* What the one that is kept takes on the disk. */
+uint64_t store_file_set_aside_bytes(const char *dir);
+
 /* When anything of the data file was last changed, as the kernel says (nobody can set that time); 0: not known. */
 uint64_t store_file_stamp(const char *dir);
 
@@ -301,6 +304,9 @@ struct store {
     _Atomic uint64_t evictions;
     _Atomic uint64_t commits;
     _Atomic uint64_t commit_errors;
+    _Atomic uint64_t faults;
+    atomic_int refusal; /* code of the last store_apply, 0 where it was not refused */
+    uint64_t set_aside_bytes;
     _Atomic uint64_t bytes_written;
     _Atomic uint64_t used_blocks;
     _Atomic uint64_t cold_reads;

@@ -8,6 +8,7 @@
  * room is made by transactions of their own, then the batch is tried again. */
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "cache/store_internal.h"
@@ -24,6 +25,7 @@ enum {
 };
 
 static enum err check_ops(const struct store *store, const struct store_op *ops, size_t count, struct space *out_space);
+static int prepare(struct store *store);
 static void on_apply(void *arg);
 static void wait_for_readers(unsigned attempt);
 static int apply_once(struct store *store, struct store_op *ops, size_t count, const struct space *space);
@@ -40,6 +42,14 @@ bool store_wants_apply(struct store *store)
     return atomic_load_explicit(&store->reclaim_waiting, memory_order_relaxed) ||
            atomic_load_explicit(&store->damage_waiting, memory_order_relaxed) ||
            atomic_load_explicit(&store->freed_seen, memory_order_relaxed) != pins_freed(store->pins);
+}
+
+/* The first write that does not fit any more is cut short, of which LMDB says EIO. */
+static bool disk_is_full(const struct store *store)
+{
+    struct statvfs status;
+
+    return statvfs(store->dir, &status) == 0 && status.f_bavail * status.f_frsize < BATCH_MAX_BYTES / 2;
 }
 
 struct apply_call {
@@ -65,14 +75,14 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     if (error != ERR_OK) {
         return error;
     }
-    error = store_check_pages(store);
-    if (error != ERR_OK) {
-        atomic_fetch_add_explicit(&store->commit_errors, 1, memory_order_relaxed);
-        return ERR_IO;
-    }
-    if (!guard_run(store, on_apply, &call)) {
+    call.code = prepare(store);
+    if (call.code == 0 && !guard_run(store, on_apply, &call)) {
         call.code = MDB_PANIC;
     }
+    if (call.code == EIO && disk_is_full(store)) {
+        call.code = ENOSPC;
+    }
+    atomic_store_explicit(&store->refusal, call.code, memory_order_relaxed);
     if (call.code == 0) {
         return ERR_OK;
     }
@@ -82,32 +92,41 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     return error == ERR_NO_SPACE || error == ERR_NO_MEMORY ? error : ERR_IO;
 }
 
-/* Nobody has changed the file since the open, and nobody does meanwhile. */
+/* What must have happened before the first change. Nobody has changed the file since the open, and nobody does
+ * meanwhile. */
+static int prepare(struct store *store)
+{
+    /* After a kill the last commit may be in the kernel's memory only: a power cut could still take it back, and with
+     * it the right to use what it gave back. */
+    int code = store->flushed ? 0 : mdb_env_sync(store->env, 1);
+
+    store->flushed = code == 0;
+    if (code != 0 || store->trees_checked) {
+        return code;
+    }
+    switch (store_check_trees(store->dir, store->map_pages, UINT64_MAX, &store->check_cancelled)) {
+    case TREES_GOOD:
+        store->trees_checked = true;
+        return 0;
+    case TREES_DAMAGED:
+        return MDB_CORRUPTED;
+    case TREES_UNCHECKED:
+        return store->check_cancelled ? ECANCELED : ENOMEM;
+    }
+    UNREACHABLE();
+}
+
 enum err store_check_pages(struct store *store)
 {
     if (store_failed(store)) {
         return ERR_IO;
     }
-    /* After a kill the last commit may be in the kernel's memory only: a power cut could still take it back, and with
-     * it the right to use what it gave back. */
-    if (!store->flushed && mdb_env_sync(store->env, 1) != 0) {
-        return ERR_IO;
-    }
-    store->flushed = true;
-    if (store->trees_checked) {
-        return ERR_OK;
-    }
-    switch (store_check_trees(store->dir, store->map_pages, UINT64_MAX, &store->check_cancelled)) {
-    case TREES_GOOD:
-        store->trees_checked = true;
-        return ERR_OK;
-    case TREES_DAMAGED:
-        store_fail(store);
-        return ERR_DAMAGED;
-    case TREES_UNCHECKED:
+    int code = prepare(store);
+    if (code == ECANCELED) {
         return ERR_LIMIT;
     }
-    UNREACHABLE();
+    store_note_code(store, code);
+    return err_from_mdb(code);
 }
 
 bool store_pages_checked(const struct store *store)

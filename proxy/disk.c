@@ -65,14 +65,17 @@ static void write_batch(struct disk *disk)
     bool written = cache_write(disk->cache);
 
     if (store_failed(cache_store(disk->cache)) && !disk->failed) {
-        log_error("the store is out of order: larder goes on without storing; a restart sets it aside");
+        log_error("the store is out of order (%s): larder goes on without storing; a restart sets it aside",
+                  store_failure(cache_store(disk->cache)));
         disk->failed = true;
     }
     if (written && disk->refused) {
         log_info("the disk takes writes again");
     }
     if (!written && !disk->refused && !disk->failed) {
-        log_warn("the disk refuses writes: responses are passed on without being stored");
+        const char *why = store_refusal(cache_store(disk->cache));
+        log_warn("the disk refuses writes (%s): responses are passed on without being stored",
+                 why == NULL ? "too much at once" : why);
     }
     disk->refused = !written;
     if (!written) {

@@ -192,6 +192,13 @@ static void write_store(const struct metrics_gauges *gauges, struct buf *out)
     store_stats_of(cache_store(gauges->cache), &stats);
     write_plain(out, "larder_store_failed", "gauge", "1 when the store is out of order and nothing is stored.",
                 store_failed(cache_store(gauges->cache)));
+    write_plain(out, "larder_store_refused", "gauge", "1 while the disk refuses writes.",
+                store_refusal(cache_store(gauges->cache)) != NULL);
+    write_plain(out, "larder_store_unchecked", "gauge", "1 until its pages were looked at: nothing is stored.",
+                !store_pages_checked(cache_store(gauges->cache)));
+    write_plain(out, "larder_store_faults_total", "counter", "Faults while the store's file was read.", stats.faults);
+    write_plain(out, "larder_store_set_aside_bytes", "gauge", "Of an unusable file that a start found; may be deleted.",
+                stats.set_aside_bytes);
     write_plain(out, "larder_store_limit_bytes", "gauge", "What the store may grow to.",
                 gauges->config->cache.size_bytes);
     write_plain(out, "larder_store_used_bytes", "gauge", "What the store holds.",

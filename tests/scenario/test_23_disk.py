@@ -4,8 +4,10 @@ import errno
 import itertools
 import os
 import struct
+import subprocess
 
 import pytest
+from support.admin import Admin
 from support.client import Client
 from support.faults import SHIM, Faults
 from support.proxy import Proxy, run_larder
@@ -31,6 +33,10 @@ def serve(origin):
     origin.on("GET /*", lambda exchange: exchange.reply(200, fresh(3600), body_of(exchange.request.target)))
 
 
+def metric(proxy, name):
+    return Admin(proxy).metrics()["larder_store_" + name]
+
+
 def ask(client, numbers):
     for number in numbers:
         client.get(f"/{number}").expect(200, body=body_of(f"/{number}"))
@@ -45,12 +51,14 @@ def test_a_disk_that_refuses_writes_and_takes_them_again(origin, larder, faults,
     proxy.restart()  # then it is committed
     numbers = itertools.count()
     faults.fail(code)
-    wait_until(lambda: ask(client, [next(numbers)]) or REFUSES in proxy.stderr, "the log to say so")
+    wait_until(lambda: ask(client, [next(numbers)]) or f"{REFUSES} ({os.strerror(code)})" in proxy.stderr, "the log to say so")
+    assert metric(proxy, "refused") == 1 and metric(proxy, "commit_errors_total") > 0
     ask(client, range(20))
     client.get("/before").expect(200, body=body_of("/before"), cache="hit")
     faults.well()
     wait_until(lambda: ask(client, [next(numbers)]) or TAKES in proxy.stderr, "the log to say that it is well")
     assert proxy.stderr.count(REFUSES) == 1, "once, not for each batch"
+    wait_until(lambda: metric(proxy, "refused") == 0, "the metric to say so")
     ask(client, ["after"])
     client.get("/after").expect(200, cache="hit")
     proxy.restart()
@@ -113,6 +121,73 @@ def test_a_file_that_cannot_be_used_is_set_aside(origin, proxy, client, damage, 
     proxy.start()
     lines = [line for line in proxy.stderr.splitlines() if "set aside" in line]
     assert len(lines) == 1 and says in lines[0] and "data.mdb.damaged-1" in lines[0], proxy.stderr
-    assert (proxy.cache_dir / "data.mdb.damaged-1").exists()
+    kept = proxy.cache_dir / "data.mdb.damaged-1"
+    assert "delete it at will" in lines[0] and metric(proxy, "set_aside_bytes") == kept.stat().st_blocks * 512
     client.get("/a").expect(200, cache="fwd=uri-miss; stored")
     client.get("/a").expect(200, cache="hit")
+
+
+def test_what_is_set_aside_does_not_pile_up(origin, proxy, client):
+    """The newest is kept; deleting it is noticed by the next start."""
+    serve(origin)
+    for number in range(1, 4):
+        ask(client, ["a"])
+        proxy.stop()
+        (proxy.cache_dir / "data.mdb").write_bytes(b"not LMDB's" * 10_000)
+        proxy.start()
+        assert [file.name for file in proxy.cache_dir.glob("data.mdb.*")] == [f"data.mdb.damaged-{number}"]
+    (proxy.cache_dir / "data.mdb.damaged-3").unlink()
+    proxy.restart()
+    assert metric(proxy, "set_aside_bytes") == 0
+
+
+def test_a_directory_in_use_is_refused(origin, proxy, client):
+    """With one line; the one that uses it notices nothing."""
+    serve(origin)
+    ask(client, ["a"])
+    code, _, error = run_larder("serve", "--listen", "127.0.0.1:0", "--origin", origin.url, "--cache-dir", proxy.cache_dir)
+    assert code == 2 and "another process uses this directory" in error and error.count("\n") == 1, error
+    client.get("/a").expect(200, body=body_of("/a"), cache="hit")
+
+
+def test_a_file_that_cannot_be_read_any_more_costs_the_store_only(origin, larder):
+    """Cut under the running process, as a bad sector would do: SIGBUS. Clients are answered, and a restart begins anew."""
+    serve(origin)
+    proxy = larder(origin, config='[cache]\nhot_memory = "0"\n')
+    ask(Client(proxy), range(30))
+    proxy.restart()
+    client = Client(proxy)
+    assert metric(proxy, "failed") == 0
+    os.truncate(proxy.cache_dir / "data.mdb", 8192)
+    ask(client, range(30))
+    wait_until(lambda: "out of order (a fault while its file was read)" in proxy.stderr, "the log to say so")
+    assert metric(proxy, "failed") == 1 and metric(proxy, "faults_total") >= 1
+    client.get("/1").expect(200, body=body_of("/1"), cache="!hit")
+    proxy.restart()
+    assert proxy.stderr.count("it was set aside") == 1
+    assert metric(proxy, "failed") == 0 and metric(proxy, "set_aside_bytes") > 0
+    client = Client(proxy)
+    ask(client, ["b"])
+    client.get("/b").expect(200, cache="hit")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_file_system(origin, larder, tmp_path):
+    """What is stored is served on, what comes is passed on, and there is a line and a metric for it."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", small], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    serve(origin)
+    proxy = larder(origin, cache_dir=small / "cache")
+    try:
+        client = Client(proxy)
+        ask(client, ["first"])
+        numbers = itertools.count()
+        wait_until(lambda: ask(client, itertools.islice(numbers, 20)) or REFUSES in proxy.stderr, "the disk to be full")
+        assert f"{REFUSES} ({os.strerror(errno.ENOSPC)})" in proxy.stderr
+        assert metric(proxy, "refused") == 1
+        client.get("/first").expect(200, body=body_of("/first"), cache="hit")
+    finally:
+        proxy.stop()
+        subprocess.run(["umount", small], check=True)
