@@ -235,6 +235,9 @@ static void want_children(const struct walk *walk, const char *page, size_t coun
             wanted++;
         }
     }
+    if (wanted == 0) {
+        return;
+    }
     qsort(pages, wanted, sizeof(pages[0]), compare_pages);
     for (size_t from = 0, to; from < wanted; from = to) {
         for (to = from + 1; to < wanted && pages[to] - pages[to - 1] <= NEAR_PAGES; to++) {

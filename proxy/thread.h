@@ -1,4 +1,5 @@
-/* thread.h: starting a thread that gets no signals but for its own faults: the others are the main thread's. Threads: any. */
+/* thread.h: starting a thread that gets no signals but for its own faults: the others are the main thread's. Threads:
+ * any. */
 #ifndef PROXY_THREAD_H
 #define PROXY_THREAD_H
 

@@ -20,8 +20,8 @@ struct fault_control {
     _Atomic uint64_t failed;  /* how many calls did */
     _Atomic uint32_t cold;    /* not 0: nothing of the files is in memory, says preadv2 with RWF_NOWAIT */
     _Atomic uint32_t unused;
-    _Atomic uint64_t memory;  /* not 0: so many bytes of memory has the machine, says libuv */
-    char directory[256];      /* absolute, without links; files below it are meant */
+    _Atomic uint64_t memory; /* not 0: so many bytes of memory has the machine, says libuv */
+    char directory[256];     /* absolute, without links; files below it are meant */
 };
 
 #endif
