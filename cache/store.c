@@ -24,9 +24,9 @@
  * may be undone, never torn), NORDAHEAD (the store may be larger than memory: readahead would read megabytes for a
  * page).
  *
- * The file is sparse and as long as the map from the start: LMDB itself leaves the last pages unwritten when a
- * transaction allocated and freed them, and the file would look truncated. posix_fallocate in place of ftruncate is
- * what would bring ENOSPC to the start instead of into a commit. */
+ * The file is sparse and as long as the store is large from the start (store_border.c): LMDB itself leaves the last
+ * pages unwritten when a transaction allocated and freed them, and the file would look truncated. posix_fallocate in
+ * place of ftruncate is what would bring ENOSPC to the start instead of into a commit. */
 #include "cache/store.h"
 
 #include <errno.h>
@@ -249,9 +249,9 @@ static enum err create_parts(struct store *store, const struct store_options *op
     uint64_t objects = guess < MIN_OBJECTS ? MIN_OBJECTS : guess > MAX_OBJECTS ? MAX_OBJECTS : guess;
 
     store->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    store_share(store, size);
+    store->size_bytes = size / store->page_bytes * store->page_bytes;
+    store->memory_bytes = options->memory_bytes;
     store->prefetches = size > options->memory_bytes / 2;
-    store->fits_memory = store->limit_pages * store->page_bytes < options->memory_bytes / 2;
     store->dir = strdup(options->dir);
     store->max_variants = options->max_variants;
     store->sieve = sieve_create(objects);
@@ -277,7 +277,8 @@ static enum err open_file(struct store *store, const struct store_options *optio
         return error;
     }
     store_marker_forgive(store->marker_fd);
-    store->map_pages = store->limit_pages;
+    store_share(store, 0, store_body_file_blocks(store->dir));
+    store->map_pages = store->most_pages;
     store->trees_checked = true; /* there are none */
     error = open_guarded(store, options, note);
     return error == ERR_OK ? store_open_bodies(store, note) : error;
@@ -290,6 +291,7 @@ static enum err try_file(struct store *store, const struct store_options *option
     for (unsigned i = 0;; i++) {
         uint64_t file_pages = 0;
         enum err error = store_file_check(options->dir, &file_pages, note);
+        store_share(store, file_pages, store_body_file_blocks(store->dir));
         if (error == ERR_OK) {
             error = look_inside(store, options, last, file_pages, note);
         } else if (error == ERR_NOT_FOUND) {
@@ -298,12 +300,13 @@ static enum err try_file(struct store *store, const struct store_options *option
         if (error != ERR_OK && error != ERR_NOT_FOUND) {
             return error;
         }
-        store->map_pages = file_pages > store->limit_pages ? file_pages + SHRINK_ROOM_PAGES : store->limit_pages;
+        bool too_large = file_pages > store->most_pages;
+        store->map_pages = too_large ? file_pages + SHRINK_ROOM_PAGES : store->most_pages;
         error = open_guarded(store, options, note);
         if (error == ERR_OK) {
             error = store_open_bodies(store, note);
         }
-        if (error != ERR_OK || file_pages <= store->limit_pages || i > 0) {
+        if (error != ERR_OK || !too_large || i > 0) {
             return error;
         }
         error = store_shrink(store, note);
@@ -319,7 +322,7 @@ static enum err try_file(struct store *store, const struct store_options *option
 static enum err look_inside(struct store *store, const struct store_options *options, enum last_stop last,
                             uint64_t file_pages, struct buf *note)
 {
-    uint64_t pages = file_pages > store->limit_pages ? file_pages : store->limit_pages;
+    uint64_t pages = file_pages > store->most_pages ? file_pages : store->most_pages;
 
     switch (last) {
     case LAST_STOP_CLEAN:
@@ -336,7 +339,7 @@ static enum err look_inside(struct store *store, const struct store_options *opt
         buf_format(note, "two crashes soon after the start, perhaps of the data file");
         return ERR_DAMAGED;
     }
-    bool shrinks = file_pages > store->limit_pages; /* changes the file at once */
+    bool shrinks = file_pages > store->most_pages; /* changes the file at once */
     enum tree_check check = TREES_GOOD;
     if (!store->trees_checked) {
         check = store_check_trees(options->dir, file_pages, shrinks ? file_pages : CHECK_AT_OPEN_PAGES, NULL);
@@ -408,10 +411,11 @@ int store_open_env(struct store *store, const struct store_options *options)
     return code == 0 ? store_open_tables(store) : code;
 }
 
-/* The limit may have changed since the file was made; nothing lies behind the map. */
+/* Its length is the size of the store, which may have changed since it was made; nothing lies behind the map. */
 static int size_file(struct store *store)
 {
     uint64_t map_bytes = store->map_pages * store->page_bytes;
+    uint64_t bytes = map_bytes > store->size_bytes ? map_bytes : store->size_bytes;
     mdb_filehandle_t fd;
     struct stat status;
     int code = mdb_env_get_fd(store->env, &fd);
@@ -422,5 +426,5 @@ static int size_file(struct store *store)
     if (fstat(fd, &status) != 0) {
         return errno;
     }
-    return (uint64_t)status.st_size == map_bytes || ftruncate(fd, (off_t)map_bytes) == 0 ? 0 : errno;
+    return (uint64_t)status.st_size == bytes || ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
 }

@@ -296,7 +296,7 @@ bool store_walk_next(struct store_reader *reader, struct store_walk *walk, struc
 
 /* ---- figures: any thread, as of the last commit ---- */
 struct store_stats {
-    uint64_t size_bytes;      /* limit of LMDB's file */
+    uint64_t size_bytes;      /* limit of LMDB's file: it moves (store_border.c), as the next but one */
     uint64_t used_bytes;      /* pages of it in use, exact */
     uint64_t body_size_bytes; /* size of the body file, 0 without one */
     uint64_t body_used_bytes; /* blocks of it in use, exact */

@@ -19,6 +19,8 @@ int batch_begin(struct store *store, struct batch *out_batch)
         .delete_budget = store->limit_pages / 8 < DELETE_MAX_PIECES ? store->limit_pages / 8 : DELETE_MAX_PIECES,
         .evict_budget = EVICT_MAX_OBJECTS,
         .freed_before = pins_freed(store->pins),
+        .border_body = store->border.next_body,
+        .border_pause = store->border.pause,
     };
     int code = mdb_txn_begin(store->env, NULL, 0, &batch.txn);
 
@@ -99,6 +101,7 @@ int batch_commit(struct batch *batch)
     memmove(store->damage, store->damage + batch->damage_taken, store->damage_count * sizeof(store->damage[0]));
     atomic_store_explicit(&store->damage_waiting, store->damage_count > 0, memory_order_relaxed);
     pthread_mutex_unlock(&store->damage_mutex);
+    store_note_pressure(store, batch);
     atomic_fetch_add_explicit(&store->evictions, batch->evictions, memory_order_relaxed);
     atomic_fetch_add_explicit(&store->bytes_written, batch->bytes_written, memory_order_relaxed);
     atomic_fetch_add_explicit(&store->commits, 1, memory_order_relaxed);
@@ -179,6 +182,17 @@ int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data)
     bool good = at % store->page_bytes == 0 &&
                 value_page_good(store->map + at, at / store->page_bytes, value_pages(data.mv_size, store->page_bytes));
     return good ? 0 : MDB_CORRUPTED;
+}
+
+bool batch_behind_limit(const struct batch *batch, MDB_val key, MDB_val data)
+{
+    uint64_t page;
+
+    if (!in_own_pages(batch, key, data)) {
+        return false;
+    }
+    memcpy(&page, (char *)data.mv_data - PAGE_HEADER_BYTES, sizeof(page)); /* it begins with its number */
+    return page >= batch->store->limit_pages;
 }
 
 static int get_checked(struct batch *batch, enum table table, MDB_val *key, MDB_val *out_data)

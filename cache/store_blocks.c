@@ -1,5 +1,5 @@
 /* store_blocks.c: two bitmaps: `used` is what goes to LMDB; `busy` has the bits of blocks that wait, too. Taking looks
- * at `busy` only. What a batch takes and gives back is remembered, to be undone. */
+ * at `busy` only, and not behind the bound. What a batch takes and gives back is remembered, to be undone. */
 #include "cache/store_blocks.h"
 
 #include <stdlib.h>
@@ -13,15 +13,22 @@ struct extent_list {
     size_t capacity;
 };
 
+/* How many blocks are in a state. */
+struct tally {
+    uint64_t all;
+    uint64_t within; /* the bound */
+};
+
 struct blocks {
-    uint64_t count;
+    uint64_t capacity;
+    uint64_t bound; /* those from it on are not taken */
     uint64_t segments;
-    uint64_t words; /* of a bitmap: whole segments; the bits behind the end are set in `busy` only */
+    uint64_t words; /* of a bitmap: whole segments */
     uint64_t *used;
     uint64_t *busy;
     bool *dirty; /* a segment each */
-    uint64_t used_count;
-    uint64_t busy_count;        /* without the bits behind the end */
+    struct tally used_count;
+    struct tally busy_count;
     uint64_t next;              /* where the search goes on */
     struct extent_list taken;   /* by the running batch */
     struct extent_list given;   /* back, by it */
@@ -34,17 +41,21 @@ static uint64_t run_length(const struct blocks *blocks, uint64_t first, uint64_t
 static void set_bits(uint64_t *bitmap, struct extent extent);
 static void clear_bits(uint64_t *bitmap, struct extent extent);
 static bool all_set(const uint64_t *bitmap, struct extent extent);
+static void tally_add(const struct blocks *blocks, struct tally *tally, struct extent extent);
+static void tally_take(const struct blocks *blocks, struct tally *tally, struct extent extent);
+static uint64_t bitmap_end(const struct blocks *blocks, const uint64_t *bitmap);
 static void mark_dirty(struct blocks *blocks, struct extent extent);
 
-struct blocks *blocks_create(uint64_t count)
+struct blocks *blocks_create(uint64_t capacity)
 {
     struct blocks *blocks = calloc(1, sizeof(*blocks));
 
     if (blocks == NULL) {
         return NULL;
     }
-    blocks->count = count;
-    blocks->segments = (count + BLOCKS_PER_SEGMENT - 1) / BLOCKS_PER_SEGMENT;
+    blocks->capacity = capacity;
+    blocks->bound = capacity;
+    blocks->segments = (capacity + BLOCKS_PER_SEGMENT - 1) / BLOCKS_PER_SEGMENT;
     blocks->words = blocks->segments * BLOCKS_SEGMENT_WORDS;
     blocks->used = calloc((size_t)blocks->words + 1, sizeof(uint64_t));
     blocks->busy = calloc((size_t)blocks->words + 1, sizeof(uint64_t));
@@ -53,7 +64,6 @@ struct blocks *blocks_create(uint64_t count)
         blocks_destroy(blocks);
         return NULL;
     }
-    set_bits(blocks->busy, (struct extent){count, blocks->words * WORD_BITS - count});
     return blocks;
 }
 
@@ -71,34 +81,60 @@ void blocks_destroy(struct blocks *blocks)
     free(blocks);
 }
 
+/* The bits of a segment's word that stand for blocks there are. */
+static uint64_t bits_within(uint64_t capacity, uint64_t word)
+{
+    uint64_t begin = word * WORD_BITS;
+
+    return capacity >= begin + WORD_BITS ? ~UINT64_C(0)
+           : capacity <= begin           ? 0
+                                         : (UINT64_C(1) << (capacity - begin)) - 1;
+}
+
 bool blocks_load(struct blocks *blocks, uint64_t segment, const uint64_t words[BLOCKS_SEGMENT_WORDS])
 {
     uint64_t at = segment * BLOCKS_SEGMENT_WORDS;
-    uint64_t set = 0;
+    struct tally set = {0};
 
-    if (segment >= blocks->segments) {
-        return false;
-    }
     for (uint64_t i = 0; i < BLOCKS_SEGMENT_WORDS; i++) {
-        if ((words[i] & blocks->busy[at + i]) != 0) {
+        uint64_t loaded = segment < blocks->segments ? blocks->busy[at + i] : 0;
+        if ((words[i] & (loaded | ~bits_within(blocks->capacity, at + i))) != 0) {
             return false; /* behind the end, or loaded twice */
         }
-        set += (uint64_t)__builtin_popcountll(words[i]);
     }
-    for (uint64_t i = 0; i < BLOCKS_SEGMENT_WORDS; i++) {
+    for (uint64_t i = 0; segment < blocks->segments && i < BLOCKS_SEGMENT_WORDS; i++) {
         blocks->used[at + i] |= words[i];
         blocks->busy[at + i] |= words[i];
+        uint64_t within = words[i] & bits_within(blocks->bound, at + i);
+        set.all += (uint64_t)__builtin_popcountll(words[i]);
+        set.within += (uint64_t)__builtin_popcountll(within);
     }
-    blocks->used_count += set;
-    blocks->busy_count += set;
+    blocks->used_count = (struct tally){blocks->used_count.all + set.all, blocks->used_count.within + set.within};
+    blocks->busy_count = (struct tally){blocks->busy_count.all + set.all, blocks->busy_count.within + set.within};
     return true;
+}
+
+void blocks_set_bound(struct blocks *blocks, uint64_t bound)
+{
+    REQUIRE(bound <= blocks->capacity);
+    blocks->bound = bound;
+    blocks->next = blocks->next < bound ? blocks->next : 0;
+    blocks->used_count = (struct tally){0};
+    blocks->busy_count = (struct tally){0};
+    for (uint64_t word = 0; word < blocks->words; word++) {
+        uint64_t within = bits_within(bound, word);
+        blocks->used_count.all += (uint64_t)__builtin_popcountll(blocks->used[word]);
+        blocks->used_count.within += (uint64_t)__builtin_popcountll(blocks->used[word] & within);
+        blocks->busy_count.all += (uint64_t)__builtin_popcountll(blocks->busy[word]);
+        blocks->busy_count.within += (uint64_t)__builtin_popcountll(blocks->busy[word] & within);
+    }
 }
 
 bool blocks_take(struct blocks *blocks, uint64_t wanted, struct extent *out_extent)
 {
-    uint64_t first = find_free(blocks, blocks->next, blocks->count);
+    uint64_t first = find_free(blocks, blocks->next, blocks->bound);
 
-    if (first == blocks->count) {
+    if (first == blocks->bound) {
         first = find_free(blocks, 0, blocks->next);
         if (first == blocks->next) {
             return false;
@@ -110,17 +146,17 @@ bool blocks_take(struct blocks *blocks, uint64_t wanted, struct extent *out_exte
     }
     set_bits(blocks->used, extent);
     set_bits(blocks->busy, extent);
-    blocks->used_count += extent.count;
-    blocks->busy_count += extent.count;
+    tally_add(blocks, &blocks->used_count, extent);
+    tally_add(blocks, &blocks->busy_count, extent);
     mark_dirty(blocks, extent);
-    blocks->next = (first + extent.count) % blocks->count;
+    blocks->next = (first + extent.count) % blocks->bound;
     *out_extent = extent;
     return true;
 }
 
 enum err blocks_give_back(struct blocks *blocks, struct extent extent)
 {
-    if (extent.count == 0 || extent.first >= blocks->count || extent.count > blocks->count - extent.first ||
+    if (extent.count == 0 || extent.first >= blocks->capacity || extent.count > blocks->capacity - extent.first ||
         !all_set(blocks->used, extent)) {
         return ERR_DAMAGED;
     }
@@ -128,7 +164,7 @@ enum err blocks_give_back(struct blocks *blocks, struct extent extent)
         return ERR_NO_MEMORY;
     }
     clear_bits(blocks->used, extent);
-    blocks->used_count -= extent.count;
+    tally_take(blocks, &blocks->used_count, extent);
     mark_dirty(blocks, extent);
     return ERR_OK;
 }
@@ -156,7 +192,7 @@ void blocks_commit(struct blocks *blocks)
 {
     for (size_t i = 0; i < blocks->waiting.count; i++) {
         clear_bits(blocks->busy, blocks->waiting.items[i]);
-        blocks->busy_count -= blocks->waiting.items[i].count;
+        tally_take(blocks, &blocks->busy_count, blocks->waiting.items[i]);
     }
     blocks->waiting.count = 0;
     struct extent_list spare = blocks->waiting;
@@ -170,40 +206,40 @@ void blocks_abort(struct blocks *blocks)
 {
     for (size_t i = 0; i < blocks->given.count; i++) {
         set_bits(blocks->used, blocks->given.items[i]);
-        blocks->used_count += blocks->given.items[i].count;
+        tally_add(blocks, &blocks->used_count, blocks->given.items[i]);
     }
     for (size_t i = 0; i < blocks->taken.count; i++) {
         clear_bits(blocks->used, blocks->taken.items[i]);
         clear_bits(blocks->busy, blocks->taken.items[i]);
-        blocks->used_count -= blocks->taken.items[i].count;
-        blocks->busy_count -= blocks->taken.items[i].count;
+        tally_take(blocks, &blocks->used_count, blocks->taken.items[i]);
+        tally_take(blocks, &blocks->busy_count, blocks->taken.items[i]);
     }
     end_batch(blocks);
 }
 
-uint64_t blocks_count(const struct blocks *blocks)
-{
-    return blocks->count;
-}
-
 uint64_t blocks_used(const struct blocks *blocks)
 {
-    return blocks->used_count;
+    return blocks->used_count.all;
+}
+
+uint64_t blocks_used_within(const struct blocks *blocks)
+{
+    return blocks->used_count.within;
 }
 
 uint64_t blocks_end(const struct blocks *blocks)
 {
-    for (uint64_t word = blocks->words; word > 0; word--) {
-        if (blocks->used[word - 1] != 0) {
-            return word * WORD_BITS - (uint64_t)__builtin_clzll(blocks->used[word - 1]);
-        }
-    }
-    return 0;
+    return bitmap_end(blocks, blocks->used);
+}
+
+uint64_t blocks_busy_end(const struct blocks *blocks)
+{
+    return bitmap_end(blocks, blocks->busy);
 }
 
 uint64_t blocks_available(const struct blocks *blocks)
 {
-    return blocks->count - blocks->busy_count;
+    return blocks->bound - blocks->busy_count.within;
 }
 
 /* ---- helpers ---- */
@@ -240,12 +276,13 @@ static uint64_t find_free(const struct blocks *blocks, uint64_t from, uint64_t u
     return until;
 }
 
-/* How many blocks from `first` on are not busy, `wanted` at most. The bits behind the end are. */
+/* How many blocks from `first` on, up to the bound, are not busy, `wanted` at most. */
 static uint64_t run_length(const struct blocks *blocks, uint64_t first, uint64_t wanted)
 {
     uint64_t length = 0;
 
-    while (length < wanted && first + length < blocks->count) {
+    wanted = wanted < blocks->bound - first ? wanted : blocks->bound - first;
+    while (length < wanted) {
         uint64_t at = first + length;
         uint64_t busy = blocks->busy[at / WORD_BITS] >> at % WORD_BITS;
         uint64_t in_word = WORD_BITS - at % WORD_BITS;
@@ -292,6 +329,36 @@ static bool all_set(const uint64_t *bitmap, struct extent extent)
         }
     }
     return true;
+}
+
+static uint64_t within_bound(const struct blocks *blocks, struct extent extent)
+{
+    uint64_t until = extent.first + extent.count < blocks->bound ? extent.first + extent.count : blocks->bound;
+
+    return until > extent.first ? until - extent.first : 0;
+}
+
+static void tally_add(const struct blocks *blocks, struct tally *tally, struct extent extent)
+{
+    tally->all += extent.count;
+    tally->within += within_bound(blocks, extent);
+}
+
+static void tally_take(const struct blocks *blocks, struct tally *tally, struct extent extent)
+{
+    tally->all -= extent.count;
+    tally->within -= within_bound(blocks, extent);
+}
+
+/* Behind the last bit that is set. */
+static uint64_t bitmap_end(const struct blocks *blocks, const uint64_t *bitmap)
+{
+    for (uint64_t word = blocks->words; word > 0; word--) {
+        if (bitmap[word - 1] != 0) {
+            return word * WORD_BITS - (uint64_t)__builtin_clzll(bitmap[word - 1]);
+        }
+    }
+    return 0;
 }
 
 static void mark_dirty(struct blocks *blocks, struct extent extent)

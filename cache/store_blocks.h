@@ -12,6 +12,9 @@
  * Taking is next-fit: from where the last one ended, whatever run of free blocks comes first, as long as wanted at
  * most. A body may therefore lie in several extents; a file nearly full makes them short, and nothing else.
  *
+ * A bound says how many of the blocks may be taken: the file may become shorter (store_border.c). A block behind it may
+ * be cut off once it neither is in use nor waits: then nothing that a power cut could bring back names it.
+ *
  * Knows neither LMDB nor the file. Threads: the disk thread. Memory: two bits a block. */
 #ifndef CACHE_STORE_BLOCKS_H
 #define CACHE_STORE_BLOCKS_H
@@ -36,14 +39,20 @@ struct extent {
 
 struct blocks;
 
-/* `count` blocks, all free. NULL: no memory. */
-MUST_CHECK struct blocks *blocks_create(uint64_t count);
+/* `capacity` blocks, all free, all of them may be taken. NULL: no memory. */
+MUST_CHECK struct blocks *blocks_create(uint64_t capacity);
 void blocks_destroy(struct blocks *blocks); /* accepts NULL */
 
 /* ---- opening: before the first batch ---- */
 
-/* The segment as it was written. False (damage): bits are set behind the end, or it was loaded before. */
+/* The segment as it was written. False (damage): bits are set behind the capacity, or it was loaded before. */
 MUST_CHECK bool blocks_load(struct blocks *blocks, uint64_t segment, const uint64_t words[BLOCKS_SEGMENT_WORDS]);
+
+/* ---- between batches ---- */
+
+/* Blocks from `bound` (the capacity at most) on are not taken any more. Those that are in use stay so. Costs a look at
+ * the whole bitmap. */
+void blocks_set_bound(struct blocks *blocks, uint64_t bound);
 
 /* ---- a batch ---- */
 
@@ -66,9 +75,10 @@ void blocks_abort(struct blocks *blocks);
 
 /* ---- figures ---- */
 
-uint64_t blocks_count(const struct blocks *blocks);
-uint64_t blocks_used(const struct blocks *blocks);      /* by bodies, after the running batch */
-uint64_t blocks_end(const struct blocks *blocks);       /* behind the last one in use */
-uint64_t blocks_available(const struct blocks *blocks); /* that can be taken now: neither used nor waiting */
+uint64_t blocks_used(const struct blocks *blocks);        /* by bodies, after the running batch */
+uint64_t blocks_used_within(const struct blocks *blocks); /* the bound */
+uint64_t blocks_end(const struct blocks *blocks);         /* behind the last one in use */
+uint64_t blocks_busy_end(const struct blocks *blocks);    /* behind the last one that is in use or waits */
+uint64_t blocks_available(const struct blocks *blocks);   /* that can be taken now: neither used nor waiting */
 
 #endif

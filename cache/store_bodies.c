@@ -28,10 +28,11 @@ enum {
 struct bodies {
     int fd;
     uint64_t secret;
-    uint64_t block_count;
-    bool unsynced; /* the disk thread's, as is the buffer */
+    uint64_t max_blocks;          /* that it may ever have */
+    _Atomic uint64_t block_count; /* that it has */
+    bool unsynced;                /* the disk thread's, as is the buffer */
     char *buffer;
-    const char *map;        /* of the whole file, for bodies_view; NULL: none */
+    const char *map;        /* of all the blocks there may be, for bodies_view; NULL: none */
     atomic_ushort *checked; /* for each block, a tag of the piece whose check was right here; 0: none. Its memory is
                                touched for blocks that were read only. NULL: none */
 };
@@ -52,16 +53,19 @@ static enum err err_from_errno(int code)
 
 /* ---- opening ---- */
 
-enum err bodies_open(const char *path, uint64_t block_count, uint64_t secret, struct bodies **out_bodies,
+enum err bodies_open(const char *path, const struct bodies_size *size, uint64_t secret, struct bodies **out_bodies,
                      uint64_t *out_had_blocks, struct buf *note)
 {
+    REQUIRE(size->blocks <= size->max_blocks);
+
     struct bodies *bodies = calloc(1, sizeof(*bodies));
 
     if (bodies == NULL) {
         return ERR_NO_MEMORY;
     }
     bodies->secret = secret;
-    bodies->block_count = block_count;
+    bodies->max_blocks = size->max_blocks;
+    bodies->block_count = size->blocks;
     bodies->buffer = malloc((size_t)WRITE_BLOCKS * BODIES_BLOCK_BYTES);
     bodies->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     enum err error = bodies->buffer == NULL ? ERR_NO_MEMORY : ERR_OK;
@@ -84,9 +88,9 @@ enum err bodies_open(const char *path, uint64_t block_count, uint64_t secret, st
 /* Without it every read copies. */
 static void open_view(struct bodies *bodies)
 {
-    void *map = mmap(NULL, (size_t)(bodies->block_count * BODIES_BLOCK_BYTES), PROT_READ, MAP_SHARED, bodies->fd, 0);
+    void *map = mmap(NULL, (size_t)(bodies->max_blocks * BODIES_BLOCK_BYTES), PROT_READ, MAP_SHARED, bodies->fd, 0);
 
-    bodies->checked = calloc((size_t)bodies->block_count, sizeof(*bodies->checked)); /* zero pages until written to */
+    bodies->checked = calloc((size_t)bodies->max_blocks, sizeof(*bodies->checked)); /* zero pages until written to */
     if (map == MAP_FAILED || bodies->checked == NULL) {
         return;
     }
@@ -95,49 +99,68 @@ static void open_view(struct bodies *bodies)
 
 static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct buf *note)
 {
-    off_t bytes = (off_t)(bodies->block_count * BODIES_BLOCK_BYTES);
+    uint64_t bytes = bodies->block_count * BODIES_BLOCK_BYTES;
     struct stat status;
 
     if (fstat(bodies->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         buf_format(note, "the body file is not a file");
         return ERR_IO;
     }
-    if (status.st_size > bytes && ftruncate(bodies->fd, bytes) != 0) {
+    if ((uint64_t)status.st_size > bytes && ftruncate(bodies->fd, (off_t)bytes) != 0) {
         buf_format(note, "cannot cut the body file: %s", strerror(errno));
         return err_from_errno(errno);
     }
     /* A copy of the directory may have holes: then all of it. Else not even asked: of a file system that cannot do this
      * glibc writes to every block, at every start. */
-    bool whole = status.st_size == bytes && status.st_blocks >= bytes / STAT_BLOCK_BYTES;
-    int code = whole ? 0 : posix_fallocate(bodies->fd, 0, bytes);
+    bool whole = (uint64_t)status.st_size == bytes && (uint64_t)status.st_blocks >= bytes / STAT_BLOCK_BYTES;
+    int code = whole ? 0 : posix_fallocate(bodies->fd, 0, (off_t)bytes);
     if (code != 0) {
-        enum err error = err_from_errno(code);
-        if (status.st_size < bytes) {
+        if ((uint64_t)status.st_size < bytes) {
             (void)ftruncate(bodies->fd, status.st_size); /* gives back what it got; else that stays taken */
         }
         buf_format(note, "cannot reserve %llu MiB for bodies: %s", (unsigned long long)bytes >> 20, strerror(code));
-        return error;
+        return err_from_errno(code);
     }
     *out_had_blocks = (uint64_t)status.st_size / BODIES_BLOCK_BYTES;
     return ERR_OK;
 }
 
+int bodies_resize(struct bodies *bodies, uint64_t block_count)
+{
+    uint64_t had = bodies->block_count;
+
+    REQUIRE(block_count <= bodies->max_blocks);
+    if (block_count < had) {
+        if (ftruncate(bodies->fd, (off_t)(block_count * BODIES_BLOCK_BYTES)) != 0) {
+            return errno;
+        }
+    } else {
+        int code = posix_fallocate(bodies->fd, (off_t)(had * BODIES_BLOCK_BYTES),
+                                   (off_t)((block_count - had) * BODIES_BLOCK_BYTES));
+        if (code != 0) {
+            (void)ftruncate(bodies->fd, (off_t)(had * BODIES_BLOCK_BYTES)); /* gives back what it got */
+            return code;
+        }
+    }
+    bodies->block_count = block_count;
+    return 0;
+}
+
 enum err bodies_open_readonly(const char *path, uint64_t secret, struct bodies **out_bodies)
 {
     struct bodies *bodies = calloc(1, sizeof(*bodies));
-    struct stat status;
 
     if (bodies == NULL) {
         return ERR_NO_MEMORY;
     }
     bodies->secret = secret;
     bodies->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (bodies->fd < 0 || fstat(bodies->fd, &status) != 0) {
-        enum err error = bodies->fd < 0 && errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    if (bodies->fd < 0) {
+        enum err error = errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
         bodies_close(bodies);
         return error;
     }
-    bodies->block_count = (uint64_t)status.st_size / BODIES_BLOCK_BYTES;
+    bodies->block_count = INT64_MAX / BODIES_BLOCK_BYTES; /* it may become longer meanwhile; reads meet its end */
     *out_bodies = bodies;
     return ERR_OK;
 }
@@ -148,7 +171,7 @@ void bodies_close(struct bodies *bodies)
         return;
     }
     if (bodies->map != NULL) {
-        (void)munmap((void *)(uintptr_t)bodies->map, (size_t)(bodies->block_count * BODIES_BLOCK_BYTES));
+        (void)munmap((void *)(uintptr_t)bodies->map, (size_t)(bodies->max_blocks * BODIES_BLOCK_BYTES));
     }
     free(bodies->checked);
     if (bodies->fd >= 0) {
@@ -242,6 +265,9 @@ enum err bodies_read(const struct bodies *bodies, const struct body_run *run, en
         got = preadv2(bodies->fd, &to, 1, (off_t)(run->extent.first * BODIES_BLOCK_BYTES),
                       wait == BODIES_NOW ? RWF_NOWAIT : 0);
     } while (got < 0 && errno == EINTR);
+    if (got == 0 && wait == BODIES_WAIT) {
+        return ERR_DAMAGED; /* behind the end: the row was of a body that is gone, with what it lay in */
+    }
     if (got < BODIES_BLOCK_BYTES) {
         bool cold = got >= 0 || errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS;
         return cold && wait == BODIES_NOW ? ERR_COLD : ERR_IO;
@@ -375,5 +401,7 @@ static bool check_block(const struct bodies *bodies, uint64_t body_id, uint64_t 
 
 static bool inside(const struct bodies *bodies, struct extent extent)
 {
-    return extent.count > 0 && extent.first < bodies->block_count && extent.count <= bodies->block_count - extent.first;
+    uint64_t count = atomic_load_explicit(&bodies->block_count, memory_order_relaxed);
+
+    return extent.count > 0 && extent.first < count && extent.count <= count - extent.first;
 }

@@ -4,15 +4,15 @@
  * that was lost, misplaced, or used again for another body is never taken for what was asked. Which blocks a body has
  * is LMDB's to say (store_extents.c), which are free, store_blocks.h's.
  *
- * The file is preallocated: a full disk shows when it is opened, not in a batch. A batch writes its blocks, then calls
- * bodies_sync, then commits: what LMDB says lies in a block is on the disk before LMDB says so.
+ * The file is preallocated: a full disk shows when it is opened or made longer, not in a batch. A batch writes its
+ * blocks, then calls bodies_sync, then commits: what LMDB says lies in a block is on the disk before LMDB says so.
  *
  * Bytes leave the file by pread, or by a write() out of a mapping, which copies before it returns; never by sendfile or
  * splice: those hand the page cache's pages to the socket, which may send them after the call has returned, when the
  * block holds something else.
  *
- * Threads: bodies_write and bodies_sync from one thread (the disk thread), the rest from any. Functions that return
- * `int` return 0 or an errno. */
+ * Threads: bodies_write, bodies_sync and bodies_resize from one thread (the disk thread), the rest from any. Functions
+ * that return `int` return 0 or an errno. */
 #ifndef CACHE_STORE_BODIES_H
 #define CACHE_STORE_BODIES_H
 
@@ -35,13 +35,22 @@ struct body_run {
     struct extent extent;
 };
 
-/* Opens or makes the file and gives it `block_count` blocks: a longer one is cut off, without a look at what lies
- * there. `*out_had_blocks`: as many as it had. ERR_NO_SPACE (then it is as long as it was), ERR_IO, ERR_NO_MEMORY;
- * `note` says more. */
-MUST_CHECK enum err bodies_open(const char *path, uint64_t block_count, uint64_t secret, struct bodies **out_bodies,
-                                uint64_t *out_had_blocks, struct buf *note);
+struct bodies_size {
+    uint64_t blocks;     /* that it gets */
+    uint64_t max_blocks; /* that bodies_resize may ever give it: address space, and two bytes each where it is used */
+};
 
-/* To be read only, as long as it is. */
+/* Opens or makes the file and gives it its blocks: a longer one is cut off, without a look at what lies there.
+ * `*out_had_blocks`: as many as it had. ERR_NO_SPACE (then it is as long as it was), ERR_IO, ERR_NO_MEMORY; `note` says
+ * more. */
+MUST_CHECK enum err bodies_open(const char *path, const struct bodies_size *size, uint64_t secret,
+                                struct bodies **out_bodies, uint64_t *out_had_blocks, struct buf *note);
+
+/* Cuts it, or makes it longer (reserved on the disk). Nothing that anyone may read lies in what is cut off. Not 0: it
+ * is as long as it was. */
+MUST_CHECK int bodies_resize(struct bodies *bodies, uint64_t block_count);
+
+/* To be read only, by a look from another process: its owner may make it longer or shorter meanwhile. */
 MUST_CHECK enum err bodies_open_readonly(const char *path, uint64_t secret, struct bodies **out_bodies);
 
 void bodies_close(struct bodies *bodies); /* accepts NULL */

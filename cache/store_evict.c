@@ -20,7 +20,8 @@ enum {
     HIGH_WATER_PERCENT = 92,
     HEADROOM_BATCHES = 3,
     HEADROOM_PAGES = 64,      /* the pages a batch copies beside its own: the paths to what it changes */
-    SMALL_STORE_SHARE = 16,   /* a batch is at most this part of a small store */
+    SMALL_STORE_SHARE = 16,   /* a batch is at most this part of a store without a body file */
+    SPLIT_STORE_SHARE = 64,   /* of one with: an eighth of what either file keeps */
     RECLAIM_STEP_PIECES = 64, /* the least deleted at a time when space is wanted */
     ROOM_MAX_BATCHES = 64,    /* that one store_make_room commits */
     EVICT_MAX_SCAN = 65536,   /* a batch: then marks are ignored; bounds its time */
@@ -65,7 +66,8 @@ int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_page
 
 uint64_t store_batch_bytes(const struct store *store)
 {
-    uint64_t share = store->limit_pages * store->page_bytes / SMALL_STORE_SHARE;
+    /* Of both files' size: it stays the same wherever the border is. */
+    uint64_t share = store->size_bytes / (store->max_blocks > 0 ? SPLIT_STORE_SHARE : SMALL_STORE_SHARE);
 
     return share < BATCH_MAX_BYTES ? share : BATCH_MAX_BYTES;
 }
@@ -335,6 +337,7 @@ static int batch_make_pages(struct batch *batch, uint64_t pages)
 {
     uint64_t mark = store_high_water(batch->store);
     uint64_t scanned = 0;
+    uint64_t used_before = 0; /* the hand evicted */
 
     while (batch->evictions < batch->evict_budget && batch->delete_budget > 0) {
         size_t budget_before = batch->delete_budget;
@@ -342,9 +345,13 @@ static int batch_make_pages(struct batch *batch, uint64_t pages)
         uint64_t used;
         int code = store_used_pages(batch->store, batch->txn, &used);
 
+        if (code == 0 && used_before > used) {
+            batch->evicted_pages += used_before - used;
+        }
         if (code != 0 || used + pages <= mark) {
             return code;
         }
+        used_before = 0;
         mark = store_low_water(batch->store);
         /* What is unlinked already goes first: it is of no use to anyone. */
         uint64_t wanted = used + pages - mark;
@@ -355,6 +362,7 @@ static int batch_make_pages(struct batch *batch, uint64_t pages)
         if (batch->delete_budget < budget_before) {
             continue;
         }
+        used_before = used;
         code = evict_one(batch, &scanned, &hand);
         if (code != 0 || hand == HAND_NOTHING) {
             return code;

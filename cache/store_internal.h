@@ -23,7 +23,8 @@
  * store_write.c  the operations
  * store_publish.c one of them: a body becomes an object, or a slice of one
  * store_extents.c which blocks of the body file a body has
- * store_space.c  how the size is shared between the two files; the body file opened, grown, cut
+ * store_border.c how the size is shared between the two files, and how that follows the load
+ * store_space.c  the body file as a whole: opened, cut at an open, room in it
  * store_blocks.h, store_bodies.h  the body file itself; they know nothing of LMDB
  * store_admit.c  what is remembered of keys that are not stored
  * store_purges.c the journal of purges, and the walk behind it
@@ -245,6 +246,16 @@ struct damage {
     uint64_t object_id; /* 0: the index row itself */
 };
 
+/* The border between the two files, and who asks for it to be moved (store_border.c). The disk thread's. */
+struct border {
+    uint64_t to_blocks;     /* the body file gives up what lies behind; limit_blocks: nothing */
+    uint64_t next_body;     /* which body is looked at next for what lies there */
+    unsigned pause;         /* batches until they are looked at once more */
+    uint64_t evicted_pages; /* for room in LMDB's file, since it was moved or the body file's hand evicted */
+    uint64_t calm_pages;    /* batches since that file's hand last had to evict */
+    uint64_t calm_blocks;
+};
+
 struct store {
     MDB_env *env;
     MDB_dbi tables[TABLE_COUNT];
@@ -255,17 +266,21 @@ struct store {
     MDB_txn *figures;     /* read transaction of store_count and store_prefetch_victims, reset between calls */
     MDB_cursor *ahead[2]; /* of the latter, NULL between calls */
     uint64_t page_bytes;
-    uint64_t limit_pages; /* what the file may take */
-    uint64_t map_pages;   /* that, or the size of a file that is still larger */
+    uint64_t size_bytes;           /* what both files may take: whole pages */
+    uint64_t most_pages;           /* what LMDB's may ever take of it */
+    uint64_t map_pages;            /* that, or the size of a file that is still larger */
+    _Atomic uint64_t limit_pages;  /* what it may take now */
+    _Atomic uint64_t limit_blocks; /* of the body file; 0: there is none */
+    uint64_t max_blocks;           /* that this may become */
+    uint64_t memory_bytes;         /* that the page cache can have */
+    struct border border;
     uint64_t secret;
     unsigned max_variants;
-    uint64_t limit_blocks; /* of the body file; 0: there is none */
     struct blocks *blocks; /* the disk thread's; NULL, as the next: there is no body file */
     struct bodies *bodies;
-    uint64_t large_bytes;   /* the disk thread's: streams that begin with so many go there in this batch */
-    bool prefetches;        /* all of it does not: what a body has next is read ahead */
-    bool fits_memory;       /* what lies in LMDB's file stays in the page cache: no need to ask */
-    unsigned stale_readers; /* slots of dead processes that the open found and cleared */
+    bool prefetches;         /* all of it does not: what a body has next is read ahead */
+    atomic_bool fits_memory; /* what lies in LMDB's file stays in the page cache: no need to ask */
+    unsigned stale_readers;  /* slots of dead processes that the open found and cleared */
     struct sieve *sieve;
     struct ghost *ghost;
     struct pins *pins;
@@ -432,6 +447,10 @@ struct batch {
     uint64_t evict_budget; /* objects that it may evict */
     uint64_t freed_before; /* pins_freed when it began */
     size_t damage_taken;
+    uint64_t border_body; /* as in struct border */
+    unsigned border_pause;
+    uint64_t evicted_pages; /* of LMDB's file, for room in it */
+    bool evicted_blocks;    /* something, for room in the body file */
     uint64_t evictions;
     uint64_t bytes_written;
 };
@@ -443,6 +462,10 @@ void batch_abort(struct batch *batch);
 /* A value about to be deleted or replaced: are its own pages, of which LMDB believes the header, as they should be?
  * MDB_CORRUPTED. */
 int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data);
+
+/* Did a value that was put just now get a page behind the limit of LMDB's file? LMDB's own end is that of the map,
+ * which does not move with the border. Values that share a page are not asked. */
+bool batch_behind_limit(const struct batch *batch, MDB_val key, MDB_val data);
 
 int batch_delete(struct batch *batch, enum table table, MDB_val *key); /* absent is fine */
 int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data);
@@ -538,10 +561,34 @@ bool batch_body_behind(struct batch *batch, uint64_t body_id,
 int store_load_blocks(struct store *store, MDB_txn *txn);
 int batch_save_blocks(struct batch *batch);
 
+/* ---- the border (store_border.c) ---- */
+
+/* Sets the limits of both files; store->size_bytes is set. LMDB's file has so many pages, the body file so many blocks,
+ * 0: there is none. */
+void store_share(struct store *store, uint64_t file_pages, uint64_t had_blocks);
+
+/* The disk has no room for more than so many. */
+void store_limit_bodies(struct store *store, uint64_t blocks);
+
+/* Before a batch that will take so many pages: room that the body file does not use goes to LMDB, rather than that it
+ * evicts. */
+void store_give_free_room(struct store *store, uint64_t pages);
+
+/* After a batch: moves the border, or begins to, where the load asks for it. */
+void store_move_border(struct store *store);
+
+/* Who had to evict in the batch that was committed. */
+void store_note_pressure(struct store *store, const struct batch *batch);
+
+/* Evicts some of what lies in the part of the body file that it is giving up. */
+int batch_clear_border(struct batch *batch);
+
+/* Drops some of the bodies, from `*body_id` on, that lie behind `end`. MDB_NOTFOUND: none is left. */
+int batch_drop_behind(struct batch *batch, uint64_t end, uint64_t *body_id);
+
 /* ---- the body file as a whole (store_space.c) ---- */
 
-/* Sets the limits of both files. */
-void store_share(struct store *store, uint64_t size_bytes);
+uint64_t store_body_file_blocks(const char *dir); /* 0: there is none */
 
 /* The environment must be open. ERR_DAMAGED: what LMDB says lies in the file cannot be there. ERR_OK with a note where
  * the disk has no room for all of it. Outside a guarded call. */
@@ -550,9 +597,6 @@ void store_close_bodies(struct store *store);
 
 /* For a look. The store may be without a body file. */
 enum err store_open_bodies_readonly(struct store *store, const char *dir);
-
-/* From how many bytes on bodies go there, for the batch that begins. */
-void store_choose_threshold(struct store *store);
 
 /* How many bytes of a STORE_OP_PIECES stay in `chunks`; the rest goes to the file. */
 size_t store_chunk_bytes(const struct store *store, const struct store_op *op);

@@ -81,6 +81,7 @@ static enum err open_parts(struct store *store, const char *dir, struct buf *not
         }
         return error;
     }
+    store->size_bytes = store->map_pages * store->page_bytes;
     store->limit_pages = store->map_pages;
     guard_install(-1);
     if (!guard_run(store, on_open, &call)) {

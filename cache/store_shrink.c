@@ -69,9 +69,8 @@ static int make_copy(struct store *store, const char *path, bool evict)
     if (!guard_run(store, on_shrink, &shrink)) {
         shrink.code = MDB_CORRUPTED;
     }
-    /* As long as the limit, as every file of ours: its length is what says how large the store may become. */
-    off_t limit_bytes = (off_t)(store->limit_pages * store->page_bytes);
-    if (shrink.code == 0 && (ftruncate(shrink.fd, limit_bytes) != 0 || fsync(shrink.fd) != 0)) {
+    /* As long as every file of ours: its length is what says how large the store may become. */
+    if (shrink.code == 0 && (ftruncate(shrink.fd, (off_t)store->size_bytes) != 0 || fsync(shrink.fd) != 0)) {
         shrink.code = errno;
     }
     close(shrink.fd);

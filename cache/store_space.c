@@ -1,18 +1,12 @@
-/* store_space.c: the size of the store, shared between LMDB's file and the body file; room in the latter.
+/* store_space.c: the body file as a whole: which bodies go there, opening it, room in it.
  *
- * LMDB's file gets a fifth, and no less than 256 MiB or a quarter: it holds the index, records, heads and bodies of
- * less than 64 KiB, which of a usual mix of objects (median 12 KiB, mean 88 KiB) is one byte in seven. The body file
- * gets the rest, reserved on the disk at the start; the largest object that the configuration allows, half of the size,
- * is two thirds of it at most. A small store has no body file: LMDB's part would be too small for its batches.
+ * The threshold, measured (2 GiB, three turnovers, median 12 KiB, mean 88 KiB, synced): 16 KiB, 64 KiB and 256 KiB cost
+ * 1.0, 1.2 and 0.9 s of CPU a GB stored; each body that lies in two places costs its hits a second look-up, and half a
+ * block of room, a twentieth of a body of 40 KiB; but what it has in LMDB's file costs more room than that: a page for
+ * each piece, and the pages that LMDB must have free. So it is what a find reads whole, and a piece.
  *
- * The threshold, measured (2 GiB, three turnovers, that mix, synced): 16 KiB, 64 KiB and 256 KiB cost 1.0, 1.2 and 0.9
- * s of CPU a GB stored. With 256 KiB LMDB's file is the one that fills: a fifth fewer objects fit. With 16 KiB it does
- * not fill for a long time, but each body that lies in two places costs its hits a second look-up, and half a block of
- * room. So it is 64 KiB, and less where space asks for it.
- *
- * Where mostly small objects are stored LMDB's file fills first: then bodies from 20 KiB on go to the body file, until
- * that is as full. Each file is made room in by a hand of its own: this one walks over the bodies in the body file,
- * from old to new, by SIEVE's rule (store_evict.c).
+ * Room in it is made by a hand of its own: it walks over the bodies in the body file, from old to new, by SIEVE's rule
+ * (store_evict.c).
  *
  * Full for large bodies is the file they go to, when it evicts: what is in use has come within two batches' worth of
  * where eviction ends. So far below it a batch may leave it: it takes less than it was given, and what goes last may be
@@ -26,62 +20,28 @@
 
 #include "cache/store_internal.h"
 
-#define MIN_SPLIT_BYTES ((uint64_t)128 << 20) /* of a store with a body file */
-#define MIN_MAP_BYTES   ((uint64_t)256 << 20)
-
 enum {
-    MAP_SHARE = 5,                          /* LMDB's part of the size is one in so many */
-    FULL_PERCENT = 90,                      /* of the high-water mark */
-    LARGE_PIECES = 16,                      /* a stream of so many goes to the body file: 64 KiB */
-    MEDIUM_PIECES = STORE_WHOLE_PIECES + 1, /* while LMDB's is full; less is always read whole by a find */
-    HEADROOM_BATCHES = 3,                   /* blocks given back by a batch can be taken by the next but one */
-    EVICT_MAX_BODIES = 1024,                /* a batch */
-    SCAN_MAX_BODIES = 65536,                /* a batch: then marks are ignored; bounds its time */
+    LARGE_PIECES = STORE_WHOLE_PIECES + 1, /* a stream of so many goes to the body file: 20 KiB */
+    HEADROOM_BATCHES = 3,                  /* blocks given back by a batch can be taken by the next but one */
+    EVICT_MAX_BODIES = 1024,               /* a batch */
+    SCAN_MAX_BODIES = 65536,               /* a batch: then marks are ignored; bounds its time */
     RECLAIM_STEP_PIECES = 64,
-    CUT_BATCH_BODIES = 256,
     FULL_BATCHES = 2,
 };
 
 static uint64_t batch_blocks(const struct store *store);
-static uint64_t high_water(const struct store *store);
+static uint64_t high_water(const struct store *store, uint64_t blocks);
 static enum err open_file(struct store *store, const char *path, uint64_t had_blocks, struct buf *note);
-static bool load(struct store *store, uint64_t block_count);
+static bool load(struct store *store, uint64_t capacity);
 static bool cut(struct store *store);
 
-/* ---- shares ---- */
-
-void store_share(struct store *store, uint64_t size_bytes)
-{
-    uint64_t least = size_bytes / 4 < MIN_MAP_BYTES ? size_bytes / 4 : MIN_MAP_BYTES;
-    uint64_t map_bytes = size_bytes / MAP_SHARE > least ? size_bytes / MAP_SHARE : least;
-
-    if (size_bytes < MIN_SPLIT_BYTES) {
-        map_bytes = size_bytes;
-    }
-    store->limit_pages = map_bytes / store->page_bytes;
-    store->limit_blocks = (size_bytes - map_bytes) / BODIES_BLOCK_BYTES;
-}
-
-/* As of the last commit. */
-static uint64_t large_bytes(const struct store *store)
-{
-    uint64_t used_pages = atomic_load_explicit(&store->used_bytes, memory_order_relaxed) / store->page_bytes;
-    bool map_full = used_pages > store_high_water(store) / 100 * FULL_PERCENT;
-    bool file_full = blocks_used(store->blocks) > high_water(store) / 100 * FULL_PERCENT;
-
-    return (uint64_t)STORE_PIECE_BYTES * (map_full && !file_full ? MEDIUM_PIECES : LARGE_PIECES);
-}
-
-void store_choose_threshold(struct store *store)
-{
-    store->large_bytes = store->bodies == NULL ? UINT64_MAX : large_bytes(store);
-}
+/* ---- which bodies ---- */
 
 size_t store_chunk_bytes(const struct store *store, const struct store_op *op)
 {
     uint64_t front = op->prefix_len == 0 ? 1 : (op->prefix_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
 
-    if (store->bodies == NULL || (op->first_piece == 0 && op->bytes.len < store->large_bytes)) {
+    if (store->bodies == NULL || (op->first_piece == 0 && op->bytes.len < (size_t)LARGE_PIECES * STORE_PIECE_BYTES)) {
         return op->bytes.len;
     }
     if (op->first_piece >= front) {
@@ -92,12 +52,14 @@ size_t store_chunk_bytes(const struct store *store, const struct store_op *op)
 
 /* ---- opening ---- */
 
-/* How many blocks the file has; 0: there is none. */
-static uint64_t blocks_of_file(const char *path)
+uint64_t store_body_file_blocks(const char *dir)
 {
+    char path[PATH_MAX];
     struct stat status;
 
-    return stat(path, &status) == 0 && S_ISREG(status.st_mode) ? (uint64_t)status.st_size / BODIES_BLOCK_BYTES : 0;
+    return store_file_path(dir, STORE_BODIES_FILE, path) && stat(path, &status) == 0 && S_ISREG(status.st_mode)
+               ? (uint64_t)status.st_size / BODIES_BLOCK_BYTES
+               : 0;
 }
 
 enum err store_open_bodies(struct store *store, struct buf *note)
@@ -107,15 +69,17 @@ enum err store_open_bodies(struct store *store, struct buf *note)
     if (!store_file_path(store->dir, STORE_BODIES_FILE, path)) {
         return ERR_IO;
     }
-    uint64_t had = blocks_of_file(path);
-    if (!load(store, had > store->limit_blocks ? had : store->limit_blocks) || blocks_end(store->blocks) > had) {
+    uint64_t had = store_body_file_blocks(store->dir);
+    if (!load(store, had > store->max_blocks ? had : store->max_blocks) || blocks_end(store->blocks) > had) {
         buf_format(note, "the body file is missing, too short, or its bitmap damaged");
         return ERR_DAMAGED;
     }
-    if (had > store->limit_blocks && !(cut(store) && load(store, store->limit_blocks))) {
+    blocks_set_bound(store->blocks, store->limit_blocks);
+    if (had > store->limit_blocks && !cut(store)) {
         buf_format(note, "the body file cannot be cut");
         return ERR_DAMAGED;
     }
+    atomic_store_explicit(&store->used_blocks, blocks_used(store->blocks), memory_order_relaxed);
     if (store->limit_blocks == 0) {
         (void)unlink(path); /* there may be none */
         return ERR_OK;
@@ -127,22 +91,22 @@ enum err store_open_bodies(struct store *store, struct buf *note)
 static enum err open_file(struct store *store, const char *path, uint64_t had_blocks, struct buf *note)
 {
     uint64_t had;
-    enum err error = bodies_open(path, store->limit_blocks, store->secret, &store->bodies, &had, note);
+    struct bodies_size size = {.blocks = store->limit_blocks, .max_blocks = store->max_blocks};
+    enum err error = bodies_open(path, &size, store->secret, &store->bodies, &had, note);
 
     if (error != ERR_NO_SPACE || had_blocks >= store->limit_blocks) {
         return error;
     }
-    store->limit_blocks = had_blocks;
+    store_limit_bodies(store, had_blocks);
     buf_format(note, "; the store stays at %llu MiB",
                (unsigned long long)((store->limit_pages * store->page_bytes + had_blocks * BODIES_BLOCK_BYTES) >> 20));
-    if (!load(store, had_blocks)) {
-        return ERR_DAMAGED;
-    }
+    blocks_set_bound(store->blocks, had_blocks);
     if (had_blocks == 0) {
         (void)unlink(path); /* it was made a moment ago, and is empty */
         return ERR_OK;
     }
-    return bodies_open(path, had_blocks, store->secret, &store->bodies, &had, note);
+    size = (struct bodies_size){.blocks = had_blocks, .max_blocks = had_blocks};
+    return bodies_open(path, &size, store->secret, &store->bodies, &had, note);
 }
 
 enum err store_open_bodies_readonly(struct store *store, const char *dir)
@@ -183,31 +147,16 @@ static void on_load(void *arg) /* guarded_fn */
 }
 
 /* What LMDB says of so many blocks. False: something lies behind them. */
-static bool load(struct store *store, uint64_t block_count)
+static bool load(struct store *store, uint64_t capacity)
 {
     struct load_call call = {.store = store};
 
     blocks_destroy(store->blocks);
-    store->blocks = blocks_create(block_count);
+    store->blocks = blocks_create(capacity);
     return store->blocks != NULL && guard_run(store, on_load, &call) && call.code == 0;
 }
 
 /* ---- a smaller file ---- */
-
-static int drop_behind(struct batch *batch, uint64_t *body_id)
-{
-    int code = 0;
-
-    for (unsigned dropped = 0; dropped < CUT_BATCH_BODIES && code == 0; *body_id += 1) {
-        uint64_t object_id;
-        code = batch_next_owner(batch, body_id, &object_id);
-        if (code == 0 && batch_body_behind(batch, *body_id, batch->store->limit_blocks)) {
-            code = object_id != 0 ? batch_evict_object(batch, object_id) : batch_drop_body(batch, *body_id);
-            dropped++;
-        }
-    }
-    return code;
-}
 
 static void on_cut(void *arg) /* guarded_fn */
 {
@@ -224,7 +173,7 @@ static void on_cut(void *arg) /* guarded_fn */
         }
         call->code = batch_reclaim(&batch, SIZE_MAX);
         if (call->code == 0 && more) {
-            call->code = drop_behind(&batch, &body_id);
+            call->code = batch_drop_behind(&batch, store->limit_blocks, &body_id);
             more = call->code != MDB_NOTFOUND;
             call->code = more ? call->code : 0;
         }
@@ -243,7 +192,8 @@ static bool cut(struct store *store)
 {
     struct load_call call = {.store = store};
 
-    return store_check_pages(store) == ERR_OK && guard_run(store, on_cut, &call) && call.code == 0;
+    return store_check_pages(store) == ERR_OK && guard_run(store, on_cut, &call) && call.code == 0 &&
+           blocks_end(store->blocks) <= store->limit_blocks;
 }
 
 /* ---- room ---- */
@@ -253,14 +203,16 @@ static uint64_t batch_blocks(const struct store *store)
     return store_batch_bytes(store) / BODIES_BLOCK_BYTES;
 }
 
-static uint64_t high_water(const struct store *store)
+static uint64_t high_water(const struct store *store, uint64_t blocks)
 {
-    return store->limit_blocks - HEADROOM_BATCHES * batch_blocks(store);
+    return blocks - HEADROOM_BATCHES * batch_blocks(store);
 }
 
+/* What it is giving up does not count. */
 bool store_blocks_fit(const struct store *store, uint64_t wanted)
 {
-    return store->blocks == NULL || blocks_used(store->blocks) + wanted <= high_water(store);
+    return store->blocks == NULL ||
+           blocks_used_within(store->blocks) + wanted <= high_water(store, store->border.to_blocks);
 }
 
 bool store_is_full(const struct store *store)
@@ -268,9 +220,10 @@ bool store_is_full(const struct store *store)
     uint64_t batch = store_batch_bytes(store);
     uint64_t used = atomic_load_explicit(&store->used_bytes, memory_order_relaxed);
     uint64_t blocks = atomic_load_explicit(&store->used_blocks, memory_order_relaxed);
+    uint64_t limit = store->limit_blocks;
 
-    if (store->limit_blocks > 0) {
-        return blocks * BODIES_BLOCK_BYTES + FULL_BATCHES * batch >= high_water(store) * BODIES_BLOCK_BYTES;
+    if (limit > 0) {
+        return blocks * BODIES_BLOCK_BYTES + FULL_BATCHES * batch >= high_water(store, limit) * BODIES_BLOCK_BYTES;
     }
     return used + FULL_BATCHES * batch >= store_low_water(store) * store->page_bytes;
 }
@@ -305,6 +258,7 @@ static int evict_next(struct batch *batch, uint64_t *scanned, unsigned *wraps)
             continue; /* unfinished, or waits for deletion; visited; being sent */
         }
         batch->evictions++;
+        batch->evicted_blocks = true;
         return batch_evict_object(batch, object_id);
     }
     return MDB_NOTFOUND;
@@ -319,7 +273,7 @@ int batch_make_blocks(struct batch *batch, uint64_t wanted)
     for (unsigned evicted = 0; wanted > 0 && evicted < EVICT_MAX_BODIES && batch->delete_budget > 0 && code == 0;) {
         size_t budget_before = batch->delete_budget;
 
-        if (blocks_used(batch->store->blocks) + wanted <= high_water(batch->store)) {
+        if (store_blocks_fit(batch->store, wanted)) {
             return 0;
         }
         code = batch_reclaim(batch, RECLAIM_STEP_PIECES); /* unlinked already, of no use to anyone */

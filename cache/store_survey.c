@@ -160,26 +160,15 @@ static uint64_t length_of(const char *dir, const char *name, uint64_t *out_disk_
     return (uint64_t)status.st_size;
 }
 
-/* The files' lengths are what store_share made of it, less what it rounded off. */
+/* The length of LMDB's file says it. Where the other is longer they were made before the border between them moved:
+ * then each was as long as its share. */
 uint64_t store_size_in(const char *dir)
 {
-    enum { ROUNDED_PAGES = 16 };
     uint64_t disk_bytes = 0;
-    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t map_bytes = length_of(dir, STORE_DATA_FILE, &disk_bytes);
+    uint64_t size_bytes = length_of(dir, STORE_DATA_FILE, &disk_bytes);
     uint64_t body_bytes = length_of(dir, STORE_BODIES_FILE, &disk_bytes);
-    struct store share = {.page_bytes = page_bytes};
 
-    if (map_bytes == 0) {
-        return 0;
-    }
-    for (uint64_t more = 0; more < ROUNDED_PAGES * page_bytes; more += page_bytes) {
-        store_share(&share, map_bytes + body_bytes + more);
-        if (share.limit_pages * page_bytes == map_bytes && share.limit_blocks * BODIES_BLOCK_BYTES == body_bytes) {
-            return map_bytes + body_bytes + more;
-        }
-    }
-    return map_bytes + body_bytes; /* made with less than wanted: the disk was full */
+    return size_bytes > 0 && size_bytes < body_bytes ? size_bytes + body_bytes : size_bytes;
 }
 
 enum err store_hold(const char *dir, int *out_hold, struct buf *out_note)

@@ -70,7 +70,6 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     if (count == 0 && !store_wants_apply(store)) {
         return ERR_OK;
     }
-    store_choose_threshold(store);
     enum err error = check_ops(store, ops, count, &call.space);
     if (error != ERR_OK) {
         return error;
@@ -147,8 +146,9 @@ static void on_apply(void *arg) /* guarded_fn */
     struct space room = {.blocks = call->space.blocks};
     uint64_t most = store_low_water(store) / 2; /* not worth emptying the store for */
     uint64_t evictions = atomic_load_explicit(&store->evictions, memory_order_relaxed);
-    int code = apply_once(store, call->ops, call->count, &call->space);
 
+    store_give_free_room(store, call->space.pages);
+    int code = apply_once(store, call->ops, call->count, &call->space);
     for (unsigned i = 0; i < ROOM_TRIES && (code == MDB_MAP_FULL || (code == NO_ROOM && i == 0)); i++) {
         /* More each time: what a batch copies was more than foreseen, or it would have fitted. */
         room.pages = (ROOM_BATCHES + i) * call->space.pages;
@@ -164,6 +164,9 @@ static void on_apply(void *arg) /* guarded_fn */
         }
     }
     call->code = code;
+    if (code == 0) {
+        store_move_border(store);
+    }
     if (code == 0 && atomic_load_explicit(&store->evictions, memory_order_relaxed) != evictions) {
         store_prefetch_victims(store);
     }
@@ -237,6 +240,9 @@ static int apply_once(struct store *store, struct store_op *ops, size_t count, c
     if (code == 0) {
         uint64_t slice = store->limit_pages / 16;
         code = batch_reclaim(&batch, slice < RECLAIM_SLICE_PIECES ? (size_t)slice : RECLAIM_SLICE_PIECES);
+    }
+    if (code == 0) {
+        code = batch_clear_border(&batch);
     }
     if (code == 0) {
         code = batch_make_space(&batch, space);
@@ -313,6 +319,7 @@ static int apply_pieces(struct batch *batch, struct store_op *op)
             uint64_t check = check_of(piece, name);
             memcpy(data.mv_data, piece.data, piece.len);
             memcpy((char *)data.mv_data + piece.len, &check, CHECK_BYTES);
+            code = batch_behind_limit(batch, key, data) ? MDB_MAP_FULL : 0;
         }
         rest = span_skip(rest, piece.len);
     }

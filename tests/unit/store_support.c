@@ -2,8 +2,10 @@
 #include "store_support.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -49,6 +51,23 @@ void support_dir_remove(const char *dir)
     }
     closedir(listing);
     (void)rmdir(dir); /* a test has failed already if something is left */
+}
+
+uint64_t support_disk_bytes(const char *dir)
+{
+    enum { STAT_BLOCK_BYTES = 512 };
+    uint64_t bytes = 0;
+    DIR *listing = opendir(dir);
+
+    REQUIRE(listing != NULL);
+    for (const struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
+        struct stat status;
+        if (fstatat(dirfd(listing), entry->d_name, &status, 0) == 0 && S_ISREG(status.st_mode)) {
+            bytes += (uint64_t)status.st_blocks * STAT_BLOCK_BYTES;
+        }
+    }
+    closedir(listing);
+    return bytes;
 }
 
 enum err support_try_open(const char *dir, uint64_t size_bytes, struct store **out_store, struct buf *note)

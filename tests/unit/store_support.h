@@ -17,6 +17,9 @@ enum {
 void support_dir_make(char out_dir[SUPPORT_PATH_BYTES]);
 void support_dir_remove(const char *dir);
 
+/* That the file system gave for the files in it: what --cache-size limits. */
+uint64_t support_disk_bytes(const char *dir);
+
 /* ERR_OK is expected; the note is thrown away. */
 struct store *support_open(const char *dir, uint64_t size_bytes);
 enum err support_try_open(const char *dir, uint64_t size_bytes, struct store **out_store, struct buf *note);

@@ -140,6 +140,46 @@ Test(store_blocks, what_is_not_in_use_cannot_be_given_back)
     cr_expect_eq(blocks_give_back(blocks, extent), ERR_DAMAGED, "twice");
 }
 
+/* The file is to become shorter, and later longer again. */
+Test(store_blocks, nothing_is_taken_behind_the_bound)
+{
+    struct extent behind;
+    struct extent extent;
+
+    cr_assert(blocks_take(blocks, COUNT, &behind));
+    blocks_commit(blocks);
+    blocks_set_bound(blocks, 1000);
+    cr_expect_eq(blocks_used(blocks), COUNT);
+    cr_expect_eq(blocks_used_within(blocks), 1000);
+    cr_expect_eq(blocks_available(blocks), 0);
+    cr_assert_eq(blocks_give_back(blocks, (struct extent){900, COUNT - 900}), ERR_OK, "across it");
+    cr_expect_eq(blocks_end(blocks), 900);
+    blocks_commit(blocks);
+    cr_expect_eq(blocks_busy_end(blocks), COUNT, "it waits, there, too");
+    cr_expect_not(blocks_take(blocks, 1, &extent));
+    blocks_commit(blocks);
+    cr_expect_eq(blocks_busy_end(blocks), 900);
+    cr_expect_eq(blocks_available(blocks), 100);
+    cr_assert(blocks_take(blocks, COUNT, &extent));
+    cr_expect(extent.first == 900 && extent.count == 100);
+    cr_expect_not(blocks_take(blocks, 1, &extent));
+    blocks_abort(blocks);
+    blocks_set_bound(blocks, 2000);
+    cr_expect_eq(blocks_available(blocks), 1100);
+    cr_expect_eq(blocks_used_within(blocks), 900);
+}
+
+/* The file is shorter than when they were written. */
+Test(store_blocks, free_segments_behind_the_last_are_no_damage)
+{
+    uint64_t words[BLOCKS_SEGMENT_WORDS] = {0};
+
+    cr_expect(blocks_load(blocks, COUNT / BLOCKS_PER_SEGMENT + 5, words));
+    cr_expect_eq(blocks_used(blocks), 0);
+    words[0] = 1;
+    cr_expect_not(blocks_load(blocks, COUNT / BLOCKS_PER_SEGMENT + 5, words));
+}
+
 Test(store_blocks, a_damaged_bitmap_is_refused)
 {
     uint64_t words[BLOCKS_SEGMENT_WORDS] = {0};

@@ -20,10 +20,11 @@ static struct span pieces[BODIES_READ_BLOCKS];
 static uint64_t open_file(uint64_t blocks, uint64_t secret)
 {
     struct buf note;
+    struct bodies_size size = {.blocks = blocks, .max_blocks = 2 * blocks};
     uint64_t had = 0;
 
     buf_init(&note, 1024);
-    cr_assert_eq(bodies_open(path, blocks, secret, &bodies, &had, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
+    cr_assert_eq(bodies_open(path, &size, secret, &bodies, &had, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
     buf_finish(&note);
     return had;
 }
@@ -204,6 +205,21 @@ Test(store_bodies, what_is_seen_is_what_was_asked_for)
     cr_expect_eq(view(7, 0, 10, 4), 1, "what was written anew is checked anew");
 }
 
+Test(store_bodies, its_length_can_be_changed_while_it_is_open)
+{
+    struct body_run run = {.body_id = 1, .number = 0, .extent = {BLOCKS, 1}};
+    size_t count;
+
+    cr_assert_eq(bodies_resize(bodies, 2 * BLOCKS), 0);
+    cr_expect_geq(disk_bytes(), (uint64_t)2 * BLOCKS * BODIES_BLOCK_BYTES, "reserved");
+    cr_assert_eq(bodies_write(bodies, &run, span_of("behind the old end")), 0);
+    cr_expect_eq(bodies_read(bodies, &run, BODIES_WAIT, buffer, pieces, &count), ERR_OK);
+    cr_assert_eq(bodies_resize(bodies, BLOCKS / 2), 0);
+    cr_expect_leq(disk_bytes(), (uint64_t)(BLOCKS / 2 + 1) * BODIES_BLOCK_BYTES);
+    cr_expect_eq(bodies_read(bodies, &run, BODIES_WAIT, buffer, pieces, &count), ERR_DAMAGED);
+    cr_assert_eq(bodies_resize(bodies, BLOCKS), 0);
+}
+
 Test(store_bodies, a_file_that_cannot_be_had_is_refused_with_a_word)
 {
     struct buf note;
@@ -211,10 +227,12 @@ Test(store_bodies, a_file_that_cannot_be_had_is_refused_with_a_word)
     uint64_t had;
 
     buf_init(&note, 1024);
-    cr_expect_eq(bodies_open("/proc/none/bodies", 1, SECRET, &none, &had, &note), ERR_IO);
+    struct bodies_size size = {.blocks = 1, .max_blocks = 1};
+    cr_expect_eq(bodies_open("/proc/none/bodies", &size, SECRET, &none, &had, &note), ERR_IO);
     cr_expect_gt(note.len, 0);
     note.len = 0;
-    cr_expect_neq(bodies_open(path, UINT64_C(1) << 45, SECRET, &none, &had, &note), ERR_OK, "larger than any disk");
+    size.blocks = size.max_blocks = UINT64_C(1) << 45;
+    cr_expect_neq(bodies_open(path, &size, SECRET, &none, &had, &note), ERR_OK, "larger than any disk");
     cr_expect_gt(note.len, 0);
     cr_expect_null(none);
     cr_expect_leq(disk_bytes(), (BLOCKS + 1) * BODIES_BLOCK_BYTES, "what it had got was given back");

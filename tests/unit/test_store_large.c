@@ -9,7 +9,7 @@
 #include "store_support.h"
 
 #define MIB  ((uint64_t)1 << 20)
-#define SIZE (128 * MIB) /* three quarters of it the body file's */
+#define SIZE (128 * MIB) /* four fifths of it the body file's at first */
 
 enum { LARGE = 300 * 1000 };
 
@@ -91,9 +91,10 @@ static uint64_t size_of(const char *name)
     return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
+/* That the file system gave for them: LMDB's is sparse. */
 static uint64_t files_bytes(void)
 {
-    return size_of("data.mdb") + size_of("bodies");
+    return support_disk_bytes(dir);
 }
 
 /* Every block in use belongs to an object that can be removed. */
@@ -115,9 +116,9 @@ Test(store_large, bodies_of_all_lengths_come_back)
         bool in_file;
     } cases[] = {
         {"small", 1000, 0, false},
-        {"just not large", 60 * 1024, 0, false},
-        {"just large", 16 * STORE_PIECE_BYTES, 0, true},
-        {"a little more", 16 * STORE_PIECE_BYTES + 1, 0, true},
+        {"just not large", 15 * 1024, 0, false},
+        {"just large", 5 * STORE_PIECE_BYTES, 0, true},
+        {"a little more", 5 * STORE_PIECE_BYTES + 1, 0, true},
         {"a head of several pieces", 200 * 1000, 10 * 1000, true},
         {"a head that makes it large", 10 * 1000, 100 * 1000, true},
         {"several batches", 30 * 1000 * 1000, 0, true},

@@ -6,6 +6,7 @@
  * The writes are caught by functions of the same name in this program, which the loader puts before libc's. Those of
  * LMDB go through them, too. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,12 @@ enum {
     NUMBERS = 8,
     BATCHES = 40,
     RANDOM_IMAGES = 15,
+    BORDER_LARGE = 66,  /* fill the body file */
+    BORDER_SMALL = 200, /* a batch */
+    BORDER_BATCHES = 50,
+    BORDER_LOGGED = 30, /* the last of them */
+    BORDER_NUMBERS = BORDER_LARGE + BORDER_SMALL * BORDER_BATCHES,
+    BORDER_IMAGES = 8,
     FILLER_BYTES = 74 * 1000 * 1000, /* taken by a body that never ends: what is left is used again soon */
 };
 
@@ -34,6 +41,7 @@ enum {
 struct entry {
     int file;
     bool sync;
+    bool resize; /* to `offset` bytes */
     off_t offset;
     size_t len;
     char *bytes;
@@ -100,11 +108,36 @@ static int logged_fdatasync(int fd)
     return (int)syscall(SYS_fdatasync, fd);
 }
 
+static void log_resize(int fd, off_t bytes)
+{
+    int file = file_of(fd);
+
+    if (file >= 0) {
+        REQUIRE(entry_count < ENTRIES_MAX);
+        entries[entry_count++] = (struct entry){.file = file, .resize = true, .offset = bytes};
+    }
+}
+
+static int logged_ftruncate(int fd, off_t bytes)
+{
+    log_resize(fd, bytes);
+    return (int)syscall(SYS_ftruncate, fd, bytes);
+}
+
+/* Always at the end of the file. */
+static int logged_fallocate(int fd, off_t offset, off_t len)
+{
+    log_resize(fd, offset + len);
+    return syscall(SYS_fallocate, fd, 0, offset, len) == 0 ? 0 : errno;
+}
+
 /* Under the names that LMDB (without large file support) and the store (with it) call. */
 ssize_t caught_pwrite(int fd, const void *bytes, size_t len, off_t offset) __asm__("pwrite");
 ssize_t caught_pwrite64(int fd, const void *bytes, size_t len, off_t offset) __asm__("pwrite64");
 ssize_t caught_writev(int fd, const struct iovec *parts, int count) __asm__("writev");
 int caught_fdatasync(int fd) __asm__("fdatasync");
+int caught_ftruncate(int fd, off_t bytes) __asm__("ftruncate64");
+int caught_fallocate(int fd, off_t offset, off_t len) __asm__("posix_fallocate64");
 
 ssize_t caught_pwrite(int fd, const void *bytes, size_t len, off_t offset)
 {
@@ -124,6 +157,16 @@ ssize_t caught_writev(int fd, const struct iovec *parts, int count)
 int caught_fdatasync(int fd)
 {
     return logged_fdatasync(fd);
+}
+
+int caught_ftruncate(int fd, off_t bytes)
+{
+    return logged_ftruncate(fd, bytes);
+}
+
+int caught_fallocate(int fd, off_t offset, off_t len)
+{
+    return logged_fallocate(fd, offset, len);
 }
 
 /* ---- images ---- */
@@ -184,6 +227,10 @@ static void make_image(const char *base, const char *dir, const struct cut *cut,
         cr_assert_geq(fd, 0);
         for (size_t i = 0; i < cut->until; i++) {
             const struct entry *entry = &entries[i];
+            if (entry->file == file && entry->resize &&
+                (i < synced || support_random(random) % 100 < cut->percents[file])) {
+                cr_assert_eq(syscall(SYS_ftruncate, fd, entry->offset), 0);
+            }
             for (size_t at = 0; entry->file == file && at < entry->len; at += PAGE) {
                 off_t offset = entry->offset + (off_t)at;
                 size_t len = entry->len - at < PAGE ? entry->len - at : PAGE;
@@ -198,7 +245,7 @@ static void make_image(const char *base, const char *dir, const struct cut *cut,
 }
 
 /* Everything that is found is right; how many are. */
-static unsigned check_image(const char *dir)
+static unsigned check_image(const char *dir, unsigned numbers)
 {
     struct store *store = NULL;
     struct arena arena;
@@ -210,7 +257,7 @@ static unsigned check_image(const char *dir)
     cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
     cr_expect_eq(note.len, 0, "%.*s", SPAN_ARG(buf_span(&note)));
     struct store_reader *reader = store_reader_create(store);
-    for (unsigned number = 0; number < NUMBERS; number++) {
+    for (unsigned number = 0; number < numbers; number++) {
         unsigned version;
         arena_reset(&arena);
         enum support_outcome outcome = support_check(reader, store, number, NULL, &arena, &version);
@@ -235,6 +282,34 @@ static void start_logging(const char *dir)
         cr_assert_eq(stat(path, &logged[i]), 0);
     }
     logging = true;
+}
+
+/* The body file is full of large objects; then small ones come, and LMDB's file gets what the other gives up: steps are
+ * emptied, cut off, and their room written by LMDB at once. */
+static void record_border(const char *dir, const char *base)
+{
+    struct store *store = support_open(dir, SIZE);
+    unsigned number = 0;
+
+    for (; number < BORDER_LARGE; number++) {
+        struct support_object object = {.number = number, .version = 1, .body_len = 1500000};
+        cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    }
+    for (unsigned batch = 0; batch < BORDER_BATCHES; batch++) {
+        struct support_object objects[BORDER_SMALL];
+        if (batch == BORDER_BATCHES - BORDER_LOGGED) {
+            for (int i = 0; i < FILES; i++) {
+                copy_file(dir, base, names[i]);
+            }
+            start_logging(dir);
+        }
+        for (unsigned i = 0; i < BORDER_SMALL; i++, number++) {
+            objects[i] = (struct support_object){.number = number, .version = 1, .body_len = 6000};
+        }
+        cr_assert_eq(support_put_many(store, objects, BORDER_SMALL), ERR_OK);
+    }
+    logging = false;
+    store_close(store);
 }
 
 /* Replaces objects of one to two megabytes in a file with room for a dozen of them. */
@@ -285,14 +360,36 @@ static void teardown(void)
 
 TestSuite(store_power, .init = setup, .fini = teardown, .timeout = 170);
 
-static void check_cut(const struct cut *cut, uint64_t *random)
+static void setup_border(void)
+{
+    unsigned cuts = 0;
+
+    support_dir_make(dir);
+    support_dir_make(base);
+    record_border(dir, base);
+    for (size_t i = 0; i < entry_count; i++) {
+        cuts += entries[i].resize;
+    }
+    cr_assert_gt(cuts, 2, "the border moves");
+}
+
+TestSuite(store_power_border, .init = setup_border, .fini = teardown, .timeout = 170);
+
+/* Returns how many objects were there. */
+static unsigned look_at_cut(const struct cut *cut, uint64_t *random, unsigned numbers)
 {
     char image[SUPPORT_PATH_BYTES];
 
     support_dir_make(image);
     make_image(base, image, cut, random);
-    cr_expect_geq(check_image(image), NUMBERS - 1, "one put at most is under way");
+    unsigned good = check_image(image, numbers);
     support_dir_remove(image);
+    return good;
+}
+
+static void check_cut(const struct cut *cut, uint64_t *random)
+{
+    cr_expect_geq(look_at_cut(cut, random, NUMBERS), NUMBERS - 1, "one put at most is under way");
 }
 
 Test(store_power, pages_that_were_not_synced_may_survive_or_not)
@@ -330,5 +427,46 @@ Test(store_power, what_a_commit_says_lies_in_the_body_file)
     for (size_t i = 0; i < entry_count; i += entry_count / RANDOM_IMAGES) {
         struct cut cut = {.until = i, .percents = {100, 0}};
         check_cut(&cut, &random);
+    }
+}
+
+/* ---- while the border moves ---- */
+
+Test(store_power_border, pages_that_were_not_synced_may_survive_or_not)
+{
+    static const unsigned percents[] = {10, 50, 90};
+    uint64_t random = 5;
+
+    for (unsigned i = 0; i < BORDER_IMAGES; i++) {
+        unsigned percent = percents[i % ARRAY_LEN(percents)];
+        struct cut cut = {.until = (size_t)(support_random(&random) % (entry_count + 1)),
+                          .percents = {percent, percent},
+                          .meta_survives = i % 2 == 0};
+        cr_expect_gt(look_at_cut(&cut, &random, BORDER_NUMBERS), BORDER_LARGE);
+    }
+}
+
+/* The file is shorter already, and the last commit is undone: what it took away lay elsewhere. */
+Test(store_power_border, what_is_cut_off_was_given_up_for_good)
+{
+    uint64_t random = 7;
+    unsigned resizes = 0;
+
+    for (size_t i = 0; i < entry_count; i++) {
+        struct cut cut = {.until = i + 1, .percents = {0, 100}};
+        if (entries[i].resize && resizes++ % 2 == 0) {
+            cr_expect_gt(look_at_cut(&cut, &random, BORDER_NUMBERS), BORDER_LARGE);
+        }
+    }
+}
+
+/* LMDB's file has grown, and the body file's end came back. */
+Test(store_power_border, a_cut_that_is_undone)
+{
+    uint64_t random = 9;
+
+    for (unsigned i = 1; i <= BORDER_IMAGES; i++) {
+        struct cut cut = {.until = entry_count * i / BORDER_IMAGES, .percents = {100, 0}};
+        cr_expect_gt(look_at_cut(&cut, &random, BORDER_NUMBERS), BORDER_LARGE);
     }
 }
