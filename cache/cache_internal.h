@@ -17,7 +17,7 @@ enum {
     VERSION_SLOTS = 4096,
     SHARD_NOTES = 256,    /* hit-for-miss notes kept per shard */
     REMOVALS_MAX = 65536, /* that wait for a disk that refuses them */
-    BATCH_JOBS = 1024,
+    BATCH_JOBS = 2048,    /* a small object is two: as many as a batch evicts */
     RECLAIM_OPS = 128,
     BATCH_SHARE = 16, /* of the queue's limit: a smaller batch waits a little for more */
 };
