@@ -240,4 +240,16 @@ bool cache_write(struct cache *cache);
 /* From now on cache_wait does not wait, and is false once the queue is empty. */
 void cache_stop_writes(struct cache *cache);
 
+/* After cache_stop_writes, when the disk thread has ended: another may be started. */
+void cache_start_writes(struct cache *cache);
+
+/* ---- another process takes the store over (store_let_go) ---- */
+
+/* On the disk thread: the response under `key_text` was invalidated here. */
+typedef void (*cache_removed_fn)(void *arg, struct span key_text);
+
+/* The store's new owner serves. Until this call removals wait, for the store may come back; from now on they are told
+ * to `removed`. */
+void cache_set_successor(struct cache *cache, cache_removed_fn removed, void *arg);
+
 #endif

@@ -173,6 +173,8 @@ struct cache {
     uint64_t hit_for_miss_ms;
     size_t hot_bytes;
     enum admit_large admit_large;
+    _Atomic(cache_removed_fn) successor; /* NULL: the store is ours, or nobody has it yet */
+    void *successor_arg;                 /* set before it */
     struct queue queue;
     atomic_uint versions[VERSION_SLOTS]; /* of what is found under the keys of a slot: see hot.h */
     struct shard shards[SHARD_COUNT];

@@ -173,6 +173,9 @@ static enum reason may_begin(struct fill *fill, const struct flight_head *head)
     if (store_failed(fill->cache->store)) {
         return REASON_STORE_FAILED;
     }
+    if (store_is_away(fill->cache->store)) {
+        return REASON_STORE_AWAY;
+    }
     return admission(fill, whole_len > LARGE_BODY_BYTES, head->policy.min_uses);
 }
 

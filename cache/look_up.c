@@ -233,6 +233,11 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     enum store_found found = STORE_ABSENT;
     bool ask_store = true;
 
+    if (store_is_away(reader->cache->store)) { /* what its new owner does to it is not known here */
+        *out_generation = atomic_load_explicit(&shard->generation, memory_order_acquire);
+        *out_cached = (struct cached){0};
+        return STORE_ABSENT;
+    }
     /* In this order, and before anything is looked at: what changes later shows in all of them. */
     *out_generation = atomic_load_explicit(&shard->generation, memory_order_acquire);
     unsigned version = atomic_load_explicit(cache_version(reader->cache, key->hash), memory_order_acquire);

@@ -185,6 +185,37 @@ void pins_end_deletions(struct pins *pins)
     pins->dying_count = 0;
 }
 
+void pins_turn_away(struct pins *pins)
+{
+    atomic_fetch_add_explicit(&pins->generation, 1, memory_order_release);
+}
+
+bool pins_list(struct pins *pins, uint64_t **out_bodies, size_t *out_count)
+{
+    uint64_t *bodies = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct shard *shard = &pins->shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        uint64_t *grown = realloc(bodies, (count + shard->used + 1) * sizeof(*bodies));
+        for (size_t at = 0; grown != NULL && at < shard->capacity; at++) {
+            if (shard->slots[at].count > 0) {
+                grown[count++] = shard->slots[at].body_id;
+            }
+        }
+        pthread_mutex_unlock(&shard->mutex);
+        if (grown == NULL) {
+            free(bodies);
+            return false;
+        }
+        bodies = grown;
+    }
+    *out_bodies = bodies;
+    *out_count = count;
+    return true;
+}
+
 static uint64_t hash_of(uint64_t body_id)
 {
     uint64_t hash = body_id * UINT64_C(0x9E3779B97F4A7C15);

@@ -34,6 +34,12 @@ MUST_CHECK bool pins_add(struct pins *pins, uint64_t body_id);
 
 void pins_release(struct pins *pins, uint64_t body_id);
 
+/* From now on every pins_acquire with a generation that was read before is PIN_RETRY. While no deletion is under way. */
+void pins_turn_away(struct pins *pins);
+
+/* The bodies that are pinned; malloc'd. False: no memory. */
+MUST_CHECK bool pins_list(struct pins *pins, uint64_t **out_bodies, size_t *out_count);
+
 /* The disk thread: false if pinned now (or without memory); else marks it dying until pins_end_deletions. */
 bool pins_begin_deletion(struct pins *pins, uint64_t body_id);
 

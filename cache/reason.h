@@ -49,6 +49,7 @@
     X(PURGED, "purged", "config", "what was stored was purged")                                                        \
     X(PURGED_SOFT, "purged-soft", "config", "what is stored was purged softly: it must be validated")                  \
     X(STORE_FAILED, "store-failed", "config", "the store is out of order; larder goes on as a proxy")                  \
+    X(STORE_AWAY, "store-away", "config", "another larder has taken the store over; this one finishes what it began")  \
     /* stored */                                                                                                       \
     X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \
     X(STORED_BY_RULE, "stored-by-rule", "config", "stored by a rule")                                                  \

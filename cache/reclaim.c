@@ -80,7 +80,7 @@ static void begin(struct cache *cache)
 {
     struct reclaim *reclaim = &cache->reclaim;
 
-    if (purge_set_newest(cache->purges) == reclaim->seen || store_failed(cache->store)) {
+    if (purge_set_newest(cache->purges) == reclaim->seen || store_failed(cache->store) || store_is_away(cache->store)) {
         return;
     }
     reclaim->rested++;
@@ -169,5 +169,6 @@ void reclaim_finish(struct cache *cache, const struct store_op *ops, size_t coun
 
 bool reclaim_has_work(const struct cache *cache)
 {
-    return !store_failed(cache->store) && (cache->reclaim.walking || cache->reclaim.trim_below > 0);
+    return !store_failed(cache->store) && !store_is_away(cache->store) &&
+           (cache->reclaim.walking || cache->reclaim.trim_below > 0);
 }

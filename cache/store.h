@@ -83,6 +83,18 @@ const char *store_refusal(const struct store *store);
 /* What it holds must not be served any more, and it cannot be told so: marks it failed. Any thread. */
 void store_give_up(struct store *store);
 
+/* ---- another process takes it over ---- */
+
+/* While no store_apply runs: lets the store go, so that another process may open it. From now on finds are ABSENT and
+ * applies ERR_IO; what is pinned can still be read, for as long as the new owner pins it too: `*out_bodies` (malloc'd)
+ * are the bodies. False: no memory; nothing has changed. */
+MUST_CHECK bool store_let_go(struct store *store, uint64_t **out_bodies, size_t *out_count);
+
+/* The other process is gone. False: it has written, or a third one has the store: it stays away. */
+MUST_CHECK bool store_take_back(struct store *store);
+
+bool store_is_away(const struct store *store); /* any thread */
+
 /* ---- reading ---- */
 
 MUST_CHECK struct store_reader *store_reader_create(struct store *store); /* NULL: no memory, no reader slot */

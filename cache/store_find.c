@@ -50,7 +50,7 @@ enum store_found store_find(struct store_reader *reader, const struct key *key, 
     struct find_call call = {.reader = reader, .key = key, .request = request, .arena = arena, .retry = true};
 
     for (unsigned i = 0; i < FIND_TRIES && call.retry; i++) {
-        if (!guard_run(reader->store, on_find, &call)) {
+        if (store_is_away(reader->store) || !guard_run(reader->store, on_find, &call)) {
             return STORE_ABSENT; /* a pin that it had taken stays: nothing will ever be deleted */
         }
     }

@@ -8,6 +8,7 @@
  * store_cold.c   would a find wait for the disk
  * store_guard.c  a fault in LMDB costs the store, not the process
  * store_shrink.c a file larger than its limit
+ * store_handover.c  another process takes it over
  * store.c        open, close
  * store_readonly.c  a look at a store that another process may be using
  * store_objects.c  everything that is stored, one after another (store_tools.h, also the next two)
@@ -285,6 +286,8 @@ struct store {
     struct ghost *ghost;
     struct pins *pins;
     atomic_bool failed;
+    atomic_bool away; /* another process owns it */
+    uint64_t left_at; /* the last transaction when it was let go */
     _Atomic uint64_t next_body_id;
     _Atomic uint64_t purge_sequence; /* of the newest row of `purges` */
 

@@ -36,7 +36,7 @@ static int remove_damaged(struct batch *batch);
 
 bool store_wants_apply(struct store *store)
 {
-    if (store_failed(store)) {
+    if (store_failed(store) || store_is_away(store)) {
         return false;
     }
     return atomic_load_explicit(&store->reclaim_waiting, memory_order_relaxed) ||
@@ -64,7 +64,7 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
 {
     struct apply_call call = {.store = store, .ops = ops, .count = count};
 
-    if (store_failed(store)) {
+    if (store_failed(store) || store_is_away(store)) {
         return ERR_IO;
     }
     if (count == 0 && !store_wants_apply(store)) {

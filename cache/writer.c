@@ -203,6 +203,19 @@ void cache_stop_writes(struct cache *cache)
     }
 }
 
+void cache_start_writes(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->queue.mutex);
+    cache->queue.stopped = false;
+    pthread_mutex_unlock(&cache->queue.mutex);
+}
+
+void cache_set_successor(struct cache *cache, cache_removed_fn removed, void *arg)
+{
+    cache->successor_arg = arg;
+    atomic_store_explicit(&cache->successor, removed, memory_order_release);
+}
+
 /* A freshening needs the object's id, which the publication of the same response in this very batch would only give. */
 static bool must_wait_for_id(const struct job *job, const struct batch *batch)
 {
@@ -331,6 +344,18 @@ static void count_written(struct queue *queue, size_t bytes)
     pthread_mutex_unlock(&queue->mutex);
 }
 
+/* The removal is the business of the process that has taken the store over. */
+static bool hand_on(struct cache *cache, const struct job *job)
+{
+    cache_removed_fn tell = atomic_load_explicit(&cache->successor, memory_order_acquire);
+
+    if (tell == NULL) {
+        return false;
+    }
+    tell(cache->successor_arg, job->entry->text);
+    return true;
+}
+
 /* What takes something away must not be lost, but for a stop it is tried a few times only: a full disk may stay full.
  */
 static bool give_up(struct cache *cache, struct job *job)
@@ -341,7 +366,13 @@ static bool give_up(struct cache *cache, struct job *job)
     bool stopped = queue->stopped;
     pthread_mutex_unlock(&queue->mutex);
     job->refusals += stopped ? 1 : 0;
-    return store_failed(cache->store) || job->refusals >= STOPPED_TRIES;
+    return store_failed(cache->store) || atomic_load_explicit(&cache->successor, memory_order_acquire) != NULL ||
+           job->refusals >= STOPPED_TRIES;
+}
+
+static enum reason refusal_of(const struct cache *cache)
+{
+    return store_is_away(cache->store) ? REASON_STORE_AWAY : REASON_STORE_FAILED;
 }
 
 /* False: the job was queued again. */
@@ -355,7 +386,7 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         if (error == ERR_OK && op->kind == STORE_OP_PIECES) {
             flight_committed(job->flight, job->offset + job->data.len);
         } else if (error != ERR_OK) {
-            flight_set_store_reason(job->flight, REASON_STORE_FAILED);
+            flight_set_store_reason(job->flight, refusal_of(cache));
             flight_stop_storing(job->flight);
         }
         segment_unref(job->segment);
@@ -363,7 +394,7 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         break;
     case JOB_PUBLISH:
         if (error != ERR_OK) {
-            flight_set_store_reason(job->settled->flight, REASON_STORE_FAILED);
+            flight_set_store_reason(job->settled->flight, refusal_of(cache));
             (void)queue_push(&cache->queue, &again); /* no memory: it is swept at the next start */
         }
         if (error == ERR_OK && op->kind == STORE_OP_PUBLISH && op->done) {
@@ -385,6 +416,9 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         cache->batch->drops -= job->again ? 1 : 0;
         break; /* given up: it is swept at the next start */
     case JOB_REMOVE:
+        if (error != ERR_OK && hand_on(cache, job)) {
+            error = ERR_OK;
+        }
         if (error != ERR_OK && !give_up(cache, job)) {
             push(&cache->queue, job);
             return false;

@@ -8,6 +8,7 @@
 #include "proxy/conn.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
+#include "proxy/sockets.h"
 #include "proxy/worker.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
 
 static enum err open_all(struct admin *admin, struct buf *error);
 static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error);
+static void close_listener(struct admin_listener *listener);
 static void on_connection(uv_stream_t *stream, int status);
 static void on_listener_closed(uv_handle_t *handle);
 static void on_collect(uv_timer_t *timer);
@@ -87,6 +89,34 @@ static enum err start_listener(struct admin_listener *listener, int fd)
     return err_from_uv(error);
 }
 
+/* A socket that listens: inherited, or bound. */
+static enum err bind_listener(struct admin_listener *listener, int *out_fd, struct buf *error)
+{
+    struct address *address = &listener->address;
+
+    *out_fd = sockets_take_one(listener->admin->scope.inherited, address, &listener->has_file);
+    if (*out_fd >= 0) {
+        return ERR_OK;
+    }
+    enum err result = listener_open(address, 1, out_fd, error);
+    if (result != ERR_OK) {
+        return result;
+    }
+    listener->has_file = address->kind == ADDRESS_UNIX;
+    /* Before it listens: nobody else can have connected. */
+    if (address->kind == ADDRESS_UNIX && chmod(address->host, SOCKET_MODE) < 0) {
+        buf_format(error, "cannot listen on unix:%s: its mode cannot be set", address->host);
+        result = ERR_IO;
+    } else {
+        result = listener_listen(address, 1, out_fd, error);
+    }
+    if (result != ERR_OK) {
+        close(*out_fd);
+        listener_remove_file(address);
+    }
+    return result;
+}
+
 static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error)
 {
     struct admin_listener *listener = &admin->listeners[admin->listener_count];
@@ -94,30 +124,19 @@ static enum err open_listener(struct admin *admin, const struct address *address
     int fd;
 
     free(listener->host); /* of one that could not be opened */
-    *listener = (struct admin_listener){.admin = admin, .host = strdup(address->host), .address = *address};
+    *listener = (struct admin_listener){.admin = admin, .host = strdup(address->host), .wanted = *address};
     if (listener->host == NULL) {
         buf_add_text(error, err_text(ERR_NO_MEMORY));
         return ERR_NO_MEMORY;
     }
-    listener->address.host = listener->host;
-    enum err result = listener_open(&listener->address, 1, &fd, error);
+    listener->wanted.host = listener->host;
+    listener->address = listener->wanted;
+    enum err result = bind_listener(listener, &fd, error);
     if (result != ERR_OK) {
-        return result;
-    }
-    /* Before it listens: nobody else can have connected. */
-    if (address->kind == ADDRESS_UNIX && chmod(address->host, SOCKET_MODE) < 0) {
-        buf_format(error, "cannot listen on unix:%s: its mode cannot be set", address->host);
-        close(fd);
-        listener_remove_file(address);
-        return ERR_IO;
-    }
-    result = listener_listen(&listener->address, 1, &fd, error);
-    if (result != ERR_OK) {
-        close(fd);
-        listener_remove_file(&listener->address);
         return result;
     }
     admin->listener_count++;
+    listener->fd = fd;
     result = start_listener(listener, fd);
     if (result != ERR_OK) {
         buf_format(error, "the administration cannot listen: %s", err_text(result));
@@ -136,6 +155,26 @@ void admin_use(struct admin *admin, const struct config *config, struct origin_s
     admin->scope.origin_sets = origin_sets;
 }
 
+bool admin_bequeath(const struct admin *admin, struct legacy *legacy)
+{
+    for (size_t i = 0; i < admin->listener_count; i++) {
+        const struct admin_listener *listener = &admin->listeners[i];
+        if (!legacy_add(legacy, listener->fd, &listener->wanted, listener->has_file)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void admin_leave(struct admin *admin)
+{
+    for (size_t i = 0; i < admin->listener_count; i++) {
+        struct admin_listener *listener = &admin->listeners[i];
+        listener->has_file = false;
+        close_listener(listener);
+    }
+}
+
 void admin_close(struct admin *admin)
 {
     if (admin == NULL || admin->closing) {
@@ -145,10 +184,7 @@ void admin_close(struct admin *admin)
     uv_close((uv_handle_t *)&admin->collect_timer, NULL);
     history_stop(&admin->history);
     for (size_t i = 0; i < admin->listener_count; i++) {
-        if (admin->listeners[i].open) {
-            uv_close(&admin->listeners[i].u.handle, on_listener_closed);
-        }
-        listener_remove_file(&admin->listeners[i].address);
+        close_listener(&admin->listeners[i]);
     }
     admin_clients_close(admin);
 }
@@ -162,6 +198,17 @@ void admin_destroy(struct admin *admin)
         cache_reader_destroy(admin->reader);
         free(admin->read_buffer);
         free(admin);
+    }
+}
+
+static void close_listener(struct admin_listener *listener)
+{
+    if (listener->open && !uv_is_closing(&listener->u.handle)) {
+        uv_close(&listener->u.handle, on_listener_closed);
+    }
+    if (listener->has_file) {
+        listener->has_file = false;
+        listener_remove_file(&listener->address);
     }
 }
 

@@ -18,6 +18,8 @@
 #include "proxy/traffic.h"
 
 struct admin;
+struct legacy;
+struct sockets;
 
 /* What it tells about and works on; outlives it. */
 struct admin_scope {
@@ -29,6 +31,7 @@ struct admin_scope {
     struct follow *follow;
     atomic_uint *connection_count;
     unsigned workers;
+    struct sockets *inherited; /* that listeners may take theirs from; for admin_open */
     const struct config *config;
     struct origin_set *const *origin_sets; /* one a site */
 };
@@ -39,6 +42,12 @@ MUST_CHECK enum err admin_open(const struct admin_scope *scope, struct admin **o
 
 /* Another configuration is in force. The listeners stay as they are. */
 void admin_use(struct admin *admin, const struct config *config, struct origin_set *const *origin_sets);
+
+/* Adds the listeners' sockets. False: no memory. */
+MUST_CHECK bool admin_bequeath(const struct admin *admin, struct legacy *legacy);
+
+/* Another process has the sockets now: closes the listeners, not their files; what was begun is answered. */
+void admin_leave(struct admin *admin);
 
 /* Closes listeners and connections; the loop must run until they are closed. Accepts NULL; a second call changes
  * nothing. */

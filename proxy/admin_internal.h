@@ -32,8 +32,11 @@ struct admin_listener {
         uv_pipe_t pipe;
     } u;
     struct admin *admin;
-    char *host; /* of the address: what the configuration said goes with it, the listener stays */
-    struct address address;
+    char *host; /* of the addresses: what the configuration said goes with it, the listener stays */
+    struct address wanted;  /* as configured */
+    struct address address; /* as it became */
+    int fd;                 /* the handle's */
+    bool has_file;          /* a unix socket's file is removed with it */
     bool open;
     bool complained; /* the last connection was refused */
 };

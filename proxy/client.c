@@ -160,9 +160,15 @@ void client_take_over(struct worker *worker, struct handover *handover)
     conn_adopt(&client->conn, worker, handover->fd, handover->is_unix ? UV_NAMED_PIPE : UV_TCP, &client_events, client);
     add_client(client, worker);
     client->admission = handover->admission;
+    bool counted = handover->admission.entered;
     buf_add(&client->in, buf_span(&handover->in));
     buf_finish(&handover->in);
     free(handover);
+    enum reason reason = counted ? REASON_NONE : admission_enter(&client->admission, worker, client->host);
+    if (reason != REASON_NONE) {
+        refuse(client, reason);
+        return;
+    }
     if (client->in.failed) {
         client_close(client);
         return;

@@ -20,7 +20,7 @@ struct handover {
     struct worker *worker;  /* from which it comes, then that which gets it */
     int fd;
     bool is_unix;
-    struct admission admission; /* as what it is counted */
+    struct admission admission; /* as what it is counted; zeroed: by nobody, it comes from another process */
     struct buf in;              /* received and not consumed */
 };
 

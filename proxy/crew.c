@@ -114,13 +114,24 @@ enum err crew_start(struct crew *crew, const struct worker_shared *shared, struc
     return error == ERR_OK ? ERR_OK : fail(out_error, "cannot start a thread", error);
 }
 
+static void retire(struct crew *crew)
+{
+    sockets_close(&crew->sockets);
+    for (unsigned i = 0; i < crew->made; i++) {
+        worker_retire(&crew->workers[i]);
+    }
+}
+
 void crew_retire(struct crew *former, struct crew *crew)
 {
     sockets_take_over(&crew->sockets);
-    sockets_close(&former->sockets);
-    for (unsigned i = 0; i < former->made; i++) {
-        worker_retire(&former->workers[i]);
-    }
+    retire(former);
+}
+
+void crew_leave(struct crew *crew)
+{
+    sockets_leave_files(&crew->sockets);
+    retire(crew);
 }
 
 void crew_stop(struct crew *crew)

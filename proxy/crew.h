@@ -39,6 +39,9 @@ MUST_CHECK enum err crew_start(struct crew *crew, const struct worker_shared *sh
 /* The crew has taken the former one's place. */
 void crew_retire(struct crew *former, struct crew *crew);
 
+/* Another process has the listening sockets: what is idle is handed over, the rest finishes. */
+void crew_leave(struct crew *crew);
+
 void crew_stop(struct crew *crew);  /* ends within shutdown_timeout; a second call changes nothing */
 void crew_abort(struct crew *crew); /* ends now */
 

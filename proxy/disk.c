@@ -24,6 +24,7 @@ static struct timespec time_in(long delay_ms);
 enum err disk_start(struct disk *disk, struct cache *cache)
 {
     *disk = (struct disk){.cache = cache};
+    cache_start_writes(cache);
     disk->running = thread_start(&disk->thread, run, disk);
     return disk->running ? ERR_OK : ERR_NO_MEMORY;
 }
@@ -72,12 +73,12 @@ static void write_batch(struct disk *disk)
     if (written && disk->refused) {
         log_info("the disk takes writes again");
     }
-    if (!written && !disk->refused && !disk->failed) {
+    if (!written && !disk->refused && !disk->failed && !store_is_away(cache_store(disk->cache))) {
         const char *why = store_refusal(cache_store(disk->cache));
         log_warn("the disk refuses writes (%s): responses are passed on without being stored",
                  why == NULL ? "too much at once" : why);
     }
-    disk->refused = !written;
+    disk->refused = !written && !store_is_away(cache_store(disk->cache));
     if (!written) {
         struct timespec pause = {.tv_nsec = REFUSED_MS * 1000000};
         nanosleep(&pause, NULL);

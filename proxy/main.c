@@ -55,7 +55,7 @@ static int serve(const struct options *options, struct buf *error)
         return fail_config(flags.file, error);
     }
     log_set_level(config->server.log_level);
-    return server_run(config, &flags);
+    return server_run(config, &flags, options->argv);
 }
 
 static int check(const struct options *options, struct buf *error)

@@ -77,6 +77,11 @@ void notify_reloading(const struct notify *notify)
               (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
+void notify_main_pid(const struct notify *notify, int pid)
+{
+    send_text(notify, "MAINPID=%d\nSTATUS=serving, after an upgrade", pid);
+}
+
 void notify_stopping(const struct notify *notify)
 {
     send_text(notify, "STOPPING=1\nSTATUS=finishing what runs");

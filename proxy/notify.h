@@ -15,6 +15,7 @@ void notify_close(struct notify *notify);
 
 void notify_ready(const struct notify *notify, const char *status);
 void notify_reloading(const struct notify *notify); /* notify_ready follows, whatever came of it */
+void notify_main_pid(const struct notify *notify, int pid); /* another process is the service from now on */
 void notify_stopping(const struct notify *notify);
 
 #endif

@@ -104,16 +104,18 @@ static const struct {
     const char *summary;
     const char *details;
 } commands[COMMAND_COUNT] = {
-    [COMMAND_SERVE] = {"serve", "[FLAG VALUE]...", "start the proxy",
-                       "Without a file, --origin is all it needs:\n"
-                       "  larder serve --origin http://127.0.0.1:3000\n"
-                       "\n"
-                       "ADDR is 127.0.0.1:8080, :8080 (every address), [::1]:8080 or unix:/path; port 0 picks a free "
-                       "one and says which.\n"
-                       "SIZE is a number of bytes or one with KiB, MiB, GiB, TiB, KB, MB, GB or TB.\n"
-                       "Every other setting is in the file; config.example.toml lists all of them.\n"
-                       "SIGTERM and SIGINT: stops accepting, finishes what runs, exits with 0.\n"
-                       "SIGHUP: reads the configuration again. SIGUSR1: opens the access log anew.\n"},
+    [COMMAND_SERVE] =
+        {"serve", "[FLAG VALUE]...", "start the proxy",
+         "Without a file, --origin is all it needs:\n"
+         "  larder serve --origin http://127.0.0.1:3000\n"
+         "\n"
+         "ADDR is 127.0.0.1:8080, :8080 (every address), [::1]:8080 or unix:/path; port 0 picks a free "
+         "one and says which.\n"
+         "SIZE is a number of bytes or one with KiB, MiB, GiB, TiB, KB, MB, GB or TB.\n"
+         "Every other setting is in the file; config.example.toml lists all of them.\n"
+         "SIGTERM and SIGINT: stops accepting, finishes what runs, exits with 0.\n"
+         "SIGHUP: reads the configuration again. SIGUSR1: opens the access log anew. SIGUSR2: starts the program\n"
+         "anew, to take the place of the one that runs (an upgrade).\n"},
     [COMMAND_WHY] =
         {"why", "URL [FLAG]...", "explain what a request would get, and why",
          "Looks at the store of a larder that runs or was stopped, asks no origin and changes nothing. Give "
@@ -348,7 +350,7 @@ static bool parse_arguments(struct options *options, int argc, const char *const
 
 bool options_parse(int argc, const char *const *argv, struct options *out_options, struct buf *out_error)
 {
-    struct options options = {.help_about = COMMAND_HELP};
+    struct options options = {.argv = argv, .help_about = COMMAND_HELP};
 
     if (argc < 2) {
         buf_add_text(out_error, "expected a command: serve, why, vary, store, purge, purges, report, log, demo, check, "

@@ -33,6 +33,7 @@ struct purge_option {
 };
 
 struct options {
+    const char *const *argv; /* what was parsed */
     enum command command;
     enum command help_about; /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
     struct config_flags

@@ -3,7 +3,8 @@
  *
  * Happy path: sockets bound, root given up, store, disk thread, the crew of workers; "ready". SIGTERM or SIGINT: the
  * workers stop accepting and finish; when the last has ended the disk thread writes what is queued, the store is
- * closed, status 0. SIGHUP:     a new crew takes the place of the former one, which ends when it has finished (crew.h).
+ * closed, status 0. SIGHUP: a new crew takes the place of the former one, which ends when it has finished (crew.h).
+ * SIGUSR2: another process does (server_upgrade.c).
  * Failures:   - something cannot be opened: one line on standard error, what is open is closed, status 2.
  *             - a configuration that is read anew is refused: the log says why, the former one goes on.
  *             - a second signal: the workers close what still runs.
@@ -15,45 +16,20 @@
 #include <stdlib.h>
 
 #include "http/check.h"
-#include "proxy/admin.h"
-#include "proxy/client.h"
-#include "proxy/client_table.h"
-#include "proxy/crew.h"
-#include "proxy/disk.h"
 #include "proxy/log.h"
 #include "proxy/memory.h"
-#include "proxy/notify.h"
 #include "proxy/process.h"
 #include "proxy/reload.h"
+#include "proxy/server_internal.h"
 
 enum {
     EXIT_STOPPED = 0,
     EXIT_CANNOT_START = 2,
-    TEXT_MAX_BYTES = 8192,
     FORMER_CREWS_MAX = 8, /* that finish what they began */
     SPARE_READERS = 4,    /* of the store, beyond one a worker */
 };
 
-static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-
-struct server {
-    const struct config_flags *flags;
-    struct buf text; /* the line that says what failed */
-    struct cache *cache;
-    struct disk disk;
-    struct metrics *metrics;
-    struct traffic *traffic;
-    struct follow *follow;
-    struct admin *admin;
-    unsigned worker_count;
-    struct notify notify;
-    struct crew *crews; /* list: the first one serves, the others finish what they began */
-    struct client_limits limits;
-    uv_loop_t loop;
-    struct mailbox mailbox;
-    uv_signal_t signals[ARRAY_LEN(watched_signals)];
-    bool stopping;
-};
+static const int watched_signals[SERVER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 static enum err init_loop(struct server *server);
 static enum err start(struct server *server, struct config *config);
@@ -64,7 +40,6 @@ static enum err open_admin(struct server *server);
 static void announce(const struct crew *crew);
 static bool reload(struct server *server);
 static void stop(struct server *server);
-static void remove_ended_crews(struct server *server);
 static void close_loop(struct server *server);
 static void finish(struct server *server);
 static enum err explain(struct server *server, const char *what, enum err error);
@@ -72,13 +47,13 @@ static void on_signal(uv_signal_t *handle, int number);
 static void on_worker_ended(struct message *message);
 static void on_handover(struct message *message);
 
-int server_run(struct config *config, const struct config_flags *flags)
+int server_run(struct config *config, const struct config_flags *flags, const char *const *argv)
 {
-    struct server server = {.flags = flags};
+    struct server server = {.flags = flags, .argv = argv, .successor = {.fd = -1}};
     int status = EXIT_STOPPED;
 
     (void)signal(SIGPIPE, SIG_IGN); /* libuv does not do it; cannot fail for a valid number */
-    buf_init(&server.text, TEXT_MAX_BYTES);
+    buf_init(&server.text, SERVER_TEXT_MAX_BYTES);
     notify_open(&server.notify);
     enum err error =
         err_from_uv(uv_random(NULL, NULL, &config->server.instance_id, sizeof(config->server.instance_id), 0, NULL));
@@ -93,8 +68,13 @@ int server_run(struct config *config, const struct config_flags *flags)
             announce(server.crews);
             process_warn_of_root();
             log_info("ready");
-            notify_ready(&server.notify, "serving");
+            if (server.predecessor != NULL) {
+                server_succeed(&server); /* which tells the service manager who serves now */
+            } else {
+                notify_ready(&server.notify, "serving");
+            }
         } else {
+            server_forsake(&server);
             stop(&server);
         }
         (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* until the last worker has ended */
@@ -124,6 +104,8 @@ static enum err init_loop(struct server *server)
         (void)uv_loop_close(&server->loop); /* nothing is in it */
         return explain(server, "cannot start", err_from_uv(error));
     }
+    REQUIRE(uv_timer_init(&server->loop, &server->leave_timer) == 0);
+    server->leave_timer.data = server;
     for (size_t i = 0; i < ARRAY_LEN(watched_signals); i++) {
         REQUIRE(uv_signal_init(&server->loop, &server->signals[i]) == 0); /* the loop has its descriptors already */
         REQUIRE(uv_signal_start(&server->signals[i], on_signal, watched_signals[i]) == 0);
@@ -132,60 +114,70 @@ static enum err init_loop(struct server *server)
     return ERR_OK;
 }
 
-/* Makes the first crew, with the sockets that the service manager gave where an address has one. Owns `config`. */
+/* Makes the first crew, with the sockets that the process was started with where an address has one. Owns `config`. */
 static enum err bind_first(struct server *server, struct config *config)
 {
-    struct sockets given;
-    struct buf address;
-    enum err error = sockets_inherit(&given, server->worker_count, &server->text);
+    const char *kinds = server->predecessor != NULL ? predecessor_socket_kinds(server->predecessor) : NULL;
+    enum err error = sockets_inherit(&server->inherited, server->worker_count, kinds, &server->text);
 
     if (error != ERR_OK) {
         config_destroy(config);
         return error;
     }
-    server->crews = crew_create(config, server->worker_count, &given, NULL, &server->text);
-    buf_init(&address, TEXT_MAX_BYTES);
-    for (size_t i = 0; server->crews != NULL && i < given.count; i++) {
-        if (!sockets_has(&server->crews->sockets, &given.bounds[i])) {
-            buf_clear(&address);
-            address_format(&given.bounds[i].address, &address);
-            log_warn("a socket was given that server.listen does not name, it is closed address=%.*s",
-                     SPAN_ARG(buf_span(&address)));
-        }
+    server->crews = crew_create(config, server->worker_count, &server->inherited, NULL, &server->text);
+    if (server->crews == NULL) {
+        return ERR_LIMIT;
     }
-    buf_finish(&address);
-    if (server->crews != NULL) {
-        sockets_take_over(&server->crews->sockets);
+    sockets_take_over(&server->crews->sockets);
+    return ERR_OK;
+}
+
+/* As many as configured, but for an upgrade: what waits at a socket must have a worker that takes it. */
+static unsigned count_workers(const struct server *server, const struct config *config)
+{
+    unsigned wanted = config->server.workers > 0 ? config->server.workers : uv_available_parallelism();
+    unsigned given = server->predecessor != NULL ? predecessor_workers(server->predecessor) : wanted;
+
+    if (given != wanted) {
+        log_warn("a restart is needed for this setting, it stays as it is setting=server.workers");
     }
-    sockets_close(&given);
-    return server->crews != NULL ? ERR_OK : ERR_LIMIT;
+    return given;
+}
+
+/* Everything but what needs the store. Owns `config`. */
+static enum err prepare(struct server *server, struct config *config)
+{
+    if (!predecessor_find(&server->predecessor, &server->text)) {
+        config_destroy(config);
+        return ERR_FOREIGN;
+    }
+    server->worker_count = count_workers(server, config);
+    server->metrics = metrics_create();
+    server->follow = follow_create(&server->mailbox);
+    enum err error = server->metrics == NULL || server->follow == NULL ? ERR_NO_MEMORY : make_tables(server);
+    if (error != ERR_OK) {
+        config_destroy(config);
+        return explain(server, "cannot start", error);
+    }
+    process_raise_descriptor_limit(config, server->worker_count);
+    error = bind_first(server, config);
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (!process_drop_privileges(config, &server->text)) {
+        return ERR_LIMIT;
+    }
+    return access_log_check(config, &server->text);
 }
 
 /* Owns `config`. */
 static enum err start(struct server *server, struct config *config)
 {
-    server->worker_count = config->server.workers > 0 ? config->server.workers : uv_available_parallelism();
-    server->metrics = metrics_create();
-    server->follow = follow_create(&server->mailbox);
-    if (server->metrics == NULL || server->follow == NULL) {
-        config_destroy(config);
-        return explain(server, "cannot start", ERR_NO_MEMORY);
+    enum err error = prepare(server, config);
+
+    if (error == ERR_OK && server->predecessor != NULL && !predecessor_take_store(server->predecessor, &server->text)) {
+        error = ERR_IN_USE;
     }
-    process_raise_descriptor_limit(config, server->worker_count);
-    enum err error = make_tables(server);
-    if (error != ERR_OK) {
-        config_destroy(config);
-        return explain(server, "cannot start", error);
-    }
-    error = bind_first(server, config);
-    if (error != ERR_OK) {
-        return error;
-    }
-    struct crew *crew = server->crews;
-    if (!process_drop_privileges(config, &server->text)) {
-        return ERR_LIMIT;
-    }
-    error = access_log_check(config, &server->text);
     if (error == ERR_OK) {
         error = open_cache(server, config);
     }
@@ -193,11 +185,12 @@ static enum err start(struct server *server, struct config *config)
         error = open_admin(server);
     }
     if (error == ERR_OK) {
+        sockets_close_inherited(&server->inherited);
         error = disk_start(&server->disk, server->cache);
         if (error != ERR_OK) {
             return explain(server, "cannot start a thread", error);
         }
-        error = start_crew(server, crew);
+        error = start_crew(server, server->crews);
     }
     return error;
 }
@@ -226,6 +219,7 @@ static enum err open_admin(struct server *server)
                                       .follow = server->follow,
                                       .connection_count = &server->limits.connections,
                                       .workers = server->worker_count,
+                                      .inherited = &server->inherited,
                                       .config = server->crews->config,
                                       .origin_sets = server->crews->origin_sets};
 
@@ -267,7 +261,7 @@ static enum err open_cache(struct server *server, const struct config *config)
     };
     struct buf note;
 
-    buf_init(&note, TEXT_MAX_BYTES);
+    buf_init(&note, SERVER_TEXT_MAX_BYTES);
     enum err error = cache_open(&options, &server->cache, &note);
     if (error != ERR_OK) {
         server->cache = NULL;
@@ -277,6 +271,12 @@ static enum err open_cache(struct server *server, const struct config *config)
         log_warn("%.*s", SPAN_ARG(buf_span(&note)));
     }
     buf_finish(&note);
+    if (error == ERR_OK && server->predecessor != NULL) {
+        error = predecessor_pin(server->predecessor, server->cache);
+        if (error != ERR_OK) {
+            return explain(server, "cannot take the store over", error);
+        }
+    }
     return error;
 }
 
@@ -285,7 +285,7 @@ static void announce(const struct crew *crew)
 {
     struct buf address;
 
-    buf_init(&address, TEXT_MAX_BYTES);
+    buf_init(&address, SERVER_TEXT_MAX_BYTES);
     for (size_t i = 0; i < crew->sockets.count; i++) {
         if (crew->sockets.bounds[i].former == NULL) {
             buf_clear(&address);
@@ -354,7 +354,7 @@ static bool reload(struct server *server)
         crew->next = former->next;
         former->next = crew;
         crew_abort(crew);
-        remove_ended_crews(server);
+        server_remove_ended_crews(server);
     }
     return false;
 }
@@ -365,11 +365,11 @@ static void stop(struct server *server)
     for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
         crew_stop(crew);
     }
-    remove_ended_crews(server);
+    server_remove_ended_crews(server);
 }
 
 /* The one that serves is kept: the administration tells about it to the end. */
-static void remove_ended_crews(struct server *server)
+void server_remove_ended_crews(struct server *server)
 {
     struct crew *serving = server->crews;
     struct crew **link = serving != NULL ? &serving->next : &server->crews;
@@ -392,6 +392,9 @@ static void remove_ended_crews(struct server *server)
 static void close_loop(struct server *server)
 {
     admin_close(server->admin);
+    successor_close(&server->successor);
+    predecessor_close(server->predecessor);
+    uv_close((uv_handle_t *)&server->leave_timer, NULL);
     for (size_t i = 0; i < ARRAY_LEN(watched_signals); i++) {
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     }
@@ -404,8 +407,12 @@ static void finish(struct server *server)
     admin_destroy(server->admin);
     crew_destroy(server->crews);
     disk_stop(&server->disk);
+    sockets_leave_files(&server->inherited); /* who gave them goes on with them */
+    sockets_close(&server->inherited);
+    predecessor_destroy(server->predecessor);
     cache_close(server->cache);
-    if (server->mailbox.closed) { /* the loop was made, and is over */
+    successor_finish(&server->successor); /* only then it hears that we have ended */
+    if (server->mailbox.closed) {         /* the loop was made, and is over */
         REQUIRE(uv_loop_close(&server->loop) == 0);
         mailbox_finish(&server->mailbox);
     }
@@ -432,6 +439,8 @@ static const char *signal_name(int number)
         return "SIGINT";
     case SIGHUP:
         return "SIGHUP";
+    case SIGUSR2:
+        return "SIGUSR2";
     default:
         return "SIGUSR1";
     }
@@ -448,6 +457,8 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
         }
     } else if (server->stopping) {
         log_info("stopping, signal ignored signal=%s", signal_name(number));
+    } else if (server_is_upgrading(server) && number == SIGHUP) {
+        log_warn("an upgrade is under way, signal ignored signal=SIGHUP");
     } else if (number == SIGHUP) {
         notify_reloading(&server->notify);
         bool accepted = reload(server);
@@ -457,6 +468,8 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
         for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
             crew_reopen_log(crew);
         }
+    } else if (number == SIGUSR2) {
+        server_upgrade(server);
     } else {
         log_info("stopping signal=%s", signal_name(number));
         notify_stopping(&server->notify);
@@ -474,7 +487,7 @@ static void on_worker_ended(struct message *message) /* message.run */
             crew->ended++;
         }
     }
-    remove_ended_crews(server);
+    server_remove_ended_crews(server);
 }
 
 static void on_handover(struct message *message) /* message.run */
@@ -483,7 +496,7 @@ static void on_handover(struct message *message) /* message.run */
     struct server *server = CONTAINER_OF(handover->worker->shared.server, struct server, mailbox);
 
     if (server->stopping) {
-        handover_drop(handover, &server->limits);
+        server_pass_on(server, handover);
     } else {
         crew_take_connection(server->crews, handover);
     }

@@ -12,7 +12,7 @@
 
 #include "proxy/listener.h"
 
-static bool is_same(const struct address *a, const struct address *b)
+bool address_equal(const struct address *a, const struct address *b)
 {
     return a->kind == b->kind && a->port == b->port && strcmp(a->host, b->host) == 0;
 }
@@ -53,7 +53,7 @@ static struct bound *find_former(const struct sockets *sockets, const struct soc
                                  const struct address *wanted)
 {
     for (size_t i = 0; former != NULL && i < former->count; i++) {
-        if (is_same(&former->bounds[i].wanted, wanted) && !sockets_has(sockets, &former->bounds[i])) {
+        if (address_equal(&former->bounds[i].wanted, wanted) && !sockets_has(sockets, &former->bounds[i])) {
             return &former->bounds[i];
         }
     }
@@ -160,8 +160,16 @@ void sockets_take_over(struct sockets *sockets)
         if (bound->former != NULL) {
             bound->has_file = bound->former->has_file;
             bound->former->has_file = false;
+            bound->former->taken = true;
             bound->former = NULL;
         }
+    }
+}
+
+void sockets_leave_files(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        sockets->bounds[i].has_file = false;
     }
 }
 

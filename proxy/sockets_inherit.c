@@ -1,8 +1,8 @@
-/* sockets_inherit.c: listening sockets that the process was started with.
+/* sockets_inherit.c: listening sockets that the process was started with, and those it gives to another.
  *
- * The protocol is sd_listen_fds(3): $LISTEN_PID says that they are meant for us, $LISTEN_FDS how many there are, from
- * descriptor 3 on. Names ($LISTEN_FDNAMES) do not matter: each socket is known by its address, which server.listen must
- * have too. The variables are removed, so that no child takes them for its own. */
+ * A service manager's protocol is sd_listen_fds(3): $LISTEN_PID says that they are meant for us, $LISTEN_FDS how many
+ * there are, from descriptor 3 on. Names ($LISTEN_FDNAMES) do not matter: each socket is known by its address, which
+ * the configuration must have too. The variables are removed, so that no child takes them for its own. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,12 +14,14 @@
 
 #include "http/check.h"
 #include "http/span.h"
+#include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/sockets.h"
 
 enum {
     FIRST_FD = 3,
     GIVEN_MAX = 4096,
+    ADDRESS_MAX_BYTES = 8192,
 };
 
 /* How many descriptors there are for this process. */
@@ -79,26 +81,30 @@ static bool address_of(int fd, struct address *out_address, char **out_host)
     return false;
 }
 
-/* Where the address is, or will be. */
-static struct bound *bound_for(struct sockets *sockets, const struct address *address)
+/* NULL: it has none such. */
+static struct bound *find_bound(const struct sockets *sockets, const struct address *address)
 {
     for (size_t i = 0; i < sockets->count; i++) {
-        const struct address *other = &sockets->bounds[i].wanted;
-        if (other->kind == address->kind && other->port == address->port && strcmp(other->host, address->host) == 0) {
+        if (address_equal(&sockets->bounds[i].address, address)) {
             return &sockets->bounds[i];
         }
     }
-    return &sockets->bounds[sockets->count];
+    return NULL;
 }
 
 /* Owns `fd` and `host`. */
-static enum err add(struct sockets *sockets, int fd, const struct address *address, char *host)
+static enum err add(struct sockets *sockets, int fd, const struct address *address, char *host, char kind)
 {
-    struct bound *bound = bound_for(sockets, address);
+    struct bound *bound = find_bound(sockets, address);
     unsigned used = 0;
 
-    if (bound == &sockets->bounds[sockets->count]) {
-        *bound = (struct bound){.wanted = *address, .address = *address, .fds = malloc(sockets->workers * sizeof(int))};
+    if (bound == NULL) {
+        bound = &sockets->bounds[sockets->count];
+        *bound = (struct bound){.wanted = *address,
+                                .address = *address,
+                                .fds = malloc(sockets->workers * sizeof(int)),
+                                .has_file = kind == 'f'};
+        bound->wanted.port = kind == 'p' ? 0 : address->port;
         if (bound->fds == NULL) {
             close(fd);
             free(host);
@@ -122,7 +128,7 @@ static enum err add(struct sockets *sockets, int fd, const struct address *addre
     return ERR_OK;
 }
 
-static enum err inherit_one(struct sockets *sockets, int fd)
+static enum err inherit_one(struct sockets *sockets, int fd, char kind)
 {
     struct address address;
     char *host = NULL;
@@ -144,7 +150,7 @@ static enum err inherit_one(struct sockets *sockets, int fd)
         close(fd);
         return ERR_IO;
     }
-    return add(sockets, fd, &address, host);
+    return add(sockets, fd, &address, host, kind);
 }
 
 /* Workers beyond the sockets share them. */
@@ -165,9 +171,9 @@ static enum err share(struct bound *bound, unsigned workers)
     return ERR_OK;
 }
 
-enum err sockets_inherit(struct sockets *sockets, unsigned workers, struct buf *out_error)
+enum err sockets_inherit(struct sockets *sockets, unsigned workers, const char *kinds, struct buf *out_error)
 {
-    unsigned count = take_count();
+    unsigned count = kinds != NULL ? (unsigned)strlen(kinds) : take_count();
     enum err error = ERR_OK;
 
     *sockets = (struct sockets){.workers = workers, .bounds = calloc(count + 1, sizeof(struct bound))};
@@ -175,14 +181,90 @@ enum err sockets_inherit(struct sockets *sockets, unsigned workers, struct buf *
         error = ERR_NO_MEMORY;
     }
     for (unsigned i = 0; i < count && error == ERR_OK; i++) {
-        error = inherit_one(sockets, FIRST_FD + (int)i);
+        error = inherit_one(sockets, FIRST_FD + (int)i, kinds != NULL ? kinds[i] : '-');
     }
     for (size_t i = 0; i < sockets->count && error == ERR_OK; i++) {
         error = share(&sockets->bounds[i], workers);
     }
     if (error != ERR_OK) {
-        buf_format(out_error, "cannot use the sockets of the service manager: %s", err_text(error));
+        buf_format(out_error, "cannot use the sockets that were given: %s", err_text(error));
+        sockets_leave_files(sockets);
         sockets_close(sockets);
     }
     return error;
+}
+
+int sockets_take_one(struct sockets *inherited, struct address *address, bool *out_has_file)
+{
+    struct bound *bound = NULL;
+
+    for (size_t i = 0; i < inherited->count && bound == NULL; i++) {
+        if (!inherited->bounds[i].taken && address_equal(&inherited->bounds[i].wanted, address)) {
+            bound = &inherited->bounds[i];
+        }
+    }
+    int fd = bound != NULL ? fcntl(bound->fds[0], F_DUPFD_CLOEXEC, 0) : -1;
+    if (fd >= 0) {
+        address->port = bound->address.port;
+        bound->taken = true;
+        *out_has_file = bound->has_file;
+        bound->has_file = false;
+    }
+    return fd;
+}
+
+void sockets_close_inherited(struct sockets *inherited)
+{
+    struct buf address;
+
+    buf_init(&address, ADDRESS_MAX_BYTES);
+    for (size_t i = 0; i < inherited->count; i++) {
+        if (!inherited->bounds[i].taken) {
+            buf_clear(&address);
+            address_format(&inherited->bounds[i].address, &address);
+            log_warn("a socket was given that server.listen does not name, it is closed address=%.*s",
+                     SPAN_ARG(buf_span(&address)));
+        }
+    }
+    buf_finish(&address);
+    sockets_close(inherited);
+}
+
+/* ---- giving them to another process ---- */
+
+bool legacy_add(struct legacy *legacy, int fd, const struct address *wanted, bool has_file)
+{
+    int *fds = realloc(legacy->fds, (legacy->count + 1) * sizeof(*fds));
+
+    legacy->fds = fds != NULL ? fds : legacy->fds;
+    char *kinds = realloc(legacy->kinds, legacy->count + 2);
+    legacy->kinds = kinds != NULL ? kinds : legacy->kinds;
+    if (fds == NULL || kinds == NULL) {
+        return false;
+    }
+    fds[legacy->count] = fd;
+    kinds[legacy->count] = has_file ? 'f' : wanted->kind == ADDRESS_IP && wanted->port == 0 ? 'p' : '-';
+    kinds[legacy->count + 1] = '\0';
+    legacy->count++;
+    return true;
+}
+
+bool sockets_bequeath(const struct sockets *sockets, struct legacy *legacy)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct bound *bound = &sockets->bounds[i];
+        for (unsigned number = 0; number < sockets->workers; number++) {
+            if (!legacy_add(legacy, bound->fds[number], &bound->wanted, bound->has_file)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+void legacy_finish(struct legacy *legacy)
+{
+    free(legacy->fds);
+    free(legacy->kinds);
+    *legacy = (struct legacy){0};
 }

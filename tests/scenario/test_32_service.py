@@ -69,6 +69,18 @@ def test_the_manager_is_told(tmp_path, origin, monkeypatch, abstract):
     assert manager.next()["STOPPING"] == "1"
 
 
+def test_the_manager_is_told_which_process_is_the_service_after_an_upgrade(tmp_path, origin, monkeypatch):
+    manager = Manager(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    proxy = Proxy(tmp_path / "larder", config=config(origin)).start()
+    assert manager.next()["READY"] == "1"
+    former = proxy.upgrade()
+    assert int(manager.next()["MAINPID"]) == proxy.pid != former.pid
+    assert former.wait(TIMEOUT) == 0
+    proxy.stop()
+    assert manager.next()["STOPPING"] == "1", "and the former one said nothing of the kind"
+
+
 def test_a_manager_that_is_not_there_matters_to_nobody(tmp_path, origin, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     Proxy(tmp_path / "larder", config=config(origin)).start().stop()

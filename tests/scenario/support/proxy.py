@@ -1,7 +1,9 @@
 """The real larder as a process."""
 
+import ctypes
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -29,15 +31,52 @@ def run_larder(*arguments, timeout=TIMEOUT, cwd=None):
     return done.returncode, done.stdout, done.stderr
 
 
-class Proxy:
-    """One larder with its own cache directory. `listen`: addresses for --listen, besides what `config` says; `env`: variables more."""
+PR_SET_CHILD_SUBREAPER = 36
 
-    def __init__(self, directory, origin=None, config=None, flags=(), listen=("127.0.0.1:0",), cache_dir=None, env=None):
+
+class Adopted:
+    """A process that was started by one of ours which has ended: what Popen offers, as far as Proxy needs it."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    @staticmethod
+    def expect():
+        """From now on such processes become this one's children, so that it can learn how they end."""
+        assert ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout=TIMEOUT):
+        wait_until(lambda: self.poll() is not None, "the process to end", timeout)
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+class Proxy:
+    """One larder with its own cache directory. `listen`: addresses for --listen, besides what `config` says; `env`: variables more.
+    `program_copy`: it runs a copy of the program, which a test may change."""
+
+    def __init__(self, directory, origin=None, config=None, flags=(), listen=("127.0.0.1:0",), cache_dir=None, env=None, program_copy=False):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.cache_dir = Path(cache_dir or self.directory / "cache")
         self.log_path = self.directory / "access.log"
-        self.command = [str(LARDER), "serve", "--cache-dir", str(self.cache_dir)]
+        self.program = LARDER
+        if program_copy:
+            self.program = self.directory / "larder"
+            shutil.copy(LARDER, self.program)
+        self.command = [str(self.program), "serve", "--cache-dir", str(self.cache_dir)]
         for address in listen:
             self.command += ["--listen", address]
         if origin is not None:
@@ -101,6 +140,17 @@ class Proxy:
         self.reader.join(TIMEOUT)
         self.check_reports()
         assert code == 0, f"larder ended with {code}:\n{self.stderr}"
+
+    def upgrade(self, timeout=TIMEOUT):
+        """SIGUSR2: another process takes the place of this one, which ends as if it had been stopped."""
+        Adopted.expect()
+        before = len(self.lines)
+        former = self.process
+        former.send_signal(signal.SIGUSR2)
+        said = r"upgraded: .* pid=(\d+)"
+        wait_until(lambda: re.search(said, "".join(self.lines[before:])), "the new process to serve", timeout)
+        self.process = Adopted(int(re.search(said, "".join(self.lines[before:])).group(1)))
+        return former
 
     def kill9(self):
         self.process.kill()

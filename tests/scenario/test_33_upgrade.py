@@ -1,0 +1,197 @@
+"""SIGUSR2: the program is started anew and takes the place of the one that runs, without a refused connection or a lost request."""
+
+import os
+import re
+import signal
+import socket
+import threading
+
+import pytest
+from support.admin import Admin
+from support.client import Client
+from support.parallel import in_parallel
+from support.say import always
+from support.wire import wait_until
+
+FRESH = {"Cache-Control": "max-age=600"}
+BODY = b"x" * 3000
+
+
+def config(origin, more="", server=""):
+    return f'[server]\nworkers = 2\n{server}\n[cache]\nsize = "64MiB"\n[[site]]\norigin = "{origin.url}"\n{more}\n'
+
+
+def wait_stored(client, path):
+    wait_until(lambda: "; hit" in client.get(path).header("Cache-Status"), f"{path} to be stored")
+
+
+def test_no_request_is_lost_over_five_upgrades(origin, larder):
+    """New and kept connections under load: every one is accepted, every answer is right, and what is stored stays stored."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin))
+    over = threading.Event()
+    served = [0] * 6
+
+    def load(number):
+        if number == 0:
+            try:
+                for _ in range(5):
+                    want = sum(served) + 50
+                    wait_until(lambda: sum(served) >= want, "requests in between")  # noqa: B023
+                    assert proxy.upgrade().wait(30) == 0
+            finally:
+                over.set()
+            return
+        kept = Client(proxy)
+        while not over.is_set():
+            if number % 2 == 0:
+                kept.get(f"/{served[number] % 10}").expect(200, body=BODY)
+            else:
+                client = Client(proxy)
+                client.get(f"/{served[number] % 10}").expect(200, body=BODY)
+                client.close()
+            served[number] += 1
+
+    in_parallel(load, range(6))
+    client = Client(proxy)
+    before = origin.count()
+    for path in range(10):
+        client.get(f"/{path}").expect(200, body=BODY, cache="hit")
+    assert origin.count() == before
+    assert len(re.findall("upgraded: ", proxy.stderr)) == 5
+
+
+def test_stored_responses_are_hits_for_the_new_process(origin, larder):
+    """The store changes hands with all that was queued for it."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin))
+    client = Client(proxy)
+    for number in range(50):
+        client.get(f"/{number}").expect(200, body=BODY)
+    former = proxy.upgrade()
+    for number in range(50):
+        client.get(f"/{number}").expect(200, body=BODY, cache="hit")
+    assert former.wait(30) == 0
+    assert origin.count() == 50
+    Admin(proxy).status()
+
+
+def test_a_kept_connection_goes_over(origin, larder):
+    """The client does not notice: the same connection is served by the new process when the former one has ended."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin))
+    client = Client(proxy)
+    client.get("/a").expect(200, body=BODY)
+    former = proxy.upgrade()
+    assert former.wait(30) == 0
+    client.get("/a").expect(200, body=BODY, cache="hit")
+    assert client.connections == 1
+
+
+def test_what_runs_is_finished_by_the_process_that_began_it(origin, larder):
+    """A download that the former process sends from the store stays whole, though the new one evicts and deletes meanwhile."""
+    body = os.urandom(8 << 20)
+    origin.on("GET /large", always(200, FRESH, body))
+    origin.on("GET /other/*", always(200, FRESH, b"y" * (4 << 20)))
+    proxy = larder(config=config(origin).replace("[cache]", '[cache]\nadmit_large = "always"'))
+    client = Client(proxy)
+    client.get("/large").expect(200, body=body)
+    wait_stored(client, "/large")
+    slow = Client(proxy)
+    download = slow.begin("GET", "/large").expect(200)
+    former = proxy.upgrade()
+    for number in range(30):  # twice the store
+        client.get(f"/other/{number}").expect(200)
+    assert download.body == body
+    assert former.wait(30) == 0
+
+
+def test_what_the_former_process_invalidates_is_invalid_for_the_new_one(origin, larder):
+    """RFC 9111 4.4: a POST that was under way during the upgrade removes what is stored, whoever has the store."""
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, FRESH, b"before")
+    proxy = larder(config=config(origin))
+    client = Client(proxy)
+    client.get("/a").expect(200, body=b"before")
+    origin.expect("POST /a").reply(200, {}, b"done", hold=gate)
+    poster = threading.Thread(target=lambda: Client(proxy).post("/a", b"x").expect(200))
+    poster.start()
+    gate.wait_reached()
+    former = proxy.upgrade()
+    client.get("/a").expect(200, body=b"before", cache="hit")
+    gate.open()
+    poster.join()
+    assert former.wait(30) == 0
+    origin.expect("GET /a").reply(200, FRESH, b"after")
+    client.get("/a").expect(200, body=b"after")
+
+
+@pytest.mark.parametrize("what", ["configuration", "program"])
+def test_what_cannot_start_leaves_the_former_one_serving(origin, larder, what):
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin), program_copy=True)
+    client = Client(proxy)
+    client.get("/a").expect(200)
+    wait_stored(client, "/a")
+    file = proxy.directory / "larder.toml" if what == "configuration" else proxy.program
+    good = file.read_bytes()
+    broken = file.with_name("broken")
+    broken.write_bytes(good + b"wrong = 1\n" if what == "configuration" else b"#!/bin/true\n")
+    broken.chmod(0o755)
+    broken.replace(file)
+    proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    assert what == "program" or "larder.toml:" in proxy.stderr, "what is wrong is said as well"
+    client.get("/a").expect(200, body=BODY, cache="hit")
+    client.get("/b").expect(200)
+    wait_stored(client, "/b")
+    broken.write_bytes(good)
+    broken.chmod(0o755)
+    broken.replace(file)
+    assert proxy.upgrade().wait(30) == 0
+    client.get("/b").expect(200, body=BODY, cache="hit")
+
+
+def test_a_successor_that_dies_with_the_store_gives_it_back(origin, larder):
+    """It has the store, and fails behind it: an address of the administration is in use. The former one stores again."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin))
+    client = Client(proxy)
+    client.get("/a").expect(200)
+    wait_stored(client, "/a")
+    hold = socket.socket()
+    hold.bind(("127.0.0.1", 0))
+    hold.listen()
+    file = proxy.directory / "larder.toml"
+    good = file.read_text(encoding="utf-8")
+    file.write_text(good + f'[admin]\nlisten = "127.0.0.1:{hold.getsockname()[1]}"\n', encoding="utf-8")
+    proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    hold.close()
+    file.write_text(good, encoding="utf-8")
+    client.get("/a").expect(200, body=BODY, cache="hit")
+    client.get("/b").expect(200)
+    wait_stored(client, "/b")
+    assert proxy.upgrade().wait(30) == 0
+    client.get("/b").expect(200, body=BODY, cache="hit")
+
+
+def test_unix_sockets_and_the_administration_keep_their_files(origin, larder, tmp_path):
+    origin.on("GET *", always(200, FRESH, BODY))
+    path = tmp_path / "larder.sock"
+    proxy = larder(config=config(origin, server=f'listen = ["127.0.0.1:0", "unix:{path}"]'), listen=())
+    for _ in range(2):
+        assert proxy.upgrade().wait(30) == 0
+        Client(proxy, address=str(path)).get("/a").expect(200, body=BODY)
+        Admin(proxy).status()
+    proxy.stop()
+    assert not path.exists()
+
+
+def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin))
+    for _ in range(2):
+        proxy.process.send_signal(signal.SIGUSR2)
+    proxy.upgrade()
+    Client(proxy).get("/a").expect(200, body=BODY)
