@@ -183,6 +183,7 @@ struct config {
         struct span *upgrades; /* protocols that clients may switch to (Upgrade); others are not passed on */
         size_t upgrade_count;
         uint64_t shutdown_timeout_ms;
+        uint64_t watchdog_ms; /* 0: workers may be silent for ever */
         uint64_t client_head_timeout_ms;
         uint64_t client_body_timeout_ms;
         uint64_t client_idle_timeout_ms;

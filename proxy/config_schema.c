@@ -63,6 +63,7 @@ static const struct config_key server_keys[] = {
      .member = config_member_field_name, .expected = "names of protocols, such as \"websocket\""},
     {"shutdown_timeout", config_set_duration_ms, CONFIG_FIELD(server.shutdown_timeout_ms), .standard = "30s",
      .max = DAY_MS},
+    {"watchdog", config_set_duration_ms, CONFIG_FIELD(server.watchdog_ms), .standard = "30s", .min = 0, .max = DAY_MS},
 };
 
 #define TIMEOUT .min = 10, .max = DAY_MS

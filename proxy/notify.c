@@ -12,7 +12,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "http/span.h"
+
 enum { TEXT_MAX_BYTES = 512 };
+
+/* $WATCHDOG_PID is not looked at: it names the process that was started, whose place another may have taken since. */
+static uint64_t watchdog_of_environment(void)
+{
+    enum { USEC_A_MS = 1000 };
+    const char *text = getenv("WATCHDOG_USEC");
+    uint64_t usec;
+
+    return text != NULL && span_to_u64(span_of(text), &usec) ? usec / USEC_A_MS : 0;
+}
 
 void notify_open(struct notify *notify)
 {
@@ -35,6 +47,7 @@ void notify_open(struct notify *notify)
         return;
     }
     notify->fd = fd;
+    notify->watchdog_ms = watchdog_of_environment();
 }
 
 void notify_close(struct notify *notify)
@@ -80,6 +93,13 @@ void notify_reloading(const struct notify *notify)
 void notify_main_pid(const struct notify *notify, int pid)
 {
     send_text(notify, "MAINPID=%d\nSTATUS=serving, after an upgrade", pid);
+}
+
+void notify_watchdog(const struct notify *notify)
+{
+    if (notify->watchdog_ms > 0) {
+        send_text(notify, "WATCHDOG=1");
+    }
 }
 
 void notify_stopping(const struct notify *notify)

@@ -6,16 +6,20 @@
 #ifndef PROXY_NOTIFY_H
 #define PROXY_NOTIFY_H
 
+#include <stdint.h>
+
 struct notify {
-    int fd; /* connected; -1: nobody listens */
+    int fd;               /* connected; -1: nobody listens */
+    uint64_t watchdog_ms; /* in which it wants to hear of us again and again; 0: it does not */
 };
 
 void notify_open(struct notify *notify);
 void notify_close(struct notify *notify);
 
 void notify_ready(const struct notify *notify, const char *status);
-void notify_reloading(const struct notify *notify); /* notify_ready follows, whatever came of it */
+void notify_reloading(const struct notify *notify);         /* notify_ready follows, whatever came of it */
 void notify_main_pid(const struct notify *notify, int pid); /* another process is the service from now on */
+void notify_watchdog(const struct notify *notify);          /* all is well; nothing where nobody asked to hear it */
 void notify_stopping(const struct notify *notify);
 
 #endif

@@ -66,6 +66,7 @@ int server_run(struct config *config, const struct config_flags *flags, const ch
         error = start(&server, config);
         if (error == ERR_OK) {
             announce(server.crews);
+            watchdog_start(&server.watchdog, &server.loop, &server.crews, &server.notify);
             process_warn_of_root();
             log_info("ready");
             if (server.predecessor != NULL) {
@@ -392,6 +393,7 @@ void server_remove_ended_crews(struct server *server)
 static void close_loop(struct server *server)
 {
     admin_close(server->admin);
+    watchdog_close(&server->watchdog);
     successor_close(&server->successor);
     predecessor_close(server->predecessor);
     uv_close((uv_handle_t *)&server->leave_timer, NULL);
@@ -482,6 +484,7 @@ static void on_worker_ended(struct message *message) /* message.run */
     struct worker *worker = CONTAINER_OF(message, struct worker, ended_message);
     struct server *server = CONTAINER_OF(worker->shared.server, struct server, mailbox);
 
+    worker->watched.over = true;
     for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
         if (worker >= crew->workers && worker < crew->workers + crew->made) {
             crew->ended++;

@@ -12,6 +12,7 @@
 #include "proxy/predecessor.h"
 #include "proxy/server.h"
 #include "proxy/successor.h"
+#include "proxy/watchdog.h"
 
 enum {
     SERVER_SIGNALS = 5, /* that are watched */
@@ -37,6 +38,7 @@ struct server {
     struct predecessor_events predecessor_events;
     struct successor successor; /* that is to take ours */
     uv_timer_t leave_timer;     /* of what is still to finish when it serves */
+    struct watchdog watchdog;
     uv_loop_t loop;
     struct mailbox mailbox;
     uv_signal_t signals[SERVER_SIGNALS];

@@ -54,6 +54,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         .ended_message = {.run = shared->on_ended},
         .access_log = {.fd = -1},
     };
+    watched_init(&worker->watched);
     error = err_from_uv(uv_loop_init(&worker->loop));
     if (error != ERR_OK) {
         goto err_close_fds;
@@ -300,6 +301,7 @@ static void *run(void *arg) /* start routine of pthread_create */
     struct worker *worker = arg;
 
     mailbox_enter(&worker->mailbox);
+    watched_enter(&worker->watched);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* returns when the last handle is closed */
     mailbox_post(worker->shared.server, &worker->ended_message);
     return NULL;

@@ -20,6 +20,7 @@
 #include "proxy/pool.h"
 #include "proxy/refusals.h"
 #include "proxy/traffic.h"
+#include "proxy/watchdog.h"
 
 enum { WORKER_READ_BUFFER_BYTES = 65536 };
 
@@ -70,6 +71,7 @@ struct worker {
     struct message stop_message;   /* … shut down in order */
     struct message abort_message;  /* … shut down now */
     struct message reopen_message; /* … open the access log anew */
+    struct watched watched;        /* does the loop turn? */
     struct message ended_message;  /* posted to the main thread when the loop is over */
     uv_timer_t shutdown_timer;
     struct listener *listeners;
