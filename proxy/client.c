@@ -24,6 +24,7 @@ enum {
     DRAIN_MAX_BYTES = 256 * 1024, /* of a request body nobody wants */
     LINGER_MAX_BYTES = 1024 * 1024,
     LINGER_MS = 2000,
+    LATE_MS = 1000, /* for the request of who came just before the end */
     REFUSAL_MAX_BYTES = 1024,
     SPARE_MAX_BYTES = 16 * 1024, /* of a buffer that is kept for the next client */
 };
@@ -139,6 +140,25 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
     conn_set_timer(&client->conn, worker->config->server.client_idle_timeout_ms);
     conn_read_start(&client->conn);
     return ERR_OK;
+}
+
+void client_accept_late(struct worker *worker, int fd, bool is_unix)
+{
+    struct client *client = calloc(1, sizeof(*client));
+
+    if (client == NULL) {
+        close(fd);
+        return;
+    }
+    conn_adopt(&client->conn, worker, fd, is_unix ? UV_NAMED_PIPE : UV_TCP, &client_events, client);
+    add_client(client, worker);
+    enum reason reason = admission_enter(&client->admission, worker, client->host);
+    if (reason != REASON_NONE) {
+        refuse(client, reason);
+        return;
+    }
+    conn_set_timer(&client->conn, LATE_MS);
+    conn_read_start(&client->conn);
 }
 
 void handover_drop(struct handover *handover, struct client_limits *limits)

@@ -13,6 +13,10 @@
  * accepting). */
 enum err client_accept(struct worker *worker, uv_stream_t *listener);
 
+/* A connection that was accepted when the worker had begun to stop: its request is answered if it comes soon. Owns `fd`.
+ */
+void client_accept_late(struct worker *worker, int fd, bool is_unix);
+
 /* An idle connection on its way from a worker that retires to another. Its memory is its receiver's, and it stays
  * counted as a connection. */
 struct handover {

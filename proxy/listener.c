@@ -11,9 +11,11 @@
  * long as the handle is open, in a loop that never returns while descriptors are short. */
 #include "proxy/listener.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "http/check.h"
@@ -46,6 +48,21 @@ enum err listener_start(struct listener *listener, struct worker *worker, const 
         listener_close(listener);
     }
     return err_from_uv(error);
+}
+
+void listener_take_rest(struct listener *listener)
+{
+    bool open = listener->state == LISTENER_ACCEPTING || listener->state == LISTENER_PAUSED;
+
+    for (unsigned i = 0; open && i < BACKLOG; i++) {
+        int fd = accept(listener->fd, NULL, NULL);
+        if (fd >= 0) {
+            (void)fcntl(fd, F_SETFD, FD_CLOEXEC); /* cannot fail */
+            client_accept_late(listener->worker, fd, listener->kind == ADDRESS_UNIX);
+        } else {
+            open = errno == EINTR || errno == ECONNABORTED; /* else none waits, or no descriptor is left */
+        }
+    }
 }
 
 void listener_close(struct listener *listener)

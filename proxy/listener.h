@@ -54,6 +54,9 @@ void listener_remove_file(const struct address *address);
 MUST_CHECK enum err listener_start(struct listener *listener, struct worker *worker, const struct address *address,
                                    int fd);
 
+/* Accepts what waits in the kernel's queue, which would be reset by the close: also what a pause left there. */
+void listener_take_rest(struct listener *listener);
+
 /* A second call, and one for a listener never started, changes nothing. The loop must go on until it is closed. */
 void listener_close(struct listener *listener);
 

@@ -222,6 +222,7 @@ static enum err init_listeners(struct worker *worker, const int *fds)
 static void close_entrance(struct worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; i++) {
+        listener_take_rest(&worker->listeners[i]);
         listener_close(&worker->listeners[i]);
     }
     health_checks_stop(worker->checks);
@@ -236,10 +237,10 @@ static void begin_stop(struct worker *worker)
         return;
     }
     worker->state = WORKER_STOPPING;
+    clients_stop(worker); /* first: it makes room for those who still wait to be accepted */
     close_entrance(worker);
     REQUIRE(uv_timer_start(&worker->shutdown_timer, on_shutdown_timer, worker->config->server.shutdown_timeout_ms, 0) ==
             0);
-    clients_stop(worker);
     worker_check_stopped(worker);
 }
 

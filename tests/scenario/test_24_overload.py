@@ -2,13 +2,14 @@
 
 import os
 import re
+import signal
 import socket
 import time
 
 import pytest
 from support.client import Client
 from support.say import always, fresh
-from support.wire import wait_until
+from support.wire import TIMEOUT, wait_until
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -167,3 +168,22 @@ def test_descriptors_run_out(origin, larder):
         client.close()
     Client(proxy).get("/b").expect(200)
     assert proxy.stderr.count("accepting pauses") < 5
+
+
+def test_who_waits_at_the_stop_is_served(larder, origin):
+    """SIGTERM: connections that the kernel has accepted and larder has not, for want of descriptors, are answered, not reset."""
+    origin.on("GET /*", always(200, NO_STORE, b"x"))
+    proxy = larder(origin, flags=["--workers", "1"])
+    proxy.stop()
+    proxy.command = ["prlimit", "--nofile=96:96", *proxy.command]
+    proxy.start()
+    crowd = []
+    while "accepting pauses" not in proxy.stderr:
+        crowd.append(Client(proxy).connect())
+    waiting = [Client(proxy) for _ in range(3)]
+    for client in waiting:
+        client.send_raw(client.encode("GET", "/a"))
+    proxy.process.send_signal(signal.SIGTERM)
+    for client in waiting:
+        client.read_response().expect(200, body=b"x", headers={"Connection": "close"})
+    assert proxy.process.wait(TIMEOUT) == 0
