@@ -85,6 +85,7 @@
     X(TRUNCATED, "truncated", "RFC 9111 3.3", "the origin ended before the end of the body")                           \
     X(ERROR_KEEPS_STORED, "error-keeps-stored", "RFC 9111 4.3.3", "a server error never replaces what is stored")      \
     X(DISK_BEHIND, "disk-behind", "config", "the disk's queue is full")                                                \
+    X(STREAM_MEMORY, "stream-memory", "config", "bodies that stream have all the memory that they may have")           \
     X(RACED, "raced", "RFC 9111 4.4", "invalidated while it was being fetched")                                        \
     /* answered by larder itself */                                                                                    \
     X(BAD_REQUEST, "bad-request", "RFC 9112 2", "the request is malformed or beyond a limit")                          \
@@ -93,6 +94,7 @@
     X(CLIENT_CONNECTIONS, "client-connections", "config", "more connections of this client than allowed")              \
     X(TOO_MANY_REQUESTS, "too-many-requests", "config", "more requests at a time than allowed")                        \
     X(RATE_LIMIT, "rate-limit", "RFC 6585 4", "more requests of this client than a rule's rate_limit")                 \
+    X(NO_MEMORY, "no-memory", "config", "the system had no memory for it")                                             \
     X(MAX_FORWARDS, "max-forwards", "RFC 9110 7.6.2", "Max-Forwards says that the request ends here")                  \
     X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
     X(ORIGIN_FAILED, "origin-failed", "RFC 9110 15.6.3", "the origin did not answer, and nothing stored may be used")  \

@@ -68,8 +68,14 @@ void arena_spares_finish(struct arena_spares *spares)
     spares->count = 0;
 }
 
+enum err arena_error(const struct arena *arena)
+{
+    return arena->starved ? ERR_NO_MEMORY : ERR_ARENA_FULL;
+}
+
 void arena_reset(struct arena *arena)
 {
+    arena->starved = false;
     while (arena->blocks != NULL && arena->blocks->older != NULL) {
         struct arena_block *older = arena->blocks->older;
 
@@ -211,6 +217,7 @@ static struct arena_block *add_block(struct arena *arena, size_t bytes)
     }
     block = malloc(sizeof *block + capacity);
     if (block == NULL) {
+        arena->starved = true;
         return NULL;
     }
     block->older = arena->blocks;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "http/check.h"
+#include "http/error.h"
 #include "http/span.h"
 
 struct arena_block;
@@ -23,6 +24,7 @@ struct arena {
     struct arena_block *blocks;  /* newest first; the memory itself */
     size_t used_bytes;           /* handed out since the last reset */
     size_t limit_bytes;          /* arena_alloc fails beyond this */
+    bool starved;                /* the system had no memory, since the last reset */
     struct arena_spares *spares; /* where the first block comes from and goes to; NULL: the heap */
 };
 
@@ -38,6 +40,10 @@ void arena_finish(struct arena *arena);
 void arena_reset(struct arena *arena);
 
 void arena_spares_finish(struct arena_spares *spares); /* frees them */
+
+/* Why something did not get its memory: ERR_ARENA_FULL (it wanted too much: 431) or ERR_NO_MEMORY (there is none: 503).
+ */
+enum err arena_error(const struct arena *arena);
 
 /* Aligned for any type, zeroed. NULL at the limit or without memory. */
 MUST_CHECK void *arena_alloc(struct arena *arena, size_t bytes);

@@ -74,6 +74,7 @@ char *buf_reserve(struct buf *buf, size_t bytes)
     data =
         realloc(buf->data, capacity + 1); /* one more, so that buf_format has a place for its zero even at the limit */
     if (data == NULL) {
+        buf->starved = true;
         return NULL;
     }
     buf->data = data;

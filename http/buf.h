@@ -18,6 +18,7 @@ struct buf {
     size_t capacity;
     size_t limit;
     bool failed;   /* an append did not fit; the content is incomplete */
+    bool starved;  /* … because the system had no memory, not for the limit */
     bool borrowed; /* `data` is the caller's, of `limit` bytes */
 };
 

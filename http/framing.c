@@ -219,7 +219,7 @@ enum err body_decoder_trailers(const struct body_decoder *decoder, struct header
         } else if (may_be_trailer(field.name) && (!arena_copy(out_headers->arena, field.name, &field.name) ||
                                                   !arena_copy(out_headers->arena, field.value, &field.value) ||
                                                   !headers_add(out_headers, field.name, field.value))) {
-            error = ERR_ARENA_FULL;
+            error = arena_error(out_headers->arena);
         }
     }
     if (error != ERR_OK) {

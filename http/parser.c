@@ -126,7 +126,7 @@ enum err parse_request_head(struct span head, const struct head_limits *limits, 
         head = span_skip(head, 2);
     }
     if (!arena_copy(arena, head, &text)) {
-        return ERR_ARENA_FULL;
+        return arena_error(arena);
     }
     error = split_request_line(span_take(text, span_find(text, '\r')), limits, out_request);
     if (error != ERR_OK) {
@@ -182,7 +182,7 @@ enum err parse_response_head(struct span head, const struct head_limits *limits,
     *out_response = (struct http_response){0};
     headers_init(&out_response->headers, arena);
     if (!arena_copy(arena, head, &text)) {
-        return ERR_ARENA_FULL;
+        return arena_error(arena);
     }
     error = split_status_line(span_take(text, span_find(text, '\r')), out_response);
     if (error == ERR_OK) {
@@ -489,7 +489,7 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t length) /* l
     }
     /* RFC 9112 §5.1: white space around the value is not part of it */
     if (!headers_add(reader->headers, reader->name, span_trim((struct span){at, length}))) {
-        reader->error = ERR_ARENA_FULL;
+        reader->error = arena_error(reader->headers->arena);
         return -1;
     }
     return 0;

@@ -175,7 +175,7 @@ enum err uri_resolve(const struct uri *base, struct span reference, struct arena
         struct span parts[] = {base->scheme, SPAN(":"), reference};
 
         if (!arena_join(arena, parts, ARRAY_LEN(parts), &absolute)) {
-            return ERR_ARENA_FULL;
+            return arena_error(arena);
         }
         return uri_parse_absolute(absolute, arena, out_uri);
     }
@@ -187,7 +187,7 @@ enum err uri_resolve(const struct uri *base, struct span reference, struct arena
             uri.has_query = base->has_query;
         }
     } else if (uri.path.data[0] != '/' && !merge_paths(base->path, uri.path, arena, &uri.path)) {
-        return ERR_ARENA_FULL;
+        return arena_error(arena);
     }
     if (span_equal(uri.path, SPAN("*"))) {
         uri.path = SPAN("/"); /* the base was `OPTIONS *` */
@@ -284,7 +284,7 @@ static enum err normalise_path(struct span path, struct arena *arena, struct spa
     }
     text = arena_alloc_text(arena, path.len);
     if (text == NULL) {
-        return ERR_ARENA_FULL;
+        return arena_error(arena);
     }
     len = write_unescaped(path, text);
     *out_path = (struct span){text, remove_dot_segments(text, len)};
@@ -305,7 +305,7 @@ static enum err normalise_query(struct span query, struct arena *arena, struct s
     }
     text = arena_alloc_text(arena, query.len);
     if (text == NULL) {
-        return ERR_ARENA_FULL;
+        return arena_error(arena);
     }
     *out_query = (struct span){text, write_unescaped(query, text)};
     return ERR_OK;
@@ -334,7 +334,7 @@ static enum err normalise_authority(struct span text, struct span scheme, struct
     }
     to = arena_alloc_text(arena, text.len);
     if (to == NULL) {
-        return ERR_ARENA_FULL;
+        return arena_error(arena);
     }
     len = write_unescaped(parts.host, to);
     for (size_t i = 0; i < len; i++) {

@@ -124,7 +124,7 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
     struct client *client = calloc(1, sizeof(*client));
 
     if (client == NULL) {
-        return ERR_LIMIT;
+        return ERR_NO_MEMORY;
     }
     enum err error = conn_accept(&client->conn, worker, listener, &client_events, client);
     if (error != ERR_OK) {

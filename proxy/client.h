@@ -9,8 +9,8 @@
 #include "proxy/worker.h"
 
 /* A connection is waiting on `listener`: accepts it and owns it from now on. Beyond the limits of connections (in all,
- * and of one client) it is answered 503 and closed. The error of a failed accept (ERR_LIMIT: descriptors ran out: pause
- * accepting). */
+ * and of one client) it is answered 503 and closed. The error of a failed accept (ERR_LIMIT: descriptors ran out;
+ * ERR_NO_MEMORY): pause accepting. */
 enum err client_accept(struct worker *worker, uv_stream_t *listener);
 
 /* A connection that was accepted when the worker had begun to stop: its request is answered if it comes soon. Owns `fd`.

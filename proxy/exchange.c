@@ -152,7 +152,7 @@ static enum step step_route(struct exchange *ex)
         return STEP_REPLY;
     }
     if (!route_rewrite_request(ex->site, &ex->request, ex->arena)) {
-        return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+        return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
     }
     if (purge_is_asked(ex)) {
         return STEP_PURGE;
@@ -241,7 +241,7 @@ static enum step step_lookup(struct exchange *ex)
     }
     /* What Connection names away is not seen by the origin, so nothing may be selected by it. */
     if (!forward_remove_hop_by_hop(&ex->request.headers)) {
-        return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+        return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
     }
     if (ex->worker->cache_reader == NULL) {
         ex->outcome = OUTCOME_MISS;
@@ -249,7 +249,7 @@ static enum step step_lookup(struct exchange *ex)
         return STEP_PASS;
     }
     if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
-        return exchange_fail(ex, ERR_ARENA_FULL, REASON_BAD_REQUEST);
+        return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
     }
     if (awaits_disk(ex)) {
         return STEP_WAIT;
@@ -359,7 +359,7 @@ enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
 
     exchange_leave_flight(ex);
     ex->error = error;
-    ex->reason = reason;
+    ex->reason = error == ERR_NO_MEMORY ? REASON_NO_MEMORY : reason;
     ex->status = status != 0 ? status : 502;
     if (reason == REASON_BAD_REQUEST || reason == REASON_LOOP) {
         ex->end = END_REFUSED;

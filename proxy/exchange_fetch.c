@@ -172,7 +172,7 @@ enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const str
 
     if (range != NULL && !range_text(range, ex->arena, &options.range)) {
         cache_fill_fail(fill, ERR_ARENA_FULL);
-        return exchange_fail(ex, ERR_ARENA_FULL, REASON_ORIGIN_FAILED);
+        return exchange_fail(ex, arena_error(ex->arena), REASON_ORIGIN_FAILED);
     }
     flight_follow(ex->flight, &ex->party);
     ex->leads = true;

@@ -40,7 +40,7 @@ void fetch_take(struct fetch *fetch, struct span bytes)
     }
     buf_add(&fetch->in, bytes);
     if (fetch->in.failed) {
-        broken(fetch, ERR_HEAD_TOO_LARGE);
+        broken(fetch, fetch->in.starved ? ERR_NO_MEMORY : ERR_HEAD_TOO_LARGE);
         return;
     }
     while (take_head(fetch)) {

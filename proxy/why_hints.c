@@ -90,6 +90,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_CLIENT_CONNECTIONS] =
         "a larger connections_per_client in [server.limits]; trust_forwarded changes nothing here",
     [REASON_TOO_MANY_REQUESTS] = "a larger requests in [server.limits]",
+    [REASON_STREAM_MEMORY] = "a larger stream_memory in [server.limits], or faster clients",
+    [REASON_NO_MEMORY] = "more memory for larder, or lower limits on connections and requests",
     [REASON_RATE_LIMIT] = "a larger rate_limit or rate_burst in that rule, or a client that waits for Retry-After",
     [REASON_MAX_FORWARDS] = "a request without Max-Forwards, or with a larger one",
     [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
