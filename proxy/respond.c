@@ -14,6 +14,7 @@
 #include "proxy/cache_status.h"
 #include "proxy/decide.h"
 #include "proxy/proxy_status.h"
+#include "proxy/retry_after.h"
 #include "proxy/worker.h"
 
 static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
@@ -331,8 +332,9 @@ enum step respond_ourselves(struct exchange *ex)
                headers_add(&ex->headers, SPAN("Proxy-Status"), proxy_status);
     }
     if (done && (ex->status == 503 || ex->status == 429)) {
-        done = arena_format(ex->arena, &retry_after, "%llu",
-                            (unsigned long long)(ex->retry_after_s > 0 ? ex->retry_after_s : 1)) &&
+        uint64_t wait_s =
+            ex->retry_after_s > 0 ? ex->retry_after_s : retry_after_s(ex->worker->config, ex->site, ex->reason);
+        done = arena_format(ex->arena, &retry_after, "%llu", (unsigned long long)wait_s) &&
                headers_add(&ex->headers, SPAN("Retry-After"), retry_after);
     }
     if (!done || !add_own_fields(ex, false, 1)) {
@@ -370,7 +372,7 @@ static enum step start_response(struct exchange *ex, const struct stream_head *h
 static enum step no_room(struct exchange *ex)
 {
     stream_abort(ex->stream);
-    ex->error = ERR_ARENA_FULL;
+    ex->error = arena_error(ex->arena);
     ex->end = END_REFUSED;
     return STEP_LOG;
 }
