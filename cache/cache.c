@@ -52,6 +52,7 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
         close_parts(cache);
         return error;
     }
+    cache->stream_memory.limit_bytes = options->stream_memory_bytes > 0 ? options->stream_memory_bytes : SIZE_MAX;
     cache->pass_window_bytes = options->window_bytes;
     cache->fill_window_bytes = options->write_queue_bytes / 8;
     cache->hit_for_miss_ms = options->hit_for_miss_ms;
@@ -136,6 +137,11 @@ struct cache *cache_reader_cache(struct cache_reader *reader)
 struct store_reader *cache_reader_store(struct cache_reader *reader)
 {
     return reader->store_reader;
+}
+
+size_t cache_stream_bytes(const struct cache *cache)
+{
+    return atomic_load_explicit(&cache->stream_memory.bytes, memory_order_relaxed);
 }
 
 uint64_t cache_secret(const struct cache *cache)

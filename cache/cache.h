@@ -27,6 +27,8 @@ struct cache_options {
     struct store_options store;
     size_t write_queue_bytes; /* waiting for the disk */
     size_t window_bytes;      /* of one flight */
+    size_t
+        stream_memory_bytes; /* of all of them: beyond it each gets little, and nothing more is stored; 0: no limit */
     uint64_t hit_for_miss_ms;
     size_t hot_bytes; /* that each reader keeps in memory of what it finds often; 0: nothing */
     enum admit_large admit_large;
@@ -43,6 +45,8 @@ struct store_reader *cache_reader_store(struct cache_reader *reader); /* for sto
 struct store *cache_store(struct cache *cache);                       /* for store_pin, store_unpin, store_stats_of */
 
 uint64_t cache_secret(const struct cache *cache);
+
+size_t cache_stream_bytes(const struct cache *cache); /* of bodies that stream, in memory */
 
 size_t cache_queued_bytes(struct cache *cache); /* that wait for the disk */
 

@@ -168,6 +168,7 @@ struct cache {
     pthread_mutex_t purge_mutex; /* guards changes of it */
     struct reclaim reclaim;
     struct batch *batch;
+    struct stream_memory stream_memory; /* of all flights */
     size_t pass_window_bytes;
     size_t fill_window_bytes;
     uint64_t hit_for_miss_ms;

@@ -28,7 +28,8 @@ static bool freshen(struct fill *fill, const struct cached *cached, const struct
 struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable, const struct range_spec *range)
 {
     struct fill *fill = calloc(1, sizeof(*fill));
-    struct flight *flight = flight_create(entry == NULL ? (struct span){"", 0} : entry->text, cache->pass_window_bytes);
+    struct flight *flight = flight_create(entry == NULL ? (struct span){"", 0} : entry->text, cache->pass_window_bytes,
+                                          &cache->stream_memory);
 
     if (fill == NULL || flight == NULL) {
         free(fill);
@@ -175,6 +176,9 @@ static enum reason may_begin(struct fill *fill, const struct flight_head *head)
     }
     if (store_is_away(fill->cache->store)) {
         return REASON_STORE_AWAY;
+    }
+    if (cache_stream_bytes(fill->cache) >= fill->cache->stream_memory.limit_bytes) {
+        return REASON_STREAM_MEMORY; /* what is stored goes through memory as fast as the origin sends it */
     }
     return admission(fill, whole_len > LARGE_BODY_BYTES, head->policy.min_uses);
 }

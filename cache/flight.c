@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+enum { SCARCE_WINDOW_BYTES = 64 * 1024 }; /* a slot, and the one that is being filled */
+
 struct flight {
     atomic_uint references;
     struct span key;
@@ -42,7 +44,7 @@ static void wake_all(struct flight *flight);
 static void set_phase(struct flight *flight, enum flight_phase phase, enum err error);
 static enum err append_locked(struct flight *flight, struct span bytes);
 
-struct flight *flight_create(struct span key, size_t window_bytes)
+struct flight *flight_create(struct span key, size_t window_bytes, struct stream_memory *memory)
 {
     struct flight *flight = calloc(1, sizeof(*flight));
     char *copy = malloc(key.len + 1);
@@ -55,6 +57,7 @@ struct flight *flight_create(struct span key, size_t window_bytes)
     memcpy(copy, key.data, key.len);
     flight->key = (struct span){copy, key.len};
     flight->window_bytes = window_bytes;
+    flight->bytes.memory = memory;
     atomic_init(&flight->references, 1);
     REQUIRE(pthread_mutex_init(&flight->mutex, NULL) == 0);
     return flight;
@@ -179,14 +182,24 @@ enum err flight_set_head(struct flight *flight, const struct flight_head *head, 
     return error;
 }
 
+/* Where all streams together have what they may, one has a slot, so that each still gets on. */
+static size_t window_now(const struct flight *flight)
+{
+    const struct stream_memory *memory = flight->bytes.memory;
+    bool scarce = memory != NULL && atomic_load_explicit(&memory->bytes, memory_order_relaxed) >= memory->limit_bytes;
+
+    return scarce && flight->window_bytes > SCARCE_WINDOW_BYTES ? SCARCE_WINDOW_BYTES : flight->window_bytes;
+}
+
 size_t flight_room(struct flight *flight)
 {
     size_t room = 0;
 
     pthread_mutex_lock(&flight->mutex);
     uint64_t held = flight->bytes.length - flight->bytes.base;
-    if (held < flight->window_bytes) {
-        room = flight->window_bytes - (size_t)held;
+    size_t window_bytes = window_now(flight);
+    if (held < window_bytes) {
+        room = window_bytes - (size_t)held;
     } else {
         flight->starved = true;
     }
@@ -569,7 +582,7 @@ static uint64_t releasable_offset(const struct flight *flight)
 static void release_bytes(struct flight *flight)
 {
     segments_release(&flight->bytes, releasable_offset(flight), flight->phase == FLIGHT_STREAMING);
-    if (flight->starved && flight->bytes.length - flight->bytes.base < flight->window_bytes) {
+    if (flight->starved && flight->bytes.length - flight->bytes.base < window_now(flight)) {
         flight->starved = false;
         wake(flight->producer);
     }

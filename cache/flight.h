@@ -62,7 +62,7 @@ struct flight_head {
 
 /* `window_bytes` bounds what it holds in memory; at least 64 KiB, for memory is given back in slots of almost that.
  * NULL: no memory. One reference for the caller. */
-MUST_CHECK struct flight *flight_create(struct span key, size_t window_bytes);
+MUST_CHECK struct flight *flight_create(struct span key, size_t window_bytes, struct stream_memory *memory);
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight); /* accepts NULL */
 

@@ -9,6 +9,7 @@ enum { FIRST_SEGMENT_BYTES = 4096 }; /* where the length is not known */
 struct segment {
     atomic_uint references;
     size_t capacity;
+    struct stream_memory *memory;
     char data[];
 };
 
@@ -22,6 +23,9 @@ static struct slot *slot_to_fill(struct segments *segments, size_t more, uint64_
 void segment_unref(struct segment *segment)
 {
     if (segment != NULL && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1) {
+        if (segment->memory != NULL) {
+            atomic_fetch_sub_explicit(&segment->memory->bytes, segment->capacity, memory_order_relaxed);
+        }
         free(segment);
     }
 }
@@ -32,7 +36,7 @@ void segments_finish(struct segments *segments)
         segment_unref(segments->slots[segments->first_slot + i].segment);
     }
     free(segments->slots);
-    *segments = (struct segments){0};
+    *segments = (struct segments){.memory = segments->memory};
 }
 
 enum err segments_append(struct segments *segments, struct span bytes, uint64_t total_bytes)
@@ -78,13 +82,17 @@ void segments_release(struct segments *segments, uint64_t until, bool growing)
     }
 }
 
-static struct segment *segment_create(size_t capacity)
+static struct segment *segment_create(struct stream_memory *memory, size_t capacity)
 {
     struct segment *segment = malloc(sizeof(*segment) + capacity);
 
     if (segment != NULL) {
         atomic_init(&segment->references, 1);
         segment->capacity = capacity;
+        segment->memory = memory;
+        if (memory != NULL) {
+            atomic_fetch_add_explicit(&memory->bytes, capacity, memory_order_relaxed);
+        }
     }
     return segment;
 }
@@ -138,7 +146,7 @@ static struct slot *slot_to_fill(struct segments *segments, size_t more, uint64_
         return last;
     }
     if (last != NULL && last->len < SEGMENT_BYTES) {
-        struct segment *larger = segment_create(segment_size(segments, last->len, more, total_bytes));
+        struct segment *larger = segment_create(segments->memory, segment_size(segments, last->len, more, total_bytes));
         if (larger == NULL) {
             return NULL;
         }
@@ -147,7 +155,7 @@ static struct slot *slot_to_fill(struct segments *segments, size_t more, uint64_
         last->segment = larger;
         return last;
     }
-    struct segment *segment = segment_create(segment_size(segments, 0, more, total_bytes));
+    struct segment *segment = segment_create(segments->memory, segment_size(segments, 0, more, total_bytes));
     if (segment == NULL || !slots_reserve(segments)) {
         segment_unref(segment);
         return NULL;

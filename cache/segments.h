@@ -9,6 +9,8 @@
 #ifndef CACHE_SEGMENTS_H
 #define CACHE_SEGMENTS_H
 
+#include <stdatomic.h>
+
 #include "cache/store.h"
 #include "http/error.h"
 
@@ -20,8 +22,15 @@ enum {
 struct segment;
 struct slot;
 
+/* What the segments of many streams take together. */
+struct stream_memory {
+    atomic_size_t bytes;
+    size_t limit_bytes; /* nothing fails beyond it: streams take less from then on (flight.c) */
+};
+
 struct segments {
-    struct slot *slots; /* a run: slots[first_slot] starts at offset `base` */
+    struct stream_memory *memory; /* outlives every segment; NULL: not counted */
+    struct slot *slots;           /* a run: slots[first_slot] starts at offset `base` */
     size_t first_slot, slot_count, slot_capacity;
     uint64_t base;   /* everything before it was released */
     uint64_t length; /* of the stream so far */

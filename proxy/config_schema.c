@@ -112,6 +112,8 @@ static const struct config_key limit_keys[] = {
      .min = 16 * KIB, .max = GIB},
     {"stream_buffer", config_set_size, CONFIG_FIELD(server.stream_buffer_bytes), .standard = "1MiB", .min = 64 * KIB,
      .max = GIB},
+    {"stream_memory", config_set_size, CONFIG_FIELD(server.stream_memory_bytes), .standard = "512MiB", .min = MIB,
+     .max = TIB},
 };
 
 static const struct config_key cache_keys[] = {

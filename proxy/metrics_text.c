@@ -215,6 +215,8 @@ static void write_store(const struct metrics_gauges *gauges, struct buf *out)
     write_plain(out, "larder_store_cold_look_ups_total", "counter", "Look-ups that had to wait for the disk.",
                 stats.cold_finds);
     write_plain(out, "larder_store_written_bytes_total", "counter", "Bytes of responses written.", stats.bytes_written);
+    write_plain(out, "larder_stream_memory_bytes", "gauge", "Memory of bodies that stream.",
+                cache_stream_bytes(gauges->cache));
     write_plain(out, "larder_store_queue_bytes", "gauge", "Bytes that wait for the disk.",
                 cache_queued_bytes(gauges->cache));
     write_plain(out, "larder_store_queue_limit_bytes", "gauge", "Beyond this, responses pass without being stored.",

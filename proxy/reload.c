@@ -23,6 +23,7 @@ static const struct {
 } fixed[] = {
     FIXED("server.workers", server.workers),
     FIXED("server.limits.stream_buffer", server.stream_buffer_bytes),
+    FIXED("server.limits.stream_memory", server.stream_memory_bytes),
     FIXED("cache.size", cache.size_bytes),
     FIXED("cache.max_variants", cache.max_variants),
     FIXED("cache.write_queue", cache.write_queue_bytes),

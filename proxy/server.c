@@ -257,6 +257,7 @@ static enum err open_cache(struct server *server, const struct config *config)
         .admit_large = config->cache.admit_large,
         .write_queue_bytes = config->cache.write_queue_bytes,
         .window_bytes = config->server.stream_buffer_bytes,
+        .stream_memory_bytes = config->server.stream_memory_bytes,
         .hit_for_miss_ms = config->cache.hit_for_miss_ms,
         .hot_bytes = (size_t)(config->cache.hot_bytes / server->worker_count),
     };

@@ -35,7 +35,7 @@ static void setup(void)
     for (size_t i = 0; i < BODY_MAX; i++) {
         body[i] = (char)(i * 7 + i / 253);
     }
-    flight = flight_create(SPAN("GET http://a.test/"), WINDOW);
+    flight = flight_create(SPAN("GET http://a.test/"), WINDOW, NULL);
     cr_assert_not_null(flight);
 }
 
@@ -158,7 +158,7 @@ Test(flight, bytes_appended_never_change_however_they_come)
         uint64_t count;
 
         flight_unref(flight);
-        flight = flight_create(SPAN("key"), BODY_MAX * 2);
+        flight = flight_create(SPAN("key"), BODY_MAX * 2, NULL);
         cr_assert_not_null(flight);
         cr_assert_eq(flight_set_head(flight, &head, NULL, 0), ERR_OK);
         for (size_t at = 0; at < cases[i].total; at += cases[i].step) {
@@ -177,6 +177,31 @@ Test(flight, bytes_appended_never_change_however_they_come)
         cr_expect_eq(flight_trailers(flight).len, 0);
         segment_unref(first);
     }
+}
+
+Test(flight, where_all_streams_have_their_memory_each_gets_little)
+{
+    struct stream_memory memory = {.limit_bytes = 3 * SLOT};
+    struct flight_head head = {.length_known = false};
+    struct flight *other = flight_create(SPAN("other"), BODY_MAX * 2, &memory);
+
+    cr_assert_not_null(other);
+    flight_unref(flight);
+    flight = flight_create(SPAN("key"), BODY_MAX * 2, &memory);
+    cr_assert_not_null(flight);
+    cr_assert_eq(flight_set_head(flight, &head, NULL, 0), ERR_OK);
+    cr_assert_eq(flight_set_head(other, &head, NULL, 0), ERR_OK);
+    append(2 * SLOT);
+    cr_expect_gt(flight_room(flight), SLOT, "there is enough");
+    cr_assert_eq(flight_append(other, (struct span){body, SLOT}), ERR_OK);
+    cr_expect_geq(atomic_load(&memory.bytes), memory.limit_bytes);
+    cr_expect_eq(flight_room(flight), 0, "it has its share");
+    cr_expect_gt(flight_room(other), 0, "this one still gets on");
+    flight_unref(other);
+    cr_expect_gt(flight_room(flight), SLOT, "there is enough again");
+    flight_unref(flight);
+    cr_expect_eq(atomic_load(&memory.bytes), 0);
+    flight = flight_create(SPAN("key"), BODY_MAX, NULL);
 }
 
 Test(flight, a_body_that_breaks_off_is_read_to_there_and_fails)
