@@ -1,0 +1,121 @@
+"""Memory that runs out: the n-th allocation of a short life fails, for every n. What arrives whole is right; nothing crashes or leaks."""
+
+import mmap
+import os
+import random
+import struct
+
+import pytest
+from support.admin import Admin
+from support.client import Client
+from support.proxy import LARDER
+from support.wire import Closed, Truncated, wait_until
+
+SHIM = LARDER.parent / "tests" / "fault" / "libmemory_shim.so"
+STRIDE = 12  # of the usual run
+
+SMALL = b"small " * 100
+LARGE = bytes(random.Random(1).randbytes(300_000))
+FRESH = {"Cache-Control": "max-age=600", "ETag": '"v1"'}
+STALE = {"Cache-Control": "max-age=60", "Age": "60", "ETag": '"v1"'}
+
+
+class Memory:
+    """The shim's control page."""
+
+    def __init__(self, path):
+        path.write_bytes(bytes(mmap.PAGESIZE))
+        self.file = path.open("r+b")
+        self.page = mmap.mmap(self.file.fileno(), mmap.PAGESIZE)
+
+    def fail(self, at, count=1):
+        self.page[0:32] = struct.pack("=4Q", 0, 0, count, 0)
+        self.page[8:16] = struct.pack("=Q", at)
+
+    def well(self):
+        """Says how many allocations there were, and how many failed."""
+        self.page[8:16] = bytes(8)
+        calls, _, _, failed = struct.unpack("=4Q", self.page[0:32])
+        return calls, failed
+
+
+def answer(exchange):
+    """The origin: bodies by path, 304 for who has it."""
+    request = exchange.request
+    fields = STALE if request.path.startswith("/stale") else FRESH
+    if request.headers.get("If-None-Match") == '"v1"':
+        exchange.reply(304, fields)
+    else:
+        exchange.reply(200, fields, LARGE if request.path.startswith("/large") else SMALL)
+
+
+def ask(proxy, method, path, want, headers=None, body=None, part=None):
+    """One request on a connection of its own: the right answer (`part` of it in a 206), an error of larder's, or the end of the
+    connection."""
+    client = Client(proxy)
+    try:
+        response = client.request(method, path, headers, body)
+        got = response.body
+    except (AssertionError, Closed, Truncated, OSError) as problem:
+        assert "closed" in str(problem) or isinstance(problem, (Closed, Truncated, OSError)), problem
+        return
+    finally:
+        client.close()
+    if response.status in (200, 206):
+        assert got == (want[part] if response.status == 206 else want), f"{method} {path}: {len(got)} wrong bytes"
+    else:
+        assert response.status in (304, 500, 502, 503, 504), response
+
+
+def live(proxy, number):
+    """A short life: a miss, hits, a revalidation, a range, a large body, a POST, a HEAD, a purge."""
+    ask(proxy, "GET", f"/small/{number}", SMALL)
+    ask(proxy, "GET", f"/small/{number}", SMALL, {"Accept-Language": "de"})
+    ask(proxy, "GET", f"/small/{number}", SMALL, {"If-None-Match": '"v1"'})
+    ask(proxy, "GET", f"/stale/{number}", SMALL)
+    ask(proxy, "GET", f"/stale/{number}", SMALL)
+    ask(proxy, "GET", f"/large/{number}", LARGE)
+    ask(proxy, "GET", f"/large/{number}", LARGE, {"Range": "bytes=1000-199999"}, part=slice(1000, 200_000))
+    ask(proxy, "HEAD", f"/small/{number}", b"")
+    ask(proxy, "POST", f"/small/{number}", SMALL, body=b"x" * 100)
+    ask(proxy, "GET", f"/small/{number}", SMALL)
+
+
+def run(origin, larder, tmp_path, first, stride, count):
+    if not SHIM.exists():
+        pytest.skip("sanitizers bring an allocator of their own")
+    memory = Memory(tmp_path / "control")
+    for pattern in ("GET /*", "POST /*", "HEAD /*"):
+        origin.on(pattern, answer)
+    proxy = larder(origin, flags=["--workers", "1"], env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
+    for number in range(3):  # what is allocated once, is
+        live(proxy, f"warm-{number}")
+    memory.fail(0)
+    live(proxy, "calm")
+    calls, _ = memory.well()
+    assert calls > 100, "the shim counts"
+    tried = 0
+    for at in range(first, calls + 1, stride):
+        memory.fail(at, count)
+        live(proxy, at)
+        _, failed = memory.well()
+        tried += failed > 0
+        assert proxy.process.poll() is None, f"allocation {at} of {calls}: larder ended\n{proxy.stderr}"
+        live(proxy, at)  # with memory, and what it left
+    assert tried > 0
+    admin = Admin(proxy)
+    wait_until(lambda: admin.metrics()["larder_client_connections"] == 0, "the connections to end")
+    wait_until(lambda: admin.metrics()["larder_stream_memory_bytes"] == 0, "the bodies to leave memory")
+    wait_until(lambda: len(os.listdir(f"/proc/{proxy.pid}/fd")) < 60, "idle connections to the origin to end")
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_allocations_that_fail(origin, larder, tmp_path, count):
+    """Each STRIDE-th; which of them is another each time."""
+    run(origin, larder, tmp_path, random.randrange(1, STRIDE + 1), STRIDE, count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 40])
+def test_every_allocation_that_fails(origin, larder, tmp_path, count):
+    run(origin, larder, tmp_path, 1, 1, count)
