@@ -177,9 +177,8 @@ def test_who_waits_at_the_stop_is_served(larder, origin):
     proxy.stop()
     proxy.command = ["prlimit", "--nofile=96:96", *proxy.command]
     proxy.start()
-    crowd = []
-    while "accepting pauses" not in proxy.stderr:
-        crowd.append(Client(proxy).connect())
+    crowd = [Client(proxy).connect() for _ in range(75)]  # some more than it accepts
+    wait_until(lambda: "accepting pauses" in proxy.stderr, "the pause")
     waiting = [Client(proxy) for _ in range(3)]
     for client in waiting:
         client.send_raw(client.encode("GET", "/a"))
@@ -187,3 +186,5 @@ def test_who_waits_at_the_stop_is_served(larder, origin):
     for client in waiting:
         client.read_response().expect(200, body=b"x", headers={"Connection": "close"})
     assert proxy.process.wait(TIMEOUT) == 0
+    for client in crowd:
+        client.close()

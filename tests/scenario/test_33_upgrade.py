@@ -191,7 +191,10 @@ def test_unix_sockets_and_the_administration_keep_their_files(origin, larder, tm
 def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):
     origin.on("GET *", always(200, FRESH, BODY))
     proxy = larder(config=config(origin))
-    for _ in range(2):
-        proxy.process.send_signal(signal.SIGUSR2)
-    proxy.upgrade()
+    former = proxy.process
+    former.send_signal(signal.SIGSTOP)  # both come before it does anything
+    former.send_signal(signal.SIGUSR2)
+    former.send_signal(signal.SIGCONT)
+    assert proxy.upgrade().wait(30) == 0
     Client(proxy).get("/a").expect(200, body=BODY)
+    assert len(re.findall("upgraded: ", proxy.stderr)) == 1

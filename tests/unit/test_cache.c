@@ -29,6 +29,7 @@ static struct cache_reader *reader;
 static struct arena arena;
 static int64_t now_ms;
 static uint64_t used_before; /* bytes of the empty store */
+static size_t stream_memory; /* of the next open_cache; 0: no limit */
 
 /* A client: its request, what it found, what it follows. */
 struct client {
@@ -53,6 +54,7 @@ static void open_cache(uint64_t store_bytes, size_t queue_bytes)
         .store = {.dir = dir, .size_bytes = store_bytes, .max_variants = 4, .max_readers = 4},
         .write_queue_bytes = queue_bytes,
         .window_bytes = WINDOW,
+        .stream_memory_bytes = stream_memory,
         .hit_for_miss_ms = HIT_FOR_MISS_MS,
         .hot_bytes = 256 * 1024,
     };
@@ -1270,6 +1272,68 @@ Test(cache, a_commit_that_fails_costs_no_client_a_byte)
     store_it("/a", 2, 1000);
     write_some();
     expect_found("/a", 2, "A: 1\r\n", "the next one is stored");
+}
+
+Test(cache, another_process_takes_the_store_and_gives_it_back)
+{
+    struct client found = client_for("/a", NULL), leader = client_for("/b", NULL);
+    uint64_t *bodies = NULL;
+    size_t count = 0;
+
+    store_it("/a", 1, 3 * SLOT);
+    store_it("/gone", 1, 100);
+    write_some();
+    cr_assert_eq(find(&found), STORE_FOUND);
+    cr_assert(found.cached.stored.pinned);
+    cr_assert(store_let_go(cache_store(cache), &bodies, &count));
+    cr_expect_eq(count, 1, "the body that is being sent");
+    cr_expect_eq(bodies[0], found.cached.stored.record.body_id);
+    free(bodies);
+    cr_expect(reads_as(&found.cached, 1), "it can be sent to its end");
+    expect_absent("/a", "what the other does to it is not known");
+    (void)find(&leader);
+    cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
+    cr_assert_eq(give_head(&leader, &(struct answer){0}), ERR_OK);
+    cr_expect_eq(flight_store_reason(leader.flight), REASON_STORE_AWAY);
+    give_body(&leader, 1, 0, SLOT);
+    complete(&leader);
+    leave(&leader);
+    struct client gone = client_for("/gone", NULL);
+    cache_invalidate(cache, &gone.key, NULL);
+    cr_expect_not(cache_write(cache), "nothing is written");
+    cr_assert(store_take_back(cache_store(cache)));
+    write_some();
+    cr_expect(reads_as(&found.cached, 1));
+    leave(&found);
+    expect_found("/a", 1, "A: 1\r\n", "as if nothing had happened");
+    expect_absent("/gone", "what was invalidated meanwhile");
+    expect_absent("/b", "not stored");
+}
+
+Test(cache, nothing_more_is_stored_when_streams_have_all_their_memory)
+{
+    cache_reader_destroy(reader);
+    cache_close(cache);
+    stream_memory = 2 * SLOT;
+    open_cache(STORE_SIZE, QUEUE);
+    struct client leader = client_for("/a", NULL), other = client_for("/b", NULL);
+    (void)find(&leader);
+    (void)find(&other);
+    cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
+    cr_assert_eq(join(&other, JOIN_WITH_OTHERS), JOIN_LEAD);
+    cr_assert_eq(give_head(&leader, &(struct answer){0}), ERR_OK);
+    give_body(&leader, 1, 0, 3 * SLOT);
+    cr_expect_geq(cache_stream_bytes(cache), stream_memory);
+    cr_assert_eq(give_head(&other, &(struct answer){0}), ERR_OK);
+    cr_expect_eq(flight_store_reason(other.flight), REASON_STREAM_MEMORY);
+    complete(&leader);
+    complete(&other);
+    write_some();
+    leave(&leader);
+    leave(&other);
+    cr_expect_eq(cache_stream_bytes(cache), 0);
+    expect_found("/a", 1, "A: 1\r\n", "what had begun is stored");
+    expect_absent("/b", "what came then is not");
 }
 
 /* The first batch takes the first pieces of a body, and fails; the second would write the rest. */

@@ -48,7 +48,10 @@ class Adopted:
 
     def poll(self):
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # its parent has not ended yet
+                return None
             self.returncode = os.waitstatus_to_exitcode(status) if pid else None
         return self.returncode
 
