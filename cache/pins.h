@@ -34,7 +34,8 @@ MUST_CHECK bool pins_add(struct pins *pins, uint64_t body_id);
 
 void pins_release(struct pins *pins, uint64_t body_id);
 
-/* From now on every pins_acquire with a generation that was read before is PIN_RETRY. While no deletion is under way. */
+/* From now on every pins_acquire with a generation that was read before is PIN_RETRY. While no deletion is under way.
+ */
 void pins_turn_away(struct pins *pins);
 
 /* The bodies that are pinned; malloc'd. False: no memory. */

@@ -13,7 +13,8 @@
  * ERR_NO_MEMORY): pause accepting. */
 enum err client_accept(struct worker *worker, uv_stream_t *listener);
 
-/* A connection that was accepted when the worker had begun to stop: its request is answered if it comes soon. Owns `fd`.
+/* A connection that was accepted when the worker had begun to stop: its request is answered if it comes soon. Owns
+ * `fd`.
  */
 void client_accept_late(struct worker *worker, int fd, bool is_unix);
 

@@ -208,7 +208,7 @@ struct config {
         uint64_t max_idle_origin_connections; /* kept to one origin, per worker */
         uint64_t max_origin_queue;            /* requests waiting for one origin, per worker */
         uint64_t max_request_memory_bytes;    /* arena of one exchange */
-        uint64_t stream_memory_bytes; /* of all such responses */
+        uint64_t stream_memory_bytes;         /* of all such responses */
         uint64_t stream_buffer_bytes;         /* body bytes of one response in memory */
     } server;
 

@@ -15,6 +15,7 @@ struct disk {
 };
 
 MUST_CHECK enum err disk_start(struct disk *disk, struct cache *cache);
-void disk_stop(struct disk *disk); /* writes everything that is queued, then returns; accepts a zeroed one. May be started again */
+void disk_stop(
+    struct disk *disk); /* writes everything that is queued, then returns; accepts a zeroed one. May be started again */
 
 #endif

@@ -235,13 +235,15 @@ void sockets_close_inherited(struct sockets *inherited)
 bool legacy_add(struct legacy *legacy, int fd, const struct address *wanted, bool has_file)
 {
     int *fds = realloc(legacy->fds, (legacy->count + 1) * sizeof(*fds));
-
-    legacy->fds = fds != NULL ? fds : legacy->fds;
-    char *kinds = realloc(legacy->kinds, legacy->count + 2);
-    legacy->kinds = kinds != NULL ? kinds : legacy->kinds;
-    if (fds == NULL || kinds == NULL) {
+    if (fds == NULL) {
         return false;
     }
+    legacy->fds = fds;
+    char *kinds = realloc(legacy->kinds, legacy->count + 2);
+    if (kinds == NULL) {
+        return false;
+    }
+    legacy->kinds = kinds;
     fds[legacy->count] = fd;
     kinds[legacy->count] = has_file ? 'f' : wanted->kind == ADDRESS_IP && wanted->port == 0 ? 'p' : '-';
     kinds[legacy->count + 1] = '\0';
