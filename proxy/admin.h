@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "proxy/facts.h"
 #include "proxy/follow.h"
 #include "proxy/mailbox.h"
 #include "proxy/metrics.h"
@@ -29,6 +30,7 @@ struct admin_scope {
     struct metrics *metrics;
     struct traffic *traffic;
     struct follow *follow;
+    struct facts *facts;
     atomic_uint *connection_count;
     unsigned workers;
     struct sockets *inherited; /* that listeners may take theirs from; for admin_open */

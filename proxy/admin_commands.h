@@ -20,4 +20,8 @@ MUST_CHECK bool admin_command_report(const struct config *config, const struct o
 MUST_CHECK bool admin_command_log(const struct config *config, const struct options *options, struct buf *out,
                                   struct buf *error);
 
+/* admin_replay_command.c: `larder check --replay`. */
+MUST_CHECK bool admin_command_replay(const struct config *config, const struct options *options, struct buf *out,
+                                     struct buf *error);
+
 #endif

@@ -112,6 +112,9 @@ enum admin_progress admin_run_urls(struct admin_call *call);
 /* RFC 3339, UTC, seconds. To be taken. */
 json_t *admin_time_json(int64_t time_ms);
 
+/* admin_facts.c */
+enum admin_progress admin_run_facts(struct admin_call *call);
+
 /* admin_log.c */
 enum admin_progress admin_run_log(struct admin_call *call);
 

@@ -19,6 +19,7 @@ enum {
 };
 
 static bool read_file(struct config_reader *reader, struct buf *text);
+static bool keep_text(struct config_reader *reader, struct span text);
 static bool parse_file(struct config_reader *reader, struct span text, struct toml_document **out_document);
 static bool read_tables(struct config_reader *reader);
 static bool apply_flags(struct config_reader *reader, const struct config_flags *flags);
@@ -39,12 +40,16 @@ struct config *config_load(const struct config_flags *flags, struct buf *out_err
     arena_init(&config->arena, ARENA_MAX_BYTES);
     buf_init(&text, FILE_MAX_BYTES);
     config->file = flags->file;
+    config->origin_flag = flags->origin;
+    config->profile_flag = flags->profile;
     bool ok = config_set_standards(&reader, SECTION_SERVER, config) &&
               config_set_standards(&reader, SECTION_TIMEOUTS, config) &&
               config_set_standards(&reader, SECTION_LIMITS, config) &&
               config_set_standards(&reader, SECTION_CACHE, config);
     if (ok && flags->file != NULL) {
-        ok = read_file(&reader, &text) && parse_file(&reader, buf_span(&text), &document);
+        buf_add(&text, flags->text);
+        ok = (text.len > 0 || read_file(&reader, &text)) && parse_file(&reader, buf_span(&text), &document) &&
+             keep_text(&reader, buf_span(&text));
     }
     if (document != NULL) {
         reader.root = toml_root(document);
@@ -91,6 +96,16 @@ static bool read_file(struct config_reader *reader, struct buf *text)
     if (text->failed) {
         buf_format(reader->error, "%s: expected a configuration file of at most %s", path,
                    config_size_text(FILE_MAX_BYTES).text);
+        return false;
+    }
+    return true;
+}
+
+/* What is in force may differ from what stands in the file by now. */
+static bool keep_text(struct config_reader *reader, struct span text)
+{
+    if (!arena_copy(&reader->config->arena, text, &reader->config->text)) {
+        buf_format(reader->error, "%s: out of memory", reader->config->file);
         return false;
     }
     return true;

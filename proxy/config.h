@@ -164,8 +164,10 @@ struct test {
 };
 
 struct config {
-    struct arena arena; /* owns everything below */
-    const char *file;   /* where it came from, NULL without one */
+    struct arena arena;                     /* owns everything below */
+    const char *file;                       /* where it came from, NULL without one */
+    struct span text;                       /* what stood there */
+    const char *origin_flag, *profile_flag; /* of the command line, or NULL */
 
     struct {
         struct address *listen;
@@ -175,6 +177,7 @@ struct config {
         const char *group;      /* NULL: the user's */
         const char *access_log; /* path, "-" for standard output, NULL for off */
         enum access_format access_format;
+        uint64_t facts_bytes; /* of recent requests, of each worker; 0: none are kept */
         enum log_level log_level;
         enum forwarded_style forwarded;
         bool trust_forwarded;
@@ -247,6 +250,7 @@ struct config {
 /* What the command line gave; NULL and 0 where it gave nothing. Flags override the file. */
 struct config_flags {
     const char *file;
+    struct span text; /* in place of what stands in the file; empty: it is read */
     const char *const *listen;
     size_t listen_count;
     const char *origin;

@@ -54,6 +54,7 @@ static const struct config_key server_keys[] = {
     {"access_log", config_set_access_log, CONFIG_FIELD(server.access_log), .standard = "off"},
     {"access_log_format", config_set_choice, CONFIG_FIELD(server.access_format), .standard = "json",
      .choices = access_formats},
+    {"facts", config_set_size, CONFIG_FIELD(server.facts_bytes), .standard = "4MiB", .min = 0, .max = TIB},
     {"log_level", config_set_choice, CONFIG_FIELD(server.log_level), .standard = "info", .choices = log_levels},
     {"forwarded", config_set_choice, CONFIG_FIELD(server.forwarded), .standard = "x-forwarded",
      .choices = forwarded_styles},

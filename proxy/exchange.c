@@ -337,6 +337,7 @@ static enum step step_log(struct exchange *ex)
     struct stream_count counts = stream_count(stream);
 
     cold_read_forget(ex->cold);
+    exchange_keep_facts(ex, &counts);
     exchange_leave_flight(ex);
     exchange_leave_count(ex);
     purge_wait_forget(ex->purging);

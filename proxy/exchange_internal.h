@@ -144,6 +144,9 @@ uint64_t exchange_now_us(void);
 /* exchange_log.c: it is over: counted, and told to whoever listens. */
 void exchange_tell(const struct exchange *ex, const struct stream_count *counts);
 
+/* exchange_facts.c: before it leaves its flight. */
+void exchange_keep_facts(const struct exchange *ex, const struct stream_count *counts);
+
 /* exchange_log.c: what the origin is asked for on its behalf; lives as long as the configuration. */
 struct fetch_cause exchange_cause(const struct exchange *ex);
 

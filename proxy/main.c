@@ -292,7 +292,7 @@ static int run(const struct options *options, struct buf *error)
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:
-        return check(options, error);
+        return options->replay != NULL ? ask_larder(options, error, admin_command_replay) : check(options, error);
     case COMMAND_VERSION:
         printf("larder %s\n", LARDER_VERSION);
         return EXIT_OK;

@@ -91,6 +91,13 @@ static const struct flag flags[] = {
     {json_name, COMMAND_LOG, offsetof(struct options, json), "", "lines as in the access log, instead of text"},
     {"--config", COMMAND_LOG, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_LOG, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
+    {"--replay", COMMAND_CHECK, offsetof(struct options, replay), "NEW",
+     "try the file NEW on requests that the larder that runs remembers"},
+    {json_name, COMMAND_CHECK, offsetof(struct options, json), "", "with --replay: one JSON object instead of text"},
+    {"-c", COMMAND_CHECK, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--config", COMMAND_CHECK, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_CHECK, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -166,9 +173,13 @@ static const struct {
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
-        {"check", "FILE", "say whether a configuration file is right, without starting",
+        {"check", "FILE | --replay NEW [FLAG]...", "say whether a configuration file is right, without starting",
          "Prints one line: what the file holds, or where the first mistake is; and runs the [[test]]s in the file:\n"
-         "one line for each that finds something else than it expects. Exits with 0 or 2.\n"},
+         "one line for each that finds something else than it expects. Exits with 0 or 2.\n"
+         "With --replay it asks the larder that runs for the requests it remembers, and says what would change with "
+         "another file:\n"
+         "hit ratio, requests to and bytes from the origins, and the answers that differ, with examples.\n"
+         "  larder check --replay new.toml -c larder.toml\n"},
     [COMMAND_VERSION] = {"version", "", "print the version", ""},
     [COMMAND_HELP] = {"help", "[COMMAND]", "explain a command", ""},
 };
@@ -333,7 +344,7 @@ static bool parse_arguments(struct options *options, int argc, const char *const
             return false;
         }
     }
-    if (options->command == COMMAND_CHECK && options->config.file == NULL) {
+    if (options->command == COMMAND_CHECK && options->config.file == NULL && options->replay == NULL) {
         buf_add_text(error, "check: expected a file (larder help check)");
         return false;
     }

@@ -35,18 +35,19 @@ struct purge_option {
 struct options {
     const char *const *argv; /* what was parsed */
     enum command command;
-    enum command help_about; /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
-    struct config_flags
-        config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG;
-                   of COMMAND_CHECK only `file`. `listen` is NULL: see options_config_flags */
+    enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
+    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES,
+                                   COMMAND_REPORT, COMMAND_LOG; of COMMAND_CHECK only `file`, and `cache_dir` with
+                                   `replay`. `listen` is NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
     const char *url; /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store; COMMAND_LOG: a glob */
-    bool json;       /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG */
+    bool json;       /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG, COMMAND_CHECK */
     const char *limit;                     /* COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
     const char *since;                     /* COMMAND_REPORT */
+    const char *replay;                    /* COMMAND_CHECK: a configuration to try */
     const char *outcome, *reason, *client; /* COMMAND_LOG */
     /* COMMAND_PURGE: */
     struct purge_option names[OPTIONS_NAMES_MAX];

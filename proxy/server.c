@@ -203,6 +203,7 @@ static enum err start_crew(struct server *server, struct crew *crew)
                                    .metrics = server->metrics,
                                    .traffic = server->traffic,
                                    .follow = server->follow,
+                                   .facts = server->facts,
                                    .server = &server->mailbox,
                                    .on_ended = on_worker_ended,
                                    .on_handover = on_handover};
@@ -218,6 +219,7 @@ static enum err open_admin(struct server *server)
                                       .metrics = server->metrics,
                                       .traffic = server->traffic,
                                       .follow = server->follow,
+                                      .facts = server->facts,
                                       .connection_count = &server->limits.connections,
                                       .workers = server->worker_count,
                                       .inherited = &server->inherited,
@@ -240,7 +242,9 @@ static enum err make_tables(struct server *server)
     limits->clients = client_table_create(secret);
     limits->rates = rate_limit_create(secret);
     server->traffic = traffic_create(secret, worker_now_ms());
-    return limits->clients != NULL && limits->rates != NULL && server->traffic != NULL ? ERR_OK : ERR_NO_MEMORY;
+    server->facts = facts_create(secret);
+    bool made = limits->clients != NULL && limits->rates != NULL && server->traffic != NULL && server->facts != NULL;
+    return made ? ERR_OK : ERR_NO_MEMORY;
 }
 
 static enum err open_cache(struct server *server, const struct config *config)
@@ -422,6 +426,7 @@ static void finish(struct server *server)
     metrics_destroy(server->metrics);
     traffic_destroy(server->traffic);
     follow_destroy(server->follow);
+    facts_destroy(server->facts);
     client_table_destroy(server->limits.clients);
     rate_limit_destroy(server->limits.rates);
     buf_finish(&server->text);

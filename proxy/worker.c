@@ -169,7 +169,8 @@ static enum err init_parts(struct worker *worker, struct origin_set *const *sets
     worker->shard = metrics_shard_create(worker->shared.metrics, worker->config);
     worker->traffic = traffic_shard_create(worker->shared.traffic, worker->config);
     worker->follow = follow_shard_create(worker->shared.follow);
-    if (worker->shard == NULL || worker->traffic == NULL || worker->follow == NULL) {
+    worker->facts = facts_shard_create(worker->shared.facts, (size_t)worker->config->server.facts_bytes);
+    if (worker->shard == NULL || worker->traffic == NULL || worker->follow == NULL || worker->facts == NULL) {
         return ERR_NO_MEMORY;
     }
     enum err error = access_log_open(&worker->access_log, &worker->loop, worker->config);
@@ -286,6 +287,7 @@ static void finish(struct worker *worker)
     metrics_retire(worker->shared.metrics, worker->shard);
     traffic_retire(worker->traffic, worker_now_ms());
     follow_retire(worker->follow);
+    facts_retire(worker->facts);
     health_checks_destroy(worker->checks);
     free(worker->listeners);
     free(worker->read_buffer);

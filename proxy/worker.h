@@ -13,6 +13,7 @@
 #include "http/arena.h"
 #include "proxy/access_log.h"
 #include "proxy/config.h"
+#include "proxy/facts.h"
 #include "proxy/follow.h"
 #include "proxy/listener.h"
 #include "proxy/mailbox.h"
@@ -51,6 +52,7 @@ struct worker_shared {
     struct metrics *metrics;
     struct traffic *traffic;
     struct follow *follow;
+    struct facts *facts;
     struct mailbox *server;                       /* the main thread's */
     void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
     void (*on_handover)(struct message *message); /* there, with a handover's message: it needs another worker */
@@ -85,6 +87,7 @@ struct worker {
     struct metrics_shard *shard; /* what this worker counts; NULL: nothing is counted */
     struct traffic_shard *traffic;
     struct follow_shard *follow;
+    struct facts_shard *facts;
     struct refusals refusals;
     int newest_fd;                    /* descriptor of the connection accepted last */
     struct field_memo *field_memo;    /* what clients' heads said lately */

@@ -63,7 +63,7 @@ Test(config, unknown_keys)
          "retries, retry_budget, eject_after, eject_time, adaptive_limit, health_check, rule"},
         {"a key that needs quotes", "[server]\n\"a\\nb\" = 1\n",
          "larder.toml:2:1: server.\"a\\x0ab\": unknown key, expected one of listen, workers, user, group, "
-         "access_log, access_log_format, log_level, "
+         "access_log, access_log_format, facts, log_level, "
          "forwarded, trust_forwarded, name, upgrades, shutdown_timeout, watchdog, timeouts, limits"},
     };
     expect_errors(cases, ARRAY_LEN(cases));

@@ -169,7 +169,7 @@ Test(options, mistakes)
         {"no flag of ours", "serve --tls", "serve: unknown flag \"--tls\" (larder help serve)"},
         {"a short flag", "serve -l", "serve: unknown flag \"-l\" (larder help serve)"},
         {"a flag of another command", "demo --workers 1", "demo: unknown flag \"--workers\" (larder help demo)"},
-        {"a flag for check", "check --config a", "check: unknown flag \"--config\" (larder help check)"},
+        {"a flag for check", "check --origin a", "check: unknown flag \"--origin\" (larder help check)"},
         {"a flag without value", "serve --workers", "--workers: expected N behind it (larder help serve)"},
         {"a word too many", "serve http://a", "serve: unexpected \"http://a\" (larder help serve)"},
         {"two files", "check a b", "check: unexpected \"b\" (larder help check)"},
