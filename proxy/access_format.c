@@ -77,6 +77,9 @@ static void format_json(const struct access_entry *entry, struct buf *out)
     }
     add_text(out, "rule", span_of(entry->rule));
     add_text(out, "site", span_of(entry->site));
+    add_text(out, "trace_id", entry->trace_id);
+    add_text(out, "parent_id", entry->parent_id);
+    add_text(out, "span_id", entry->span_id);
     if (entry->collapsed) {
         add_key(out, "collapsed");
         buf_add(out, SPAN("true"));

@@ -75,6 +75,7 @@ struct access_entry {
     enum reason store_reason; /* why the answer was or was not stored; REASON_NONE when nothing was fetched */
     const char *rule;         /* the rule that decided, or NULL */
     const char *site;         /* or NULL */
+    struct span trace_id, parent_id, span_id; /* of traceparent, of whoever asked, and what the origin is told */
     bool collapsed;
     unsigned origin_status; /* of the origin's answer to this exchange's fetch; 0: none */
     const char *origin;     /* URL of the origin asked (last), or NULL */

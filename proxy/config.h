@@ -74,6 +74,7 @@ struct rule {
     bool sort_query;
     bool gives_rate;                /* rate_limit and rate_burst */
     struct rate rate;               /* of each client */
+    bool gives_trace, trace;        /* begins a trace where the client brings none */
     bool gives_vary;                /* variant normalisation */
     bool normalize_accept_encoding; /* Accept-Encoding becomes "br", "gzip" or "", for the cache and the origin */
     bool gives_language;

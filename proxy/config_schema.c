@@ -208,6 +208,7 @@ static const struct config_key rule_keys[] = {
      .expected = "names of request fields, such as \"X-Original-URL\""},
     {"rate_limit", config_set_rate, RULE_FIELD(rate.interval_us), GIVES(gives_rate)},
     {"rate_burst", config_set_count, RULE_FIELD(rate.burst), .min = 1, .max = 1000000},
+    {"trace", config_set_bool, RULE_FIELD(trace), GIVES(gives_trace)},
     {"strip_query", config_set_list, LIST(struct rule, strip_query, strip_query_count), GIVES(gives_query),
      .member = config_member_parameter_glob, .expected = "names of query parameters, such as \"ref\" or \"utm_*\""},
     {"strip_tracking", config_set_bool, RULE_FIELD(strip_tracking), GIVES(gives_query)},

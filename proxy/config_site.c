@@ -81,7 +81,8 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
                                               "strip_request_fields",
                                               "rate_limit",
                                               "pass_request_fields",
-                                              "no_vary_search"};
+                                              "no_vary_search",
+                                              "trace"};
 
     for (size_t i = 0; rule->bypass && i < ARRAY_LEN(for_stored); i++) {
         if (toml_member(table, span_of(for_stored[i])) != NULL) {

@@ -151,7 +151,7 @@ static enum step step_route(struct exchange *ex)
     if (!exchange_admit(ex)) {
         return STEP_REPLY;
     }
-    if (!route_rewrite_request(ex->site, &ex->request, ex->arena)) {
+    if (!route_rewrite_request(ex->site, &ex->request, ex->arena) || !exchange_enter_trace(ex)) {
         return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
     }
     if (purge_is_asked(ex)) {

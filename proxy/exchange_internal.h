@@ -72,6 +72,7 @@ struct exchange {
     struct policy policy;
     struct key key;
     bool only_if_cached;
+    struct span trace_id, parent_id, span_id; /* of its trace, of who asks, of this request; empty: none */
 
     /* what is stored */
     bool has_cached;
@@ -143,6 +144,9 @@ uint64_t exchange_now_us(void);
 
 /* exchange_log.c: it is over: counted, and told to whoever listens. */
 void exchange_tell(const struct exchange *ex, const struct stream_count *counts);
+
+/* exchange_trace.c: with its site. False at the arena's limit. */
+MUST_CHECK bool exchange_enter_trace(struct exchange *ex);
 
 /* exchange_facts.c: before it leaves its flight. */
 void exchange_keep_facts(const struct exchange *ex, const struct stream_count *counts);

@@ -228,6 +228,17 @@ const struct rule *route_rate(const struct site *site, const struct http_request
     return NULL;
 }
 
+bool route_traces(const struct site *site, const struct http_request *request)
+{
+    for (size_t i = 0; i < site->rule_count; i++) {
+        const struct rule *rule = &site->rules[i];
+        if (rule->gives_trace && request_fits(rule, request)) {
+            return rule->trace;
+        }
+    }
+    return false;
+}
+
 static bool apply_query(const struct rule *rule, struct http_request *request, struct arena *arena)
 {
     return uri_filter_query(&request->uri, rule->strip_query, rule->strip_query_count, rule->sort_query, arena);

@@ -19,6 +19,9 @@ struct policy route_policy(const struct config *config, const struct site *site,
 /* The first rule that matches and gives a rate limit, "off" included. NULL: none. */
 const struct rule *route_rate(const struct site *site, const struct http_request *request);
 
+/* Does a rule begin a trace where the client brings none? The first that matches and says so, or says no. */
+bool route_traces(const struct site *site, const struct http_request *request);
+
 /* Applies what changes the request itself, before key and forwarding: removal of the fields of http/unkeyed.h, query
  * filter, field removal, Accept-Encoding
  * normalisation, each by the first rule that matches and gives it. False at the arena's limit. */

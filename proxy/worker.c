@@ -16,6 +16,7 @@
 #include "http/check.h"
 #include "http/field_memo.h"
 #include "proxy/client.h"
+#include "proxy/conn.h"
 #include "proxy/fetch.h"
 #include "proxy/health_check.h"
 #include "proxy/log.h"
@@ -146,6 +147,16 @@ void worker_check_stopped(struct worker *worker)
     }
 }
 
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+uint64_t worker_random(struct worker *worker)
+{
+    worker->random_state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t mixed = worker->random_state;
+    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
+    return mixed ^ mixed >> 31;
+}
+
 int64_t worker_now_ms(void)
 {
     struct timespec now = {0};
@@ -165,6 +176,10 @@ static enum err init_parts(struct worker *worker, struct origin_set *const *sets
     worker->cache_reader = cache_reader_create(worker->cache);
     if (worker->cache_reader == NULL) {
         log_warn("the store cannot be read, nothing is served from it worker=%u", worker->number);
+    }
+    int failed = uv_random(NULL, NULL, &worker->random_state, sizeof(worker->random_state), 0, NULL);
+    if (failed < 0) {
+        return err_from_uv(failed);
     }
     worker->shard = metrics_shard_create(worker->shared.metrics, worker->config);
     worker->traffic = traffic_shard_create(worker->shared.traffic, worker->config);

@@ -89,6 +89,7 @@ struct worker {
     struct follow_shard *follow;
     struct facts_shard *facts;
     struct refusals refusals;
+    uint64_t random_state;            /* of worker_random */
     int newest_fd;                    /* descriptor of the connection accepted last */
     struct field_memo *field_memo;    /* what clients' heads said lately */
     char *read_buffer;                /* conn.c's, WORKER_READ_BUFFER_BYTES */
@@ -131,6 +132,9 @@ struct pool *worker_pool(struct worker *worker, const struct site *site);
 
 /* Called by client.c and fetch.c when one of theirs ended: an orderly stop ends the loop when nothing is left. */
 void worker_check_stopped(struct worker *worker);
+
+/* Random enough for ids that are to be unique, not for secrets. */
+uint64_t worker_random(struct worker *worker);
 
 /* Wall clock, milliseconds since 1970, read now (not the loop's cached time). */
 int64_t worker_now_ms(void);
