@@ -12,6 +12,7 @@
 #include "proxy/options.h"
 #include "proxy/server.h"
 #include "proxy/store_command.h"
+#include "proxy/top.h"
 #include "proxy/variants.h"
 #include "proxy/why.h"
 #include "proxy/worker.h"
@@ -289,6 +290,8 @@ static int run(const struct options *options, struct buf *error)
         return ask_larder(options, error, admin_command_report);
     case COMMAND_LOG:
         return ask_larder(options, error, admin_command_log);
+    case COMMAND_TOP:
+        return ask_larder(options, error, top_run);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

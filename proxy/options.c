@@ -98,6 +98,8 @@ static const struct flag flags[] = {
     {"--config", COMMAND_CHECK, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_CHECK, offsetof(struct options, config.cache_dir), "DIR",
      "as given to serve (larder-cache)"},
+    {"--config", COMMAND_TOP, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_TOP, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -170,6 +172,11 @@ static const struct {
          "Lines that come faster than they are read are lost, and counted; requests are never held up.\n"
          "  larder log --url '/img/*' --status 5xx\n"
          "  larder log --reason set-cookie --json\n"},
+    [COMMAND_TOP] =
+        {"top", "[FLAG]...", "watch what larder is doing",
+         "Shows the larder that runs with this configuration, each second: hit ratio, requests, bandwidth, "
+         "how long the\n"
+         "origins take, reasons, sites and origins. Keys: q quits, p or space pauses, s sorts otherwise.\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -205,9 +212,8 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(
-        error,
-        "expected serve, why, vary, store, purge, purges, report, log, demo, check, version or help (larder help)");
+    buf_add_text(error, "expected serve, why, vary, store, purge, purges, report, log, top, demo, check, version or "
+                        "help (larder help)");
     return false;
 }
 
@@ -364,8 +370,9 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.argv = argv, .help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error, "expected a command: serve, why, vary, store, purge, purges, report, log, demo, check, "
-                                "version or help (larder help)");
+        buf_add_text(out_error,
+                     "expected a command: serve, why, vary, store, purge, purges, report, log, top, demo, check, "
+                     "version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {

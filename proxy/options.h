@@ -17,6 +17,7 @@ enum command {
     COMMAND_PURGES,
     COMMAND_REPORT,
     COMMAND_LOG,
+    COMMAND_TOP,
     COMMAND_DEMO,
     COMMAND_CHECK,
     COMMAND_VERSION,
@@ -37,8 +38,8 @@ struct options {
     enum command command;
     enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
     struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES,
-                                   COMMAND_REPORT, COMMAND_LOG; of COMMAND_CHECK only `file`, and `cache_dir` with
-                                   `replay`. `listen` is NULL: see options_config_flags */
+                                   COMMAND_REPORT, COMMAND_LOG, COMMAND_TOP; of COMMAND_CHECK only `file`, and
+                                   `cache_dir` with `replay`. `listen` is NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */

@@ -18,6 +18,7 @@ FOREIGN = {
     r"lmdb\.h": r"cache/store[^/]*\.c|cache/store_internal\.h",
     r"cache/store_internal\.h": r"cache/store[^/]*\.c",
     r"jansson\.h": r"proxy/(admin|doc/).*",
+    r"n?curses\.h": r"proxy/top\.c",
     r"llhttp\.h": r"http/parser\.c",
     r"xxhash\.h": r"(http|cache)/.*",
     r"toml\+\+/.*|toml\.hpp": r"proxy/config_toml\.cpp",

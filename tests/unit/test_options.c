@@ -151,15 +151,16 @@ Test(options, mistakes)
         const char *name, *line, *want;
     } cases[] = {
         {"nothing", "",
-         "expected a command: serve, why, vary, store, purge, purges, report, log, demo, check, version or help "
+         "expected a command: serve, why, vary, store, purge, purges, report, log, top, demo, check, version or help "
          "(larder help)"},
         {"a slip in the command", "srve", "unknown command \"srve\", did you mean serve? (larder help)"},
         {"no command of ours", "install",
-         "unknown command \"install\", expected serve, why, vary, store, purge, purges, report, log, demo, check, "
+         "unknown command \"install\", expected serve, why, vary, store, purge, purges, report, log, top, demo, check, "
          "version or help "
          "(larder help)"},
         {"a flag for a command", "--origin",
-         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, report, log, demo, check, "
+         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, report, log, top, demo, "
+         "check, "
          "version or help "
          "(larder help)"},
         {"a slip in a flag", "serve --lisen a",
