@@ -113,7 +113,7 @@ static bool take(struct admin_take *take, struct span bytes)
         }
         buf_consume(&printer->line, end + 1);
     }
-    bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    bool written = out.len == 0 || (fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0);
     written = written && !printer->line.failed;
     buf_finish(&out);
     return written && interrupted == 0;
