@@ -188,11 +188,11 @@ enum admin_progress admin_run_log(struct admin_call *call)
                                .call = call,
                                .sending = true}; /* the head */
     buf_init(&log->waiting, WAITING_MAX_BYTES);
-    buf_add_byte(&log->waiting, '\n'); /* it follows from now on */
     if (!follow_add(log->follow, &log->follower)) {
         free(log);
         return admin_fail(call, 503, "expected at most %d to follow at a time", FOLLOWERS_MAX);
     }
+    buf_add_byte(&log->waiting, '\n'); /* it follows from now on */
     call->content_type = "application/x-ndjson";
     call->stream = &log->stream;
     return ADMIN_STREAM;
