@@ -25,7 +25,7 @@ static bool list_row(void *arg, const struct heavy_row *row) /* heavy_fn */
 
     if (listing->count == listing->room) {
         size_t room = listing->room * 2 + 256;
-        const struct heavy_row **rows = realloc(listing->rows, room * sizeof(*rows));
+        const struct heavy_row **rows = realloc(listing->rows, room * sizeof(struct heavy_row *));
         if (rows == NULL) {
             return false;
         }
@@ -135,7 +135,7 @@ static enum admin_progress reply(struct admin_call *call, struct heavy *table, i
     heavy_each(table, list_row, &listing);
     heavy_add(&listing.total, &rest);
     if (listing.count > 0) {
-        qsort(listing.rows, listing.count, sizeof(listing.rows[0]), order);
+        qsort(listing.rows, listing.count, sizeof(struct heavy_row *), order);
     }
     json_t *rows = rows_json(&listing, limit, make);
     free(listing.rows);
