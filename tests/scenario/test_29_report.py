@@ -62,7 +62,7 @@ def test_what_a_fetch_brings_after_its_client_is_counted(larder, origin):
     gate = origin.gate()
     origin.expect("GET /a/1").reply(200, fresh(60, ETag='"v1"'), [b"x" * 1000, gate, b"y" * 9000])
     client = Client(proxy)
-    client.send_raw(client.encode("GET", "/a/1"))
+    client.begin("GET", "/a/1").expect(200)  # its head is there: it will be stored
     gate.wait_reached()
     client.reset()
     counted(proxy, 1)
