@@ -183,7 +183,7 @@ static char *take(struct arena *arena, size_t bytes, size_t alignment)
 
 static void give_back(struct arena_spares *spares, struct arena_block *block)
 {
-    if (spares == NULL || block->capacity != FIRST_CAPACITY || spares->count >= SPARES_MAX) {
+    if (spares == NULL || block->capacity != FIRST_CAPACITY || spares->count + 1 > SPARES_MAX) {
         free(block);
         return;
     }
