@@ -1,44 +1,16 @@
 /* test_store.c: what is stored is found, whole, until it is replaced or removed. */
-#include <criterion/criterion.h>
 #include <string.h>
 
-#include "store_support.h"
+#include "store_fixture.h"
 
 enum { SIZE = 64 * 1024 * 1024 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct store *store;
-static struct store_reader *reader;
-static struct arena arena;
-
-static void open_store(void)
-{
-    store = support_open(dir, SIZE);
-    reader = store_reader_create(store);
-    cr_assert_not_null(reader);
-}
-
-static void close_store(void)
-{
-    store_reader_destroy(reader);
-    store_close(store);
-}
-
 static void setup(void)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    open_store();
+    fixture_begin(SIZE);
 }
 
-static void teardown(void)
-{
-    close_store();
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(store, .init = setup, .fini = fixture_end, .timeout = 60);
 
 static void expect_version(unsigned number, const char *variant, unsigned version, const char *name)
 {
@@ -107,7 +79,7 @@ Test(store, round_trip)
         expect_version(i, NULL, 7, cases[i].name);
     }
     close_store();
-    open_store();
+    open_store(SIZE);
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         expect_version(i, NULL, 7, "after a new start");
     }
@@ -338,7 +310,7 @@ Test(store, freshened_heads_survive)
         store_unpin(store, body_id);
         expect_version(1, NULL, 3, "the body is the same");
         close_store();
-        open_store();
+        open_store(SIZE);
     }
     cr_expect_eq(freshen(object_id, &object, body_id + 1, head, &done), ERR_OK);
     cr_expect_not(done, "another body");
@@ -449,7 +421,7 @@ Test(store, ids_are_never_given_twice)
         last_body = body_id;
         cr_expect_eq(support_remove(store, 1), ERR_OK);
         close_store();
-        open_store();
+        open_store(SIZE);
     }
 }
 
@@ -468,7 +440,7 @@ Test(store, the_secret_stays)
     uint64_t secret = store_secret(store);
 
     close_store();
-    open_store();
+    open_store(SIZE);
     cr_expect_eq(store_secret(store), secret);
     cr_expect_neq(secret, 0, "as good as never by chance");
 }

@@ -1,61 +1,25 @@
 /* test_store_border.c: the border between LMDB's file and the body file follows the load; the size is obeyed on the
  * disk all the while, nothing that is found is wrong, and what the figures say is what is there: also after kills. */
-#include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store_fixture.h"
 #include "store_recount.h"
-#include "store_support.h"
 
 #define MIB  ((uint64_t)1 << 20)
 #define SIZE (128 * MIB)
 
 enum { SMALL = 6000, LARGE = 400 * 1000, RUN = 100, PAGE = 4096, SLACK_PERCENT = 1, KILLS = 12, NUMBERS = 20000 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct store *store;
-static struct store_reader *reader;
-static struct arena arena;
-
-static void open_store(uint64_t size_bytes)
-{
-    store = support_open(dir, size_bytes);
-    reader = store_reader_create(store);
-    cr_assert_not_null(reader);
-}
-
-static void close_store(void)
-{
-    store_reader_destroy(reader);
-    store_close(store);
-}
-
 static void setup(void)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    open_store(SIZE);
+    fixture_begin(SIZE);
 }
 
-static void teardown(void)
-{
-    close_store();
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_border, .init = setup, .fini = teardown, .timeout = 170);
-
-static struct store_stats stats_now(void)
-{
-    struct store_stats stats;
-
-    store_stats_of(store, &stats);
-    return stats;
-}
+TestSuite(store_border, .init = setup, .fini = fixture_end, .timeout = 170);
 
 static enum support_outcome check(unsigned number)
 {

@@ -1,46 +1,18 @@
 /* test_store_evict.c: the store stays within its size, keeps what is visited, and does not touch what is being sent. */
-#include <criterion/criterion.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "store_support.h"
+#include "store_fixture.h"
 
 enum { SIZE = 32 * 1024 * 1024 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct store *store;
-static struct store_reader *reader;
-static struct arena arena;
-
-static void open_store(uint64_t size_bytes)
-{
-    store = support_open(dir, size_bytes);
-    reader = store_reader_create(store);
-    cr_assert_not_null(reader);
-}
-
-static void close_store(void)
-{
-    store_reader_destroy(reader);
-    store_close(store);
-}
-
 static void setup(void)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    open_store(SIZE);
+    fixture_begin(SIZE);
 }
 
-static void teardown(void)
-{
-    close_store();
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_evict, .init = setup, .fini = teardown, .timeout = 100);
+TestSuite(store_evict, .init = setup, .fini = fixture_end, .timeout = 100);
 
 static enum support_outcome check(unsigned number)
 {
@@ -48,14 +20,6 @@ static enum support_outcome check(unsigned number)
 
     arena_reset(&arena);
     return support_check(reader, store, number, NULL, &arena, &version);
-}
-
-static struct store_stats stats_now(void)
-{
-    struct store_stats stats;
-
-    store_stats_of(store, &stats);
-    return stats;
 }
 
 static uint64_t file_bytes(void)

@@ -1,59 +1,23 @@
 /* test_store_large.c: large bodies lie in the body file: they come back, its room is found and given back, its size is
  * obeyed, and what happens to the file costs no more than it must. */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store_support.h"
+#include "store_fixture.h"
 
 #define MIB  ((uint64_t)1 << 20)
 #define SIZE (128 * MIB) /* four fifths of it the body file's at first */
 
 enum { LARGE = 300 * 1000 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct store *store;
-static struct store_reader *reader;
-static struct arena arena;
-
-static void open_store(uint64_t size_bytes)
-{
-    store = support_open(dir, size_bytes);
-    reader = store_reader_create(store);
-    cr_assert_not_null(reader);
-}
-
-static void close_store(void)
-{
-    store_reader_destroy(reader);
-    store_close(store);
-}
-
 static void setup(void)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    open_store(SIZE);
+    fixture_begin(SIZE);
 }
 
-static void teardown(void)
-{
-    close_store();
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_large, .init = setup, .fini = teardown, .timeout = 100);
-
-static struct store_stats stats_now(void)
-{
-    struct store_stats stats;
-
-    store_stats_of(store, &stats);
-    return stats;
-}
+TestSuite(store_large, .init = setup, .fini = fixture_end, .timeout = 100);
 
 static void put(unsigned number, size_t body_len)
 {

@@ -1,45 +1,17 @@
 /* test_store_slices.c: partial responses in the store: what joins what, what takes whose place, and that no body is
  * left behind. */
-#include <criterion/criterion.h>
 
 #include "http/check.h"
-#include "tests/unit/store_support.h"
+#include "store_fixture.h"
 
 enum { SIZE = 32 * 1024 * 1024, LENGTH = 1000000, SLICE = 10000 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct store *store;
-static struct store_reader *reader;
-static struct arena arena;
-
-static void open_store(void)
-{
-    store = support_open(dir, SIZE);
-    reader = store_reader_create(store);
-    cr_assert_not_null(reader);
-}
-
-static void close_store(void)
-{
-    store_reader_destroy(reader);
-    store_close(store);
-}
-
 static void setup(void)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    open_store();
+    fixture_begin(SIZE);
 }
 
-static void teardown(void)
-{
-    close_store();
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_slices, .init = setup, .fini = teardown);
+TestSuite(store_slices, .init = setup, .fini = fixture_end);
 
 /* A slice of object 1 as a fill publishes it, in one batch. `*out_body` names its body. */
 struct put {
@@ -139,7 +111,7 @@ Test(store_slices, slices_with_one_validator_become_one_object)
         cr_expect_eq(store_read(reader, a.body_id, slices.items[0].offset, SLICE, on_runs, &total, &used), ERR_OK);
         cr_expect_eq(total, SLICE);
         close_store();
-        open_store();
+        open_store(SIZE);
     }
 }
 
