@@ -149,12 +149,18 @@ bool cache_flight_serves(const struct flight *flight, const struct http_request 
  * to compare flight_key when the head is there. False: no memory; then it must not be stored. */
 MUST_CHECK bool cache_fill_rekey(struct fill *fill, const struct key *key);
 
+/* Before the head: what comes is not for others, and is to be stored as a recording under `key` (key_of_recording).
+ * Waiting followers are sent away, and the next requests for the key that was joined do not wait for each other for a
+ * while. False: no memory; then it must not be stored. */
+MUST_CHECK bool cache_fill_record(struct fill *fill, const struct key *key, uint64_t monotonic_ms);
+
 /* The request goes out now (again): what the origin makes of it is younger than every purge before. To be called
  * before the first byte is sent. */
 void cache_fill_sent(struct fill *fill);
 
 /* The head has come. With `store` storing begins, if the response is admitted: at the request that its policy's
- * min_uses says, and where it is large not at the first for a full store; followers count as requests. Without,
+ * min_uses says, and where it is large not at the first for a full store (but at once in MODE_RECORD); followers count
+ * as requests. Without,
  * waiting followers are sent away, and the next requests for the key do not wait for each other for a while.
  * ERR_NO_MEMORY: the fill must be failed. */
 MUST_CHECK enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store,

@@ -56,6 +56,7 @@ struct fill {
     struct range_spec range;
     struct key_hash hash; /* of the entry's key */
     bool found_before;    /* something was stored under the key already */
+    bool records;         /* MODE_RECORD: it is admitted in any case */
     bool judged_large;    /* it was decided whether the store takes it although it is large */
     uint64_t max_object_bytes;
     size_t held_bytes; /* in memory to be stored, and not handed to the queue yet */

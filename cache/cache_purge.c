@@ -21,8 +21,11 @@ enum {
 struct purge_verdict cache_judge(struct purge_reader *reader, const struct key *key, struct span head, uint64_t birth,
                                  struct arena *arena)
 {
-    struct purge_subject subject = {.hash = key->hash, .url = key_url(key->text), .head = head, .birth = birth};
+    struct purge_subject subject = {.url = key_url(key->text), .head = head, .birth = birth};
 
+    if (!key_is_recording(key->text)) { /* that is purged by the hash of another key */
+        subject.hash = key->hash;
+    }
     return purge_set_judge(reader, &subject, arena);
 }
 

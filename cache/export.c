@@ -120,7 +120,8 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
         export->result.partial++;
     } else if (is_purged(export, item)) {
         export->result.purged++;
-    } else if (export_excludes(export->options, item->key, item->stored.selection, &head)) {
+    } else if (key_is_recording(item->key) ||
+               export_excludes(export->options, item->key, item->stored.selection, &head)) {
         export->result.excluded++;
     } else {
         more = write_item(export, item);

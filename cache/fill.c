@@ -126,6 +126,17 @@ bool cache_fill_rekey(struct fill *fill, const struct key *key)
     return moved;
 }
 
+bool cache_fill_record(struct fill *fill, const struct key *key, uint64_t monotonic_ms)
+{
+    pthread_mutex_lock(&fill->shard->mutex);
+    if (fill->entry != NULL && fill->joinable && !fill->ranged) {
+        note_alone(fill->entry, monotonic_ms + fill->cache->hit_for_miss_ms);
+    }
+    fill->joinable = false;
+    pthread_mutex_unlock(&fill->shard->mutex);
+    return cache_fill_rekey(fill, key);
+}
+
 /* Makes what is needed to store; false: no memory. */
 static bool prepare_storing(struct fill *fill, struct flight_head *head)
 {
@@ -146,6 +157,9 @@ static enum reason admission(struct fill *fill, bool large, unsigned min_uses)
     struct cache *cache = fill->cache;
     enum reason reason = REASON_MIN_USES;
 
+    if (fill->records) {
+        return REASON_NONE;
+    }
     fill->judged_large = large;
     if (min_uses <= 1 && large && cache->admit_large == ADMIT_LARGE_SECOND && store_is_full(cache->store)) {
         min_uses = 2;
@@ -204,6 +218,7 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
 
     own.shared = false;
     fill->max_object_bytes = max_object_bytes;
+    fill->records = head->policy.mode == MODE_RECORD;
     if (store) {
         reason = may_begin(fill, head);
         if (reason == REASON_NONE && prepare_storing(fill, &own)) {

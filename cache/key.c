@@ -7,11 +7,13 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
-bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key)
+/* As long as "GET ": key_url knows one length. */
+static const struct span recording = SPAN_INIT("REC ");
+
+static bool make_key(struct span kind, const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key)
 {
-    /* RFC 9111 §2: the method and the target URI, at least. */
     const struct span parts[] = {
-        SPAN_INIT("GET "), uri->scheme, SPAN_INIT("://"), uri->authority, uri->path, SPAN_INIT("?"), uri->query,
+        kind, uri->scheme, SPAN_INIT("://"), uri->authority, uri->path, SPAN_INIT("?"), uri->query,
     };
     size_t count = uri->has_query ? ARRAY_LEN(parts) : ARRAY_LEN(parts) - 2;
     struct span text;
@@ -21,6 +23,22 @@ bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, str
     }
     *out_key = (struct key){.text = text, .hash = key_hash_of(text, secret)};
     return true;
+}
+
+bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key)
+{
+    /* RFC 9111 §2: the method and the target URI, at least. */
+    return make_key(SPAN("GET "), uri, secret, arena, out_key);
+}
+
+bool key_of_recording(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key)
+{
+    return make_key(recording, uri, secret, arena, out_key);
+}
+
+bool key_is_recording(struct span text)
+{
+    return span_starts_with(text, recording);
 }
 
 /* Seeded, so that nobody outside can choose URLs that collide in the index. */

@@ -22,6 +22,13 @@ struct key {
 /* False at the arena's limit. */
 MUST_CHECK bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key);
 
+/* The key of what was recorded of the URI: "REC " in place of "GET ". Recordings are what policy_may_record keeps
+ * although it is not for a cache. They are kept apart by their key, not by a mark in the record, because then a look-up
+ * cannot find one by mistake: who does not form this key, and only a site that is offline does, never sees it; and a
+ * recording never takes the place of what is stored for reuse. Purges name both by the same URL. */
+MUST_CHECK bool key_of_recording(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key);
+bool key_is_recording(struct span text);
+
 struct key_hash key_hash_of(struct span text, uint64_t secret);
 struct key_hash key_hash_of_url(struct span url, uint64_t secret); /* of the key whose text is "GET " and this */
 

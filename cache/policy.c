@@ -41,6 +41,8 @@ static enum reason client_refuses(const struct http_request *request, const stru
                                   struct freshness freshness, int64_t now_ms);
 static struct reuse_verdict reuse_stale(const struct http_request *request, const struct record *record,
                                         const struct policy *policy, struct freshness freshness, int64_t now_ms);
+static enum reason cannot_keep(const struct http_request *request, const struct http_response *response,
+                               const struct policy *policy);
 static enum reason exchange_forbids(const struct http_request *request, const struct http_response *response,
                                     const struct policy *policy);
 static enum reason origin_forbids(const struct http_request *request, const struct http_response *response,
@@ -60,7 +62,7 @@ bool policy_may_lookup(const struct http_request *request, const struct policy *
         reason = REASON_METHOD;
     } else if (is_upgrade(request)) { /* before the rules: a bypassed path may well be a WebSocket's */
         reason = REASON_UPGRADE;
-    } else if (policy->bypass) {
+    } else if (policy->bypass && policy->mode != MODE_OFFLINE) {
         reason = REASON_BYPASS_RULE;
     } else if (unkeyed_has(request)) {
         reason = REASON_UNKEYED_FIELD; /* all others were removed (route_rewrite_request) */
@@ -87,7 +89,8 @@ static bool is_upgrade(const struct http_request *request)
            headers_list_has(&request->headers, SPAN("Connection"), SPAN("upgrade"));
 }
 
-struct reuse_verdict policy_may_reuse(const struct http_request *request, const struct record *record,
+/* With an origin that can be asked. */
+static struct reuse_verdict may_reuse(const struct http_request *request, const struct record *record,
                                       const struct policy *policy, int64_t now_ms)
 {
     const struct freshness_inputs *inputs = &record->inputs;
@@ -120,6 +123,19 @@ struct reuse_verdict policy_may_reuse(const struct http_request *request, const 
         return verdict;
     }
     return reuse_stale(request, record, policy, freshness, now_ms);
+}
+
+struct reuse_verdict policy_may_reuse(const struct http_request *request, const struct record *record,
+                                      const struct policy *policy, int64_t now_ms)
+{
+    struct reuse_verdict verdict = may_reuse(request, record, policy, now_ms);
+
+    if (policy->mode == MODE_OFFLINE && verdict.reuse != REUSE_SERVE) {
+        verdict.reuse = REUSE_SERVE;
+        verdict.reason = REASON_OFFLINE;
+        verdict.rule = NULL;
+    }
+    return verdict;
 }
 
 struct lifetime_override policy_lifetimes(const struct policy *policy)
@@ -430,9 +446,9 @@ static bool labels_can_be_kept(const struct headers *headers)
            groups.dropped_count == 0;
 }
 
-/* What forbids storing whatever the origin says of caching: kind of exchange, and what larder can keep. */
-static enum reason exchange_forbids(const struct http_request *request, const struct http_response *response,
-                                    const struct policy *policy)
+/* What larder cannot keep, and could not find again: by the kind of exchange. */
+static enum reason cannot_keep(const struct http_request *request, const struct http_response *response,
+                               const struct policy *policy)
 {
     enum reason reason;
 
@@ -456,17 +472,29 @@ static enum reason exchange_forbids(const struct http_request *request, const st
     if (response->framing.unknown_coding && policy->profile == PROFILE_SAFE) {
         return REASON_UNKNOWN_CODING;
     }
-    /* Nobody else asked like that, so the answer may be nobody else's. Whoever means an error to be stored gets it
-     * stored by the next ordinary request. */
-    if (response->status >= 400 && unkeyed_is_odd(&request->headers)) {
-        return REASON_ODD_REQUEST;
-    }
     if (!labels_can_be_kept(&response->headers)) {
         return REASON_TAGS_TOO_MUCH;
     }
     if (response->framing.kind == FRAMING_LENGTH && policy->max_object_bytes > 0 &&
         response->framing.length > policy->max_object_bytes) {
         return REASON_TOO_LARGE;
+    }
+    return REASON_NONE;
+}
+
+/* What forbids storing whatever the origin says of caching. */
+static enum reason exchange_forbids(const struct http_request *request, const struct http_response *response,
+                                    const struct policy *policy)
+{
+    enum reason reason = cannot_keep(request, response, policy);
+
+    if (reason != REASON_NONE) {
+        return reason;
+    }
+    /* Nobody else asked like that, so the answer may be nobody else's. Whoever means an error to be stored gets it
+     * stored by the next ordinary request. */
+    if (response->status >= 400 && unkeyed_is_odd(&request->headers)) {
+        return REASON_ODD_REQUEST;
     }
     /* RFC 9111 §5.2.1.5 */
     if (policy->request_directives && directives_of_request(&request->headers, request->headers.arena).no_store) {
@@ -580,6 +608,16 @@ static bool stale_use_foreseen(const struct freshness_inputs *inputs, const stru
 
     return freshness_is_explicit(inputs) && stale_forbidden(directives) == REASON_NONE &&
            (behind.length_s > 0 || error.length_s > 0);
+}
+
+bool policy_may_record(const struct http_request *request, const struct http_response *response,
+                       const struct policy *policy)
+{
+    struct policy without_bypass = *policy;
+
+    without_bypass.bypass = false;
+    return policy->mode == MODE_RECORD && cannot_keep(request, response, &without_bypass) == REASON_NONE &&
+           vary_kind_of(&response->headers) != VARY_LIMIT;
 }
 
 bool policy_invalidates(enum method method, unsigned status)

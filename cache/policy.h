@@ -23,6 +23,13 @@ enum admit_large {
 };
 #define LARGE_BODY_BYTES ((uint64_t)64 * 1024)
 
+/* How a site is run. */
+enum mode {
+    MODE_NORMAL,
+    MODE_OFFLINE, /* the origin is not asked: what is stored serves, whatever its age and what it says of that */
+    MODE_RECORD,  /* what passes is kept to be replayed offline, if not for reuse then apart (key_of_recording) */
+};
+
 /* A setting that a rule may give. Of each the first rule that matches and gives it counts. */
 enum setting {
     SETTING_TTL,         /* lifetime that replaces what the origin says */
@@ -51,6 +58,7 @@ enum setting {
  * rule gave replaces the origin's, a window without a rule is for origins that give none. */
 struct policy {
     enum profile profile;
+    enum mode mode;
     const char *rule[SETTING_COUNT];
     int64_t ttl_s;
     int64_t default_ttl_s;
@@ -79,8 +87,8 @@ struct policy {
 struct lifetime_override policy_lifetimes(const struct policy *policy);
 
 /* May a stored response be looked for at all? `false` with the reason where the request goes past the cache;
- * REASON_NONE with `true`. Ask before hop-by-hop fields are removed: Upgrade is one. Conditions that the client put on
- * its own copy and Range do not matter here. */
+ * REASON_NONE with `true`. Of a site that is offline also where a rule bypasses. Ask before hop-by-hop fields are
+ * removed: Upgrade is one. Conditions that the client put on its own copy and Range do not matter here. */
 bool policy_may_lookup(const struct http_request *request, const struct policy *policy, enum reason *out_reason);
 
 /* What to do with a stored response that was selected (key and Vary match). */
@@ -98,6 +106,7 @@ struct reuse_verdict {
     struct freshness freshness; /* at now_ms */
 };
 
+/* In MODE_OFFLINE always REUSE_SERVE: with REASON_OFFLINE where it would not be served else. */
 struct reuse_verdict policy_may_reuse(const struct http_request *request, const struct record *record,
                                       const struct policy *policy, int64_t now_ms);
 
@@ -146,6 +155,13 @@ struct store_verdict {
  * rule is the one that decided, or NULL. */
 struct store_verdict policy_may_store(const struct http_request *request, const struct http_response *response,
                                       const struct freshness_inputs *inputs, const struct policy *policy);
+
+/* May this response, which policy_may_store refuses, be recorded? True in MODE_RECORD for a whole, final answer to GET
+ * that a look-up could find again: whatever it and the request say of storing, cookies and Authorization included, for
+ * a recording is only replayed in MODE_OFFLINE. Of Vary only what cannot be selected by is not recorded; after Vary: *
+ * one serves all. HEAD is answered from the recording of a GET. */
+bool policy_may_record(const struct http_request *request, const struct http_response *response,
+                       const struct policy *policy);
 
 /* Does this exchange invalidate what is stored for its target (RFC 9111 §4.4)? */
 bool policy_invalidates(enum method method, unsigned status);

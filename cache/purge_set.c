@@ -278,7 +278,8 @@ static void judge_names(struct judging *judging)
     const struct purge_subject *subject = judging->subject;
 
     if (younger(judging, PURGE_URL)) {
-        judge_name(judging, PURGE_URL, subject->url, subject->hash.low == 0 ? 1 : subject->hash.low);
+        uint64_t hash = subject->hash.low != 0 ? subject->hash.low : hash_of(judging->set, PURGE_URL, subject->url);
+        judge_name(judging, PURGE_URL, subject->url, hash);
     }
     if (younger(judging, PURGE_HOST)) {
         struct span host = purge_url_host(subject->url);

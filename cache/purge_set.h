@@ -43,9 +43,9 @@ uint64_t purge_set_trimmed(const struct purge_set *set);
 
 /* A response that was found. */
 struct purge_subject {
-    struct key_hash hash;
-    struct span url;  /* scheme://authority/path?query */
-    struct span head; /* as stored: tags and groups are read from it; without data: not known, so it may have any */
+    struct key_hash hash; /* of the URL's key; zero: it is computed from `url` */
+    struct span url;      /* scheme://authority/path?query */
+    struct span head;     /* as stored: tags and groups are read from it; without data: not known, so it may have any */
     uint64_t birth;
 };
 

@@ -20,6 +20,8 @@
       "stale, served because the origin takes longer than a rule's stale_if_slow; its answer is stored behind")        \
     X(STALE_SATURATED, "stale-saturated", "RFC 5861 4", "stale, served because requests wait in line for the origin")  \
     X(MAX_STALE, "max-stale", "RFC 9111 5.2.1.2", "stale, and the client accepts that")                                \
+    X(OFFLINE, "offline", "config", "served although it would be validated first, because the site is offline")        \
+    X(REPLAYED, "replayed", "config", "recorded although it is not for a cache, and replayed: the site is offline")    \
     X(REVALIDATED, "revalidated", "RFC 9111 4.3.3", "the origin confirmed the stored response")                        \
     X(FOLLOWED, "followed", "RFC 9111 4", "answered from a fetch that was already running for another client")         \
     /* not served from the cache: what was asked */                                                                    \
@@ -53,6 +55,7 @@
     /* stored */                                                                                                       \
     X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \
     X(STORED_BY_RULE, "stored-by-rule", "config", "stored by a rule")                                                  \
+    X(RECORDED, "recorded", "config", "not for a cache: recorded, to be replayed only while the site is offline")      \
     X(UPDATED, "updated", "RFC 9111 4.3.4", "the stored head was freshened")                                           \
     X(UNCHANGED, "unchanged", "RFC 9111 4.3.4",                                                                        \
       "the same body was fetched again: what is stored stays, with the new head")                                      \
@@ -97,6 +100,7 @@
     X(NO_MEMORY, "no-memory", "config", "the system had no memory for it")                                             \
     X(MAX_FORWARDS, "max-forwards", "RFC 9110 7.6.2", "Max-Forwards says that the request ends here")                  \
     X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
+    X(OFFLINE_MISS, "offline-miss", "config", "the site is offline, and nothing stored answers this request")          \
     X(ORIGIN_FAILED, "origin-failed", "RFC 9110 15.6.3", "the origin did not answer, and nothing stored may be used")  \
     X(ORIGIN_TIMEOUT, "origin-timeout", "RFC 9110 15.6.5",                                                             \
       "the origin did not answer in time, and nothing stored may be used")                                             \

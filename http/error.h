@@ -47,6 +47,7 @@
     X(SATURATED, "the origin has as many requests as it may have", 503, "connection_limit_reached")                    \
     X(ORIGINS_DOWN, "every origin fails its health checks", 503, "destination_unavailable")                            \
     X(TIMEOUT, "the other side took too long", 504, "http_response_timeout")                                           \
+    X(OFFLINE, "the site is offline: its origin is not asked", 504, "destination_unavailable")                         \
     X(CANCELED, "canceled", 0, "proxy_internal_error")                                                                 \
     /* the disk */                                                                                                     \
     X(NOT_FOUND, "absent", 0, "")                                                                                      \

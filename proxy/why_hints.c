@@ -15,6 +15,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_STALE_IF_SLOW] = "to wait for the origin instead: stale_if_slow = \"0\" in a rule in front of that one",
     [REASON_STALE_SATURATED] = "to wait in line instead: stale_if_error = \"0\" in a rule; or more origin_connections",
     [REASON_MAX_STALE] = "a request without max-stale, or a rule without request_directives",
+    [REASON_OFFLINE] = "larder mode SITE normal: then the origin is asked",
+    [REASON_REPLAYED] = "larder mode SITE normal: then the origin is asked, and no recording is replayed",
     [REASON_REVALIDATED] = "a longer lifetime saves the question: max-age from the origin, or a rule's ttl",
     [REASON_FOLLOWED] = "nothing to change: the origin was asked once for several clients",
     /* not served from the cache: what was asked */
@@ -48,6 +50,7 @@ static const char *const hints[REASON_COUNT] = {
     /* stored */
     [REASON_STORED] = "not to be stored: no-store from the origin, or bypass in a rule",
     [REASON_STORED_BY_RULE] = "change ttl, default_ttl or store_set_cookie of that rule",
+    [REASON_RECORDED] = "larder why URL says why it is not for a cache; larder mode SITE normal ends the recording",
     [REASON_UPDATED] = "nothing to change: a longer lifetime asks less often",
     [REASON_UNCHANGED] = "ETag or Last-Modified from the origin, and its 304, save sending the same body again",
     /* not stored: what was asked and answered */
@@ -95,6 +98,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_RATE_LIMIT] = "a larger rate_limit or rate_burst in that rule, or a client that waits for Retry-After",
     [REASON_MAX_FORWARDS] = "a request without Max-Forwards, or with a larger one",
     [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
+    [REASON_OFFLINE_MISS] = "larder mode SITE record (or larder warm) and the same request, before it is offline again",
     [REASON_ORIGIN_FAILED] = "the origin; stale_if_error in a rule bridges failures with what is stored",
     [REASON_ORIGIN_TIMEOUT] = "the origin, or origin_first_byte in [server.timeouts]",
     [REASON_ORIGIN_SATURATED] = "more origins, or more origin_connections or a longer origin_queue in [server.limits]",

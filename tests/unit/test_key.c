@@ -56,6 +56,18 @@ Test(key, the_hash_depends_on_text_and_secret)
     cr_expect_not(key_hash_equal((struct key_hash){1, 2}, (struct key_hash){3, 2}), "the high half counts");
 }
 
+Test(key, recordings_are_apart)
+{
+    struct key key, recording;
+
+    cr_assert(key_of_uri(&plain, 7, &arena, &key) && key_of_recording(&plain, 7, &arena, &recording));
+    cr_expect_not(key_hash_equal(key.hash, recording.hash));
+    cr_expect_not(span_equal(key.text, recording.text));
+    cr_expect(span_equal(key_url(key.text), key_url(recording.text)), "purges name both by one URL");
+    cr_expect(key_is_recording(recording.text) && !key_is_recording(key.text));
+    cr_expect(key_hash_equal(recording.hash, key_hash_of(recording.text, 7)));
+}
+
 Test(key, the_arena_may_be_full)
 {
     struct arena small;

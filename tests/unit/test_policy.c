@@ -56,6 +56,10 @@ static bool apply_word(struct span word, struct policy *policy)
 
     value = span_skip(word, by_default ? 8 : 0);
     (void)span_split(&value, '=', &name); /* without a value it stays empty */
+    if (span_equal(word, SPAN("offline")) || span_equal(word, SPAN("record"))) {
+        policy->mode = span_equal(word, SPAN("offline")) ? MODE_OFFLINE : MODE_RECORD;
+        return true;
+    }
     if (span_equal(name, SPAN("max-stale"))) {
         policy->max_stale_s = number_of(value);
         return true;
@@ -145,6 +149,9 @@ Test(policy, may_lookup)
         {"Connection without Upgrade is none", "GET", "Connection: upgrade", "", FRAMING_NONE, 0, REASON_NONE},
         {"a rule bypasses", "GET", "", "bypass", FRAMING_NONE, 0, REASON_BYPASS_RULE},
         {"the method comes before the rule", "POST", "", "bypass", FRAMING_NONE, 0, REASON_METHOD},
+        {"offline there is nothing to bypass to", "GET", "", "bypass offline", FRAMING_NONE, 0, REASON_NONE},
+        {"recording changes no look-up", "GET", "", "bypass record", FRAMING_NONE, 0, REASON_BYPASS_RULE},
+        {"offline a method is as ever", "POST", "", "offline", FRAMING_NONE, 0, REASON_METHOD},
         {"no-cache of a client changes nothing (5.2.1)", "GET", "Cache-Control: no-cache, no-store, max-age=0", "",
          FRAMING_NONE, 0, REASON_NONE},
         {"Authorization is looked up (3.5)", "GET", "Authorization: x", "", FRAMING_NONE, 0, REASON_NONE},
@@ -783,6 +790,76 @@ Test(policy, durations_without_end_do_not_overflow)
     policy.max_stale_s = INT64_MIN;
     policy.ttl_s = INT64_MIN;
     cr_expect_eq(policy_may_reuse(&request, &record, &policy, T0_MS + 1000000).reuse, REUSE_VALIDATE);
+}
+
+Test(policy, offline_whatever_is_stored_is_served)
+{
+    static const struct {
+        const char *name, *request, *response, *policy;
+        int64_t age_s;
+        enum reason want;
+    } cases[] = {
+        {"fresh", "", "Cache-Control: max-age=10", "offline", 5, REASON_FRESH},
+        {"stale", "", "Cache-Control: max-age=10", "offline", 15, REASON_OFFLINE},
+        {"stale beyond max_stale", "", "Cache-Control: max-age=10", "offline max-stale=1", 15, REASON_OFFLINE},
+        {"no validation behind", "", "Cache-Control: max-age=10, stale-while-revalidate=10", "offline", 15,
+         REASON_OFFLINE},
+        {"must-revalidate (5.2.2.2)", "", "Cache-Control: max-age=10, must-revalidate", "offline", 15, REASON_OFFLINE},
+        {"no-cache (5.2.2.4)", "", "Cache-Control: no-cache", "offline", 0, REASON_OFFLINE},
+        {"no-cache of a client", "Cache-Control: no-cache", "Cache-Control: max-age=10", "offline request-directives",
+         5, REASON_OFFLINE},
+        {"Cookie", "Cookie: a=b", "", "safe offline", 0, REASON_OFFLINE},
+        {"recording changes no reuse", "", "Cache-Control: no-cache", "record", 0, REASON_NO_CACHE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct policy policy = policy_from(cases[i].policy, PROFILE_SAFE);
+        struct http_request request = request_from(&arena, "GET", cases[i].request);
+        struct record record = record_from(200, cases[i].response);
+        struct reuse_verdict verdict = policy_may_reuse(&request, &record, &policy, T0_MS + cases[i].age_s * 1000);
+        cr_expect_eq(verdict.reason, cases[i].want, "%s: %s", cases[i].name, reason_token(verdict.reason));
+        cr_expect_eq(verdict.reuse == REUSE_SERVE, policy.mode == MODE_OFFLINE, "%s", cases[i].name);
+    }
+}
+
+Test(policy, may_record)
+{
+    static const struct {
+        const char *name, *method, *request, *response, *policy;
+        unsigned status;
+        bool want;
+    } cases[] = {
+        {"no-store (RFC 9111 5.2.2.5)", "GET", "", "Cache-Control: no-store", "record", 200, true},
+        {"private (RFC 9111 5.2.2.7)", "GET", "", "Cache-Control: private", "record", 200, true},
+        {"Set-Cookie", "GET", "", "Set-Cookie: a=b", "record", 200, true},
+        {"Authorization (RFC 9111 3.5)", "GET", "Authorization: x", "", "record", 200, true},
+        {"must-understand", "GET", "", "Cache-Control: must-understand", "record", 299, true},
+        {"Vary: * (RFC 9111 4.1)", "GET", "", "Vary: *", "record", 200, true},
+        {"no-store of the client", "GET", "Cache-Control: no-store", "", "record request-directives", 200, true},
+        {"a rule bypasses", "GET", "", "", "record bypass", 200, true},
+        {"an error", "GET", "", "", "record", 500, true},
+        {"a redirection", "GET", "", "Location: /b", "record", 302, true},
+        {"in normal mode", "GET", "", "Cache-Control: no-store", "", 200, false},
+        {"offline", "GET", "", "Cache-Control: no-store", "offline", 200, false},
+        {"HEAD has no content to replay", "HEAD", "", "", "record", 200, false},
+        {"POST", "POST", "", "", "record", 200, false},
+        {"a part", "GET", "Range: bytes=0-1", "Content-Range: bytes 0-1/5", "record", 206, false},
+        {"an answer to a condition", "GET", "", "", "record", 304, false},
+        {"If-Match", "GET", "If-Match: \"a\"", "", "record", 200, false},
+        {"another protocol", "GET", "Upgrade: websocket\nConnection: upgrade", "", "record bypass", 200, false},
+        {"too large", "GET", "", "Content-Length: 11", "record max-bytes=10", 200, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct policy policy = policy_from(cases[i].policy, PROFILE_SAFE);
+        struct http_request request = request_from(&arena, cases[i].method, cases[i].request);
+        struct http_response response = response_from(&arena, cases[i].status, cases[i].response);
+        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena);
+        if (headers_has(&response.headers, SPAN("Content-Length"))) {
+            response.framing = (struct framing){.kind = FRAMING_LENGTH, .length = 11};
+        }
+        cr_expect_eq(policy_may_record(&request, &response, &policy), cases[i].want, "%s", cases[i].name);
+        bool stores = policy_may_store(&request, &response, &inputs, &policy).store;
+        cr_expect_not(stores, "%s: recording stores nothing for reuse", cases[i].name);
+    }
 }
 
 Test(policy, invalidates)
