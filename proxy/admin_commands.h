@@ -16,6 +16,13 @@ MUST_CHECK bool admin_command_purges(const struct config *config, const struct o
 MUST_CHECK bool admin_command_report(const struct config *config, const struct options *options, struct buf *out,
                                      struct buf *error);
 
+/* admin_mode_command.c */
+MUST_CHECK bool admin_command_mode(const struct config *config, const struct options *options, struct buf *out,
+                                   struct buf *error);
+
+/* admin_mode_command.c: the sites' modes as the larder that runs has them, if one does: for what explains it. */
+void admin_learn_modes(struct config *config);
+
 /* admin_log_command.c: prints lines as they come, until Ctrl-C. */
 MUST_CHECK bool admin_command_log(const struct config *config, const struct options *options, struct buf *out,
                                   struct buf *error);

@@ -115,6 +115,11 @@ json_t *admin_time_json(int64_t time_ms);
 /* admin_facts.c */
 enum admin_progress admin_run_facts(struct admin_call *call);
 
+/* admin_mode.c */
+enum admin_progress admin_run_modes(struct admin_call *call);
+enum admin_progress admin_run_mode(struct admin_call *call);
+json_t *admin_mode_json(const struct site *site); /* to be taken */
+
 /* admin_log.c */
 enum admin_progress admin_run_log(struct admin_call *call);
 

@@ -3,6 +3,7 @@
 
 #include "proxy/admin_internal.h"
 #include "proxy/origin_set.h"
+#include "proxy/site_mode.h"
 #include "proxy/worker.h"
 
 enum { SITES_MAX = 1000 }; /* in one answer: people do not read more; programs have the metrics */
@@ -52,6 +53,19 @@ static json_t *store_status(const struct admin *admin)
                      number(config->cache.write_queue_bytes));
 }
 
+/* The sites that are not run as usual. */
+static json_t *modes_status(const struct config *config)
+{
+    json_t *modes = json_array();
+
+    for (size_t i = 0; i < config->site_count && json_array_size(modes) < SITES_MAX; i++) {
+        if (site_mode(&config->sites[i]) != MODE_NORMAL) {
+            (void)json_array_append_new(modes, admin_mode_json(&config->sites[i]));
+        }
+    }
+    return modes;
+}
+
 enum admin_progress admin_run_status(struct admin_call *call)
 {
     const struct admin *admin = call->admin;
@@ -64,11 +78,11 @@ enum admin_progress admin_run_status(struct admin_call *call)
                                  number(sums.sent_bytes), "received_bytes", number(sums.received_bytes));
     return admin_reply_json(
         call, 200,
-        json_pack("{ss si sI ss? si si so so so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
+        json_pack("{ss si sI ss? si si so so so so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
                   (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "config_file", config->file, "workers",
                   (int)admin->scope.workers, "connections", (int)atomic_load(admin->scope.connection_count),
                   "connection_limit", number(config->server.max_connections), "sites", number(config->site_count),
-                  "requests", requests, "store", store_status(admin)));
+                  "modes", modes_status(config), "requests", requests, "store", store_status(admin)));
 }
 
 /* ---- GET /v1/sites ---- */

@@ -132,6 +132,20 @@ static struct store_verdict judge(const struct answered *answered, const struct 
     return reason == REASON_NONE ? verdict : (struct store_verdict){.reason = reason};
 }
 
+/* Is what `verdict` refuses recorded? After Vary: * one recording serves all: the selection stays empty. */
+static bool judge_recording(const struct answered *answered, const struct policy *policy,
+                            const struct store_verdict *verdict, struct arena *arena, struct buf *selection)
+{
+    const struct http_response *response = answered->response;
+
+    if (verdict->store || !answered->has_key || verdict->reason == REASON_ERROR_KEEPS_STORED ||
+        !policy_may_record(answered->request, response, policy)) {
+        return false;
+    }
+    enum reason reason = assess_selection(&response->headers, &answered->request->headers, arena, selection);
+    return reason == REASON_NONE || reason == REASON_VARY_STAR;
+}
+
 struct assessment assess_response(const struct answered *answered, struct arena *arena, struct buf *selection)
 {
     const struct http_response *response = answered->response;
@@ -142,6 +156,7 @@ struct assessment assess_response(const struct answered *answered, struct arena 
     };
 
     assessment.verdict = judge(answered, &assessment.inputs, &assessment.policy, arena, selection);
+    assessment.records = judge_recording(answered, &assessment.policy, &assessment.verdict, arena, selection);
     return assessment;
 }
 

@@ -43,6 +43,7 @@ struct assessment {
     struct policy policy;
     struct freshness_inputs inputs;
     struct store_verdict verdict; /* on the head alone: the end of the body is for the caller to watch */
+    bool records;                 /* it is refused, and to be recorded (policy_may_record) */
 };
 
 /* Removes what concerns the connection and adds a missing Date, which a recipient with a clock does (RFC 9110 §6.6.1).

@@ -8,6 +8,8 @@
 #ifndef PROXY_CONFIG_H
 #define PROXY_CONFIG_H
 
+#include <stdatomic.h>
+
 #include "cache/policy.h"
 #include "http/arena.h"
 #include "http/buf.h"
@@ -89,8 +91,10 @@ struct rule {
 };
 
 struct site {
-    const char *name;   /* first host, or "default" */
-    struct span *hosts; /* lower case, exact or "*.example.com"; none: every host */
+    const char *name;      /* first host, or "default" */
+    enum mode mode;        /* that it begins with; site_mode (site_mode.h) says what holds now */
+    atomic_uint *mode_now; /* what holds now, shared by all configurations that have the site; NULL: `mode` */
+    struct span *hosts;    /* lower case, exact or "*.example.com"; none: every host */
     size_t host_count;
     struct span path_prefix; /* "/" by default */
     struct origin_url *origins;

@@ -40,6 +40,9 @@ static const struct config_choice admissions[] = {
     {"second", ADMIT_LARGE_SECOND}, {"always", ADMIT_LARGE_ALWAYS}, {NULL, 0}};
 static const struct config_choice profiles[] = {{"safe", PROFILE_SAFE}, {"rfc", PROFILE_RFC}, {NULL, 0}};
 
+static const struct config_choice modes[] = {
+    {"normal", MODE_NORMAL}, {"offline", MODE_OFFLINE}, {"record", MODE_RECORD}, {NULL, 0}};
+
 static const struct config_choice balances[] = {{"round-robin", BALANCE_ROUND_ROBIN},
                                                 {"least-connections", BALANCE_LEAST_CONNECTIONS},
                                                 {"hash", BALANCE_HASH},
@@ -149,6 +152,7 @@ static const struct config_key site_keys[] = {
      .expected = "host names without port, such as \"www.example.com\" or \"*.example.com\""},
     {"path", config_set_site_path, SITE_FIELD(path_prefix), .standard = "/"},
     {"origin", config_set_origins, LIST(struct site, origins, origin_count)},
+    {"mode", config_set_choice, SITE_FIELD(mode), .standard = "normal", .choices = modes},
     {"host_header", config_set_host_header, SITE_FIELD(host_header)},
     {"purge_from", config_set_networks, LIST(struct site, purge_from, purge_from_count)},
     {"balance", config_set_choice, SITE_FIELD(balance), .standard = "round-robin", .choices = balances},

@@ -19,7 +19,6 @@
 #include "proxy/exchange_internal.h"
 
 #include "cache/head.h"
-#include "cache/search.h"
 #include "http/forward.h"
 #include "proxy/cold.h"
 #include "proxy/decide.h"
@@ -162,50 +161,6 @@ static enum step step_route(struct exchange *ex)
     return STEP_LOOKUP;
 }
 
-/* What is stored under `ex->key`. */
-static enum store_found find(struct exchange *ex)
-{
-    cached_finish(ex->worker->cache, &ex->cached);
-    enum store_found found =
-        cache_find(ex->worker->cache_reader, &ex->key, &ex->request.headers, ex->arena, &ex->cached, &ex->generation);
-    if (ex->cached.hot != NULL) {
-        ex->stored_headers = ex->cached.hot->headers; /* borrowed, to be read only */
-        ex->has_cached = true;
-    } else {
-        ex->has_cached =
-            found == STORE_FOUND && head_read(ex->cached.stored.head, ex->arena, &ex->stored_headers) == ERR_OK;
-    }
-    return found;
-}
-
-/* Under the key that responses of this path ask for, where they do and a rule listens (cache/search.h), then under the
- * URL's own. What is not found will be fetched under the first of them. */
-static enum store_found look_up(struct exchange *ex)
-{
-    struct key own = ex->key;
-    struct search search;
-
-    if (!ex->policy.no_vary_search || !search_find(ex->worker->cache_reader, &ex->request.uri, ex->arena, &search) ||
-        !search_key(&search, &ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
-        ex->key = own;
-        return find(ex);
-    }
-    struct key shared = ex->key;
-    enum store_found found = find(ex);
-    uint64_t generation = ex->generation;
-    if (ex->has_cached && search_serves(shared.text, &ex->stored_headers, &ex->request.uri, ex->arena)) {
-        return found;
-    }
-    ex->key = own;
-    enum store_found found_own = find(ex);
-    if (ex->has_cached) {
-        return found_own;
-    }
-    ex->key = shared;
-    ex->generation = generation;
-    return found == STORE_ABSENT ? found_own : STORE_OTHER_VARIANTS;
-}
-
 static void on_warm(void *arg) /* cold_done_fn */
 {
     struct exchange *ex = arg;
@@ -219,7 +174,7 @@ static void on_warm(void *arg) /* cold_done_fn */
 
 /* Is what the look-up will touch on the disk only? Then another thread reads it first, once: where memory is short it
  * may be gone again, and this client would wait for ever. (Keys that no_vary_search looks under are not asked about:
- * they are as hot as their path.) */
+ * they are as hot as their path; nor are recordings.) */
 static bool awaits_disk(struct exchange *ex)
 {
     bool warm = ex->warm;
@@ -234,7 +189,12 @@ static bool awaits_disk(struct exchange *ex)
 
 static enum step step_lookup(struct exchange *ex)
 {
+    bool offline = ex->policy.mode == MODE_OFFLINE;
+
     if (!policy_may_lookup(&ex->request, &ex->policy, &ex->reason)) {
+        if (offline) {
+            return exchange_offline_miss(ex);
+        }
         ex->outcome = decide_bypass_outcome(ex->reason);
         ex->rule = ex->reason == REASON_BYPASS_RULE ? ex->policy.rule[SETTING_BYPASS] : NULL;
         return STEP_PASS;
@@ -242,6 +202,9 @@ static enum step step_lookup(struct exchange *ex)
     /* What Connection names away is not seen by the origin, so nothing may be selected by it. */
     if (!forward_remove_hop_by_hop(&ex->request.headers)) {
         return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
+    }
+    if (ex->worker->cache_reader == NULL && offline) {
+        return exchange_offline_miss(ex);
     }
     if (ex->worker->cache_reader == NULL) {
         ex->outcome = OUTCOME_MISS;
@@ -255,7 +218,7 @@ static enum step step_lookup(struct exchange *ex)
         return STEP_WAIT;
     }
     ex->look_ups++;
-    enum store_found found = look_up(ex);
+    enum store_found found = exchange_look_up(ex);
     ex->found_any = found != STORE_ABSENT;
     ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
     ex->reason = found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS;
@@ -267,9 +230,19 @@ static enum step step_lookup(struct exchange *ex)
     return STEP_DECIDE;
 }
 
+enum step exchange_offline_miss(struct exchange *ex)
+{
+    ex->outcome = OUTCOME_NONE; /* nothing is forwarded */
+    ex->rule = NULL;
+    return exchange_fail(ex, ERR_OFFLINE, REASON_OFFLINE_MISS);
+}
+
 /* Nothing stored may be served as it is: who asks the origin, and how. */
 enum step exchange_decide_fetch(struct exchange *ex)
 {
+    if (ex->policy.mode == MODE_OFFLINE) {
+        return exchange_offline_miss(ex);
+    }
     if (ex->only_if_cached) {
         ex->status = 504;
         ex->reason = REASON_ONLY_IF_CACHED;
@@ -287,12 +260,18 @@ static enum step step_decide(struct exchange *ex)
     if (!ex->has_cached) {
         return exchange_decide_fetch(ex);
     }
+    enum mode mode = ex->policy.mode; /* it stays what it was at the look-up, whatever is ordered meanwhile */
     ex->policy =
         route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
+    ex->policy.mode = mode;
     ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
     ex->reason = ex->verdict.reason;
     ex->rule =
         ex->reason == REASON_PURGED_SOFT ? decide_purge_text(&ex->cached.purged.purge, ex->arena) : ex->verdict.rule;
+    if (ex->replays) {
+        ex->reason = REASON_REPLAYED;
+        ex->rule = NULL;
+    }
     size_t gaps = exchange_gaps(ex, &ex->gap);
     if (gaps > 0 && ex->verdict.reuse != REUSE_FETCH) {
         return exchange_decide_missing(ex, gaps);

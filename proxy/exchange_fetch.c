@@ -10,6 +10,7 @@
  * wait that gets too long for a rule (stale_if_slow). */
 #include "cache/head.h"
 #include "cache/search.h"
+#include "http/forward.h"
 #include "proxy/decide.h"
 #include "proxy/early_hints.h"
 #include "proxy/exchange_internal.h"
@@ -58,10 +59,12 @@ static bool serve_stale_at_once(struct exchange *ex)
     return true;
 }
 
-/* Is the origin asked for a part? Of what is stored and whole it is asked whether it is still current. */
+/* Is the origin asked for a part? Of what is stored and whole it is asked whether it is still current. What is recorded
+ * is recorded whole. */
 static bool asks_for_part(const struct exchange *ex)
 {
-    return headers_has(&ex->request.headers, SPAN("Range")) && !(ex->has_cached && ex->cached.partial == NULL);
+    return ex->policy.mode != MODE_RECORD && headers_has(&ex->request.headers, SPAN("Range")) &&
+           !(ex->has_cached && ex->cached.partial == NULL);
 }
 
 enum step exchange_join(struct exchange *ex)
@@ -108,8 +111,9 @@ enum step exchange_join(struct exchange *ex)
     case JOIN_LEAD:
         break;
     case JOIN_ALONE:
-        /* Its answers are not shared, so the client's own conditions are the best chance for a 304. */
-        ex->passes = !ex->has_cached;
+        /* Its answers are not shared, so the client's own conditions are the best chance for a 304; but that would be
+         * nothing to record. */
+        ex->passes = !ex->has_cached && ex->policy.mode != MODE_RECORD;
         break;
     case JOIN_NOBODY:
         return STEP_PASS;
@@ -135,14 +139,28 @@ static bool touches_stored(struct exchange *ex)
            key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key);
 }
 
+/* Where a rule bypasses the cache the answers are recorded nevertheless, if the site records: then it is asked for the
+ * whole, as for any other. */
+static bool passes_to_record(struct exchange *ex)
+{
+    struct policy without_bypass = ex->policy;
+    enum reason reason;
+
+    without_bypass.bypass = false;
+    return ex->policy.mode == MODE_RECORD && ex->reason == REASON_BYPASS_RULE && ex->request.method == METHOD_GET &&
+           ex->worker->cache_reader != NULL && policy_may_lookup(&ex->request, &without_bypass, &reason) &&
+           forward_remove_hop_by_hop(&ex->request.headers) &&
+           key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key);
+}
+
 enum step exchange_pass(struct exchange *ex)
 {
     struct fill *fill = NULL;
-
+    bool records = passes_to_record(ex);
     bool begun = false;
 
-    ex->passes = true;
-    if (touches_stored(ex)) {
+    ex->passes = !records;
+    if (records || touches_stored(ex)) {
         struct join_request join = exchange_join_request(ex, JOIN_WITHOUT_OTHERS);
         begun = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill) == JOIN_ALONE;
     } else {
@@ -370,6 +388,9 @@ static enum reason reason_of_failure(enum err error)
     }
     if (error == ERR_SATURATED) {
         return REASON_ORIGIN_SATURATED;
+    }
+    if (error == ERR_OFFLINE) {
+        return REASON_OFFLINE_MISS;
     }
     return error == ERR_ORIGINS_DOWN ? REASON_ORIGINS_DOWN : REASON_ORIGIN_FAILED;
 }

@@ -78,6 +78,7 @@ struct exchange {
     bool has_cached;
     bool found_any; /* that, or a variant the request does not select */
     bool validated; /* our own fetch was answered 304 */
+    bool replays;   /* `cached` is a recording (cache/key.h) */
     struct cached cached;
     struct headers stored_headers;
     struct reuse_verdict verdict;
@@ -137,9 +138,14 @@ struct exchange {
     enum end_reason end;
 };
 
+/* exchange_lookup.c: what is stored under `ex->key`, which is the URL's own; afterwards it is the one to fetch under.
+ * Offline what was recorded counts, too: of the two the one that was received last. */
+enum store_found exchange_look_up(struct exchange *ex);
+
 /* exchange.c: an answer of our own for a failure. The next step. */
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
 enum step exchange_decide_fetch(struct exchange *ex); /* nothing stored may be served as it is */
+enum step exchange_offline_miss(struct exchange *ex); /* the same, and the origin may not be asked */
 uint64_t exchange_now_us(void);
 
 /* exchange_log.c: it is over: counted, and told to whoever listens. */

@@ -45,7 +45,7 @@ enum step exchange_decide_missing(struct exchange *ex, size_t gaps)
 
     ex->outcome = fresh ? OUTCOME_PARTIAL : decide_validation_outcome(ex->reason);
     ex->reason = fresh ? REASON_PARTIAL : ex->reason;
-    if (ex->only_if_cached) {
+    if (ex->only_if_cached || ex->policy.mode == MODE_OFFLINE) {
         return exchange_decide_fetch(ex); /* says so */
     }
     if (ex->not_combined || !decide_completes(&ex->request, &ex->cached.stored.record, fresh, gaps)) {

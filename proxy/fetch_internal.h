@@ -109,6 +109,10 @@ void fetch_prepare_renewal(struct fetch *fetch, struct span selection);
  * and must not be stored. */
 bool fetch_settle_key(struct fetch *fetch, const struct policy *policy);
 
+/* fetch_search.c: the answer goes under the key of its recording, and to nobody else. False: it cannot, and must not be
+ * stored. */
+bool fetch_settle_recording(struct fetch *fetch);
+
 /* fetch_search.c: what is stored for the URI is gone, under whichever key. */
 void fetch_invalidate_uri(struct fetch *fetch, const struct uri *uri);
 

@@ -8,8 +8,10 @@
  * budget; an origin with as many requests as it may have is no reason for one. */
 #include "proxy/fetch_internal.h"
 #include "proxy/log.h"
+#include "proxy/site_mode.h"
 #include "proxy/worker.h"
 
+static bool is_offline(const struct fetch *fetch);
 static bool ask_another(struct fetch *fetch);
 static void on_acquired(struct origin_request *request, struct origin_conn *conn, enum err error);
 
@@ -30,11 +32,22 @@ void fetch_ask(struct fetch *fetch)
     fetch->acquire.done = on_acquired;
     fetch->acquire.fresh = !may_repeat(&fetch->request); /* a kept one may be dead */
     fetch->acquire.yields = fetch->behind;
+    if (is_offline(fetch)) { /* since the request was routed */
+        fetch->state = FETCH_ACQUIRE;
+        origin_refuse(fetch->pool->origins[0], &fetch->acquire, ERR_OFFLINE);
+        return;
+    }
     pool_count_request(fetch->pool);
     if (!ask_another(fetch)) {
         fetch->state = FETCH_ACQUIRE;
         origin_refuse(fetch->pool->origins[0], &fetch->acquire, ERR_ORIGINS_DOWN);
     }
+}
+
+/* Nothing more goes out then: what waited for a connection, and what would go out again, fails. */
+static bool is_offline(const struct fetch *fetch)
+{
+    return site_mode(fetch->site) == MODE_OFFLINE;
 }
 
 /* False: there is none left. */
@@ -67,6 +80,11 @@ static void on_acquired(struct origin_request *request, struct origin_conn *conn
 {
     struct fetch *fetch = CONTAINER_OF(request, struct fetch, acquire);
 
+    if (error == ERR_OK && is_offline(fetch)) {
+        origin_release(conn);
+        fetch_fail(fetch, ERR_OFFLINE);
+        return;
+    }
     if (error == ERR_OK) {
         fetch_connected(fetch, conn);
         return;
@@ -74,7 +92,7 @@ static void on_acquired(struct origin_request *request, struct origin_conn *conn
     if (is_unreachable(error)) {
         log_warn("origin unreachable origin=%s error=%s", fetch_origin_text(fetch), err_name(error));
         fetch_leave_origin(fetch, error);
-        if (may_retry(fetch) && ask_another(fetch)) {
+        if (!is_offline(fetch) && may_retry(fetch) && ask_another(fetch)) {
             return;
         }
     }

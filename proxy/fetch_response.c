@@ -280,6 +280,9 @@ static void final_head(struct fetch *fetch)
     if (assessment.verdict.store) {
         fetch_prepare_renewal(fetch, buf_span(&selection));
     }
+    if (assessment.records && !part.mismatch && fetch_settle_recording(fetch)) {
+        assessment.verdict = (struct store_verdict){.store = true, .reason = REASON_RECORDED};
+    }
     bool opened = open_fill(fetch, &part, &assessment, buf_span(&selection));
     buf_finish(&selection);
     if (!opened) {

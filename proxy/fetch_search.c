@@ -1,5 +1,5 @@
 /* fetch_search.c: the key of what is fetched, where a response says which differences of its query do not matter
- * (cache/search.h). */
+ * (cache/search.h), and where it is only recorded (cache/key.h). */
 #include "proxy/fetch_internal.h"
 
 #include "cache/search.h"
@@ -30,6 +30,20 @@ bool fetch_settle_key(struct fetch *fetch, const struct policy *policy)
     }
     if (fetch->validating) { /* else it would be found, and asked about, each time before the new one */
         cache_invalidate(worker->cache, &fetch->key, fetch->fill);
+    }
+    fetch->key = key;
+    fetch->rekeyed = true;
+    return true;
+}
+
+bool fetch_settle_recording(struct fetch *fetch)
+{
+    struct worker *worker = fetch->worker;
+    struct key key;
+
+    if (!key_of_recording(&fetch->request.uri, cache_secret(worker->cache), &fetch->arena, &key) ||
+        !cache_fill_record(fetch->fill, &key, uv_now(&worker->loop))) {
+        return false;
     }
     fetch->key = key;
     fetch->rekeyed = true;

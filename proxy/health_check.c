@@ -13,6 +13,7 @@
 #include "http/serialize.h"
 #include "proxy/conn.h"
 #include "proxy/resolver.h"
+#include "proxy/site_mode.h"
 #include "proxy/worker.h"
 
 enum {
@@ -149,6 +150,10 @@ static enum err connect_to(struct check *check, const struct sockaddr *address)
 /* Begins to connect to the next address that can be tried; without one the check has failed. */
 static void connect_next(struct check *check)
 {
+    if (site_mode(check->site) == MODE_OFFLINE) { /* since the check began */
+        give_up(check);
+        return;
+    }
     for (;;) {
         const struct sockaddr *address = resolver_pick(&check->resolver, &check->tries);
 
@@ -269,6 +274,8 @@ static void on_timer(uv_timer_t *timer) /* uv_timer_cb */
 
     if (check->running) {
         end(check, false, err_name(ERR_TIMEOUT));
+    } else if (site_mode(check->site) == MODE_OFFLINE) {
+        set_timer(check, check->site->check.interval_ms); /* the origin is left alone; what was found out stays */
     } else {
         begin(check);
     }

@@ -2,7 +2,8 @@
  *
  * One check for each origin, on a connection of its own, from one moment to the next interval; what came is told to the
  * origin set, which counts, and logs changes. They run once a process, on the first worker's loop: an origin is asked
- * as often with sixteen workers as with one, and all workers know the result. Threads: that worker's. */
+ * as often with sixteen workers as with one, and all workers know the result. While a site is offline its origins are
+ * not asked, and what was known of them stays. Threads: that worker's. */
 #ifndef PROXY_HEALTH_CHECK_H
 #define PROXY_HEALTH_CHECK_H
 

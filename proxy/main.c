@@ -122,6 +122,7 @@ static int why_of_request(const struct options *options, const struct why_option
     if (config == NULL) {
         return fail_config(flags.file, error);
     }
+    admin_learn_modes(config);
     int status = ask_why(config, why_options, options->json, out, error) ? EXIT_OK : fail(error);
     config_destroy(config);
     return status;
@@ -292,6 +293,8 @@ static int run(const struct options *options, struct buf *error)
         return ask_larder(options, error, admin_command_log);
     case COMMAND_TOP:
         return ask_larder(options, error, top_run);
+    case COMMAND_MODE:
+        return ask_larder(options, error, admin_command_mode);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

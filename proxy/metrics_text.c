@@ -4,6 +4,7 @@
 
 #include "proxy/metrics_internal.h"
 #include "proxy/origin_set.h"
+#include "proxy/site_mode.h"
 
 #define LABEL_NAME_TEXT(name, text) text,
 static const char *const outcome_names[METRICS_OUTCOMES] = {OUTCOMES(LABEL_NAME_TEXT)};
@@ -185,6 +186,23 @@ static void write_origins(const struct metrics_gauges *gauges, struct buf *out)
     }
 }
 
+static void write_modes(const struct metrics_gauges *gauges, struct buf *out)
+{
+    static const char name[] = "larder_site_mode";
+    const struct config *config = gauges->config;
+
+    write_family(out, name, "gauge", "1 for the mode in which the site is run now, 0 for the others.");
+    for (size_t i = 0; i < config->site_count; i++) {
+        for (enum mode mode = MODE_NORMAL; mode <= MODE_RECORD; mode++) {
+            buf_format(out, "%s{site=\"", name);
+            write_value(out, config->sites[i].name);
+            buf_format(out, "\",path=\"%.*s\",mode=\"%s\"}", SPAN_ARG(config->sites[i].path_prefix),
+                       site_mode_text(mode));
+            write_count(out, site_mode(&config->sites[i]) == mode);
+        }
+    }
+}
+
 static void write_store(const struct metrics_gauges *gauges, struct buf *out)
 {
     struct store_stats stats;
@@ -255,6 +273,7 @@ bool metrics_write(const struct metrics *metrics, const struct metrics_gauges *g
     write_received(first, out);
     write_histograms(first, out);
     write_origins(gauges, out);
+    write_modes(gauges, out);
     write_store(gauges, out);
     metrics_totals_destroy(first);
     return !out->failed;

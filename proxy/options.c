@@ -100,6 +100,10 @@ static const struct flag flags[] = {
      "as given to serve (larder-cache)"},
     {"--config", COMMAND_TOP, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_TOP, offsetof(struct options, config.cache_dir), "DIR", "as given to serve (larder-cache)"},
+    {json_name, COMMAND_MODE, offsetof(struct options, json), "", "one JSON object instead of text"},
+    {"--config", COMMAND_MODE, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_MODE, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -177,6 +181,19 @@ static const struct {
          "Shows the larder that runs with this configuration, each second: hit ratio, requests, bandwidth, "
          "how long the\n"
          "origins take, reasons, sites and origins. Keys: q quits, p or space pauses, s sorts otherwise.\n"},
+    [COMMAND_MODE] =
+        {"mode", "[SITE normal|offline|record] [FLAG]...", "say how sites are run, or run one otherwise",
+         "Asks the larder that runs with this configuration. SITE is the first of its hosts, or default; any other "
+         "host of it,\n"
+         "and its path behind either: www.example.com/app. The mode is in force for every request that starts when "
+         "this ends,\n"
+         "until larder ends or the site's mode in the configuration changes.\n"
+         "  normal   as configured\n"
+         "  offline  what is stored is served, whatever its age, recordings included; anything else is 504; the origin "
+         "is not asked\n"
+         "  record   what may not be stored for reuse is recorded, to be replayed offline: cookies and private pages "
+         "included\n"
+         "  larder mode staging.example.com record\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -212,7 +229,7 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, why, vary, store, purge, purges, report, log, top, demo, check, version or "
+    buf_add_text(error, "expected serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, version or "
                         "help (larder help)");
     return false;
 }
@@ -324,6 +341,10 @@ static bool parse_word(struct options *options, const char *word, struct buf *er
     if (options->command == COMMAND_PURGE) {
         return append_name(options, "urls", word, error);
     }
+    if (options->command == COMMAND_MODE && options->mode == NULL) {
+        *(options->site == NULL ? &options->site : &options->mode) = word;
+        return true;
+    }
     if (options->command == COMMAND_HELP && options->help_about == COMMAND_HELP) {
         return is_command(word, &options->help_about) || fail_unknown_command(word, error);
     }
@@ -358,6 +379,10 @@ static bool parse_arguments(struct options *options, int argc, const char *const
         buf_add_text(error, "why: expected a URL, or a reason such as vary-miss (larder help why)");
         return false;
     }
+    if (options->command == COMMAND_MODE && options->site != NULL && options->mode == NULL) {
+        buf_add_text(error, "mode: expected normal, offline or record behind the site (larder help mode)");
+        return false;
+    }
     if (options->command == COMMAND_PURGE && options->name_count == 0 && !options->everything) {
         buf_add_text(error, "purge: expected a URL, --prefix, --glob, --tag, --site or --all (larder help purge)");
         return false;
@@ -371,7 +396,7 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
 
     if (argc < 2) {
         buf_add_text(out_error,
-                     "expected a command: serve, why, vary, store, purge, purges, report, log, top, demo, check, "
+                     "expected a command: serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, "
                      "version or help (larder help)");
         return false;
     }

@@ -5,6 +5,7 @@
 #include "http/negotiate.h"
 #include "http/token.h"
 #include "http/unkeyed.h"
+#include "proxy/site_mode.h"
 
 enum {
     MEDIA_TYPE_MAX_BYTES = 128, /* longer ones match no glob */
@@ -193,6 +194,7 @@ struct policy route_policy(const struct config *config, const struct site *site,
 {
     struct policy policy = {
         .profile = config->cache.profile,
+        .mode = site_mode(site),
         .own_etag = config->cache.profile == PROFILE_SAFE,
         .hold_back_ms = HOLD_BACK_MS,
         .ttl_s = -1, /* none */

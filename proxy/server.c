@@ -21,6 +21,7 @@
 #include "proxy/process.h"
 #include "proxy/reload.h"
 #include "proxy/server_internal.h"
+#include "proxy/site_mode.h"
 
 enum {
     EXIT_STOPPED = 0,
@@ -208,6 +209,9 @@ static enum err start_crew(struct server *server, struct crew *crew)
                                    .on_ended = on_worker_ended,
                                    .on_handover = on_handover};
 
+    if (!site_modes_bind(server->modes, crew->config)) {
+        return explain(server, "cannot start", ERR_NO_MEMORY);
+    }
     return crew_start(crew, &shared, &server->text);
 }
 
@@ -243,7 +247,9 @@ static enum err make_tables(struct server *server)
     limits->rates = rate_limit_create(secret);
     server->traffic = traffic_create(secret, worker_now_ms());
     server->facts = facts_create(secret);
-    bool made = limits->clients != NULL && limits->rates != NULL && server->traffic != NULL && server->facts != NULL;
+    server->modes = site_modes_create();
+    bool made = limits->clients != NULL && limits->rates != NULL && server->traffic != NULL && server->facts != NULL &&
+                server->modes != NULL;
     return made ? ERR_OK : ERR_NO_MEMORY;
 }
 
@@ -331,6 +337,7 @@ static void replace_crew(struct server *server, struct crew *crew)
     crew_retire(former, crew);
     crew->next = former;
     server->crews = crew;
+    site_modes_adopt(server->modes, crew->config);
     admin_use(server->admin, crew->config, crew->origin_sets);
     log_set_level(crew->config->server.log_level);
     log_info("configuration reloaded sites=%zu", crew->config->site_count);
@@ -427,6 +434,7 @@ static void finish(struct server *server)
     traffic_destroy(server->traffic);
     follow_destroy(server->follow);
     facts_destroy(server->facts);
+    site_modes_destroy(server->modes);
     client_table_destroy(server->limits.clients);
     rate_limit_destroy(server->limits.rates);
     buf_finish(&server->text);

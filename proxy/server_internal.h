@@ -28,6 +28,7 @@ struct server {
     struct metrics *metrics;
     struct traffic *traffic;
     struct follow *follow;
+    struct site_modes *modes;
     struct facts *facts;
     struct admin *admin;
     unsigned worker_count;

@@ -53,11 +53,12 @@ static bool read_fields(struct store_context *context, struct arena *arena, stru
     return true;
 }
 
-/* A URL as `ls` shows it, with or without the method in front. */
+/* A URL as `ls` shows it, with or without the method in front; "REC " of a recording. */
 static bool make_key(const char *word, struct store *store, struct arena *arena, struct key *out_key)
 {
     struct span text = span_of(word);
-    struct span parts[] = {span_starts_with(text, SPAN("GET ")) ? SPAN("") : SPAN("GET "), text};
+    bool whole = span_starts_with(text, SPAN("GET ")) || key_is_recording(text);
+    struct span parts[] = {whole ? SPAN("") : SPAN("GET "), text};
 
     if (!arena_join(arena, parts, ARRAY_LEN(parts), &out_key->text)) {
         return false;

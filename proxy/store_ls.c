@@ -69,6 +69,7 @@ static void write_text(const struct listing *listing, const struct store_item *i
     add_padded(out, 0, URL_AT);
     buf_add(out, url_of(item->key));
     add_selection(out, item->stored.selection);
+    buf_add_text(out, key_is_recording(item->key) ? "  recorded" : "");
     if (record_is_partial(record)) {
         buf_add_text(out, "  part of ");
         store_add_size(out, record->body_len);
@@ -89,6 +90,7 @@ static void write_json(const struct listing *listing, const struct store_item *i
 
     buf_add_text(out, "{\"url\":");
     buf_add_json_string(out, url_of(item->key));
+    buf_format(out, ",\"recorded\":%s", key_is_recording(item->key) ? "true" : "false");
     buf_format(out, ",\"status\":%u,\"age\":%" PRId64 ",\"ttl\":%" PRId64 ",\"body_bytes\":%" PRIu64, record->status,
                age_s, fresh_s, store_body_bytes(record));
     if (record_is_partial(record)) {

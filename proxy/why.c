@@ -150,12 +150,20 @@ static void reply(struct why *why, unsigned status, enum reason reason)
     why->rule = NULL;
 }
 
+static void reply_offline(struct why *why)
+{
+    why->outcome = OUTCOME_NONE;
+    reply(why, 504, REASON_OFFLINE_MISS);
+}
+
 /* Nothing stored may be served as it is. `usable`: but it may be validated. */
 static void judge_fetch(struct why *why, bool usable)
 {
     struct range_set set;
 
-    if (policy_only_if_cached(&why->request, &why->policy)) {
+    if (why->policy.mode == MODE_OFFLINE) {
+        reply_offline(why);
+    } else if (policy_only_if_cached(&why->request, &why->policy)) {
         reply(why, 504, REASON_ONLY_IF_CACHED);
     } else if (why->request.method == METHOD_HEAD) {
         conclude(why, WHY_PASS, why->outcome, usable ? why->reason : REASON_HEAD_MISS);
@@ -202,6 +210,10 @@ static void judge_selected(struct why *why)
     why->policy = why->selected.policy;
     struct reuse_verdict verdict = policy_may_reuse(&why->request, &why->selected.record, &why->policy, why->now_ms);
 
+    if (key_is_recording(why->key.text)) {
+        verdict.reason = REASON_REPLAYED;
+        verdict.rule = NULL;
+    }
     why->reason = verdict.reason;
     why->rule = verdict.rule;
     if (verdict.reuse != REUSE_FETCH && judge_missing(why, &verdict)) {
@@ -236,6 +248,8 @@ static void judge(struct why *why)
         reply(why, 200, REASON_MAX_FORWARDS);
     } else if (why->site == NULL) {
         reply(why, 404, REASON_NO_SITE);
+    } else if (why->past_cache != REASON_NONE && why->policy.mode == MODE_OFFLINE) {
+        reply_offline(why);
     } else if (why->past_cache != REASON_NONE) {
         conclude(why, WHY_PASS, decide_bypass_outcome(why->past_cache), why->past_cache);
         why->rule = why->past_cache == REASON_BYPASS_RULE ? why->policy.rule[SETTING_BYPASS] : NULL;

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "cache/vary.h"
+#include "proxy/site_mode.h"
 #include "proxy/why.h"
 
 static void write_request(const struct why *why, struct buf *out);
@@ -80,6 +81,7 @@ void why_write_json(const struct why *why, struct buf *out)
     write_request(why, out);
     if (why->site != NULL) {
         add_text(out, "site", why->site->name);
+        add_text(out, "mode", site_mode_text(why->policy.mode));
         write_origins(why->site, out);
         write_rules(why, out);
     }
@@ -400,6 +402,7 @@ static void write_supposed(const struct why *why, struct buf *out)
     open_object(out, "supposed");
     add_number(out, "status", supposed->response.status);
     add_bool(out, "stored", supposed->stored);
+    add_bool(out, "recorded", supposed->assessment.records);
     add_bool(out, "confirms", supposed->confirms);
     add_bool(out, "serves_stale", supposed->serves_stale);
     if (supposed->stored) {

@@ -79,6 +79,26 @@ static void choose_key(struct why *why, const struct why_store *store)
     }
 }
 
+/* As in exchange.c: offline, a recording where it was received last. */
+static bool choose_recording(struct why *why, const struct why_store *store)
+{
+    struct stored recorded, stored;
+    struct key key;
+
+    if (why->policy.mode != MODE_OFFLINE) {
+        return true;
+    }
+    if (!key_of_recording(&why->request.uri, store_secret(store->store), why->arena, &key)) {
+        return false;
+    }
+    if (find(store, &key, &why->request.headers, why->arena, &recorded) &&
+        (!find(store, &why->key, &why->request.headers, why->arena, &stored) ||
+         recorded.record.inputs.response_ms >= stored.record.inputs.response_ms)) {
+        why->key = key;
+    }
+    return true;
+}
+
 struct loading {
     struct purge_set *set;
     uint64_t sequence;
@@ -99,10 +119,12 @@ static bool judge_purges(struct why *why, struct store_reader *reader, const str
 {
     struct loading loading = {.set = purge_set_create(secret)};
     struct purge_reader *purges = loading.set == NULL ? NULL : purge_reader_create(loading.set);
-    struct purge_subject subject = {.hash = why->key.hash,
-                                    .url = key_url(why->key.text),
-                                    .head = stored->head,
-                                    .birth = stored->record.purge_sequence};
+    struct purge_subject subject = {
+        .url = key_url(why->key.text), .head = stored->head, .birth = stored->record.purge_sequence};
+
+    if (!key_is_recording(why->key.text)) {
+        subject.hash = why->key.hash;
+    }
     bool done = purges != NULL && store_each_purge(reader, stored->record.purge_sequence, on_purge, &loading) == ERR_OK;
 
     if (done) {
@@ -126,6 +148,9 @@ static bool read_store(struct why *why, const struct why_store *store)
     }
     why->looked_up = true;
     choose_key(why, store);
+    if (!choose_recording(why, store)) {
+        return false;
+    }
     (void)store_each_variant(store->reader, &why->key, why->arena, on_variant, &collect);
     why->found = store_find(store->reader, &why->key, &why->request.headers, why->arena, &stored);
     bool done = true;

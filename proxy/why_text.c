@@ -4,6 +4,7 @@
 #include "cache/vary.h"
 #include "http/token.h"
 #include "proxy/log.h"
+#include "proxy/site_mode.h"
 #include "proxy/why.h"
 
 static void write_verdict(const struct why *why, bool bold, struct buf *out);
@@ -184,6 +185,10 @@ static void write_request(const struct why *why, struct buf *out)
     buf_format(out, "%s, origin", why->site->name);
     write_origins(why->site, out);
     buf_format(out, ", profile %s\n", why->config->cache.profile == PROFILE_SAFE ? "safe" : "rfc");
+    if (why->policy.mode != MODE_NORMAL) {
+        label(out, "mode");
+        buf_format(out, "%s\n", site_mode_text(why->policy.mode));
+    }
     for (size_t i = 0; i < why->rule_count; i++) {
         if (why->rules[i].matches || why->rules[i].waits) {
             write_rule(why, &why->rules[i], out);
@@ -482,6 +487,11 @@ static void write_supposed(const struct why *why, struct buf *out)
     } else if (!supposed->confirms) {
         label(out, "to change it");
         buf_format(out, "%s\n", why_hint(supposed->store_reason));
+    }
+    if (supposed->assessment.records) {
+        label(out, "recorded");
+        add_reason(out, REASON_RECORDED, NULL);
+        buf_add_byte(out, '\n');
     }
     if (supposed->serves_stale) {
         label(out, "the client");

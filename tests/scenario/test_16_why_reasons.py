@@ -312,7 +312,19 @@ def loop(origin, larder):
     return [client.get("/a", {"CDN-Loop": origin.last.header("CDN-Loop")}).expect(508).cache["detail"]]
 
 
-RUNNING = {"loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
+def modes(origin, larder):
+    """The same request while the site records, and offline: what is stored, what was recorded, and what is neither."""
+    proxy = larder(origin, config='[[site]]\nmode = "record"\n')
+    client = Client(proxy)
+    origin.expect("GET /stored").reply(200, {**V1, "Cache-Control": "no-cache"}, b"x")
+    origin.expect("GET /private").reply(200, {"Cache-Control": "private"}, b"x")
+    client.get("/stored").expect(200)
+    details = [client.get("/private").expect(200).cache["detail"]]
+    assert run_larder("mode", "default", "offline", "--cache-dir", proxy.cache_dir)[0] == 0
+    return details + [client.get(target).cache["detail"] for target in ("/stored", "/private", "/none")]
+
+
+RUNNING = {"recorded": modes, "offline": modes, "replayed": modes, "offline-miss": modes, "loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
            "too-many-requests": too_many_requests, "rate-limit": rate_limited,
            "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,

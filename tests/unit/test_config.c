@@ -58,7 +58,8 @@ Test(config, unknown_keys)
         {"something else at the top", "colour = 1\n",
          "larder.toml:1:1: colour: unknown key, expected one of server, cache, admin, site, test"},
         {"something else in a table", SITE "colour = 1\n",
-         "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, host_header, purge_from, "
+         "larder.toml:3:1: site[1].colour: unknown key, expected one of hosts, path, origin, mode, host_header, "
+         "purge_from, "
          "balance, "
          "retries, retry_budget, eject_after, eject_time, adaptive_limit, health_check, rule"},
         {"a key that needs quotes", "[server]\n\"a\\nb\" = 1\n",

@@ -151,15 +151,15 @@ Test(options, mistakes)
         const char *name, *line, *want;
     } cases[] = {
         {"nothing", "",
-         "expected a command: serve, why, vary, store, purge, purges, report, log, top, demo, check, version or help "
+         "expected a command: serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, version or help "
          "(larder help)"},
         {"a slip in the command", "srve", "unknown command \"srve\", did you mean serve? (larder help)"},
         {"no command of ours", "install",
-         "unknown command \"install\", expected serve, why, vary, store, purge, purges, report, log, top, demo, check, "
+         "unknown command \"install\", expected serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, "
          "version or help "
          "(larder help)"},
         {"a flag for a command", "--origin",
-         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, report, log, top, demo, "
+         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, report, log, top, mode, demo, "
          "check, "
          "version or help "
          "(larder help)"},
@@ -216,6 +216,19 @@ Test(options, help_names_every_flag_and_command)
         cr_expect_not_null(strstr(help.data, commands[i]), "%s", commands[i]);
     }
     buf_finish(&help);
+}
+
+Test(options, mode)
+{
+    struct options options;
+
+    cr_assert(parse("mode", &options));
+    cr_expect(options.command == COMMAND_MODE && options.site == NULL && options.mode == NULL);
+    cr_assert(parse("mode --json a.example offline --config f", &options));
+    cr_expect_str_eq(options.site, "a.example");
+    cr_expect_str_eq(options.mode, "offline");
+    cr_expect(options.json);
+    cr_expect_str_eq(options.config.file, "f");
 }
 
 Test(options, distance_between_words)
