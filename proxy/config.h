@@ -283,6 +283,9 @@ bool config_parse_duration(struct span text, uint64_t *out_ms);
 /* Does only this machine reach it? */
 bool address_is_local(const struct address *address);
 
+/* "10/s", "300/m", "50/h" as the microseconds between two; 0 for "off". False on anything else. */
+bool config_parse_rate(struct span text, uint64_t *out_interval_us);
+
 /* The address forms above; host is copied to the arena. False on anything else. */
 bool config_parse_address(struct span text, struct arena *arena, struct address *out_address);
 

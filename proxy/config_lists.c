@@ -157,8 +157,7 @@ bool config_set_glob(struct config_reader *reader, const struct config_key *key,
     return true;
 }
 
-/* "10/s", "300/m", "50/h" as the microseconds between two. 0 for "off". False on anything else. */
-static bool parse_rate(struct span text, uint64_t *out_interval_us)
+bool config_parse_rate(struct span text, uint64_t *out_interval_us)
 {
     static const struct {
         struct span unit;
@@ -188,7 +187,7 @@ bool config_set_rate(struct config_reader *reader, const struct config_key *key,
 {
     uint64_t interval_us;
 
-    if (!config_is_text(place->node) || !parse_rate(place->node->text, &interval_us)) {
+    if (!config_is_text(place->node) || !config_parse_rate(place->node->text, &interval_us)) {
         return config_fail_expected(reader, place, TOML_STRING,
                                     "expected requests a second, minute or hour such as \"10/s\" or \"300/m\" (at most "
                                     "1000000), or \"off\"");

@@ -14,11 +14,13 @@
 #include "proxy/store_command.h"
 #include "proxy/top.h"
 #include "proxy/variants.h"
+#include "proxy/warm.h"
 #include "proxy/why.h"
 #include "proxy/worker.h"
 
 enum {
     EXIT_OK = 0,
+    EXIT_PARTLY = 1,
     EXIT_BAD_SETTINGS = 2,
     ERROR_MAX_BYTES = 65536, /* one line, but of failing tests many */
     HELP_MAX_BYTES = 16384,
@@ -235,6 +237,31 @@ static int ask_larder(const struct options *options, struct buf *error,
     return status;
 }
 
+static int warm(const struct options *options, struct buf *error)
+{
+    static const int statuses[] = {
+        [WARM_DONE] = EXIT_OK, [WARM_FAILED] = EXIT_PARTLY, [WARM_REFUSED] = EXIT_BAD_SETTINGS};
+    struct config_flags flags = options_config_flags(options);
+    struct buf out;
+
+    if (flags.file == NULL) {
+        flags.origin = "http://127.0.0.1"; /* sites do not matter to where larder listens */
+    }
+    struct config *config = config_load(&flags, error);
+    if (config == NULL) {
+        return fail_config(flags.file, error);
+    }
+    buf_init(&out, WHY_TEXT_MAX_BYTES);
+    enum warm_result result = warm_run(config, options, &out, error);
+    if (result == WARM_REFUSED) {
+        (void)fail(error);
+    }
+    printf("%.*s", SPAN_ARG(buf_span(&out)));
+    buf_finish(&out);
+    config_destroy(config);
+    return statuses[result];
+}
+
 static int demo(const struct options *options, struct buf *error)
 {
     const char *listen = options->listen_count > 0 ? options->listen[options->listen_count - 1] : demo_listen_default;
@@ -295,6 +322,8 @@ static int run(const struct options *options, struct buf *error)
         return ask_larder(options, error, top_run);
     case COMMAND_MODE:
         return ask_larder(options, error, admin_command_mode);
+    case COMMAND_WARM:
+        return warm(options, error);
     case COMMAND_DEMO:
         return demo(options, error);
     case COMMAND_CHECK:

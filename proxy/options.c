@@ -22,7 +22,8 @@ static const char json_name[] = "--json";
 static const struct purge_name {
     const char *flag;
     const char *member;
-} purge_names[] = {{"--prefix", "prefixes"}, {"--glob", "globs"}, {"--tag", "tags"}, {"--site", "sites"}};
+} purge_names[] = {{"--prefix", "prefixes"}, {"--glob", "globs"}, {"--tag", "tags"}, {"--site", "sites"}},
+  warm_names[] = {{"--urls", "list"}, {"--sitemap", "sitemap"}, {"--access-log", "log"}};
 
 static const struct flag flags[] = {
     {"--config", COMMAND_SERVE, offsetof(struct options, config.file), "FILE",
@@ -104,6 +105,17 @@ static const struct flag flags[] = {
     {"--config", COMMAND_MODE, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {"--cache-dir", COMMAND_MODE, offsetof(struct options, config.cache_dir), "DIR",
      "as given to serve (larder-cache)"},
+    {"--urls", COMMAND_WARM, 0, "FILE|-", "a URL a line; - is standard input; each of these may be repeated"},
+    {"--sitemap", COMMAND_WARM, 0, "URL", "asked for through larder, as are the sitemaps that it names"},
+    {"--access-log", COMMAND_WARM, 0, "FILE|-", "larder's, or in the combined format"},
+    {"--host", COMMAND_WARM, offsetof(struct options, site), "HOST", "of a combined log, which does not name any"},
+    {field_name, COMMAND_WARM, 0, "'NAME: VALUE'",
+     "a field of each request; several values of one name: a request for each"},
+    {"--rate", COMMAND_WARM, offsetof(struct options, rate), "RATE", "at most so many, such as 300/m, or off (20/s)"},
+    {"--concurrency", COMMAND_WARM, offsetof(struct options, concurrency), "N", "at most so many at a time (4)"},
+    {"--quiet", COMMAND_WARM, offsetof(struct options, quiet), "", "no bar, and failures are only counted"},
+    {listen_name, COMMAND_WARM, 0, "ADDR", "where larder listens, if not as configured"},
+    {"--config", COMMAND_WARM, offsetof(struct options, config.file), "FILE", "as given to serve"},
     {listen_name, COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -194,6 +206,17 @@ static const struct {
          "  record   what may not be stored for reuse is recorded, to be replayed offline: cookies and private pages "
          "included\n"
          "  larder mode staging.example.com record\n"},
+    [COMMAND_WARM] =
+        {"warm", "[URL]... [FLAG]...", "ask a larder that runs for URLs, so that they are stored",
+         "Each URL is asked for once, at a bounded rate, through the listener, like any client would; hosts are those "
+         "of "
+         "the URLs,\n"
+         "and https is asked for as http. Says at the end what was stored, what was there, and why the rest is not "
+         "stored.\n"
+         "  larder warm --sitemap http://www.example.com/sitemap.xml -H 'Accept-Encoding: gzip' -H 'Accept-Encoding: "
+         "br'\n"
+         "  tail -n 100000 access.log | larder warm --access-log - --rate 5/s --concurrency 1\n"
+         "Exits with 0, with 1 if something could not be had, or with 2.\n"},
     [COMMAND_DEMO] = {"demo", "[FLAG VALUE]...", "start a small slow origin to try larder with",
                       "DURATION is a number with ms, s, m, h or d.\n"},
     [COMMAND_CHECK] =
@@ -229,8 +252,9 @@ static bool fail_unknown_command(const char *word, struct buf *error)
             return false;
         }
     }
-    buf_add_text(error, "expected serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, version or "
-                        "help (larder help)");
+    buf_add_text(
+        error, "expected serve, why, vary, store, purge, purges, report, log, top, mode, warm, demo, check, version or "
+               "help (larder help)");
     return false;
 }
 
@@ -271,7 +295,7 @@ static bool append(const char **list, size_t *count, size_t max, const struct fl
 static bool append_name(struct options *options, const char *member, const char *text, struct buf *error)
 {
     if (options->name_count == OPTIONS_NAMES_MAX) {
-        buf_format(error, "purge: expected at most %d names", OPTIONS_NAMES_MAX);
+        buf_format(error, "%s: expected at most %d names", commands[options->command].name, OPTIONS_NAMES_MAX);
         return false;
     }
     options->names[options->name_count++] = (struct purge_option){.member = member, .text = text};
@@ -293,6 +317,11 @@ static bool store_value(struct options *options, const struct flag *flag, const 
     for (size_t i = 0; i < ARRAY_LEN(purge_names); i++) {
         if (flag->command == COMMAND_PURGE && strcmp(flag->name, purge_names[i].flag) == 0) {
             return append_name(options, purge_names[i].member, value, error);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(warm_names); i++) {
+        if (flag->command == COMMAND_WARM && strcmp(flag->name, warm_names[i].flag) == 0) {
+            return append_name(options, warm_names[i].member, value, error);
         }
     }
     *(const char **)(void *)((char *)options + flag->offset) = value;
@@ -338,7 +367,7 @@ static bool parse_word(struct options *options, const char *word, struct buf *er
         options->url = word;
         return true;
     }
-    if (options->command == COMMAND_PURGE) {
+    if (options->command == COMMAND_PURGE || options->command == COMMAND_WARM) {
         return append_name(options, "urls", word, error);
     }
     if (options->command == COMMAND_MODE && options->mode == NULL) {
@@ -383,6 +412,10 @@ static bool parse_arguments(struct options *options, int argc, const char *const
         buf_add_text(error, "mode: expected normal, offline or record behind the site (larder help mode)");
         return false;
     }
+    if (options->command == COMMAND_WARM && options->name_count == 0) {
+        buf_add_text(error, "warm: expected a URL, --urls, --sitemap or --access-log (larder help warm)");
+        return false;
+    }
     if (options->command == COMMAND_PURGE && options->name_count == 0 && !options->everything) {
         buf_add_text(error, "purge: expected a URL, --prefix, --glob, --tag, --site or --all (larder help purge)");
         return false;
@@ -395,9 +428,10 @@ bool options_parse(int argc, const char *const *argv, struct options *out_option
     struct options options = {.argv = argv, .help_about = COMMAND_HELP};
 
     if (argc < 2) {
-        buf_add_text(out_error,
-                     "expected a command: serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, "
-                     "version or help (larder help)");
+        buf_add_text(
+            out_error,
+            "expected a command: serve, why, vary, store, purge, purges, report, log, top, mode, warm, demo, check, "
+            "version or help (larder help)");
         return false;
     }
     if (is_help_flag(argv[1])) {

@@ -19,6 +19,7 @@ enum command {
     COMMAND_LOG,
     COMMAND_TOP,
     COMMAND_MODE,
+    COMMAND_WARM,
     COMMAND_DEMO,
     COMMAND_CHECK,
     COMMAND_VERSION,
@@ -28,7 +29,8 @@ enum command {
 
 enum { OPTIONS_LISTEN_MAX = 16, OPTIONS_FIELDS_MAX = 128, OPTIONS_NAMES_MAX = 256 };
 
-/* What `larder purge` names: the member of the order (openapi.json) and one of its texts. */
+/* What `larder purge` names: the member of the order (openapi.json) and one of its texts. What `larder warm` reads:
+ * "urls", "list", "sitemap" or "log", and where it is. */
 struct purge_option {
     const char *member;
     const char *text;
@@ -37,22 +39,25 @@ struct purge_option {
 struct options {
     const char *const *argv; /* what was parsed */
     enum command command;
-    enum command help_about;    /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
-    struct config_flags config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES,
-                                   COMMAND_REPORT, COMMAND_LOG, COMMAND_TOP, COMMAND_MODE; of COMMAND_CHECK only `file`, and
-                                   `cache_dir` with `replay`. `listen` is NULL: see options_config_flags */
+    enum command help_about; /* COMMAND_HELP: the command to explain, COMMAND_HELP itself for all of them */
+    struct config_flags
+        config; /* COMMAND_SERVE, COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES,
+                   COMMAND_REPORT, COMMAND_LOG, COMMAND_TOP, COMMAND_MODE, COMMAND_WARM; of COMMAND_CHECK only `file`,
+                   and `cache_dir` with `replay`. `listen` is NULL: see options_config_flags */
     const char *listen[OPTIONS_LISTEN_MAX];
     size_t listen_count;
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
     const char *url; /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store; COMMAND_LOG: a glob */
-    bool json;       /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG, COMMAND_CHECK, COMMAND_MODE */
+    bool json; /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG, COMMAND_CHECK, COMMAND_MODE */
     const char *limit;                     /* COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
     const char *since;                     /* COMMAND_REPORT */
     const char *replay;                    /* COMMAND_CHECK: a configuration to try */
     const char *outcome, *reason, *client; /* COMMAND_LOG */
-    const char *site, *mode;               /* COMMAND_MODE: both NULL: all are listed */
-    /* COMMAND_PURGE: */
+    const char *site, *mode; /* COMMAND_MODE: both NULL: all are listed; COMMAND_WARM: the host of combined logs */
+    const char *rate, *concurrency; /* COMMAND_WARM */
+    bool quiet;                     /* COMMAND_WARM */
+    /* COMMAND_PURGE, COMMAND_WARM: */
     struct purge_option names[OPTIONS_NAMES_MAX];
     size_t name_count;
     bool everything;

@@ -151,15 +151,18 @@ Test(options, mistakes)
         const char *name, *line, *want;
     } cases[] = {
         {"nothing", "",
-         "expected a command: serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, version or help "
+         "expected a command: serve, why, vary, store, purge, purges, report, log, top, mode, warm, demo, check, "
+         "version or help "
          "(larder help)"},
         {"a slip in the command", "srve", "unknown command \"srve\", did you mean serve? (larder help)"},
         {"no command of ours", "install",
-         "unknown command \"install\", expected serve, why, vary, store, purge, purges, report, log, top, mode, demo, check, "
+         "unknown command \"install\", expected serve, why, vary, store, purge, purges, report, log, top, mode, warm, "
+         "demo, check, "
          "version or help "
          "(larder help)"},
         {"a flag for a command", "--origin",
-         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, report, log, top, mode, demo, "
+         "unknown command \"--origin\", expected serve, why, vary, store, purge, purges, report, log, top, mode, warm, "
+         "demo, "
          "check, "
          "version or help "
          "(larder help)"},
@@ -229,6 +232,22 @@ Test(options, mode)
     cr_expect_str_eq(options.mode, "offline");
     cr_expect(options.json);
     cr_expect_str_eq(options.config.file, "f");
+}
+
+Test(options, warm)
+{
+    struct options options;
+
+    cr_assert(
+        parse("warm http://a/ --urls - --sitemap http://a/s.xml --access-log=l -H A:1 --rate 5/s --quiet", &options));
+    cr_expect_eq(options.name_count, 4);
+    cr_expect_str_eq(options.names[0].member, "urls");
+    cr_expect_str_eq(options.names[1].member, "list");
+    cr_expect_str_eq(options.names[1].text, "-");
+    cr_expect_str_eq(options.names[2].member, "sitemap");
+    cr_expect_str_eq(options.names[3].member, "log");
+    cr_expect_str_eq(options.rate, "5/s");
+    cr_expect(options.quiet && options.field_count == 1 && options.concurrency == NULL);
 }
 
 Test(options, distance_between_words)
