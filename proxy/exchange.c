@@ -225,7 +225,8 @@ static enum step step_lookup(struct exchange *ex)
     ex->rule = NULL;
     if (ex->cached.purged.effect == PURGED_HARD) {
         ex->reason = REASON_PURGED;
-        ex->rule = decide_purge_text(&ex->cached.purged.purge, ex->arena);
+        ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
+        ex->rule = ex->purge_text;
     }
     return STEP_DECIDE;
 }
@@ -266,8 +267,11 @@ static enum step step_decide(struct exchange *ex)
     ex->policy.mode = mode;
     ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
     ex->reason = ex->verdict.reason;
-    ex->rule =
-        ex->reason == REASON_PURGED_SOFT ? decide_purge_text(&ex->cached.purged.purge, ex->arena) : ex->verdict.rule;
+    ex->rule = ex->verdict.rule;
+    if (ex->reason == REASON_PURGED_SOFT) {
+        ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
+        ex->rule = ex->purge_text;
+    }
     if (ex->replays) {
         ex->reason = REASON_REPLAYED;
         ex->rule = NULL;

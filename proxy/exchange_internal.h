@@ -123,6 +123,7 @@ struct exchange {
     enum reason reason;
     enum reason store_reason;
     const char *rule;
+    const char *purge_text; /* what `rule` may be although no rule decided (decide_purge_text); the arena's */
     const char *origin;
     unsigned attempts; /* at origins */
     unsigned origin_status;

@@ -65,13 +65,12 @@ static bool is_refusal(enum reason reason)
 /* What is missed and cannot be stored costs its bytes each time: then that is the reason to look into. */
 struct fetch_cause exchange_cause(const struct exchange *ex)
 {
-    bool purged = ex->reason == REASON_PURGE || ex->reason == REASON_PURGED ||
-                  ex->reason == REASON_PURGED_SOFT; /* its rule is the purge's text */
-
     if (!ex->collapsed && is_refusal(ex->store_reason) && decide_shows_storing(ex->outcome, ex->reason)) {
         return (struct fetch_cause){.reason = ex->store_reason};
     }
-    return (struct fetch_cause){.reason = ex->reason, .rule = purged ? NULL : ex->rule};
+    /* A purge's text ends with the request, and may outlast its reason: what was purged is then followed, or not had.
+     */
+    return (struct fetch_cause){.reason = ex->reason, .rule = ex->rule == ex->purge_text ? NULL : ex->rule};
 }
 
 static void count_traffic(const struct exchange *ex, const struct stream_count *counts)

@@ -55,7 +55,8 @@ static void on_durable(void *arg, uint64_t sequence, enum err error) /* purge_wa
     ex->purging = NULL;
     stream_set_deadline(ex->stream, 0);
     if (arena_format(ex->arena, &text, "sequence %llu", (unsigned long long)sequence)) {
-        ex->rule = text.data;
+        ex->purge_text = text.data;
+        ex->rule = ex->purge_text;
     }
     if (error != ERR_OK) {
         ex->error = error;

@@ -31,6 +31,15 @@ def rows_of(answer):
     return {(row["site"], row["reason"], row["rule"], row["route"]): row for row in answer["rows"]}
 
 
+def test_a_purge_is_no_rule(proxy, origin, client):
+    """Its text in Cache-Status ends with the request, also where the miss it made has another reason in the end."""
+    origin.expect("GET /a").reply(200, fresh(), b"x")
+    client.get("/a").expect(200)
+    Admin(proxy).post("/v1/purge", b'{"everything": true}', {"Content-Type": "application/json"}).expect(200)
+    client.get("/a", {"Cache-Control": "only-if-cached"}).expect(504)
+    assert {row["reason"]: row["rule"] for row in counted(proxy, 2)["rows"]}["only-if-cached"] is None
+
+
 def test_what_is_lost_and_why(larder, origin):
     proxy = larder(origin, config=RULES.replace("ORIGIN", origin.url))
     client = Client(proxy)
