@@ -340,10 +340,10 @@ def test_of_a_running_larder(origin, larder, reason):
 
 ELSEWHERE = {
     "none": "tests/unit/test_reason.c",
-    "disk-behind": "tests/unit/test_cache.c",
-    "store-failed": "tests/unit/test_cache.c",
-    "store-away": "tests/unit/test_cache.c",
-    "stream-memory": "tests/unit/test_cache.c",
+    "disk-behind": "tests/unit/test_cache_queue.c",
+    "store-failed": "tests/unit/test_cache_disk.c",
+    "store-away": "tests/unit/test_cache_disk.c",
+    "stream-memory": "tests/unit/test_cache_disk.c",
     "no-memory": "tests/unit/test_retry_after.c",
     "unchanged": "tests/unit/test_cache.c",
     "first-request": "tests/unit/test_admission.c",

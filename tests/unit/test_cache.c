@@ -1,5 +1,5 @@
 /* test_cache.c: one fetch a key, and what look-ups see before the disk has it. */
-#include "cache_support.h"
+#include "cache_fixture.h"
 
 TestSuite(cache, .init = setup, .fini = teardown, .timeout = 60);
 

@@ -1,5 +1,5 @@
 /* test_cache_disk.c: what a failing disk costs, and the ends. */
-#include "cache_support.h"
+#include "cache_fixture.h"
 
 TestSuite(cache_disk, .init = setup, .fini = teardown, .timeout = 60);
 

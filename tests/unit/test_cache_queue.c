@@ -1,5 +1,5 @@
 /* test_cache_queue.c: what waits for the disk, in memory and bounded; who holds it. */
-#include "cache_support.h"
+#include "cache_fixture.h"
 
 TestSuite(cache_queue, .init = setup, .fini = teardown, .timeout = 60);
 

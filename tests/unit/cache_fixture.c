@@ -1,5 +1,5 @@
-/* cache_support.c: see cache_support.h. */
-#include "cache_support.h"
+/* cache_fixture.c: see cache_fixture.h. */
+#include "cache_fixture.h"
 
 #include <signal.h>
 #include <sys/resource.h>
