@@ -211,6 +211,16 @@ static inline bool settled_is_slice(const struct settled *settled)
     return settled->flight != NULL && record_is_partial(&settled->record);
 }
 
+/* The complete response becomes what look-ups find. NULL: invalidated or surpassed meanwhile, refused by the disk, or
+ * no memory. */
+struct settled *fill_settle(struct fill *fill);
+
+/* `cached` has now `record` and `head`: settled, and queued for the disk. False: invalidated meanwhile, or no memory.
+ */
+bool fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
+
+uint64_t fill_body_bytes(const struct fill *fill);
+
 /* The store says now what `settled` said, or never will: unlinks and destroys it. */
 void settled_forget(struct settled *settled);
 

@@ -1,0 +1,186 @@
+/* settle.c: what a fill has brought is what look-ups find, from now on and until the disk has it. See cache.h.
+ *
+ * A settled response hangs on the entry of its key; whoever looks up finds it there before the store. The disk thread's
+ * commit makes it the store's, and settled_forget ends it. What was invalidated or purged meanwhile is not settled. */
+#include <string.h>
+
+#include "cache/cache_internal.h"
+
+enum { JUDGE_MEMORY_BYTES = 1024 * 1024 };
+
+/* One block for what a settled response keeps; NULL: no memory. */
+static struct settled *settled_create(const struct record *record, struct span head, struct span selection,
+                                      struct span body_start)
+{
+    struct settled *settled = calloc(1, sizeof(*settled));
+    size_t memory_bytes = head.len + selection.len + body_start.len + record->slices.len;
+    char *memory = malloc(memory_bytes + 1);
+
+    if (settled == NULL || memory == NULL) {
+        free(settled);
+        free(memory);
+        return NULL;
+    }
+    struct span *copies[] = {&settled->head, &settled->selection, &settled->body_start, &settled->record.slices};
+    struct span sources[] = {head, selection, body_start, record->slices};
+    settled->memory = memory;
+    settled->memory_bytes = memory_bytes;
+    settled->record = *record;
+    settled->record.head_override = (struct span){NULL, 0};
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        if (sources[i].len > 0) {
+            memcpy(memory, sources[i].data, sources[i].len);
+        }
+        *copies[i] = (struct span){memory, sources[i].len};
+        memory += sources[i].len;
+    }
+    return settled;
+}
+
+/* What a newer response to the same requests takes the place of must not be published behind it: an older fill may
+ * still wait in the backlog. A slice takes the place only of what it cannot be combined with, and never that of a whole
+ * response: false, and nothing has changed. The shard's mutex is held. */
+static bool supersede(struct entry *entry, const struct settled *newer)
+{
+    bool slice = settled_is_slice(newer);
+    struct settled *next;
+
+    for (const struct settled *settled = entry->settled; slice && settled != NULL; settled = settled->next) {
+        if (!record_is_partial(&settled->record) && span_equal(settled->selection, newer->selection)) {
+            return false;
+        }
+    }
+    for (struct settled *settled = entry->settled; settled != NULL; settled = next) {
+        next = settled->next;
+        if (span_equal(settled->selection, newer->selection) &&
+            !(slice && record_may_combine(&settled->record, &newer->record))) {
+            settled->dead = true;
+            settled_unlink(settled);
+        }
+    }
+    return true;
+}
+
+/* Was it purged hard since `birth`? The shard's mutex is held. */
+static bool is_dead(const struct fill *fill, struct span head, uint64_t birth)
+{
+    struct key key = {.text = fill->entry->text, .hash = fill->entry->hash};
+    struct arena arena;
+
+    if (birth >= purge_set_newest(fill->cache->purges)) {
+        return false;
+    }
+    arena_init(&arena, JUDGE_MEMORY_BYTES);
+    bool dead = cache_judge(fill->shard->purges, &key, head, birth, &arena).effect == PURGED_HARD;
+    arena_finish(&arena);
+    return dead;
+}
+
+/* Links `settled` where the fill was, unless the key was invalidated or it was purged meanwhile. */
+static bool settled_link(struct fill *fill, struct settled *settled)
+{
+    settled->record.purge_sequence = atomic_load_explicit(&fill->birth, memory_order_relaxed);
+    settled->record.inputs.purged_ms = 0;
+    pthread_mutex_lock(&fill->shard->mutex);
+    struct entry *entry = fill->entry;
+    bool valid = entry != NULL && !fill->invalidated && !is_dead(fill, settled->head, settled->record.purge_sequence) &&
+                 (settled->flight != fill->flight || supersede(entry, settled));
+    if (valid) {
+        settled->shard = fill->shard;
+        settled->entry = entry;
+        settled->next = entry->settled;
+        entry->settled = settled;
+        entry->alone_until_ms = 0;
+        entry->shard->generation++;
+        cache_changed(fill->cache, entry->hash);
+    }
+    pthread_mutex_unlock(&fill->shard->mutex);
+    return valid;
+}
+
+/* The complete response becomes what look-ups find. NULL: invalidated or surpassed meanwhile, refused by the disk, or
+ * no memory. */
+struct settled *fill_settle(struct fill *fill)
+{
+    const struct flight_head *head = flight_head(fill->flight);
+    struct record record = head->record;
+    struct slices slices = {.count = 1};
+    char encoded[SLICE_BYTES];
+
+    if (head->partial) {
+        slices.items[0] = (struct slice){.first = head->range.first,
+                                         .end = head->range.last + 1,
+                                         .body_id = record.body_id,
+                                         .offset = flight_body_offset(fill->flight)};
+        slices_write(&slices, encoded);
+        record.slices = (struct span){encoded, sizeof(encoded)};
+        record.body_len = head->complete_length;
+    } else {
+        record.body_len = fill_body_bytes(fill);
+        (void)flight_digest(fill->flight, record.digest); /* it was set before the end */
+    }
+    struct settled *settled = settled_create(&record, head->fields, head->selection, (struct span){NULL, 0});
+    if (settled == NULL) {
+        return NULL;
+    }
+    settled->flight = flight_ref(fill->flight);
+    if (!flight_keep(fill->flight) || !settled_link(fill, settled)) {
+        settled_destroy(settled);
+        return NULL;
+    }
+    return settled;
+}
+
+/* Keeps the body of what was validated readable: in the flight, pinned in the store, or copied whole. False: no memory.
+ */
+static bool settled_keep_body(struct settled *settled, struct cache *cache, const struct cached *cached)
+{
+    if (cached->flight != NULL) {
+        settled->flight = flight_ref(cached->flight);
+    } else if (cached->stored.pinned) {
+        settled->pinned = store_pin_stored(cache->store, &settled->record) ? cache->store : NULL;
+        return settled->pinned != NULL;
+    }
+    return true;
+}
+
+/* Queues the freshening of a linked response; without room or memory it is as if the 304 had not been kept. */
+static void submit_freshening(struct fill *fill, struct settled *settled)
+{
+    struct queue *queue = &fill->cache->queue;
+    struct job job = {.kind = JOB_FRESHEN, .settled = settled, .bytes = settled->memory_bytes};
+
+    if (queue_full(queue) || !queue_push(queue, &job)) {
+        settled_forget(settled);
+    }
+}
+
+bool fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+{
+    const struct stored *stored = &cached->stored;
+
+    pthread_mutex_lock(&fill->shard->mutex);
+    bool dead = fill->entry != NULL && is_dead(fill, stored->head, stored->record.purge_sequence);
+    pthread_mutex_unlock(&fill->shard->mutex);
+    if (dead) {
+        return false; /* purged while it was being confirmed: the origin's answer does not bring it back */
+    }
+    bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
+
+    if (cached->partial != NULL && cached->partial->flight_count > 0) {
+        return false; /* its record is not what the store's will be in a moment; the next 304 freshens that */
+    }
+    struct settled *settled =
+        settled_create(record, head, stored->selection, whole ? stored->body_start : (struct span){NULL, 0});
+
+    if (settled == NULL) {
+        return false;
+    }
+    settled->record.head_override = settled->head;
+    if (!settled_keep_body(settled, fill->cache, cached) || !settled_link(fill, settled)) {
+        settled_destroy(settled);
+        return false;
+    }
+    submit_freshening(fill, settled);
+    return true;
+}
