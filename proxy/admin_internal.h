@@ -32,7 +32,7 @@ struct admin_listener {
         uv_pipe_t pipe;
     } u;
     struct admin *admin;
-    char *host; /* of the addresses: what the configuration said goes with it, the listener stays */
+    char *host;             /* of the addresses: what the configuration said goes with it, the listener stays */
     struct address wanted;  /* as configured */
     struct address address; /* as it became */
     int fd;                 /* the handle's */

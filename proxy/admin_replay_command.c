@@ -111,20 +111,30 @@ static bool read_fact(const json_t *value, struct replay_fact *fact)
     return fact->fields != NULL && fact->response.fields != NULL;
 }
 
+static bool make_room(struct recorded *recorded)
+{
+    size_t room = recorded->room * 2 + 1024;
+    json_t **values = realloc(recorded->values, room * sizeof(json_t *));
+
+    if (values == NULL) {
+        return false;
+    }
+    recorded->values = values;
+    struct replay_fact *facts = realloc(recorded->facts, room * sizeof(struct replay_fact));
+    if (facts == NULL) {
+        return false;
+    }
+    recorded->facts = facts;
+    recorded->room = room;
+    return true;
+}
+
 /* Takes the value. */
 static bool add_fact(struct recorded *recorded, json_t *value)
 {
-    if (recorded->count == recorded->room) {
-        size_t room = recorded->room * 2 + 1024;
-        json_t **values = realloc(recorded->values, room * sizeof(json_t *));
-        recorded->values = values != NULL ? values : recorded->values;
-        struct replay_fact *facts = realloc(recorded->facts, room * sizeof(struct replay_fact));
-        recorded->facts = facts != NULL ? facts : recorded->facts;
-        if (values == NULL || facts == NULL) {
-            json_decref(value);
-            return false;
-        }
-        recorded->room = room;
+    if (recorded->count == recorded->room && !make_room(recorded)) {
+        json_decref(value);
+        return false;
     }
     recorded->values[recorded->count] = value;
     bool good = read_fact(value, &recorded->facts[recorded->count]);

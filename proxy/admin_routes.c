@@ -14,8 +14,8 @@ const struct admin_route admin_routes[] = {
     {METHOD_GET, "/v1/why", admin_run_why},       {METHOD_POST, "/v1/purge", admin_run_purge},
     {METHOD_GET, "/v1/purges", admin_run_purges}, {METHOD_GET, "/v1/report", admin_run_report},
     {METHOD_GET, "/v1/urls", admin_run_urls},     {METHOD_GET, "/v1/log", admin_run_log},
-    {METHOD_GET, "/v1/facts", admin_run_facts},
-    {METHOD_GET, "/v1/modes", admin_run_modes},   {METHOD_POST, "/v1/mode", admin_run_mode},
+    {METHOD_GET, "/v1/facts", admin_run_facts},   {METHOD_GET, "/v1/modes", admin_run_modes},
+    {METHOD_POST, "/v1/mode", admin_run_mode},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 

@@ -63,6 +63,7 @@ static int passed_fd(struct msghdr *header)
     return fd;
 }
 
+/* recvmsg writes into it: NOLINTNEXTLINE(readability-non-const-parameter) */
 enum channel_got channel_receive(int fd, char *buffer, struct channel_message *out_message, int wait_ms)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};

@@ -2,8 +2,8 @@
  *
  *     floor PORT
  *
- * The path's first segment says how many: /1k/, /10k/, /1m/, /64m/. A request with If-None-Match gets a 304. Nothing is parsed
- * besides; no proxy can be cheaper. */
+ * The path's first segment says how many: /1k/, /10k/, /1m/, /64m/. A request with If-None-Match gets a 304. Nothing is
+ * parsed besides; no proxy can be cheaper. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,7 +31,8 @@ struct answer {
     size_t len;
 };
 
-static struct answer answers[] = {{"/1k/", 1 << 10, NULL, 0}, {"/10k/", 10 << 10, NULL, 0}, {"/1m/", 1 << 20, NULL, 0}, {"/64m/", 64 << 20, NULL, 0}};
+static struct answer answers[] = {
+    {"/1k/", 1 << 10, NULL, 0}, {"/10k/", 10 << 10, NULL, 0}, {"/1m/", 1 << 20, NULL, 0}, {"/64m/", 64 << 20, NULL, 0}};
 static struct answer not_modified;
 static struct connection connections[CONNECTIONS];
 
