@@ -58,6 +58,40 @@ bool assess_part(const struct http_request *request, const struct http_response 
     return true;
 }
 
+/* Is it the answer to our If-Range: a part of the very representation that is stored, with the same strong validator
+ * (RFC 9110 §15.3.7.3)? */
+static bool is_missing_part(const struct stored *stored, const struct headers *stored_headers, uint64_t missing,
+                            int64_t response_ms, const struct part_of_whole *part)
+{
+    int64_t now_s = response_ms / 1000;
+    struct span validator = strong_validator_of(stored_headers, now_s);
+
+    return part->partial && part->complete_length == stored->record.body_len && part->range.first <= missing &&
+           part->range.last >= missing && validator.len > 0 &&
+           span_equal(validator, strong_validator_of(&part->whole.headers, now_s));
+}
+
+bool assess_combine(const struct stored *stored, uint64_t missing, int64_t response_ms, struct arena *arena,
+                    struct part_of_whole *part)
+{
+    const struct header *age = headers_find(&part->whole.headers, SPAN("Age"));
+    unsigned status = part->partial ? 206 : part->whole.status;
+    struct headers headers, merged;
+
+    part->unfit = status == 206 || status == 304 || status == 416;
+    if (!part->unfit || head_read(stored->head, arena, &headers) != ERR_OK ||
+        !is_missing_part(stored, &headers, missing, response_ms, part)) {
+        return true;
+    }
+    if (!head_freshen(&headers, &part->whole.headers, arena, &merged) ||
+        (age != NULL && !headers_set(&merged, SPAN("Age"), age->value))) {
+        return false;
+    }
+    part->unfit = !head_unite_names(&merged, &headers);
+    part->whole.headers = merged;
+    return true;
+}
+
 struct freshness_inputs assess_freshness(const struct config *config, const struct http_response *response,
                                          int64_t request_ms, int64_t response_ms, struct arena *arena)
 {

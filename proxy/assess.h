@@ -7,6 +7,7 @@
 #define PROXY_ASSESS_H
 
 #include "cache/policy.h"
+#include "cache/store.h"
 #include "http/cache_groups.h"
 #include "http/range.h"
 #include "proxy/config.h"
@@ -29,6 +30,7 @@ struct part_of_whole {
     struct http_response whole; /* without Content-Range; not a part: the response as it is */
     bool partial;
     bool mismatch; /* its length is not what Content-Range says */
+    bool unfit;    /* it was to complete what is stored, and is neither a part of that nor an answer in itself */
     struct byte_range range;
     uint64_t complete_length;
 };
@@ -38,6 +40,12 @@ struct part_of_whole {
  */
 MUST_CHECK bool assess_part(const struct http_request *request, const struct http_response *response, bool asked,
                             int64_t response_ms, struct arena *arena, struct part_of_whole *out_part);
+
+/* The answer to a request for byte `missing` and more of a partial response, with If-Range: a part that shares its
+ * strong validator and complete length takes the stored head, freshened by its own (RFC 9111 §3.4); any other is unfit.
+ * Other answers than parts stay as they are. False: no memory. */
+MUST_CHECK bool assess_combine(const struct stored *stored, uint64_t missing, int64_t response_ms, struct arena *arena,
+                               struct part_of_whole *part);
 
 struct assessment {
     struct policy policy;

@@ -25,7 +25,6 @@ static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
 static void validated(struct fetch *fetch);
 static void compare(struct fetch *fetch);
-static bool combine(struct fetch *fetch, struct part_of_whole *part, bool *out_combined);
 static void complete(struct fetch *fetch);
 static void broken(struct fetch *fetch, enum err detail);
 
@@ -248,14 +247,14 @@ static void final_head(struct fetch *fetch)
         return;
     }
     struct part_of_whole part;
-    bool combined = true;
     bool partly = fetch->range.len > 0;
     if (!assess_part(&fetch->request, response, partly, fetch->response_ms, &fetch->arena, &part) ||
-        (fetch->completing && !combine(fetch, &part, &combined))) {
+        (fetch->completing &&
+         !assess_combine(&fetch->validate.stored, fetch->gap.first, fetch->response_ms, &fetch->arena, &part))) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;
     }
-    if (!combined) { /* it is of no use to anyone: they ask without what is stored */
+    if (part.unfit) { /* it is of no use to anyone: they ask without what is stored */
         fetch->reusable = false;
         cache_fill_refuse(fetch->fill);
         fetch_finish(fetch);
@@ -297,42 +296,6 @@ static void final_head(struct fetch *fetch)
         return;
     }
     take_body(fetch, buf_span(&fetch->in));
-}
-
-/* ---- 206 ---- */
-
-/* Is it the answer to our If-Range: a part of the very representation that is stored, with the same strong validator
- * (RFC 9110 §15.3.7.3)? */
-static bool is_missing_part(const struct fetch *fetch, const struct part_of_whole *part, const struct headers *stored)
-{
-    int64_t now_s = fetch->response_ms / 1000;
-    struct span validator = strong_validator_of(stored, now_s);
-
-    return part->partial && part->complete_length == fetch->validate.stored.record.body_len &&
-           part->range.first <= fetch->gap.first && part->range.last >= fetch->gap.first && validator.len > 0 &&
-           span_equal(validator, strong_validator_of(&part->whole.headers, now_s));
-}
-
-/* Folds the head of the part into the stored one (RFC 9111 §3.4). `*out_combined` false: it is a part of something
- * else, or says nothing. Other answers than parts are taken as they are. False: no memory. */
-static bool combine(struct fetch *fetch, struct part_of_whole *part, bool *out_combined)
-{
-    const struct header *age = headers_find(&fetch->response.headers, SPAN("Age"));
-    unsigned status = fetch->response.status;
-    struct headers stored, merged;
-
-    *out_combined = status != 206 && status != 304 && status != 416;
-    if (*out_combined || head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
-        !is_missing_part(fetch, part, &stored)) {
-        return true;
-    }
-    if (!head_freshen(&stored, &part->whole.headers, &fetch->arena, &merged) ||
-        (age != NULL && !headers_set(&merged, SPAN("Age"), age->value))) {
-        return false;
-    }
-    *out_combined = head_unite_names(&merged, &stored);
-    part->whole.headers = merged;
-    return true;
 }
 
 /* ---- 304 ---- */
