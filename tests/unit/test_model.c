@@ -4,11 +4,11 @@
  * runs them. A scenario that fails is shrunk (steps dropped, then values zeroed) and printed with its seed. */
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cache/vary.h"
 #include "tests/unit/cache_support.h"
 #include "tests/unit/model_cache.h"
+#include "tests/unit/model_shrink.h"
 #include "tests/unit/model_write.h"
 
 enum { SCENARIO_COUNT = 30000 };
@@ -30,60 +30,13 @@ static void teardown(void)
 
 TestSuite(model, .init = setup, .fini = teardown);
 
-/* ---- shrinking ---- */
-
-static bool still_fails(const struct scenario *scenario)
+static bool still_fails(const void *scenario)
 {
     struct tally tally = {0};
     int step;
 
     return model_cache_run(scenario, &arena, &tally, &step) != NULL;
 }
-
-static bool drop_a_step(struct scenario *scenario)
-{
-    for (int i = 0; i < scenario->count; i++) {
-        struct scenario less = *scenario;
-        less.count--;
-        memmove(&less.steps[i], &less.steps[i + 1], (size_t)(less.count - i) * sizeof(less.steps[0]));
-        if (still_fails(&less)) {
-            *scenario = less;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Zero is the plainest value of every byte of a rule and of a step. */
-static bool zero_a_byte(struct scenario *scenario, void *part, size_t size)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < size; i++) {
-        unsigned char *byte = (unsigned char *)part + i;
-        unsigned char before = *byte;
-        *byte = 0;
-        if (before != 0 && !still_fails(scenario)) {
-            *byte = before;
-        }
-        any = any || (before != 0 && *byte == 0);
-    }
-    return any;
-}
-
-static void shrink(struct scenario *scenario)
-{
-    bool again = true;
-
-    while (again) {
-        again = drop_a_step(scenario) || zero_a_byte(scenario, &scenario->rules, sizeof(scenario->rules));
-        for (int i = 0; i < scenario->count; i++) {
-            again = zero_a_byte(scenario, &scenario->steps[i], sizeof(scenario->steps[i])) || again;
-        }
-    }
-}
-
-/* ---- tests ---- */
 
 Test(model, larder_does_what_the_standard_allows)
 {
@@ -97,7 +50,13 @@ Test(model, larder_does_what_the_standard_allows)
             continue;
         }
         failures++;
-        shrink(&scenario);
+        model_shrink(&(struct shrinkable){.scenario = &scenario,
+                                          .rules = &scenario.rules,
+                                          .rules_bytes = sizeof(scenario.rules),
+                                          .steps = scenario.steps,
+                                          .step_bytes = sizeof(scenario.steps[0]),
+                                          .count = &scenario.count,
+                                          .fails = still_fails});
         const char *why = model_cache_run(&scenario, &arena, &tally, &step);
         (void)fprintf(stderr, "seed %llu, step %d: %s\n", (unsigned long long)seed, step, why);
         scenario_print(&scenario);
