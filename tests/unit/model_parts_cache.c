@@ -356,8 +356,11 @@ static bool fetch_missing(struct run *run, struct client *client, const struct b
 /* As proxy/exchange_partial.c: what the request wants and is not stored is asked for before the head is sent. */
 static void complete(struct run *run, struct client *client, const struct byte_range *gap)
 {
+    struct span fields;
+
     if (fetch_missing(run, client, gap)) {
-        REQUIRE(head_read(flight_head(client->flight)->fields, run->arena, &client->stored) == ERR_OK);
+        REQUIRE(arena_copy(run->arena, flight_head(client->flight)->fields, &fields)); /* the next gap is another's */
+        REQUIRE(head_read(fields, run->arena, &client->stored) == ERR_OK);
         client->validated = true;
         serve(run, client);
         return;
