@@ -460,7 +460,8 @@ static enum reason cannot_keep(const struct http_request *request, const struct 
     if (!policy_may_lookup(request, policy, &reason)) {
         return reason;
     }
-    /* RFC 9111 §3.3: parts of a response are not kept (yet); 416 is an answer to a range only. */
+    /* RFC 9111 §3.3: a part that can be kept is judged as the 200 it belongs to, before it comes here; 416 answers a
+     * range only. */
     if (response->status == 206 || response->status == 416) {
         return REASON_NOT_STORED_PARTIAL;
     }
