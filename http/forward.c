@@ -193,40 +193,62 @@ static bool add_rfc7239(struct headers *headers, const struct forwarded *forward
            headers_set(headers, SPAN("Forwarded"), value);
 }
 
-/* "larder; id=0123456789abcdef": cdn-id and one parameter. */
-static struct span loop_member(struct span pseudonym, uint64_t instance_id, char *buffer, size_t size)
+enum { LOOP_ID_BYTES = 16 + 1 };
+
+/* The value of the parameter `id`: which larder of that name. */
+static struct span loop_id(uint64_t instance_id, char buffer[LOOP_ID_BYTES])
 {
-    int len = snprintf(buffer, size, "%.*s; id=%016llx", SPAN_ARG(pseudonym), (unsigned long long)instance_id);
-
-    return (struct span){buffer, len < 0 || (size_t)len >= size ? 0 : (size_t)len};
+    (void)snprintf(buffer, LOOP_ID_BYTES, "%016llx", (unsigned long long)instance_id);
+    return span_of(buffer);
 }
-
-enum { LOOP_MEMBER_MAX_BYTES = 256 };
 
 bool forward_add_loop(struct headers *headers, struct span pseudonym, uint64_t instance_id)
 {
-    char buffer[LOOP_MEMBER_MAX_BYTES];
-    struct span member = loop_member(pseudonym, instance_id, buffer, sizeof(buffer));
-    struct span copy;
+    char buffer[LOOP_ID_BYTES];
+    const struct span parts[] = {pseudonym, SPAN_INIT("; id="), loop_id(instance_id, buffer)};
+    struct span member;
 
     /* A line of its own: lists may be cut over lines (RFC 9110 §5.3), and the others' stay untouched (RFC 8586 §2). */
-    return arena_copy(headers->arena, member, &copy) && headers_add(headers, SPAN("CDN-Loop"), copy);
+    return arena_join(headers->arena, parts, ARRAY_LEN(parts), &member) &&
+           headers_add(headers, SPAN("CDN-Loop"), member);
+}
+
+/* Is the member `cdn-id *( OWS ";" OWS parameter )` (RFC 8586 §2) that instance's? Whoever passed it on may have
+ * written it anew: white space, quotes and other parameters change nothing. */
+static bool is_own_member(struct span member, struct span pseudonym, struct span id, struct arena *arena)
+{
+    struct span rest = member;
+    struct span part;
+
+    if (!parameter_next(&rest, &part) || !span_equal_nocase(part, pseudonym)) {
+        return false;
+    }
+    while (parameter_next(&rest, &part)) {
+        struct span name, value, text;
+        bool has_value;
+        parameter_split(part, &name, &value, &has_value);
+        if (has_value && span_equal_nocase(name, SPAN("id")) && unquote(value, arena, &text) &&
+            span_equal_nocase(text, id)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool forward_is_loop(const struct headers *headers, struct span pseudonym, uint64_t instance_id)
 {
-    char buffer[LOOP_MEMBER_MAX_BYTES];
+    char buffer[LOOP_ID_BYTES];
 
     if (!headers_has(headers, SPAN("CDN-Loop"))) {
         return false; /* as nearly always */
     }
-    struct span own = loop_member(pseudonym, instance_id, buffer, sizeof(buffer));
+    struct span id = loop_id(instance_id, buffer);
     for (const struct header *line = headers_find(headers, SPAN("CDN-Loop")); line != NULL;
          line = headers_find_next(headers, line)) {
         struct span rest = line->value;
         struct span member;
         while (list_next(&rest, &member)) {
-            if (span_equal(member, own)) {
+            if (is_own_member(member, pseudonym, id, headers->arena)) {
                 return true;
             }
         }

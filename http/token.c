@@ -66,19 +66,30 @@ static size_t find_unquoted(struct span text, char separator)
     return i;
 }
 
-bool list_next(struct span *rest, struct span *out_member)
+/* The next part that is not empty. */
+static bool next_part(struct span *rest, char separator, struct span *out_part)
 {
     while (rest->len > 0) {
-        size_t end = find_unquoted(*rest, ',');
-        struct span member = span_trim(span_take(*rest, end));
+        size_t end = find_unquoted(*rest, separator);
+        struct span part = span_trim(span_take(*rest, end));
 
         *rest = span_skip(*rest, end + 1);
-        if (member.len > 0) { /* RFC 9110 §5.6.1.2: empty members are ignored */
-            *out_member = member;
+        if (part.len > 0) { /* RFC 9110 §5.6.1.2 and §5.6.6: empty members and parameters are ignored */
+            *out_part = part;
             return true;
         }
     }
     return false;
+}
+
+bool list_next(struct span *rest, struct span *out_member)
+{
+    return next_part(rest, ',', out_member);
+}
+
+bool parameter_next(struct span *rest, struct span *out_parameter)
+{
+    return next_part(rest, ';', out_parameter);
 }
 
 bool list_has_token(struct span value, struct span token)
@@ -165,15 +176,14 @@ unsigned quality_of(struct span member, struct span *out_value)
 {
     size_t end = find_unquoted(member, ';');
     struct span rest = span_skip(member, end + 1);
+    struct span parameter;
 
     *out_value = span_trim(span_take(member, end));
-    while (rest.len > 0) {
+    while (parameter_next(&rest, &parameter)) {
         struct span name, value;
         bool has_value;
 
-        end = find_unquoted(rest, ';');
-        parameter_split(span_trim(span_take(rest, end)), &name, &value, &has_value);
-        rest = span_skip(rest, end + 1);
+        parameter_split(parameter, &name, &value, &has_value);
         if (span_equal_nocase(name, SPAN("q"))) {
             return has_value ? parse_quality(value) : 0;
         }

@@ -19,6 +19,10 @@ bool list_next(struct span *rest, struct span *out_member);
 /* Is `token` a member of the list `value`, ignoring case? */
 bool list_has_token(struct span value, struct span token);
 
+/* The next of the parameters that stand behind a value, trimmed and without its semicolon (RFC 9110 §5.6.6); semicolons
+ * inside quoted strings do not separate; empty ones are skipped. False at the end. */
+bool parameter_next(struct span *rest, struct span *out_parameter);
+
 /* Splits `name=value` or `name = value`. `out_has_value` tells `name` from `name=`. Spaces around the name are not
  * removed from inside: `max-age =5` gives the name "max-age " so that the caller can refuse it. */
 void parameter_split(struct span member, struct span *out_name, struct span *out_value, bool *out_has_value);

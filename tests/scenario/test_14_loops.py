@@ -27,6 +27,27 @@ def test_a_request_that_comes_back_is_refused(origin, client):
         508, cache="detail=loop", headers={"Proxy-Status": "larder; error=proxy_loop_detected"})
 
 
+@pytest.mark.parametrize("form", [
+    "larder;id=%s", "larder ; id=%s", 'larder; id="%s"', "larder\t;\tid=%s", "larder; x=\"a;b,c\"; id=%s", "Larder; ID=%s",
+    "other;x=1,larder;id=%s",
+])
+def test_a_request_that_comes_back_written_anew_is_refused(origin, client, form):
+    origin.on("GET /a", always(200, NO_STORE))
+    client.get("/a").expect(200)
+    mark = re.search(r"id=(\w+)", origin.last.header("CDN-Loop")).group(1)
+    client.get("/a", {"CDN-Loop": form % mark}).expect(508, cache="detail=loop")
+
+
+@pytest.mark.parametrize("form", [
+    "larder", "larder; id", "larder; id=", "larder; x=%s", "other; id=%s", 'other; x="larder; id=%s"', 'larder; id="%s',
+])
+def test_what_does_not_say_so_is_no_loop(origin, client, form):
+    origin.on("GET /a", always(200, NO_STORE))
+    client.get("/a").expect(200)
+    mark = re.search(r"id=(\w+)", origin.last.header("CDN-Loop")).group(1)
+    client.get("/a", {"CDN-Loop": form.replace("%s", mark)}).expect(200)
+
+
 def test_a_larder_before_a_larder_is_no_loop(origin, larder):
     origin.on("GET /a", always(200, NO_STORE))
     inner = larder(origin)
