@@ -39,6 +39,10 @@
     /* the other side */                                                                                               \
     X(TRUNCATED, "the message ended before its end", 502, "http_response_incomplete")                                  \
     X(BAD_RESPONSE, "the response of the origin is malformed", 502, "http_protocol_error")                             \
+    X(RESPONSE_HEAD_TOO_LARGE, "the head of the origin's response is larger than head in [server.limits] allows", 502, \
+      "http_response_header_section_size")                                                                             \
+    X(RESPONSE_TOO_MANY_FIELDS, "the origin's response has more header fields than fields in [server.limits] allows",  \
+      502, "http_response_header_section_size")                                                                        \
     X(RESOLVE, "the name of the origin does not resolve", 502, "dns_error")                                            \
     X(CONNECT, "the origin cannot be reached", 502, "connection_refused")                                              \
     X(RESET, "the other side closed the connection", 502, "connection_terminated")                                     \

@@ -170,7 +170,7 @@ void fetch_note_answer(struct fetch *fetch)
 static bool is_origins_fault(enum err error)
 {
     return is_unreachable(error) || error == ERR_RESET || error == ERR_TIMEOUT || error == ERR_TRUNCATED ||
-           error == ERR_BAD_RESPONSE;
+           error == ERR_BAD_RESPONSE || error == ERR_RESPONSE_HEAD_TOO_LARGE || error == ERR_RESPONSE_TOO_MANY_FIELDS;
 }
 
 void fetch_leave_origin(struct fetch *fetch, enum err error)

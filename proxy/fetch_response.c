@@ -466,9 +466,21 @@ static void complete(struct fetch *fetch)
     fetch_finish(fetch);
 }
 
+/* What clients are told: which limit it is; of what is malformed the log says more. */
+static enum err answer_to(enum err detail)
+{
+    if (detail == ERR_HEAD_TOO_LARGE) {
+        return ERR_RESPONSE_HEAD_TOO_LARGE;
+    }
+    if (detail == ERR_TOO_MANY_FIELDS) {
+        return ERR_RESPONSE_TOO_MANY_FIELDS;
+    }
+    return detail == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_BAD_RESPONSE;
+}
+
 /* Not HTTP as we read it: the connection is of no use, and the clients get a 502. */
 static void broken(struct fetch *fetch, enum err detail)
 {
     log_warn("origin speaks badly origin=%s error=%s", fetch_origin_text(fetch), err_name(detail));
-    fetch_fail(fetch, detail == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_BAD_RESPONSE);
+    fetch_fail(fetch, answer_to(detail));
 }

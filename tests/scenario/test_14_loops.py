@@ -58,10 +58,18 @@ def test_a_larder_before_a_larder_is_no_loop(origin, larder):
 @pytest.mark.parametrize("behave, status, error", [
     (lambda expectation: expectation.disconnect(), 502, "connection_terminated"),
     (lambda expectation: expectation.send_raw(b"nonsense\r\n\r\n"), 502, "http_protocol_error"),
-])
+    (lambda expectation: expectation.send_raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200000), 502, "http_response_header_section_size"),
+    (lambda expectation: expectation.send_raw(b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 1000 + b"\r\n"), 502, "http_response_header_section_size"),
+], ids=["gone", "no HTTP", "a large head", "many fields"])
 def test_proxy_status(origin, client, behave, status, error):
     behave(origin.expect("GET /a"))
     client.get("/a").expect(status, headers={"Proxy-Status": f"larder; error={error}"})
+
+
+@pytest.mark.parametrize("fields, limit", [(b"X: " + b"x" * 200000, b"head in [server.limits]"), (b"X: 1\r\n" * 1000, b"fields in [server.limits]")], ids=["size", "count"])
+def test_the_text_names_the_limit_of_a_response(origin, client, fields, limit):
+    origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n")
+    assert limit in client.get("/a").expect(502).body
 
 
 def test_proxy_status_of_an_origin_that_is_not_there(larder):
