@@ -71,6 +71,9 @@ static bool add_text(struct order *order, size_t member, const json_t *value)
 
     if (error == ERR_LIMIT) {
         (void)snprintf(order->error, sizeof order->error, "expected at most %d names", CACHE_PURGES_MAX);
+    } else if (error == ERR_NOT_FOUND) {
+        (void)snprintf(order->error, sizeof order->error, "%s: no site is called %.80s, and none serves such a host",
+                       members[member].name, log_quoted((struct span){text, len}).text);
     } else if (error != ERR_OK) {
         (void)snprintf(order->error, sizeof order->error, "%s: expected %s, found %.80s", members[member].name,
                        members[member].expected,

@@ -33,6 +33,12 @@ static bool copy_lower(struct arena *arena, struct span text, size_t count, stru
     return true;
 }
 
+/* The one scheme of keys. TLS ends in front of larder: what clients there call https is stored as http. */
+static struct span stored_scheme(struct span scheme)
+{
+    return span_equal_nocase(scheme, SPAN("https")) ? SPAN("http") : scheme;
+}
+
 enum err purge_add_uri(struct purge_list *list, struct cache *cache, struct cache_reader *reader, const struct uri *uri,
                        struct arena *arena)
 {
@@ -60,6 +66,7 @@ enum err purge_add_url(struct purge_list *list, const struct config *config, str
     if (error != ERR_OK) {
         return error;
     }
+    request.uri.scheme = stored_scheme(request.uri.scheme);
     headers_init(&request.headers, arena);
     const struct site *site = route_find(config, &request.uri);
     if (site != NULL && !route_rewrite_request(site, &request, arena)) {
@@ -80,21 +87,26 @@ enum err purge_add_prefix(struct purge_list *list, struct span prefix, struct ar
     if (!uri_path_and_query(&uri, arena, &rest)) {
         return ERR_ARENA_FULL;
     }
-    const struct span parts[] = {uri.scheme, SPAN_INIT("://"), uri.authority, rest};
+    const struct span parts[] = {stored_scheme(uri.scheme), SPAN_INIT("://"), uri.authority, rest};
     struct span name;
     return arena_join(arena, parts, ARRAY_LEN(parts), &name) ? add(list, PURGE_PREFIX, name) : ERR_ARENA_FULL;
 }
 
 enum err purge_add_glob(struct purge_list *list, struct span glob, struct arena *arena)
 {
-    struct span authority = span_skip(glob, span_find(glob, ':'));
-    struct span name;
+    struct span scheme = span_take(glob, span_find(glob, ':'));
+    struct span authority = span_skip(glob, scheme.len);
+    struct span text, name;
 
     if (!span_starts_with(authority, SPAN("://")) || span_find(span_skip(authority, 3), '/') == SIZE_MAX) {
         return ERR_BAD_TARGET;
     }
-    size_t path = (size_t)(authority.data - glob.data) + 3 + span_find(span_skip(authority, 3), '/');
-    return copy_lower(arena, glob, path, &name) ? add(list, PURGE_GLOB, name) : ERR_ARENA_FULL;
+    scheme = stored_scheme(scheme);
+    const struct span parts[] = {scheme, authority};
+    size_t path = scheme.len + 3 + span_find(span_skip(authority, 3), '/');
+    return arena_join(arena, parts, ARRAY_LEN(parts), &text) && copy_lower(arena, text, path, &name)
+               ? add(list, PURGE_GLOB, name)
+               : ERR_ARENA_FULL;
 }
 
 enum err purge_add_tag(struct purge_list *list, struct span tag)
@@ -134,6 +146,9 @@ enum err purge_add_site(struct purge_list *list, const struct config *config, st
     uint16_t port;
     if (!uri_host_valid(host) || !uri_split_authority(host, &part, &port) || port != 0) {
         return ERR_BAD_TARGET;
+    }
+    if (!route_has_host(config, name)) {
+        return ERR_NOT_FOUND;
     }
     return copy_lower(arena, name, name.len, &copy) ? add(list, PURGE_HOST, copy) : ERR_ARENA_FULL;
 }

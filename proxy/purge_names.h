@@ -23,7 +23,7 @@ struct purge_list {
 MUST_CHECK enum err purge_add_uri(struct purge_list *list, struct cache *cache, struct cache_reader *reader,
                                   const struct uri *uri, struct arena *arena);
 
-/* An absolute URL, as a client would ask for it. */
+/* An absolute URL, as a client would ask for it; here and below https stands for http: TLS ends in front of larder. */
 MUST_CHECK enum err purge_add_url(struct purge_list *list, const struct config *config, struct cache *cache,
                                   struct cache_reader *reader, struct span url, struct arena *arena);
 
@@ -36,7 +36,8 @@ MUST_CHECK enum err purge_add_glob(struct purge_list *list, struct span glob, st
 MUST_CHECK enum err purge_add_tag(struct purge_list *list, struct span tag);
 
 /* The hosts of the site of that name; else a host, or "*.example.com". A site without hosts has none that could be
- * named: ERR_BAD_TARGET, unless it is the only site: then everything is purged. */
+ * named: ERR_BAD_TARGET, unless it is the only site: then everything is purged. ERR_NOT_FOUND: no site is called so,
+ * and none serves such a host. */
 MUST_CHECK enum err purge_add_site(struct purge_list *list, const struct config *config, struct span name,
                                    struct arena *arena);
 

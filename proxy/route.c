@@ -65,6 +65,40 @@ const struct site *route_find(const struct config *config, const struct uri *uri
     return best;
 }
 
+/* Is the shorter one, without its first byte, the end of the other? Of two wildcards: is one within the other? */
+static bool share_end(struct span a, struct span b)
+{
+    size_t len = (a.len < b.len ? a.len : b.len) - 1;
+
+    return span_equal_nocase(span_skip(a, a.len - len), span_skip(b, b.len - len));
+}
+
+static bool site_has_host(const struct site *site, struct span host)
+{
+    bool wildcard = span_starts_with(host, SPAN("*."));
+
+    if (!wildcard || site->host_count == 0) {
+        return host_rank(site, host) > 0;
+    }
+    for (size_t i = 0; i < site->host_count; i++) {
+        struct span own = site->hosts[i];
+        if ((own.len >= host.len || span_starts_with(own, SPAN("*."))) && share_end(own, host)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool route_has_host(const struct config *config, struct span host)
+{
+    for (size_t i = 0; i < config->site_count; i++) {
+        if (site_has_host(&config->sites[i], host)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool method_fits(const struct rule *rule, struct span method)
 {
     for (size_t i = 0; i < rule->method_count; i++) {

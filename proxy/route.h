@@ -11,6 +11,9 @@
  * the longest path prefix (whole segments: "/a" matches "/a" and "/a/b", not "/ab"). NULL: none. */
 const struct site *route_find(const struct config *config, const struct uri *uri);
 
+/* Does a site serve that host, or some host below if it is written "*.example.com"? */
+bool route_has_host(const struct config *config, struct span host);
+
 /* Settings that hold for a request before its response is known (rules with conditions on the response do not match
  * yet: `response` NULL), or for request and response. `headers` of a stored response serve as well. */
 struct policy route_policy(const struct config *config, const struct site *site, const struct http_request *request,

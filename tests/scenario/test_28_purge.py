@@ -40,7 +40,10 @@ def fill(origin, client, target, body=b"old", host=None, **fields):
 KINDS = {
     "a URL": {"urls": f"{BASE}/img/a.png?x=1"},
     "a URL, another spelling": {"urls": [f"http://{HOST.upper()}:80/%69mg/./a.png?x=1"]},
+    "a URL as it is called where TLS ends": {"urls": f"https://{HOST}:443/img/a.png?x=1"},
     "a prefix": {"prefixes": f"{BASE}/img/"},
+    "a prefix where TLS ends": {"prefixes": f"https://{HOST}/img/"},
+    "a glob where TLS ends": {"globs": f"HTTPS://{HOST}/*.png?*"},
     "a glob": {"globs": f"http://{HOST.upper()}/*.png?*"},
     "a tag": {"tags": ["none", "two"]},
     "a host": {"sites": HOST},
@@ -155,6 +158,18 @@ def test_a_site_is_its_hosts(larder, origin):
         origin.expect("GET /a").reply(200, fresh(), b"new")
         client.get("/a", host=host).expect(200, body=b"new")
     Admin(proxy).post("/v1/purge", b'{"sites": "default"}', JSON).expect(400)  # it has no hosts, and is not the only one
+
+
+@pytest.mark.parametrize("name, known", [
+    ("www.a.test", True), ("*.a.test", True), ("*.www.a.test", True), ("*.test", True), ("B.TEST", True), ("*.b.test", False),
+    ("nosuch", False), ("c.test", False), ("*.c.test", False), ("*.xa.test", False), ("xa.test", False),
+])
+def test_a_host_that_no_site_serves_is_said(larder, origin, name, known):
+    proxy = larder(None, config=f'[[site]]\nhosts = ["a.test", "*.a.test", "b.test"]\norigin = "{origin.url}"\n')
+    code, out, error = run_larder("purge", "--site", name, "--cache-dir", proxy.cache_dir)
+    assert (code, out) == ((0, "purged, sequence 1\n") if known else (2, ""))
+    assert known or f'no site is called "{name}", and none serves such a host' in error
+    assert bool(journal(proxy)) == known
 
 
 def test_what_was_asked_before_does_not_come_in_behind(proxy, origin, client):
