@@ -48,6 +48,11 @@ void decide_upgrade(const struct config *config, struct headers *request_headers
     (void)headers_remove(request_headers, SPAN("Upgrade"));
 }
 
+bool decide_purges(const struct site *site, const struct http_request *request)
+{
+    return site->purge_from_count > 0 && span_equal(request->method_name, SPAN("PURGE"));
+}
+
 bool decide_ends_here(struct http_request *request, struct arena *arena)
 {
     const struct header *field = headers_find(&request->headers, SPAN("Max-Forwards"));

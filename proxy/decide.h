@@ -21,6 +21,9 @@ void decide_upgrade(const struct config *config, struct headers *request_headers
 /* Max-Forwards of an OPTIONS (RFC 9110 §7.6.2): true where larder is whom it asks, else one less goes on. */
 bool decide_ends_here(struct http_request *request, struct arena *arena);
 
+/* Is it a PURGE that larder carries out itself, instead of passing it on like any other method? */
+bool decide_purges(const struct site *site, const struct http_request *request);
+
 /* How Cache-Status words that a request goes past the cache, and that a stored response may not be served as it is. */
 enum outcome decide_bypass_outcome(enum reason reason);
 enum outcome decide_validation_outcome(enum reason reason);

@@ -153,7 +153,7 @@ static enum step step_route(struct exchange *ex)
     if (!route_rewrite_request(ex->site, &ex->request, ex->arena) || !exchange_enter_trace(ex)) {
         return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
     }
-    if (purge_is_asked(ex)) {
+    if (decide_purges(ex->site, &ex->request)) {
         return STEP_PURGE;
     }
     ex->policy = route_policy(config, ex->site, &ex->request, 0, NULL);

@@ -184,9 +184,8 @@ bool exchange_next_gap(struct exchange *ex);       /* at ex->offset, up to the e
 /* exchange_fetch.c: as the leader of `fill`. The next step. */
 enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const struct range_spec *range);
 struct join_request exchange_join_request(struct exchange *ex, enum join_wish wish);
-/* exchange_purge.c: the step of a PURGE, whether this is one, and what follows when it took too long. */
+/* exchange_purge.c: the step of a PURGE, and what follows when it took too long. */
 enum step exchange_purge(struct exchange *ex);
-bool purge_is_asked(const struct exchange *ex);
 enum step exchange_purge_waited(struct exchange *ex);
 void exchange_reply(struct exchange *ex); /* exchange.c: goes on with STEP_REPLY, from the loop */
 

@@ -10,11 +10,6 @@
 #include "proxy/purge_wait.h"
 #include "proxy/worker.h"
 
-bool purge_is_asked(const struct exchange *ex)
-{
-    return ex->site->purge_from_count > 0 && span_equal(ex->request.method_name, SPAN("PURGE"));
-}
-
 static bool is_allowed(const struct exchange *ex)
 {
     for (size_t i = 0; i < ex->site->purge_from_count; i++) {

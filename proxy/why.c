@@ -248,6 +248,9 @@ static void judge(struct why *why)
         reply(why, 200, REASON_MAX_FORWARDS);
     } else if (why->site == NULL) {
         reply(why, 404, REASON_NO_SITE);
+    } else if (decide_purges(why->site, &why->request)) {
+        bool stored = why->found != STORE_ABSENT && why->purged.effect != PURGED_HARD; /* by whatever variant */
+        reply(why, stored ? 200 : 404, REASON_PURGE);
     } else if (why->past_cache != REASON_NONE && why->policy.mode == MODE_OFFLINE) {
         reply_offline(why);
     } else if (why->past_cache != REASON_NONE) {

@@ -41,7 +41,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_STALE] = "a longer max-age from the origin or a rule's ttl; stale_while_revalidate to answer at once",
     [REASON_NO_CACHE] = "the origin sends no-cache: let it send max-age, or give a rule's ttl",
     [REASON_MUST_REVALIDATE] = "the origin sends must-revalidate, proxy-revalidate or s-maxage: leave them out there",
-    [REASON_PURGE] = "nothing to change: the next answer is stored again",
+    [REASON_PURGE] =
+        "another address than those in the site's purge_from gets 403; without purge_from PURGE is passed on",
     [REASON_PURGE_REFUSED] = "put the client's address into the site's purge_from",
     [REASON_PURGED] = "nothing to change: the next answer is stored again",
     [REASON_PURGED_SOFT] = "nothing to change: a 304 or a new answer from the origin makes it fresh again",
@@ -69,7 +70,9 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_VARY_STAR] = "the origin's Vary: * allows no reuse; let it name the fields",
     [REASON_VARY_TOO_MUCH] = "a shorter Vary from the origin, or strip_request_fields for long fields",
     [REASON_VARY_CLIENT] = "a Vary without X-Forwarded-For and its kind, or forwarded = \"none\" in [server]",
-    [REASON_NO_FRESHNESS] = "max-age, ETag or Last-Modified from the origin, or a rule's default_ttl",
+    [REASON_NO_FRESHNESS] = "max-age without no-cache, ETag or Last-Modified from the origin; or a rule's ttl, or, if "
+                            "the origin says nothing "
+                            "(no-cache neither), default_ttl",
     [REASON_MUST_UNDERSTAND] = "must-understand out of the origin's Cache-Control, or a status larder knows",
     [REASON_TAGS_TOO_MUCH] =
         "at most 1024 tags of 1024 bytes (Surrogate-Key, Cache-Tag, xkey) and 64 Cache-Groups of 128 from the origin",

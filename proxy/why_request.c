@@ -11,17 +11,22 @@
 
 enum { REQUEST_MAX_BYTES = 20 * 1024 * 1024 };
 
-/* "http://host/path?query#part" → host, and the target as a client would send it. */
+/* "http://host/path?query#part" → host, and the target as a client would send it. https is taken as http: TLS ends in
+ * front of larder. */
 static bool split_url(const char *url, struct span *out_host, struct span *out_target, struct arena *arena)
 {
     struct span rest = span_of(url);
+    size_t scheme_len = span_find(rest, ':');
+    struct span scheme = span_take(rest, scheme_len);
     size_t host_len = 0;
     size_t len = 0;
 
-    if (!span_equal_nocase(span_take(rest, sizeof("http://") - 1), SPAN("http://"))) {
+    rest = span_skip(rest, scheme_len);
+    if (!span_starts_with(rest, SPAN("://")) ||
+        (!span_equal_nocase(scheme, SPAN("http")) && !span_equal_nocase(scheme, SPAN("https")))) {
         return false;
     }
-    rest = span_skip(rest, sizeof("http://") - 1);
+    rest = span_skip(rest, sizeof("://") - 1);
     while (host_len < rest.len && strchr("/?#", rest.data[host_len]) == NULL) {
         host_len++;
     }

@@ -348,6 +348,35 @@ def test_a_look_that_is_killed(origin, larder):
     wait_until(lambda: ask(proxy, "/b/119")["variants"], "the last one to be committed")
 
 
+def test_https_is_what_clients_say_where_tls_ends_in_front(origin, larder):
+    proxy = larder(origin)
+    origin.on("GET /a", always(200, fresh()))
+    store(proxy, Client(proxy), "/a")
+    code, out, _ = run_larder("why", f"HTTPS://{HOST}/a", "--origin", origin.url, "--cache-dir", proxy.cache_dir)
+    assert code == 0 and out.startswith("answered from the store\n")
+
+
+def test_a_purge_request(origin, larder):
+    """The same status, and without purge_from what every other method gets."""
+    config = '[[site]]\npurge_from = "127.0.0.1"\n'
+    proxy = larder(origin, config=config)
+    client = Client(proxy)
+    origin.on("GET /a", always(200, fresh()))
+    store(proxy, client, "/a")
+    for status in (200, 404):
+        said = ask(proxy, "/a", method="PURGE")
+        assert (said["verdict"]["action"], said["verdict"]["reason"], said["answer"]["status"]) == ("reply", "purge", status)
+        client.request("PURGE", "/a").expect(status, cache="detail=purge")
+    assert text(proxy, "/a", method="PURGE").startswith("answered by larder itself\n")
+    assert ask(larder(origin), "/a", method="PURGE")["verdict"]["action"] == "pass"
+
+
+def test_no_cache_without_a_validator(origin, larder):
+    """default_ttl does not help; ttl does, and what the origin is to leave out is named."""
+    said = text(larder(origin), "/a", supposed=(200, {"Cache-Control": "no-cache"}))
+    assert "no-freshness" in said and "max-age without no-cache" in said and "a rule's ttl" in said
+
+
 def test_a_stopped_store(origin, larder):
     proxy = larder(origin)
     origin.on("GET /a", always(200, fresh()))
@@ -377,7 +406,7 @@ def test_stores_that_cannot_be_read(tmp_path):
     ((), "expected a URL"),
     (("--json",), "expected a URL"),
     (("/path",), "expected a URL"),
-    (("https://a/",), "expected a URL"),
+    (("ftp://a/",), "expected a URL"),
     (("http:///a",), "expected a URL"),
     (("http://a/", "http://b/"), "unexpected"),
     (("http://a/", "-H"), "expected 'NAME: VALUE'"),
