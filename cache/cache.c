@@ -267,6 +267,15 @@ static bool same_range(const struct range_spec *wanted, const struct range_spec 
            wanted->last == fetched->last;
 }
 
+/* What comes, or may come, is a part, and not the one that is wanted. Once the head is there it counts: an origin that
+ * was asked for a part may answer with the whole. */
+static bool is_another_part(const struct fill *fill, enum flight_phase phase, const struct join_request *join)
+{
+    bool has_head = phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE;
+
+    return fill->ranged && !(has_head && !flight_head(fill->flight)->partial) && !same_range(join->range, &fill->range);
+}
+
 /* What was asked for before a purge that names it is for those only who came before it, too. */
 static bool fill_is_purged(const struct fill *fill, enum flight_phase phase, const struct join_request *join)
 {
@@ -286,8 +295,8 @@ static bool fill_serves(const struct fill *fill, const struct join_request *join
 {
     enum flight_phase phase = flight_phase(fill->flight);
 
-    if (!fill->joinable || fill->invalidated || fill_is_purged(fill, phase, join) ||
-        (fill->ranged && !same_range(join->range, &fill->range))) {
+    if (!fill->joinable || fill->invalidated || is_another_part(fill, phase, join) ||
+        fill_is_purged(fill, phase, join)) {
         return false;
     }
     if (phase == FLIGHT_PENDING) {

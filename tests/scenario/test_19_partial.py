@@ -351,6 +351,35 @@ def test_different_ranges_in_parallel_share_one_map(origin, proxy, client):
     committed(proxy, client, 0, 39_999)
 
 
+def test_a_whole_answer_to_a_range_serves_all_who_come_after_its_head(origin, proxy):
+    """Whatever they ask for: it is the whole, is kept, and runs on without the one who began it."""
+    gate = origin.gate()
+    origin.expect("GET /a", {"Range": "bytes=0-0"}).reply(200, fresh(600, **ETAG), [BODY[:50_000], gate, BODY[50_000:]])
+    leader = Client(proxy)
+    expect_part(ask(leader, 0, 0), 0, 0, "stored")
+    leader.close()
+    for first, last in [(1, 1), (0, 0), (40_000, 40_009)]:
+        expect_part(ask(Client(proxy), first, last), first, last, "collapsed")
+    several = Client(proxy).get("/a", {"Range": "bytes=0-1,500-509"}).expect(206, cache="collapsed", headers={"Content-Range": None})
+    assert BODY[500:510] in several.body
+    whole = Client(proxy).begin("GET", "/a").expect(200, cache="collapsed")
+    gate.open()
+    assert whole.body == BODY
+    assert origin.count("/a") == 1
+
+
+def test_a_part_that_streams_serves_nobody_who_wants_another(origin, proxy):
+    gate = origin.gate()
+    origin.expect("GET /a", {"Range": "bytes=0-9999"}).reply(
+        206, fresh(600, Content_Range=f"bytes 0-9999/{len(BODY)}", **ETAG), [BODY[:100], gate, BODY[100:10_000]])
+    part = Client(proxy).begin("GET", "/a", {"Range": "bytes=0-9999"}).expect(206)
+    gate.wait_reached()
+    say_part(origin, 5, 9)
+    expect_part(ask(Client(proxy), 5, 9), 5, 9, "fwd=uri-miss; stored")
+    gate.open()
+    assert part.body == BODY[:10_000]
+
+
 def test_a_part_does_not_take_the_place_of_the_whole(origin, proxy, client):
     gate = origin.gate()
     say_part(origin, 0, 9, hold=gate)
