@@ -156,6 +156,26 @@ static bool find_larder(const struct config *config, struct address *out_address
     return *out_fd >= 0 || fail(out_address, uv_strerror(uv_translate_sys_error(-*out_fd)), error);
 }
 
+void admin_ask_parameter(struct buf *target, const char *name, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+
+    if (text == NULL) {
+        return;
+    }
+    buf_format(target, "%c%s=", span_find(buf_span(target), '?') == SIZE_MAX ? '?' : '&', name);
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        bool plain = (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
+        if (plain) {
+            buf_add_byte(target, (char)byte);
+        } else {
+            const char escape[] = {'%', hex[byte >> 4], hex[byte & 15]};
+            buf_add(target, (struct span){escape, sizeof escape});
+        }
+    }
+}
+
 bool admin_ask(const struct config *config, const char *target, struct span body, struct admin_answer *out_answer,
                struct buf *out_error)
 {

@@ -18,6 +18,9 @@ struct admin_answer {
 MUST_CHECK bool admin_ask(const struct config *config, const char *target, struct span body,
                           struct admin_answer *out_answer, struct buf *out_error);
 
+/* Adds a parameter to a target, escaped; nothing for NULL. */
+void admin_ask_parameter(struct buf *target, const char *name, const char *text);
+
 enum admin_stream_end {
     ADMIN_STREAM_NOBODY,    /* nobody answers, with a line in `out_error` */
     ADMIN_STREAM_REFUSED,   /* another status than 200; the answer is in `out_refusal`, to be finished in any case */

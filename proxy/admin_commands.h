@@ -1,10 +1,12 @@
-/* admin_commands.h: `larder purge`, `larder purges` and `larder report`: orders and questions to a larder that runs.
+/* admin_commands.h: `larder purge`, `larder purges`, `larder report` and others: orders and questions to a larder that
+ * runs.
  *
  * Threads: one. Errors: one line. */
 #ifndef PROXY_ADMIN_COMMANDS_H
 #define PROXY_ADMIN_COMMANDS_H
 
 #include "proxy/options.h"
+#include "proxy/why.h"
 
 /* Writes what is to be printed. */
 MUST_CHECK bool admin_command_purge(const struct config *config, const struct options *options, struct buf *out,
@@ -22,6 +24,11 @@ MUST_CHECK bool admin_command_mode(const struct config *config, const struct opt
 
 /* admin_mode_command.c: the sites' modes as the larder that runs has them, if one does: for what explains it. */
 void admin_learn_modes(struct config *config);
+
+/* admin_why_command.c: what the larder that runs says of a request. True: one answered, with what is to be printed or,
+ * where it refuses, a line in `error`. */
+MUST_CHECK bool admin_command_why(const struct config *config, const struct why_options *options, bool json, bool bold,
+                                  struct buf *out, struct buf *error);
 
 /* admin_log_command.c: prints lines as they come, until Ctrl-C. */
 MUST_CHECK bool admin_command_log(const struct config *config, const struct options *options, struct buf *out,

@@ -121,26 +121,6 @@ static bool take(struct admin_take *take, struct span bytes)
 
 /* ---- the question ---- */
 
-static void add_parameter(struct buf *target, const char *name, const char *text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-
-    if (text == NULL) {
-        return;
-    }
-    buf_format(target, "%c%s=", span_find(buf_span(target), '?') == SIZE_MAX ? '?' : '&', name);
-    for (; *text != '\0'; text++) {
-        unsigned char byte = (unsigned char)*text;
-        bool plain = (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
-        if (plain) {
-            buf_add_byte(target, (char)byte);
-        } else {
-            const char escape[] = {'%', hex[byte >> 4], hex[byte & 15]};
-            buf_add(target, (struct span){escape, sizeof escape});
-        }
-    }
-}
-
 static void wait_a_little(void)
 {
     const struct timespec again = {.tv_nsec = (long)AGAIN_MS * 1000 * 1000};
@@ -197,11 +177,11 @@ bool admin_command_log(const struct config *config, const struct options *option
     (void)out; /* it is printed as it comes */
     buf_init_in(&target, memory, sizeof memory);
     buf_add_text(&target, "/v1/log");
-    add_parameter(&target, "url", options->url);
-    add_parameter(&target, "status", options->response_status);
-    add_parameter(&target, "outcome", options->outcome);
-    add_parameter(&target, "reason", options->reason);
-    add_parameter(&target, "client", options->client);
+    admin_ask_parameter(&target, "url", options->url);
+    admin_ask_parameter(&target, "status", options->response_status);
+    admin_ask_parameter(&target, "outcome", options->outcome);
+    admin_ask_parameter(&target, "reason", options->reason);
+    admin_ask_parameter(&target, "client", options->client);
     buf_add_byte(&target, '\0');
     if (target.failed) {
         buf_add_text(error, "log: expected shorter words");

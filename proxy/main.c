@@ -98,6 +98,11 @@ static bool read_status(const struct options *options, unsigned *out_status, str
     return true;
 }
 
+static bool is_bold(void)
+{
+    return isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL;
+}
+
 static bool ask_why(const struct config *config, const struct why_options *options, bool json, struct buf *out,
                     struct buf *error)
 {
@@ -109,18 +114,37 @@ static bool ask_why(const struct config *config, const struct why_options *optio
     if (asked && json) {
         why_write_json(&why, out);
     } else if (asked) {
-        why_write_text(&why, isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL, out);
+        why_write_text(&why, is_bold(), out);
     }
     arena_finish(&arena);
     return asked;
+}
+
+/* Without a configuration: what the larder that runs says, of its own. False: none answers. An error is one to show. */
+static bool ask_running(const struct options *options, const struct why_options *why_options, struct buf *out,
+                        struct buf *error)
+{
+    struct config_flags flags = options_config_flags(options);
+
+    if (flags.file != NULL || flags.origin != NULL || flags.profile != NULL) {
+        return false;
+    }
+    flags.origin = "http://127.0.0.1"; /* sites do not matter to where larder listens */
+    struct config *config = config_load(&flags, error);
+    bool answered = config != NULL && admin_command_why(config, why_options, options->json, is_bold(), out, error);
+    config_destroy(config);
+    return answered || error->len > 0;
 }
 
 static int why_of_request(const struct options *options, const struct why_options *why_options, struct buf *out,
                           struct buf *error)
 {
     struct config_flags flags = options_config_flags(options);
-    struct config *config = config_load(&flags, error);
 
+    if (ask_running(options, why_options, out, error)) {
+        return error->len > 0 ? fail(error) : EXIT_OK;
+    }
+    struct config *config = config_load(&flags, error);
     if (config == NULL) {
         return fail_config(flags.file, error);
     }

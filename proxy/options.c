@@ -145,7 +145,9 @@ static const struct {
         {"why", "URL [FLAG]...", "explain what a request would get, and why",
          "Looks at the store of a larder that runs or was stopped, asks no origin and changes nothing. Give "
          "it the\n"
-         "configuration that serve was given, and the URL that a client would ask for:\n"
+         "configuration that serve was given, and the URL that a client would ask for; without --config and --origin "
+         "the\n"
+         "larder that runs on the cache directory is asked:\n"
          "  larder why http://127.0.0.1:8080/style.css --origin http://127.0.0.1:3000\n"
          "  larder why http://www.example.com/ --config larder.toml -H 'Accept-Encoding: gzip'\n"
          "With --status or --response-header it says also what such an answer of the origin would be worth:\n"

@@ -1,5 +1,6 @@
 """larder why: what it says of a request is what the request then gets."""
 
+import re
 import subprocess
 
 import pytest
@@ -354,6 +355,35 @@ def test_https_is_what_clients_say_where_tls_ends_in_front(origin, larder):
     store(proxy, Client(proxy), "/a")
     code, out, _ = run_larder("why", f"HTTPS://{HOST}/a", "--origin", origin.url, "--cache-dir", proxy.cache_dir)
     assert code == 0 and out.startswith("answered from the store\n")
+
+
+def test_without_a_configuration_the_running_larder_is_asked(origin, larder):
+    """It knows its sites and rules: the same text and JSON, of a supposed answer, too; what it refuses is one line."""
+    proxy = larder(origin, config=rule('path = "/private/*"', "bypass = true"))
+    origin.on("GET /a", always(200, fresh(Vary="Accept-Language")))
+    store(proxy, Client(proxy), "/a", {"Accept-Language": "de, en"})
+
+    def ageless(text):
+        return re.sub(r'(age|ttl)("?:|=| +)[ "]*\d+( s \(.*\))?|(fresh for|received) .*|"[a-z_]*(time|ms)": ?[^,}]*', "", text)
+
+    for words in (["/a", "-H", "Accept-Language: de, en"], ["/a"], ["/private/x?y=1&z=%26"], ["/a", "--method", "PUT"],
+                  ["/n", "--response-header", "Cache-Control: max-age=9", "--response-header", "Vary: A", "--status", "203"]):
+        for form in ([], ["--json"]):
+            asked = ["why", f"http://{HOST}{words[0]}", *words[1:], *form, "--cache-dir", proxy.cache_dir]
+            code, out, err = run_larder(*asked)
+            assert (code, err) == (0, "")
+            assert ageless(out) == ageless(run_larder(*asked, *flags_of(proxy))[1])
+    code, out, err = run_larder("why", f"http://{HOST}/", "--status", "304", "--response-header", "A", "--cache-dir", proxy.cache_dir)
+    assert (code, out) == (2, "") and "expected a response field" in err
+    code, out, err = run_larder("why", f"http://{HOST}/" + "a" * 100_000, "--cache-dir", proxy.cache_dir)
+    assert (code, out) == (2, "") and "expected --origin" in err and err.count("\n") == 1
+    proxy.stop()
+    code, out, err = run_larder("why", f"http://{HOST}/a", "--cache-dir", proxy.cache_dir)
+    assert (code, out) == (2, "") and "expected --origin" in err and err.count("\n") == 1
+
+
+def flags_of(proxy):
+    return [word for flag, value in zip(proxy.command, proxy.command[1:]) if flag in ("--config", "--origin") for word in (flag, value)]
 
 
 def test_a_purge_request(origin, larder):

@@ -189,7 +189,8 @@ def test_why_is_told_as_by_the_command(larder, origin):
     assert told("/a?b=%26", {"Accept-Language": "de"})["verdict"]["action"] == "hit"
     Admin(proxy).request("POST", "/v1/purge", {"Content-Type": "application/json"}, body=b'{"everything": true}').expect(200)
     assert told("/a?b=%26", {"Accept-Language": "de"})["verdict"]["action"] == "fetch"
-    for query in ("", "?url=%zz", "?url=a%00", "?url=vary", "?url=http://a/&url=http://b/", "?url=http://a/&field=x"):
+    for query in ("", "?url=%zz", "?url=a%00", "?url=vary", "?url=http://a/&url=http://b/", "?url=http://a/&field=x", "?url=http://a/&status=99",
+                  "?url=http://a/&response_field=x", "?url=http://a/&form=xml"):
         Admin(proxy).get(f"/v1/why{query}").expect(400)
     assert json.loads(Admin(proxy).get("/v1/why?url=vary-miss").expect(200).body)["reason"] == "vary-miss"
 
