@@ -4,6 +4,12 @@
 #include "proxy/exchange_internal.h"
 #include "proxy/worker.h"
 
+/* A purge's text stands where a rule's name would, for Cache-Status only: it is no rule, and ends with the request. */
+static const char *rule_of(const struct exchange *ex)
+{
+    return ex->rule == ex->purge_text ? NULL : ex->rule;
+}
+
 static struct access_entry entry_of(const struct exchange *ex, const struct stream_count *count)
 {
     return (struct access_entry){
@@ -24,7 +30,7 @@ static struct access_entry entry_of(const struct exchange *ex, const struct stre
         .outcome = ex->outcome,
         .reason = ex->reason,
         .store_reason = ex->store_reason,
-        .rule = ex->rule,
+        .rule = rule_of(ex),
         .site = ex->site == NULL ? NULL : ex->site->name,
         .trace_id = ex->trace_id,
         .parent_id = ex->parent_id,
@@ -68,9 +74,7 @@ struct fetch_cause exchange_cause(const struct exchange *ex)
     if (!ex->collapsed && is_refusal(ex->store_reason) && decide_shows_storing(ex->outcome, ex->reason)) {
         return (struct fetch_cause){.reason = ex->store_reason};
     }
-    /* A purge's text ends with the request, and may outlast its reason: what was purged is then followed, or not had.
-     */
-    return (struct fetch_cause){.reason = ex->reason, .rule = ex->rule == ex->purge_text ? NULL : ex->rule};
+    return (struct fetch_cause){.reason = ex->reason, .rule = rule_of(ex)};
 }
 
 static void count_traffic(const struct exchange *ex, const struct stream_count *counts)

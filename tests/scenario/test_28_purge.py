@@ -349,6 +349,19 @@ def test_purge_requests(larder, origin):
     clients[0].request("PURGE", "/b").expect(404, cache="detail=purge")
 
 
+def test_a_purge_is_no_rule_in_the_log(larder, origin, tmp_path):
+    path = tmp_path / "access.log"
+    client = Client(larder(origin, config=allowing("127.0.0.1"), flags=["--access-log", path, "--workers", "1"]))
+    fill(origin, client, "/a")
+    client.request("PURGE", "/a").expect(200, cache="detail=purge")
+    origin.expect("GET /a").reply(200, fresh(), b"new")
+    assert "sequence 1" in client.get("/a").expect(200, body=b"new").cache["detail"], "there it stays"
+    wait_until(lambda: path.read_text().count("\n") == 3, "the lines to be written")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["reason"] for line in lines[1:]] == ["purge", "purged"]
+    assert not any("rule" in line for line in lines), lines
+
+
 def test_purge_requests_are_durable(larder, origin):
     proxy = larder(origin, config=allowing("127.0.0.1"))
     client = Client(proxy)
