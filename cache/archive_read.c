@@ -10,13 +10,13 @@
 #include "cache/archive.h"
 #include "cache/archive_format.h"
 #include "cache/head.h"
+#include "cache/key.h"
 #include "cache/store.h"
 #include "cache/vary.h"
 #include "http/directives.h"
 
 enum {
     ARENA_BYTES = 8 * 1024 * 1024, /* a head as fields */
-    KEY_MAX_BYTES = 256 * 1024,
     HEADER_FRAME_BYTES = 8,
     END_FRAME_BYTES = 16,
 };
@@ -210,22 +210,6 @@ static bool take(struct span *rest, uint64_t len, struct span *out_part)
     return true;
 }
 
-/* A key as key_of_uri makes them, as far as its bytes go: what is no key of ours is never asked for. */
-static bool key_good(struct span key)
-{
-    if (key.len > KEY_MAX_BYTES ||
-        !(span_starts_with(key, SPAN("GET http://")) || span_starts_with(key, SPAN("GET https://")))) {
-        return false;
-    }
-    for (size_t i = sizeof("GET ") - 1; i < key.len; i++) {
-        unsigned char byte = (unsigned char)key.data[i];
-        if (byte <= ' ' || byte >= 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* What larder would have kept itself: else Transfer-Encoding, say, would be sent as if it were ours. */
 static bool head_good(struct archive_reader *reader, struct span head, const struct record *record)
 {
@@ -266,7 +250,7 @@ static enum err take_response(struct archive_reader *reader, struct archive_resp
         known->body_len > STORE_MAX_STREAM_BYTES - known->key_len - known->head_len) {
         return ERR_DAMAGED;
     }
-    if (!key_good(response.key) || response.selection.len > VARY_MAX_BYTES || !vary_valid(response.selection) ||
+    if (!key_is_of_uri(response.key) || response.selection.len > VARY_MAX_BYTES || !vary_valid(response.selection) ||
         !head_good(reader, response.head, known)) {
         return ERR_DAMAGED;
     }

@@ -25,7 +25,7 @@ struct export
 static enum err load_purges(struct export *export);
 static bool is_purged(struct export *export, const struct store_item *item);
 static bool on_item(void *arg, const struct store_item *item);
-static bool write_item(struct export *export, const struct store_item *item);
+static bool write_item(struct export *export, const struct store_item *item, struct span key);
 
 enum err export_run(struct store_reader *reader, const struct export_options *options, struct export_result *out_result)
 {
@@ -102,6 +102,7 @@ static bool is_purged(struct export *export, const struct store_item *item)
 static bool on_item(void *arg, const struct store_item *item) /* store_item_fn */
 {
     struct export *export = arg;
+    struct span key = key_without_mark(item->key);
     struct headers head;
     bool more = true;
 
@@ -120,11 +121,10 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
         export->result.partial++;
     } else if (is_purged(export, item)) {
         export->result.purged++;
-    } else if (key_is_recording(item->key) ||
-               export_excludes(export->options, item->key, item->stored.selection, &head)) {
+    } else if (!key_is_of_uri(key) || export_excludes(export->options, key, item->stored.selection, &head)) {
         export->result.excluded++;
     } else {
-        more = write_item(export, item);
+        more = write_item(export, item, key);
     }
     return more;
 }
@@ -136,13 +136,13 @@ static bool on_bytes(void *arg, struct span bytes) /* store_take_fn */
     return archive_write_data(&export->writer, bytes);
 }
 
-static bool write_item(struct export *export, const struct store_item *item)
+/* Under the key of the URL itself: the mark that some have means nothing without the note of this store (search.h). */
+static bool write_item(struct export *export, const struct store_item *item, struct span key)
 {
-    struct archive_response response = {.key = item->key,
-                                        .selection = item->stored.selection,
-                                        .head = item->stored.head,
-                                        .record = item->stored.record};
+    struct archive_response response = {
+        .key = key, .selection = item->stored.selection, .head = item->stored.head, .record = item->stored.record};
 
+    response.record.key_len = (uint32_t)key.len;
     response.record.head_len = (uint32_t)item->stored.head.len; /* an override's, where there is one */
     if (archive_write_response(&export->writer, &response)) {
         enum store_fault fault = store_read_body(export->reader, &item->stored.record, on_bytes, export);
@@ -188,7 +188,7 @@ static bool is_private(struct span selection, const struct headers *head)
 bool export_excludes(const struct export_options *options, struct span key, struct span selection,
                      const struct headers *head)
 {
-    struct span url = span_skip(key, sizeof("GET ") - 1);
+    struct span url = key_url(key);
 
     for (size_t i = 0; i < options->exclude_count; i++) {
         if (span_matches_glob(url, options->exclude[i])) {

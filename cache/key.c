@@ -7,6 +7,8 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
+enum { MAX_BYTES = 256 * 1024 };
+
 /* As long as "GET ": key_url knows one length. */
 static const struct span recording = SPAN_INIT("REC ");
 
@@ -39,6 +41,35 @@ bool key_of_recording(const struct uri *uri, uint64_t secret, struct arena *aren
 bool key_is_recording(struct span text)
 {
     return span_starts_with(text, recording);
+}
+
+bool key_is_response(struct span text)
+{
+    return span_starts_with(text, SPAN("GET ")) || key_is_recording(text);
+}
+
+/* No URL has a space in it. */
+struct span key_without_mark(struct span text)
+{
+    size_t first = span_find(text, ' ');
+    size_t second = first == SIZE_MAX ? SIZE_MAX : span_find(span_skip(text, first + 1), ' ');
+
+    return second == SIZE_MAX ? text : span_take(text, first + 1 + second);
+}
+
+bool key_is_of_uri(struct span text)
+{
+    if (text.len > MAX_BYTES ||
+        !(span_starts_with(text, SPAN("GET http://")) || span_starts_with(text, SPAN("GET https://")))) {
+        return false;
+    }
+    for (size_t i = sizeof("GET ") - 1; i < text.len; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if (byte <= ' ' || byte >= 0x7f) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Seeded, so that nobody outside can choose URLs that collide in the index. */

@@ -29,6 +29,16 @@ MUST_CHECK bool key_of_uri(const struct uri *uri, uint64_t secret, struct arena 
 MUST_CHECK bool key_of_recording(const struct uri *uri, uint64_t secret, struct arena *arena, struct key *out_key);
 bool key_is_recording(struct span text);
 
+/* Not every key in a store is a response's: what larder notes for itself (search.h) lies under keys of other words.
+ * Whoever shows or counts responses asks this. */
+bool key_is_response(struct span text);
+
+/* The key that a URL itself has, of one with a mark behind the URL (search.h); else the key as it is. */
+struct span key_without_mark(struct span text);
+
+/* Is it one that key_of_uri could have made, as far as its bytes go? Others are never asked for by another larder. */
+bool key_is_of_uri(struct span text);
+
 struct key_hash key_hash_of(struct span text, uint64_t secret);
 struct key_hash key_hash_of_url(struct span url, uint64_t secret); /* of the key whose text is "GET " and this */
 

@@ -79,18 +79,9 @@ bool search_key(const struct search *search, const struct uri *uri, uint64_t sec
     return true;
 }
 
-/* The key without its mark; all of one that has none. */
-static struct span without_mark(struct span key)
-{
-    size_t first = span_find(key, ' ');
-    size_t second = first == SIZE_MAX ? SIZE_MAX : span_find(span_skip(key, first + 1), ' ');
-
-    return second == SIZE_MAX ? key : span_take(key, first + 1 + second);
-}
-
 bool search_is_marked(struct span key)
 {
-    return without_mark(key).len < key.len;
+    return key_without_mark(key).len < key.len;
 }
 
 /* All lines as one (RFC 9651 §4.2): what a hint keeps. False at the arena's limit. */
@@ -162,7 +153,7 @@ bool search_serves(struct span key, const struct headers *response, const struct
 
     if (search_is_marked(key)) {
         return no_vary_search_of(response, arena, &variance) && normal_text(&variance, uri, arena, &text) &&
-               span_equal(text, without_mark(key));
+               span_equal(text, key_without_mark(key));
     }
     return key_of_uri(uri, 0, arena, &own) && span_equal(own.text, key);
 }

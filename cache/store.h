@@ -193,7 +193,8 @@ struct stored_key {
 
 /* Every key with `min_variants` variants or more, in no order that means anything, each as of a commit of its own.
  * `visit` returns false to stop; what it is given is valid during the call. `*out_keys`: how many were looked at, those
- * with fewer variants included. False: the store failed on the way. */
+ * with fewer variants included. Not what larder notes for itself (key_is_response). False: the store failed on the way.
+ */
 typedef bool (*store_key_fn)(void *arg, const struct stored_key *key);
 MUST_CHECK bool store_each_key(struct store_reader *reader, size_t min_variants, store_key_fn visit, void *arg,
                                uint64_t *out_keys);

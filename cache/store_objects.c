@@ -228,13 +228,16 @@ static bool visit_row(struct store_reader *reader, const struct store_tour *walk
         .variants = row->variants,
     };
 
-    if (!walk->records_only && row->fault != STORE_FAULT_ROW) {
+    /* A note has no body: so of what has one, nothing need be read to tell. */
+    if (row->fault != STORE_FAULT_ROW && (!walk->records_only || row->record.body_len == 0)) {
         enum store_fault fault = read_prefix(reader, row, prefix);
         if (fault == STORE_FAULT_GONE) {
             return true;
         }
         if (fault != STORE_FAULT_NONE) {
             item.fault = fault;
+        } else if (walk->records_only) {
+            item.note = !key_is_response(span_take(buf_span(prefix), row->record.key_len));
         } else {
             item.key = span_take(buf_span(prefix), row->record.key_len);
             item.stored.head = row->record.head_override.len > 0 ? row->record.head_override
@@ -242,9 +245,10 @@ static bool visit_row(struct store_reader *reader, const struct store_tour *walk
             if (!key_hash_equal(key_hash_of(item.key, reader->store->secret), row->hash)) {
                 item.fault = STORE_FAULT_KEY;
             }
+            item.note = item.fault == STORE_FAULT_NONE && !key_is_response(item.key);
         }
     }
-    return walk->visit(walk->arg, &item);
+    return (item.note && !walk->with_notes) || walk->visit(walk->arg, &item);
 }
 
 static size_t on_prefix(void *arg, const struct span *runs, size_t count) /* store_read_fn */

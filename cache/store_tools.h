@@ -35,13 +35,15 @@ struct store_item {
     struct stored stored;   /* record, head, selection; no body_start, never pinned */
     unsigned variant;       /* its place among the variants of its key, 1 is the newest */
     unsigned variants;      /* of its key */
+    bool note;              /* no response, but larder's own (key_is_response) */
 };
 
 /* False ends the walk. */
 typedef bool (*store_item_fn)(void *arg, const struct store_item *item);
 
 struct store_tour {
-    bool records_only; /* neither key nor head are read: no page of a body is touched */
+    bool records_only; /* neither key nor head are there: no page of a body is touched */
+    bool with_notes;   /* those are visited, too */
     store_item_fn visit;
     void *arg;
 };

@@ -88,6 +88,20 @@ static bool take_key(struct walk *walk, struct span variants)
            read_key(walk->reader, &key.variants[0].record, &walk->arena, &walk->key.text);
 }
 
+/* Is it no response's row? A note has neither variants nor a body, so that hardly any key is read for it. */
+static bool is_note(struct walk *walk, struct span variants)
+{
+    struct variant variant;
+    struct record record;
+    struct span key;
+    bool note = count_variants(variants) == 1 && variant_next(&variants, &variant) &&
+                read_object(walk->reader, variant.object_id, &record) && record.body_len == 0 &&
+                read_key(walk->reader, &record, &walk->arena, &key) && !key_is_response(key);
+
+    arena_reset(&walk->arena);
+    return note;
+}
+
 static void step(struct walk *walk, MDB_cursor *cursor)
 {
     MDB_val key = {.mv_size = sizeof(walk->at), .mv_data = walk->at};
@@ -105,9 +119,10 @@ static void step(struct walk *walk, MDB_cursor *cursor)
         memcpy(&hash.high, walk->at, sizeof(hash.high));
         memcpy(&hash.low, walk->at + sizeof(hash.high), sizeof(hash.low));
         walk->begun = true;
-        walk->keys++;
-        if (index_row_check(span_of_value(data), hash, &variants) && count_variants(variants) >= walk->min_variants &&
-            take_key(walk, variants)) {
+        bool good = index_row_check(span_of_value(data), hash, &variants);
+        bool note = good && is_note(walk, variants);
+        walk->keys += note ? 0 : 1;
+        if (good && !note && count_variants(variants) >= walk->min_variants && take_key(walk, variants)) {
             walk->has_key = true;
             return;
         }

@@ -7,6 +7,8 @@
  * Purges: what a purge of the exporting store names is not exported. An imported response counts as asked for when it
  * was, so that later purges in the importing store's journal name it; one that has left the journal cannot.
  *
+ * What is stored for several URLs (search.h) travels under the plain one of them. What larder notes for itself stays.
+ *
  * Threads: one at a time. The clock and the bytes' way in and out are the caller's. */
 #ifndef CACHE_TRANSFER_H
 #define CACHE_TRANSFER_H

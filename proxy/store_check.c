@@ -17,6 +17,7 @@ struct report {
     bool trees_good;
     bool json;
     uint64_t responses; /* good ones */
+    uint64_t notes;     /* larder's own, as good */
     uint64_t body_bytes;
     uint64_t gone;
     uint64_t damaged;
@@ -50,7 +51,7 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     struct report *report = arg;
     enum store_fault fault = item->fault;
 
-    progress_step(&report->progress, report->responses + report->damaged + report->gone);
+    progress_step(&report->progress, report->responses + report->notes + report->damaged + report->gone);
     if (fault == STORE_FAULT_NONE) {
         fault = store_read_body(report->reader, &item->stored.record, NULL, NULL);
     }
@@ -58,6 +59,8 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
         report->gone++;
     } else if (fault != STORE_FAULT_NONE) {
         tell(report, item, fault);
+    } else if (item->note) {
+        report->notes++;
     } else {
         report->responses++;
         report->body_bytes += store_body_bytes(&item->stored.record);
@@ -72,7 +75,7 @@ static void on_progress(void *arg, unsigned percent) /* store_progress_fn */
 
 static enum err look(struct report *report, struct store *store, bool quiet)
 {
-    struct store_tour walk = {.visit = on_item, .arg = report};
+    struct store_tour walk = {.with_notes = true, .visit = on_item, .arg = report};
     struct progress counting;
     enum err error = store_survey_of(store, &report->survey);
 

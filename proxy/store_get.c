@@ -1,10 +1,13 @@
-/* store_get.c: `larder store get KEY`: a stored response as it would be sent now, without asking anybody. */
+/* store_get.c: `larder store get KEY`: a response as it is stored, with the Age and Content-Length that it would have
+ * now. It is not what a client gets: on the way out larder adds fields of its own, and takes others away. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cache/freshness.h"
+#include "cache/head.h"
+#include "cache/search.h"
 #include "http/message.h"
 #include "http/token.h"
 #include "proxy/log.h"
@@ -67,6 +70,49 @@ static bool make_key(const char *word, struct store *store, struct arena *arena,
     return true;
 }
 
+struct serving {
+    const struct uri *uri;
+    struct span key;
+    struct arena *arena;
+    bool serves;
+};
+
+static bool on_shared(void *arg, const struct stored *stored) /* store_variant_fn */
+{
+    struct serving *serving = arg;
+    struct headers headers;
+
+    serving->serves = head_read(stored->head, serving->arena, &headers) == ERR_OK &&
+                      search_serves(serving->key, &headers, serving->uri, serving->arena);
+    return !serving->serves;
+}
+
+/* As a request finds it where a rule listens to No-Vary-Search: the key that the path's responses ask for, if what lies
+ * under it serves the URL. Else `key` stays. */
+static void choose_shared(struct store *store, struct store_reader *reader, struct arena *arena, struct key *key)
+{
+    struct headers nothing;
+    struct stored hint;
+    struct search search;
+    struct key hint_key, shared;
+    struct uri uri;
+
+    headers_init(&nothing, arena);
+    if (!key_is_of_uri(key->text) || uri_parse_absolute(key_url(key->text), arena, &uri) != ERR_OK ||
+        !search_hint_key(&uri, store_secret(store), arena, &hint_key) ||
+        store_find(reader, &hint_key, &nothing, arena, &hint) != STORE_FOUND) {
+        return;
+    }
+    if (hint.pinned) {
+        store_unpin_stored(store, &hint.record);
+    }
+    if (search_of_hint(&hint, arena, &search) && search_key(&search, &uri, store_secret(store), arena, &shared)) {
+        struct serving serving = {.uri = &uri, .key = shared.text, .arena = arena};
+        (void)store_each_variant(reader, &shared, arena, on_shared, &serving); /* `serves` says it */
+        *key = serving.serves ? shared : *key;
+    }
+}
+
 static bool write_all(void *arg, struct span bytes) /* store_take_fn */
 {
     bool *failed = arg;
@@ -127,6 +173,7 @@ static int get(struct store_context *context, struct store *store, struct store_
     if (!make_key(arguments->word, store, arena, &key)) {
         return store_context_fail(context, ERR_NO_MEMORY);
     }
+    choose_shared(store, reader, arena, &key);
     if (arguments->field_count > 0 && arguments->variant == 0) {
         if (store_find(reader, &key, &request, arena, &stored) == STORE_FOUND) {
             selected.object_id = stored.record.object_id;
@@ -141,7 +188,7 @@ static int get(struct store_context *context, struct store *store, struct store_
     if (!selected.found) {
         buf_format(context->error, "store get: %s %s",
                    selected.count > 0 ? "there is no such variant of" : "nothing is stored under",
-                   log_quoted(span_skip(key.text, sizeof("GET ") - 1)).text);
+                   log_quoted(key_url(key_without_mark(key.text))).text);
         return STORE_EXIT_DAMAGE;
     }
     if (selected.count > 1) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cache/freshness.h"
+#include "cache/search.h"
 #include "cache/vary.h"
 #include "proxy/log.h"
 #include "proxy/store_command.h"
@@ -25,9 +26,10 @@ struct listing {
     bool failed; /* standard output */
 };
 
+/* Of what serves several URLs (cache/search.h), the plain one of them. */
 static struct span url_of(struct span key)
 {
-    return span_skip(key, sizeof("GET ") - 1);
+    return key_url(key_without_mark(key));
 }
 
 static void add_padded(struct buf *out, size_t start, size_t width)
@@ -70,6 +72,7 @@ static void write_text(const struct listing *listing, const struct store_item *i
     buf_add(out, url_of(item->key));
     add_selection(out, item->stored.selection);
     buf_add_text(out, key_is_recording(item->key) ? "  recorded" : "");
+    buf_add_text(out, search_is_marked(item->key) ? "  no-vary-search" : "");
     if (record_is_partial(record)) {
         buf_add_text(out, "  part of ");
         store_add_size(out, record->body_len);
@@ -90,7 +93,8 @@ static void write_json(const struct listing *listing, const struct store_item *i
 
     buf_add_text(out, "{\"url\":");
     buf_add_json_string(out, url_of(item->key));
-    buf_format(out, ",\"recorded\":%s", key_is_recording(item->key) ? "true" : "false");
+    buf_format(out, ",\"recorded\":%s,\"no_vary_search\":%s", key_is_recording(item->key) ? "true" : "false",
+               search_is_marked(item->key) ? "true" : "false");
     buf_format(out, ",\"status\":%u,\"age\":%" PRId64 ",\"ttl\":%" PRId64 ",\"body_bytes\":%" PRIu64, record->status,
                age_s, fresh_s, store_body_bytes(record));
     if (record_is_partial(record)) {

@@ -15,6 +15,7 @@ struct figures {
     uint64_t body_bytes;
     uint64_t largest_bytes;
     uint64_t fresh;
+    uint64_t notes; /* larder's own, no responses: they have keys, too */
     uint64_t partial;
     uint64_t damaged;
     uint64_t seen;
@@ -30,9 +31,13 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     const struct record *record = &item->stored.record;
     int64_t age_s;
 
-    progress_step(&figures->progress, figures->seen + figures->damaged);
+    progress_step(&figures->progress, figures->seen + figures->notes + figures->damaged);
     if (item->fault != STORE_FAULT_NONE) {
         figures->damaged++;
+        return true;
+    }
+    if (item->note) {
+        figures->notes++;
         return true;
     }
     int64_t received_ms = record->inputs.response_ms;
@@ -131,10 +136,19 @@ static void write_json(const struct figures *figures, const char *dir, struct bu
                survey->readers, survey->reader_slots, survey->stale_readers, survey->oldest_reader, figures->damaged);
 }
 
+/* The survey counted rows. Those noted since are in neither. */
+static void leave_out_notes(struct figures *figures)
+{
+    struct store_survey *survey = &figures->survey;
+
+    survey->objects -= figures->notes < survey->objects ? figures->notes : survey->objects;
+    survey->keys -= figures->notes < survey->keys ? figures->notes : survey->keys;
+}
+
 int store_stat_run(struct store_context *context)
 {
     struct figures figures = {.now_ms = worker_now_ms()};
-    struct store_tour walk = {.records_only = true, .visit = on_item, .arg = &figures};
+    struct store_tour walk = {.records_only = true, .with_notes = true, .visit = on_item, .arg = &figures};
     struct store_reader *reader;
     struct store *store = store_context_look(context, &reader);
     struct buf out;
@@ -147,6 +161,7 @@ int store_stat_run(struct store_context *context)
         progress_begin(&figures.progress, "stat", figures.survey.objects, context->arguments->quiet);
         error = store_walk_objects(reader, &walk);
         progress_end(&figures.progress);
+        leave_out_notes(&figures);
     }
     store_context_leave(store, reader);
     if (error != ERR_OK) {

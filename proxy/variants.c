@@ -216,8 +216,7 @@ static struct variants_url *url_create(struct span key, const struct stored_vari
     }
     arena_init(&url->arena, URL_ARENA_BYTES);
     url->variants = arena_alloc(&url->arena, (count + 1) * sizeof(*url->variants));
-    bool done = url->variants != NULL &&
-                arena_copy(&url->arena, span_skip(key, span_starts_with(key, SPAN("GET ")) ? 4 : 0), &url->url);
+    bool done = url->variants != NULL && arena_copy(&url->arena, key_url(key_without_mark(key)), &url->url);
     for (size_t i = 0; done && i < count; i++) {
         url->variants[i] = variants[i];
         url->bytes += variants[i].record.body_len;

@@ -1,5 +1,7 @@
 """No-Vary-Search by rule: one stored response for URLs that differ in what it declares irrelevant, and for no others."""
 
+import json
+
 import pytest
 from support.client import HOST, Client
 from support.proxy import run_larder
@@ -143,3 +145,34 @@ def test_why_knows(origin, proxy):
 
     wait_until(lambda: "answered from the store" in why(), "the response to be committed")
     assert "/a?x=1 search=" in why()
+
+
+def test_the_store_commands_know_it(origin, proxy, client, tmp_path):
+    """What larder notes of a path is no response, and what lies under a key of its own has a URL all the same."""
+    store(origin, client, "/a?x=1&utm=1", fresh(600, **UTM))
+    place = ["--cache-dir", proxy.cache_dir]
+
+    def run(verb, *words):
+        code, out, err = run_larder("store", verb, *words)
+        assert code == 0, (code, out, err)
+        return out
+
+    wait_until(lambda: run("ls", *place) != "", "it to be committed")
+    (row,) = [json.loads(line) for line in run("ls", "--json", *place).splitlines()]
+    assert (row["url"], row["no_vary_search"]) == (f"http://{HOST}/a?x=1", True)
+    assert run("ls", *place).endswith(f"http://{HOST}/a?x=1  no-vary-search\n")
+    figures = json.loads(run("stat", "--json", *place))
+    assert figures["responses"] == figures["keys"] == 1 and figures["oldest_ms"] == figures["newest_ms"]
+    checked = json.loads(run("check", "--json", *place))
+    assert checked["good"] and checked["responses"] == 1
+    for query in ("x=1", "x=1&utm=1", "utm=9&x=1"):
+        assert run("get", "--body", f"http://{HOST}/a?{query}", *place) == "page", query
+    assert run_larder("store", "get", f"http://{HOST}/a?x=2", *place)[0] == 1
+    assert run_larder("vary", *place)[1].startswith("1 URL,")
+
+    file, other = tmp_path / "export", ["--cache-dir", tmp_path / "other"]
+    run("export", file, *place)
+    run("import", file, *other)
+    (row,) = [json.loads(line) for line in run("ls", "--json", *other).splitlines()]
+    assert (row["url"], row["no_vary_search"]) == (f"http://{HOST}/a?x=1", False)
+    assert run("get", "--body", f"http://{HOST}/a?x=1", *other) == "page"

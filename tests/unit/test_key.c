@@ -68,6 +68,32 @@ Test(key, recordings_are_apart)
     cr_expect(key_hash_equal(recording.hash, key_hash_of(recording.text, 7)));
 }
 
+Test(key, what_is_no_response_and_what_is_marked)
+{
+    static const struct {
+        const char *text;
+        const char *without_mark;
+        bool response;
+        bool of_uri;
+    } cases[] = {
+        {"GET http://a/", "GET http://a/", true, true},
+        {"GET https://a/?b=1", "GET https://a/?b=1", true, true},
+        {"GET http://a/?b=1 search=7e", "GET http://a/?b=1", true, false},
+        {"REC http://a/", "REC http://a/", true, false},
+        {"SEARCH http://a/", "SEARCH http://a/", false, false},
+        {"GET ftp://a/", "GET ftp://a/", true, false},
+        {"GET http://a/\x7f", "GET http://a/\x7f", true, false},
+        {"", "", false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct span text = span_of(cases[i].text);
+        cr_expect_eq(key_is_response(text), cases[i].response, "%s", cases[i].text);
+        cr_expect_eq(key_is_of_uri(text), cases[i].of_uri, "%s", cases[i].text);
+        cr_expect(span_equal(key_without_mark(text), span_of(cases[i].without_mark)), "%s", cases[i].text);
+    }
+}
+
 Test(key, the_arena_may_be_full)
 {
     struct arena small;

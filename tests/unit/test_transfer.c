@@ -339,6 +339,73 @@ Test(transfer, globs_leave_out)
     buf_finish(&file);
 }
 
+/* A small response as larder stores it, under any key. */
+static void put_key(const char *key_text, struct span body)
+{
+    const struct span head = SPAN_INIT("A: b\r\n");
+    struct key key = {.text = span_of(key_text), .hash = key_hash_of(span_of(key_text), store_secret(from))};
+    struct support_object plain = {0};
+    struct record record = support_record(&plain);
+    XXH128_canonical_t digest;
+    struct buf stream;
+
+    buf_init(&stream, SIZE_MAX / 2);
+    buf_add(&stream, key.text);
+    buf_add(&stream, head);
+    buf_add(&stream, body);
+    XXH128_canonicalFromHash(&digest, XXH3_128bits(body.data, body.len));
+    memcpy(record.digest, digest.digest, DIGEST_BYTES);
+    record.key_len = (uint32_t)key.text.len;
+    record.head_len = (uint32_t)head.len;
+    record.body_len = body.len;
+    uint64_t body_id = store_new_body_id(from);
+    struct store_op ops[] = {
+        {.kind = STORE_OP_PIECES,
+         .body_id = body_id,
+         .bytes = buf_span(&stream),
+         .prefix_len = key.text.len + head.len},
+        {.kind = STORE_OP_PUBLISH, .body_id = body_id, .key = key, .selection = SPAN(""), .record = &record},
+    };
+    cr_assert_eq(store_apply(from, ops, ARRAY_LEN(ops)), ERR_OK);
+    cr_assert(ops[1].done);
+    buf_finish(&stream);
+}
+
+static bool on_stored_key(void *arg, const struct stored_key *key) /* store_key_fn */
+{
+    struct buf *keys = arg;
+
+    buf_add(keys, key->text);
+    buf_add_byte(keys, '\n');
+    return true;
+}
+
+/* A key that means something in its own store only is not in the file, or in another form: what is, is imported. */
+Test(transfer, keys_of_this_store_only)
+{
+    struct import_result result;
+    struct buf file, keys;
+    uint64_t count;
+
+    put_key("SEARCH http://a/b", SPAN(""));
+    put_key("GET http://a/b?c=1 search=7e", SPAN("page"));
+    put_key("REC http://a/private", SPAN("recorded"));
+    struct export_result exported = export_with((struct export_options){0}, &file);
+    cr_expect_eq(exported.responses, 1);
+    cr_expect_eq(exported.excluded, 1, "the recording; a note is no response");
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.responses, 1);
+    buf_init(&keys, 4096);
+    cr_expect(store_each_key(to_reader, 1, on_stored_key, &keys, &count));
+    cr_expect(span_equal(buf_span(&keys), SPAN("GET http://a/b?c=1\n")), "%.*s", SPAN_ARG(buf_span(&keys)));
+    buf_clear(&keys);
+    cr_expect(store_each_key(from_reader, 1, on_stored_key, &keys, &count));
+    cr_expect_eq(count, 2, "notes are not counted");
+    cr_expect_eq(span_find(buf_span(&keys), 'S'), SIZE_MAX, "%.*s", SPAN_ARG(buf_span(&keys)));
+    buf_finish(&keys);
+    buf_finish(&file);
+}
+
 Test(transfer, tagged_and_private_ones_can_be_left_out)
 {
     static const struct {
