@@ -343,6 +343,7 @@ static enum join join_locked(struct cache *cache, struct entry *entry, const str
     if (fill == NULL) {
         return JOIN_FAILED;
     }
+    fill->ranged = fill->ranged || join->several;
     flight_set_begun(fill->flight, join->monotonic_ms);
     fill->found_before = join->found;
     *out_fill = fill;

@@ -119,6 +119,8 @@ struct join_request {
     const struct http_request *request;
     const struct range_spec *range; /* a part is wanted; NULL: the whole. A fetch of the whole serves both, one of a
                                        part only who wants the same part, unless its head says that it is the whole */
+    bool several;                   /* more than one part is wanted, `range` is NULL: the same, but nobody wants the
+                                       same parts */
     enum join_wish wish;
     uint64_t generation; /* of the look-up before */
     bool found;          /* it found a stored response: this is no first request */

@@ -52,7 +52,7 @@ struct fill {
     _Atomic uint64_t birth; /* newest purge when the request was sent */
     struct flight *flight;
     bool joinable; /* others may follow */
-    bool ranged;   /* a part was asked for: this one */
+    bool ranged;   /* a part was asked for: this one, or (no kind) several */
     struct range_spec range;
     struct key_hash hash; /* of the entry's key */
     bool found_before;    /* something was stored under the key already */

@@ -168,6 +168,13 @@ bool decide_conditional_range(const struct headers *request_headers, struct rang
            headers_count_of(request_headers, SPAN("If-Range")) == 1;
 }
 
+bool decide_several_ranges(const struct headers *request_headers)
+{
+    struct range_set set;
+
+    return range_of_request(request_headers, &set) && set.count > 1 && !headers_has(request_headers, SPAN("If-Range"));
+}
+
 size_t decide_gaps(const struct http_request *request, const struct record *record,
                    const struct headers *stored_headers, const struct slices *slices, int64_t now_ms,
                    struct byte_range *out_first)

@@ -62,6 +62,10 @@ bool decide_single_range(const struct headers *request_headers, struct range_set
 /* The same with If-Range, which goes to the origin with it where nothing is stored: its 206 may be kept. */
 bool decide_conditional_range(const struct headers *request_headers, struct range_set *out_set);
 
+/* Several ranges, without If-Range: where nothing is stored they go to the origin as they are, for its 200 may be kept,
+ * and a 206 that came down to one part. */
+bool decide_several_ranges(const struct headers *request_headers);
+
 enum { DECIDE_GAPS_MAX = 8 }; /* asked for one after the other */
 
 /* How many gaps a partial response has in what this request wants of it, and the first. */

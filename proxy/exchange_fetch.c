@@ -82,8 +82,9 @@ enum step exchange_join(struct exchange *ex)
     struct range_set set;
     bool ranged = asks_for_part(ex);
     bool one = ranged && decide_single_range(&ex->request.headers, &set);
+    bool several = ranged && !ex->has_cached && decide_several_ranges(&ex->request.headers);
     enum reason reason = ex->reason;
-    if (ranged && !one) {
+    if (ranged && !one && !several) {
         ex->reason = REASON_RANGE;
         if (ex->alone) {
             return STEP_PASS;
@@ -92,6 +93,7 @@ enum step exchange_join(struct exchange *ex)
     }
     struct join_request join = exchange_join_request(ex, wish);
     join.range = one ? &set.specs[0] : NULL;
+    join.several = several;
     enum join joined = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill);
     if (joined == JOIN_NOBODY && !ex->has_cached && decide_conditional_range(&ex->request.headers, &set)) {
         /* As it is: what the client holds decides at the origin, and a 206 is kept like others. */
@@ -188,6 +190,9 @@ enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const str
                                     .gap = ex->completing ? &ex->gap : NULL,
                                     .upgrade = ex->reason == REASON_UPGRADE};
 
+    if (range == NULL && !ex->passes && asks_for_part(ex)) { /* several: as the client has them */
+        options.range = headers_value(&ex->request.headers, SPAN("Range"));
+    }
     if (range != NULL && !range_text(range, ex->arena, &options.range)) {
         cache_fill_fail(fill, ERR_ARENA_FULL);
         return exchange_fail(ex, arena_error(ex->arena), REASON_ORIGIN_FAILED);

@@ -172,7 +172,8 @@ static void judge_fetch(struct why *why, bool usable)
         why->bridges = usable;
     } else if (headers_has(&why->request.headers, SPAN("Range")) && !usable &&
                !decide_single_range(&why->request.headers, &set) &&
-               (why->has_selected || !decide_conditional_range(&why->request.headers, &set))) {
+               (why->has_selected || (!decide_conditional_range(&why->request.headers, &set) &&
+                                      !decide_several_ranges(&why->request.headers)))) {
         conclude(why, WHY_PASS, why->outcome, REASON_RANGE);
     } else {
         conclude(why, usable ? WHY_REVALIDATE : WHY_FETCH, why->outcome, why->reason);

@@ -99,17 +99,17 @@ static bool has_key(const struct why *why)
            (why->request.method == METHOD_POST || (why->request.method == METHOD_HEAD && why->has_failures));
 }
 
-/* Is one range asked for: as the client has it, or what is missing? */
+/* Is a range asked for, or several: as the client has it, or what is missing? */
 static bool asks_for_part(const struct why *why)
 {
     struct range_set set;
-    bool one =
-        decide_single_range(&why->request.headers, &set) || decide_conditional_range(&why->request.headers, &set);
+    bool ranged = decide_single_range(&why->request.headers, &set) ||
+                  decide_conditional_range(&why->request.headers, &set) || decide_several_ranges(&why->request.headers);
 
     if (why->completes) {
         return true;
     }
-    return one &&
+    return ranged &&
            (why->action == WHY_FETCH || (why->action == WHY_REVALIDATE && record_is_partial(&why->selected.record)));
 }
 

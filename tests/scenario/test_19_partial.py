@@ -99,6 +99,28 @@ def test_several_ranges_of_the_origin_pass(origin, client):
         client.get("/a", {"Range": "bytes=0-1,5000-5001"}).expect(206, body=b"--x--", cache="!stored")
 
 
+def test_a_whole_answer_to_several_ranges_is_stored_whole(origin, proxy):
+    """RFC 9111 §3: a 200 is the whole, whatever was asked for."""
+    gate = origin.gate()
+    origin.expect("GET /a", {"Range": "bytes=0-1,5000-5001"}).reply(200, fresh(600, **ETAG), [BODY[:50_000], gate, BODY[50_000:]])
+    leader = Client(proxy).begin("GET", "/a", {"Range": "bytes=0-1,5000-5001"}).expect(206, cache="fwd=uri-miss; stored")
+    gate.wait_reached()
+    follower = Client(proxy).get("/a", {"Range": "bytes=0-2,5000-5001"}).expect(206, cache="collapsed")
+    gate.open()
+    for answer in leader, follower:
+        assert BODY[5_000:5_002] in answer.body
+    Client(proxy).get("/a").expect(200, body=BODY)
+    assert origin.count("/a") == 1
+
+
+def test_the_one_part_that_several_ranges_got_is_stored(origin, client):
+    """RFC 9110 §15.3.7.2: where only one of them is left."""
+    say_part(origin, 5, 9, asked="bytes=5-9,200000-200009")
+    response = client.get("/a", {"Range": "bytes=5-9,200000-200009"})
+    expect_part(response, 5, 9, "fwd=uri-miss; stored")
+    expect_part(ask(client, 6, 8), 6, 8, "hit")
+
+
 def test_a_whole_answer_to_a_range_is_stored_whole(origin, client):
     origin.expect("GET /a", {"Range": "bytes=5-9"}).reply(200, fresh(600, **ETAG), BODY)
     expect_part(ask(client, 5, 9), 5, 9, "fwd=uri-miss; stored")
