@@ -31,10 +31,11 @@ def count(directory, origin, case, requests):
     """Instructions of a whole life of larder in which it answers so many requests on one connection."""
     path, fields, status, size, fresh = CASES[case]
     directory.mkdir()
-    port, out = free_port(), directory / "callgrind.out"
+    port, out, settings = free_port(), directory / "callgrind.out", directory / "larder.toml"
+    settings.write_text('[server]\nfacts = "0"\n')  # which paths are remembered, and for how long, is a matter of chance
     command = [find("valgrind"), "--tool=callgrind", f"--callgrind-out-file={out}", directory.parent / "binary", "serve", "--workers", "1"]
     command += ["--profile", "rfc", "--access-log", "off", "--log-level", "warn", "--cache-size", "256MiB", "--cache-dir", directory / "cache"]
-    command += ["--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin.port}"]
+    command += ["--config", settings, "--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin.port}"]
     server = Server("larder", command, port, directory / "log")
     with server.wait_ready(timeout_s=60):
         client = Client(port)
