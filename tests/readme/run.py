@@ -108,7 +108,7 @@ def start_block(block, url, background):
             with urllib.request.urlopen(urllib.request.Request(url, method="OPTIONS"), timeout=5):
                 return
         except urllib.error.HTTPError as answer:
-            if answer.code < 500:
+            if answer.code not in (502, 503, 504):
                 return
             time.sleep(0.1)  # larder is there, the site behind it not yet
         except OSError:
