@@ -131,7 +131,7 @@ def test_what_the_origin_was_asked_for(browser, proxy, origin):
 
 def test_what_is_wrong_with_a_url_is_said(browser, proxy):
     show(browser, proxy)
-    ask(browser, "https://www.example.com/")
+    ask(browser, "ftp://www.example.com/")
     browser.wait_text("#answer .bad", "expected a URL such as http://")
 
 
