@@ -70,9 +70,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_VARY_STAR] = "the origin's Vary: * allows no reuse; let it name the fields",
     [REASON_VARY_TOO_MUCH] = "a shorter Vary from the origin, or strip_request_fields for long fields",
     [REASON_VARY_CLIENT] = "a Vary without X-Forwarded-For and its kind, or forwarded = \"none\" in [server]",
-    [REASON_NO_FRESHNESS] = "max-age without no-cache, ETag or Last-Modified from the origin; or a rule's ttl, or, if "
-                            "the origin says nothing "
-                            "(no-cache neither), default_ttl",
+    [REASON_NO_FRESHNESS] =
+        "max-age without no-cache, or a validator, from the origin; or a rule's ttl (default_ttl lifts no no-cache)",
     [REASON_MUST_UNDERSTAND] = "must-understand out of the origin's Cache-Control, or a status larder knows",
     [REASON_TAGS_TOO_MUCH] =
         "at most 1024 tags of 1024 bytes (Surrogate-Key, Cache-Tag, xkey) and 64 Cache-Groups of 128 from the origin",
