@@ -13,8 +13,10 @@ an empty directory of the run's own in place of `larder-cache`.
     tests/readme/run.py [FILE]
 """
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"<!-- test: (?P<what>[^\n]*?) -->\n```(?P<language>\w*)\n(?P<text>.*?)\n```", re.S)
 TIMEOUT = 600
 CACHE = tempfile.mkdtemp(prefix="larder-readme-")  # the transcript begins with an empty cache
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
 class Failed(Exception):
