@@ -1,6 +1,7 @@
 /* metrics.c: shards and their sums. See metrics.h. */
 #include "proxy/metrics_internal.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ struct metrics_shard {
 struct metrics {
     struct metrics_shard *shards;
     struct metrics_sums ended;    /* of shards that ended */
-    struct metrics_total *totals; /* of them, by site */
+    struct metrics_totals totals; /* of them, by site */
 };
 
 const uint64_t metrics_times_us[METRICS_TIMES] = {500,    1000,   2500,    5000,    10000,   25000,    50000,   100000,
@@ -43,7 +44,7 @@ struct metrics *metrics_create(void)
 void metrics_destroy(struct metrics *metrics)
 {
     if (metrics != NULL) {
-        metrics_totals_destroy(metrics->totals);
+        metrics_totals_finish(&metrics->totals);
         free(metrics);
     }
 }
@@ -186,27 +187,46 @@ static void add_all(struct metrics_site *to, const struct metrics_site *from)
     }
 }
 
-/* Sites of one name (another path, or after a reload) are one. False: no memory. */
-static bool add_to_total(struct metrics_total **first, const char *name, const struct metrics_site *counters)
+static int compare_names(const void *one, const void *other) /* for tsearch */
 {
-    struct metrics_total **at = first;
-    size_t name_size = strlen(name) + 1;
-
-    while (*at != NULL && strcmp((*at)->name, name) != 0) {
-        at = &(*at)->next;
-    }
-    if (*at == NULL) {
-        *at = calloc(1, sizeof(**at) + name_size);
-        if (*at == NULL) {
-            return false;
-        }
-        memcpy((*at)->name, name, name_size);
-    }
-    add_all(&(*at)->sums, counters);
-    return true;
+    return strcmp(one, other);
 }
 
-static bool add_shard(struct metrics_total **first, const struct metrics_shard *shard)
+/* The total of this name, made where it is new. NULL: no memory. */
+static struct metrics_total *total_of(struct metrics_totals *totals, const char *name)
+{
+    char *const *known = tfind(name, &totals->names, compare_names);
+    size_t name_size = strlen(name) + 1;
+
+    if (known != NULL) {
+        return CONTAINER_OF(*known, struct metrics_total, name);
+    }
+    struct metrics_total *total = calloc(1, sizeof(*total) + name_size);
+    if (total == NULL) {
+        return NULL;
+    }
+    memcpy(total->name, name, name_size);
+    if (tsearch(total->name, &totals->names, compare_names) == NULL) {
+        free(total);
+        return NULL;
+    }
+    *(totals->last != NULL ? &totals->last->next : &totals->first) = total;
+    totals->last = total;
+    return total;
+}
+
+/* Sites of one name (another path, or after a reload) are one. False: no memory. */
+static bool add_to_total(struct metrics_totals *totals, const char *name, const struct metrics_site *counters)
+{
+    struct metrics_total *total = total_of(totals, name);
+
+    if (total != NULL) {
+        add_all(&total->sums, counters);
+    }
+    return total != NULL;
+}
+
+static bool add_shard(struct metrics_totals *totals, const struct metrics_shard *shard)
 {
     const struct config *config = shard->config;
     bool added = true;
@@ -214,38 +234,41 @@ static bool add_shard(struct metrics_total **first, const struct metrics_shard *
     for (size_t i = 0; i <= config->site_count && added; i++) {
         const struct metrics_site *counters = atomic_load_explicit(&shard->sites[i], memory_order_acquire);
         if (counters != NULL) {
-            added = add_to_total(first, i < config->site_count ? config->sites[i].name : "", counters);
+            added = add_to_total(totals, i < config->site_count ? config->sites[i].name : "", counters);
         }
     }
     return added;
 }
 
-bool metrics_totals_take(const struct metrics *metrics, struct metrics_total **out_first)
+bool metrics_totals_take(const struct metrics *metrics, struct metrics_totals *out_totals)
 {
-    struct metrics_total *first = NULL;
+    struct metrics_totals totals = {0};
     bool taken = true;
 
-    for (const struct metrics_total *total = metrics->totals; total != NULL && taken; total = total->next) {
-        taken = add_to_total(&first, total->name, &total->sums);
+    for (const struct metrics_total *total = metrics->totals.first; total != NULL && taken; total = total->next) {
+        taken = add_to_total(&totals, total->name, &total->sums);
     }
     for (const struct metrics_shard *shard = metrics->shards; shard != NULL && taken; shard = shard->next) {
-        taken = add_shard(&first, shard);
+        taken = add_shard(&totals, shard);
     }
     if (!taken) {
-        metrics_totals_destroy(first);
+        metrics_totals_finish(&totals);
         return false;
     }
-    *out_first = first;
+    *out_totals = totals;
     return true;
 }
 
-void metrics_totals_destroy(struct metrics_total *first)
+void metrics_totals_finish(struct metrics_totals *totals)
 {
-    while (first != NULL) {
-        struct metrics_total *next = first->next;
-        free(first);
-        first = next;
+    struct metrics_total *next;
+
+    for (struct metrics_total *total = totals->first; total != NULL; total = next) {
+        next = total->next;
+        (void)tdelete(total->name, &totals->names, compare_names); /* what it returns says nothing of the last one */
+        free(total);
     }
+    *totals = (struct metrics_totals){0};
 }
 
 static void sum_whole(struct metrics_sums *sums, const struct whole *whole)
@@ -320,16 +343,16 @@ static struct metrics_site_sums sum_site(const struct metrics_total *total)
 
 bool metrics_each_site(const struct metrics *metrics, metrics_site_fn visit, void *arg)
 {
-    struct metrics_total *first = NULL;
+    struct metrics_totals totals;
     bool more = true;
 
-    if (!metrics_totals_take(metrics, &first)) {
+    if (!metrics_totals_take(metrics, &totals)) {
         return false;
     }
-    for (const struct metrics_total *total = first; total != NULL && more; total = total->next) {
+    for (const struct metrics_total *total = totals.first; total != NULL && more; total = total->next) {
         struct metrics_site_sums sums = sum_site(total);
         more = visit(arg, &sums);
     }
-    metrics_totals_destroy(first);
+    metrics_totals_finish(&totals);
     return true;
 }

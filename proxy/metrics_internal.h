@@ -36,8 +36,14 @@ struct metrics_total {
     char name[]; /* of the site; empty: requests that no site served */
 };
 
-/* NULL with nothing left to free: no memory. Give it back with metrics_totals_destroy. */
-bool metrics_totals_take(const struct metrics *metrics, struct metrics_total **out_first);
-void metrics_totals_destroy(struct metrics_total *first);
+/* One for each name. Zeroed there is none. */
+struct metrics_totals {
+    struct metrics_total *first, *last; /* in the order in which they were met */
+    void *names;                        /* of theirs: tsearch(3); a configuration may have very many sites */
+};
+
+/* False with nothing left to free: no memory. Give them back with metrics_totals_finish. */
+MUST_CHECK bool metrics_totals_take(const struct metrics *metrics, struct metrics_totals *out_totals);
+void metrics_totals_finish(struct metrics_totals *totals); /* a second call changes nothing */
 
 #endif

@@ -259,22 +259,22 @@ static void write_process(const struct metrics *metrics, const struct metrics_ga
 
 bool metrics_write(const struct metrics *metrics, const struct metrics_gauges *gauges, struct buf *out)
 {
-    struct metrics_total *first = NULL;
+    struct metrics_totals totals;
 
-    if (!metrics_totals_take(metrics, &first)) {
+    if (!metrics_totals_take(metrics, &totals)) {
         return false;
     }
     write_process(metrics, gauges, out);
-    write_requests(first, out);
-    write_by_word(first, "larder_responses_total", "Responses to clients, by class of status.", "status", status_names,
-                  METRICS_STATUSES, offsetof(struct metrics_site, statuses), out);
-    write_by_word(first, "larder_client_sent_bytes_total", "Bytes sent to clients, heads and framing included.",
+    write_requests(totals.first, out);
+    write_by_word(totals.first, "larder_responses_total", "Responses to clients, by class of status.", "status",
+                  status_names, METRICS_STATUSES, offsetof(struct metrics_site, statuses), out);
+    write_by_word(totals.first, "larder_client_sent_bytes_total", "Bytes sent to clients, heads and framing included.",
                   "outcome", outcome_names, METRICS_OUTCOMES, offsetof(struct metrics_site, sent_bytes), out);
-    write_received(first, out);
-    write_histograms(first, out);
+    write_received(totals.first, out);
+    write_histograms(totals.first, out);
     write_origins(gauges, out);
     write_modes(gauges, out);
     write_store(gauges, out);
-    metrics_totals_destroy(first);
+    metrics_totals_finish(&totals);
     return !out->failed;
 }
