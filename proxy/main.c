@@ -49,6 +49,17 @@ static int fail_config(const char *file, const struct buf *error)
     return EXIT_BAD_SETTINGS;
 }
 
+/* For commands that look for a larder or a store: where they are does not depend on any site, so none need be given. */
+static struct config *load_place(const struct options *options, struct buf *error)
+{
+    struct config_flags flags = options_config_flags(options);
+
+    if (flags.file == NULL && flags.origin == NULL) {
+        flags.origin = "http://127.0.0.1"; /* of the site that there must be; nothing asks it */
+    }
+    return config_load(&flags, error);
+}
+
 static int serve(const struct options *options, struct buf *error)
 {
     struct config_flags flags = options_config_flags(options);
@@ -124,13 +135,12 @@ static bool ask_why(const struct config *config, const struct why_options *optio
 static bool ask_running(const struct options *options, const struct why_options *why_options, struct buf *out,
                         struct buf *error)
 {
-    struct config_flags flags = options_config_flags(options);
+    const struct config_flags *flags = &options->config;
 
-    if (flags.file != NULL || flags.origin != NULL || flags.profile != NULL) {
+    if (flags->file != NULL || flags->origin != NULL || flags->profile != NULL) {
         return false;
     }
-    flags.origin = "http://127.0.0.1"; /* sites do not matter to where larder listens */
-    struct config *config = config_load(&flags, error);
+    struct config *config = load_place(options, error);
     bool answered = config != NULL && admin_command_why(config, why_options, options->json, is_bold(), out, error);
     config_destroy(config);
     return answered || error->len > 0;
@@ -199,13 +209,10 @@ static int vary(const struct options *options, struct buf *error)
     struct buf out;
     size_t limit;
 
-    if (options->url == NULL && flags.file == NULL && flags.origin == NULL) {
-        flags.origin = "http://127.0.0.1"; /* sites and rules do not matter to what is stored */
-    }
     if (!read_limit(options->limit, &limit, error)) {
         return fail(error);
     }
-    struct config *config = config_load(&flags, error);
+    struct config *config = options->url != NULL ? config_load(&flags, error) : load_place(options, error);
     if (config == NULL) {
         return fail_config(flags.file, error);
     }
@@ -240,16 +247,12 @@ static int ask_larder(const struct options *options, struct buf *error,
                       bool (*command)(const struct config *config, const struct options *options, struct buf *out,
                                       struct buf *error))
 {
-    struct config_flags flags = options_config_flags(options);
+    struct config *config = load_place(options, error);
     int status = EXIT_OK;
     struct buf out;
 
-    if (flags.file == NULL) {
-        flags.origin = "http://127.0.0.1"; /* sites do not matter to where larder listens */
-    }
-    struct config *config = config_load(&flags, error);
     if (config == NULL) {
-        return fail_config(flags.file, error);
+        return fail_config(options->config.file, error);
     }
     buf_init(&out, WHY_TEXT_MAX_BYTES);
     if (!command(config, options, &out, error)) {
@@ -265,15 +268,11 @@ static int warm(const struct options *options, struct buf *error)
 {
     static const int statuses[] = {
         [WARM_DONE] = EXIT_OK, [WARM_FAILED] = EXIT_PARTLY, [WARM_REFUSED] = EXIT_BAD_SETTINGS};
-    struct config_flags flags = options_config_flags(options);
+    struct config *config = load_place(options, error);
     struct buf out;
 
-    if (flags.file == NULL) {
-        flags.origin = "http://127.0.0.1"; /* sites do not matter to where larder listens */
-    }
-    struct config *config = config_load(&flags, error);
     if (config == NULL) {
-        return fail_config(flags.file, error);
+        return fail_config(options->config.file, error);
     }
     buf_init(&out, WHY_TEXT_MAX_BYTES);
     enum warm_result result = warm_run(config, options, &out, error);
