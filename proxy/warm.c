@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "http/token.h"
+#include "proxy/gunzip.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/progress.h"
@@ -29,8 +30,9 @@ enum {
     CONCURRENCY_MAX = 64,
     VARIANTS_MAX = 64,
     REASONS_MAX = 32,
-    NAMED_MAX = 10, /* failures that are named one by one */
-    SITEMAP_MAX_BYTES = 64 * 1024 * 1024,
+    NAMED_MAX = 10,                       /* failures that are named one by one */
+    SITEMAP_MAX_BYTES = 64 * 1024 * 1024, /* also of what a compressed one becomes */
+    GZIP_LAYERS_MAX = 2,
     SITEMAPS_MAX = 1000,
     FIELDS_MAX_BYTES = 64 * 1024,
 };
@@ -110,6 +112,7 @@ static bool fail_read(const char *name, enum err problem, struct buf *error)
 {
     const char *why = problem == ERR_IO             ? strerror(errno)
                       : problem == ERR_BAD_RESPONSE ? "it is no sitemap"
+                      : problem == ERR_DAMAGED      ? "what is compressed is damaged"
                       : problem == ERR_LIMIT        ? "too many URLs"
                                                     : err_text(problem);
 
@@ -134,6 +137,40 @@ static bool read_lines(struct warm_urls *urls, const char *name, bool is_log, st
     return good;
 }
 
+/* Compressed as a file (.xml.gz), on its way (Content-Encoding: gzip), or both: no XML begins as gzip does. */
+static enum err unpack(struct buf *xml)
+{
+    enum err error = ERR_OK;
+
+    for (unsigned layer = 0; layer < GZIP_LAYERS_MAX && error == ERR_OK && gunzip_knows(buf_span(xml)); layer++) {
+        struct buf plain;
+        buf_init(&plain, xml->limit);
+        error = gunzip(buf_span(xml), &plain);
+        buf_finish(xml);
+        *xml = plain;
+    }
+    return error;
+}
+
+/* Asks larder for one. False with the status's line written, where that is not 200. */
+static bool ask_for_sitemap(struct warm_client *client, const struct warm_url *url, struct buf *xml,
+                            enum err *out_problem, struct buf *error)
+{
+    struct warm_request request = {.host = url->host, .target = url->target, .fields = SPAN(""), .body = xml};
+    struct warm_answer answer;
+
+    buf_clear(xml);
+    *out_problem = warm_client_get(client, &request, &answer);
+    if (*out_problem == ERR_OK && answer.status != 200) {
+        buf_format(error, "warm: %s: larder answers with status %u", log_quoted(url->target).text, answer.status);
+        return false;
+    }
+    if (*out_problem == ERR_OK) {
+        *out_problem = unpack(xml);
+    }
+    return true;
+}
+
 /* Asks larder for a sitemap, and for those that it names. */
 static bool read_sitemap(struct warm_urls *urls, const char *name, const struct address *address, struct buf *error)
 {
@@ -146,17 +183,13 @@ static bool read_sitemap(struct warm_urls *urls, const char *name, const struct 
     buf_init(&xml, SITEMAP_MAX_BYTES);
     problem = warm_urls_add(&sitemaps, span_of(name));
     for (size_t i = 0; i < sitemaps.count && problem == ERR_OK; i++) {
-        struct warm_request request = {
-            .host = sitemaps.items[i].host, .target = sitemaps.items[i].target, .fields = SPAN(""), .body = &xml};
-        struct warm_answer answer;
-        buf_clear(&xml);
-        problem = i < SITEMAPS_MAX ? warm_client_get(&client, &request, &answer) : ERR_LIMIT;
-        if (problem == ERR_OK && answer.status != 200) {
-            buf_format(error, "warm: %s: larder answers with status %u", log_quoted(sitemaps.items[i].target).text,
-                       answer.status);
+        if (i == SITEMAPS_MAX) {
+            problem = ERR_LIMIT;
+        } else if (!ask_for_sitemap(&client, &sitemaps.items[i], &xml, &problem, error)) {
             break;
+        } else if (problem == ERR_OK) {
+            problem = warm_urls_read_sitemap(urls, buf_span(&xml), &sitemaps);
         }
-        problem = problem == ERR_OK ? warm_urls_read_sitemap(urls, buf_span(&xml), &sitemaps) : problem;
     }
     warm_client_close(&client);
     buf_finish(&xml);

@@ -1,7 +1,7 @@
 /* warm.h: `larder warm`: asks a larder that runs for URLs, so that they are stored before anybody waits for them.
  *
  * It is a client of larder's listener like any other: what serves requests does the storing, by the same rules. URLs
- * come from the command line, lists, sitemaps (asked for through larder, too) and access logs; each is asked for once
+ * come from the command line, lists, sitemaps (asked for through larder, too; compressed or not) and access logs; each is asked for once
  * with every combination of the fields that are given several times, which makes the variants. Requests start at a
  * bounded rate on a bounded number of connections, in order.
  *

@@ -20,6 +20,7 @@ FOREIGN = {
     r"n?curses\.h": r"proxy/top\.c",
     r"jansson\.h": r"proxy/(admin.*|doc/.*|warm_urls\.c)",
     r"expat\.h": r"proxy/warm_urls\.c",
+    r"zlib\.h": r"proxy/gunzip\.c",
     r"llhttp\.h": r"http/parser\.c",
     r"xxhash\.h": r"(http|cache)/.*",
     r"toml\+\+/.*|toml\.hpp": r"proxy/config_toml\.cpp",

@@ -1,5 +1,6 @@
 """larder warm: URLs from everywhere, asked for through larder, so that the next one to ask has a hit."""
 
+import gzip
 import time
 
 import pytest
@@ -75,6 +76,25 @@ def test_sitemaps(proxy, origin):
     origin.expect("GET /no.xml").reply(200, fresh(), b"<html></html>")
     _, err = warm(proxy, "--sitemap", f"{BASE}/no.xml", code=2)
     assert "it is no sitemap" in err
+
+
+def test_compressed_sitemaps(proxy, origin):
+    """As a file, as a content coding, and as both; of what explodes no more than a limit is taken."""
+    index = f"<sitemapindex><sitemap><loc>{BASE}/one.xml.gz</loc></sitemap><sitemap><loc>{BASE}/two.xml.gz</loc></sitemap></sitemapindex>".encode()
+    one, two = (f"<urlset><url><loc>{BASE}/{number}</loc></url></urlset>".encode() for number in (1, 2))
+    origin.expect("GET /index.xml").reply(200, fresh(Content_Encoding="gzip"), gzip.compress(index))
+    origin.expect("GET /one.xml.gz").reply(200, fresh(Content_Type="application/gzip"), gzip.compress(one))
+    origin.expect("GET /two.xml.gz").reply(200, fresh(Content_Encoding="gzip"), gzip.compress(gzip.compress(two)))
+    for number in (1, 2):
+        origin.expect(f"GET /{number}").reply(200, fresh(), b"x")
+    out, err = warm(proxy, "--sitemap", f"{BASE}/index.xml")
+    assert (figures(out)["stored now"], err) == (2, "")
+    origin.expect("GET /cut.xml.gz").reply(200, fresh(), gzip.compress(one)[:-1])
+    _, err = warm(proxy, "--sitemap", f"{BASE}/cut.xml.gz", code=2)
+    assert err == f'larder: warm: "{BASE}/cut.xml.gz": what is compressed is damaged\n'
+    origin.expect("GET /bomb.xml.gz").reply(200, fresh(), gzip.compress(b"<urlset>" + bytes(65 << 20)))
+    _, err = warm(proxy, "--sitemap", f"{BASE}/bomb.xml.gz", code=2)
+    assert "the body is larger than allowed" in err
 
 
 @pytest.mark.parametrize("format", ["json", "combined"])
