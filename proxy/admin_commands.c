@@ -57,6 +57,19 @@ static char *order_text(const struct options *options)
     return text;
 }
 
+/* "purged, sequences 1 to 2" */
+static void write_purged(const json_t *answer, bool soft, struct buf *out)
+{
+    int64_t first = admin_number_of(answer, "first_sequence");
+    int64_t last = admin_number_of(answer, "sequence");
+
+    buf_format(out, "purged%s, sequence", soft ? " softly" : "");
+    if (first < last) { /* each name has its own */
+        buf_format(out, "s %lld to", (long long)first);
+    }
+    buf_format(out, " %lld\n", (long long)last);
+}
+
 bool admin_command_purge(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
 {
     char *order = order_text(options);
@@ -70,13 +83,11 @@ bool admin_command_purge(const struct config *config, const struct options *opti
     if (answer == NULL) {
         return false;
     }
-    int64_t first = admin_number_of(answer, "first_sequence");
-    int64_t last = admin_number_of(answer, "sequence");
-    buf_format(out, "purged%s, sequence", options->soft ? " softly" : "");
-    if (first < last) { /* each name has its own */
-        buf_format(out, "s %lld to", (long long)first);
+    if (options->json) {
+        admin_print_json(answer, out);
+    } else {
+        write_purged(answer, options->soft, out);
     }
-    buf_format(out, " %lld\n", (long long)last);
     json_decref(answer);
     return true;
 }

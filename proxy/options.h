@@ -49,7 +49,8 @@ struct options {
     const char *delay; /* COMMAND_DEMO */
     const char *hints; /* COMMAND_DEMO */
     const char *url; /* COMMAND_WHY: or a reason's token; COMMAND_VARY: NULL for the whole store; COMMAND_LOG: a glob */
-    bool json; /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG, COMMAND_CHECK, COMMAND_MODE */
+    bool json; /* COMMAND_WHY, COMMAND_VARY, COMMAND_PURGE, COMMAND_PURGES, COMMAND_REPORT, COMMAND_LOG, COMMAND_CHECK,
+                  COMMAND_MODE */
     const char *limit;                     /* COMMAND_VARY, COMMAND_PURGES, COMMAND_REPORT */
     const char *since;                     /* COMMAND_REPORT */
     const char *replay;                    /* COMMAND_CHECK: a configuration to try */
@@ -62,6 +63,7 @@ struct options {
     size_t name_count;
     bool everything;
     bool soft;
+    bool wait; /* said for the reader: a purge never ends sooner */
     /* COMMAND_WHY: */
     const char *method;
     const char *fields[OPTIONS_FIELDS_MAX]; /* "Name: value" */

@@ -301,6 +301,9 @@ def test_the_commands(proxy, origin, client):
     assert code == 0 and len(out.splitlines()) == 3 and out.splitlines()[0].endswith(f'url     hard  "{BASE}/a"')
     code, out, _ = run_larder("purges", "--limit", "1", "--json", *where)
     assert code == 0 and json.loads(out)["purges"][0]["kind"] == "all"
+    assert run_larder("purge", "--tag", "c", "--wait", *where) == (0, "purged, sequence 4\n", "")
+    code, out, _ = run_larder("purge", "--tag", "d", "--tag", "e", "--json", *where)
+    assert code == 0 and json.loads(out) == {"first_sequence": 5, "sequence": 6}
 
 
 def test_the_commands_by_the_file_of_serve(larder, origin, tmp_path):
