@@ -32,7 +32,9 @@ enum admin_progress admin_dispatch(struct admin_call *call)
     enum method method = call->request.method == METHOD_HEAD ? METHOD_GET : call->request.method;
     const struct admin_page_file *file = admin_page_find(call->path);
 
-    if (file != NULL && method == METHOD_GET) {
+    bool may_get = file != NULL, may_post = false;
+
+    if (may_get && method == METHOD_GET) {
         return send_file(call, file);
     }
     call->allow = file != NULL ? "GET, HEAD" : NULL;
@@ -42,11 +44,13 @@ enum admin_progress admin_dispatch(struct admin_call *call)
             if (admin_routes[i].method == method) {
                 return admin_routes[i].run(call);
             }
-            call->allow = admin_routes[i].method == METHOD_GET ? "GET, HEAD" : "POST";
+            may_get = may_get || admin_routes[i].method == METHOD_GET;
+            may_post = may_post || admin_routes[i].method == METHOD_POST;
         }
     }
-    if (call->allow != NULL) {
-        return admin_fail(call, 405, "another method is expected here");
+    if (may_get || may_post) { /* RFC 9110 §15.5.6: all of them */
+        call->allow = !may_post ? "GET, HEAD" : may_get ? "GET, HEAD, POST" : "POST";
+        return admin_fail(call, 405, "expected %s", call->allow);
     }
     return admin_fail(call, 404, "there is nothing at this path");
 }

@@ -48,7 +48,9 @@ def test_no_socket(larder, origin):
 def test_what_is_not_there(proxy):
     admin = Admin(proxy)
     assert "error" in json.loads(admin.get("/nothing").expect(404).body)
-    admin.request("POST", "/metrics", body=b"").expect(405, headers={"Allow": "GET, HEAD"})
+    refused = admin.request("POST", "/metrics", body=b"").expect(405, headers={"Allow": "GET, HEAD"})
+    assert json.loads(refused.body) == {"error": "expected GET, HEAD"}
+    admin.get("/v1/purge").expect(405, headers={"Allow": "POST"})
     admin.request("HEAD", "/v1/status").expect(200, body=b"")
     assert admin.connections == 1
 
