@@ -34,6 +34,7 @@ enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, s
     }
     admin->scope = *scope;
     admin->started_ms = worker_now_ms();
+    admin->config_ms = admin->started_ms;
     admin->read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
     admin->reader = cache_reader_create(scope->cache);
     enum err error = admin->read_buffer != NULL ? open_all(admin, out_error) : ERR_NO_MEMORY;
@@ -153,6 +154,7 @@ void admin_use(struct admin *admin, const struct config *config, struct origin_s
 {
     admin->scope.config = config;
     admin->scope.origin_sets = origin_sets;
+    admin->config_ms = worker_now_ms();
 }
 
 bool admin_bequeath(const struct admin *admin, struct legacy *legacy)

@@ -44,6 +44,7 @@ struct admin_listener {
 struct admin {
     struct admin_scope scope;
     int64_t started_ms;
+    int64_t config_ms; /* since when the configuration is in force */
     struct admin_listener listeners[ADMIN_LISTENERS_MAX];
     size_t listener_count;
     struct admin_client *clients;
@@ -97,6 +98,9 @@ enum admin_progress admin_run_metrics(struct admin_call *call);
 enum admin_progress admin_run_status(struct admin_call *call);
 enum admin_progress admin_run_sites(struct admin_call *call);
 enum admin_progress admin_run_history(struct admin_call *call);
+
+/* admin_config.c */
+enum admin_progress admin_run_config(struct admin_call *call);
 
 /* admin_why.c */
 enum admin_progress admin_run_why(struct admin_call *call);

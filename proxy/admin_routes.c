@@ -15,7 +15,7 @@ const struct admin_route admin_routes[] = {
     {METHOD_GET, "/v1/purges", admin_run_purges}, {METHOD_GET, "/v1/report", admin_run_report},
     {METHOD_GET, "/v1/urls", admin_run_urls},     {METHOD_GET, "/v1/log", admin_run_log},
     {METHOD_GET, "/v1/facts", admin_run_facts},   {METHOD_GET, "/v1/modes", admin_run_modes},
-    {METHOD_POST, "/v1/mode", admin_run_mode},
+    {METHOD_POST, "/v1/mode", admin_run_mode},    {METHOD_GET, "/v1/config", admin_run_config},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 
@@ -37,8 +37,6 @@ enum admin_progress admin_dispatch(struct admin_call *call)
     if (may_get && method == METHOD_GET) {
         return send_file(call, file);
     }
-    call->allow = file != NULL ? "GET, HEAD" : NULL;
-
     for (size_t i = 0; i < admin_route_count; i++) {
         if (span_equal(call->path, span_of(admin_routes[i].path))) {
             if (admin_routes[i].method == method) {

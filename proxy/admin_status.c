@@ -78,11 +78,12 @@ enum admin_progress admin_run_status(struct admin_call *call)
                                  number(sums.sent_bytes), "received_bytes", number(sums.received_bytes));
     return admin_reply_json(
         call, 200,
-        json_pack("{ss si sI ss? si si so so so so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
-                  (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "config_file", config->file, "workers",
-                  (int)admin->scope.workers, "connections", (int)atomic_load(admin->scope.connection_count),
-                  "connection_limit", number(config->server.max_connections), "sites", number(config->site_count),
-                  "modes", modes_status(config), "requests", requests, "store", store_status(admin)));
+        json_pack("{ss si sI ss? sI si si so so so so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
+                  (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "config_file", config->file, "config_ms",
+                  (json_int_t)admin->config_ms, "workers", (int)admin->scope.workers, "connections",
+                  (int)atomic_load(admin->scope.connection_count), "connection_limit",
+                  number(config->server.max_connections), "sites", number(config->site_count), "modes",
+                  modes_status(config), "requests", requests, "store", store_status(admin)));
 }
 
 /* ---- GET /v1/sites ---- */

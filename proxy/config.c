@@ -23,6 +23,7 @@ static bool keep_text(struct config_reader *reader, struct span text);
 static bool parse_file(struct config_reader *reader, struct span text, struct toml_document **out_document);
 static bool read_tables(struct config_reader *reader);
 static bool apply_flags(struct config_reader *reader, const struct config_flags *flags);
+static bool keep_flags(struct config_reader *reader, const struct config_flags *flags);
 static bool check_together(struct config_reader *reader);
 
 struct config *config_load(const struct config_flags *flags, struct buf *out_error)
@@ -54,8 +55,8 @@ struct config *config_load(const struct config_flags *flags, struct buf *out_err
     if (document != NULL) {
         reader.root = toml_root(document);
     }
-    ok = ok && read_tables(&reader) && apply_flags(&reader, flags) && config_read_sites(&reader, flags->origin) &&
-         config_read_tests(&reader) && check_together(&reader);
+    ok = ok && read_tables(&reader) && apply_flags(&reader, flags) && keep_flags(&reader, flags) &&
+         config_read_sites(&reader, flags->origin) && config_read_tests(&reader) && check_together(&reader);
     toml_destroy(document);
     buf_finish(&text);
     if (!ok) {
@@ -181,33 +182,63 @@ static bool apply_listen(struct config_reader *reader, const struct config_key *
     return key->set(reader, key, reader->config, &place);
 }
 
+/* The flags of one value each that are settings. */
+static const struct {
+    const char *flag;
+    size_t value_offset; /* in struct config_flags */
+    enum config_section_id section;
+    const char *key;
+} settings[] = {
+    {"--workers", offsetof(struct config_flags, workers), SECTION_SERVER, "workers"},
+    {"--access-log", offsetof(struct config_flags, access_log), SECTION_SERVER, "access_log"},
+    {"--log-level", offsetof(struct config_flags, log_level), SECTION_SERVER, "log_level"},
+    {"--cache-dir", offsetof(struct config_flags, cache_dir), SECTION_CACHE, "dir"},
+    {"--cache-size", offsetof(struct config_flags, cache_size), SECTION_CACHE, "size"},
+    {"--profile", offsetof(struct config_flags, profile), SECTION_CACHE, "profile"},
+    {"--admin", offsetof(struct config_flags, admin), SECTION_ADMIN, "listen"},
+};
+
+static const char *value_of(const struct config_flags *flags, size_t setting)
+{
+    return *(const char *const *)(const void *)((const char *)flags + settings[setting].value_offset);
+}
+
 static bool apply_flags(struct config_reader *reader, const struct config_flags *flags)
 {
-    const struct {
-        const char *flag;
-        const char *value;
-        enum config_section_id section;
-        const char *key;
-    } settings[] = {
-        {"--workers", flags->workers, SECTION_SERVER, "workers"},
-        {"--access-log", flags->access_log, SECTION_SERVER, "access_log"},
-        {"--log-level", flags->log_level, SECTION_SERVER, "log_level"},
-        {"--cache-dir", flags->cache_dir, SECTION_CACHE, "dir"},
-        {"--cache-size", flags->cache_size, SECTION_CACHE, "size"},
-        {"--profile", flags->profile, SECTION_CACHE, "profile"},
-        {"--admin", flags->admin, SECTION_ADMIN, "listen"},
-    };
-
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         const struct config_key *key = config_find_key(&config_sections[settings[i].section], span_of(settings[i].key));
-        struct toml_node node = {.kind = TOML_WORD, .text = span_of(settings[i].value)};
+        const char *value = value_of(flags, i);
+        struct toml_node node = {.kind = TOML_WORD, .text = span_of(value)};
         struct config_place place = {.name = settings[i].flag, .node = &node};
-        if (settings[i].value != NULL && !key->set(reader, key, reader->config, &place)) {
+        if (value != NULL && !key->set(reader, key, reader->config, &place)) {
             return false;
         }
     }
     const struct config_key *listen = config_find_key(&config_sections[SECTION_SERVER], SPAN("listen"));
     return flags->listen_count == 0 || apply_listen(reader, listen, flags);
+}
+
+/* As they were given, for people. */
+static bool keep_flags(struct config_reader *reader, const struct config_flags *flags)
+{
+    struct buf text;
+
+    buf_init(&text, FILE_MAX_BYTES);
+    for (size_t i = 0; i < flags->listen_count; i++) {
+        buf_format(&text, " --listen %s", flags->listen[i]);
+    }
+    if (flags->origin != NULL) {
+        buf_format(&text, " --origin %s", flags->origin);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (value_of(flags, i) != NULL) {
+            buf_format(&text, " %s %s", settings[i].flag, value_of(flags, i));
+        }
+    }
+    bool kept = !text.failed &&
+                arena_copy(&reader->config->arena, span_skip(buf_span(&text), text.len > 0), &reader->config->flags);
+    buf_finish(&text);
+    return kept || config_fail_memory(reader, &(struct config_place){.name = "--listen"});
 }
 
 struct config_place config_place_of(const struct config_reader *reader, enum config_section_id id, const char *name)

@@ -168,11 +168,16 @@ struct test {
     size_t later_count;
 };
 
+enum { CONFIG_KEPT_MAX = 16 }; /* as many as only a restart can change, and more */
+
 struct config {
     struct arena arena;                     /* owns everything below */
     const char *file;                       /* where it came from, NULL without one */
     struct span text;                       /* what stood there */
     const char *origin_flag, *profile_flag; /* of the command line, or NULL */
+    struct span flags;                      /* all of them that override it: "--workers 2 --cache-dir /var/tmp/a" */
+    const char *kept[CONFIG_KEPT_MAX];      /* settings that a reload could not change: they are as they were */
+    size_t kept_count;
 
     struct {
         struct address *listen;

@@ -7,6 +7,7 @@
 #include "http/check.h"
 #include "proxy/check_tests.h"
 #include "proxy/log.h"
+#include "proxy/sockets.h"
 
 enum { ERROR_MAX_BYTES = 65536 };
 
@@ -33,9 +34,11 @@ static const struct {
 
 #undef FIXED
 
-static void say_kept(const char *name)
+static void say_kept(struct config *config, const char *name)
 {
     log_warn("a restart is needed for this setting, it stays as it is setting=%s", name);
+    REQUIRE(config->kept_count < CONFIG_KEPT_MAX);
+    config->kept[config->kept_count++] = name;
 }
 
 static bool is_same_text(const char *a, const char *b)
@@ -51,12 +54,39 @@ static bool keep_text(struct config *config, const char *name, const char **to, 
     if (is_same_text(*to, from)) {
         return true;
     }
-    say_kept(name);
+    say_kept(config, name);
     if (from != NULL && !arena_copy(&config->arena, (struct span){from, strlen(from) + 1}, &copy)) {
         return false;
     }
     *to = copy.data; /* with its zero */
     return true;
+}
+
+/* The administration's addresses stay as they are. False: no memory. */
+static bool keep_admin_listen(struct config *config, const struct config *current)
+{
+    size_t count = current->admin.listen_count;
+    bool same = config->admin.listen_count == count;
+
+    for (size_t i = 0; i < count && same; i++) {
+        same = address_equal(&config->admin.listen[i], &current->admin.listen[i]);
+    }
+    if (same) {
+        return true;
+    }
+    say_kept(config, "admin.listen");
+    struct address *kept = arena_alloc(&config->arena, (count + 1) * sizeof(*kept));
+    for (size_t i = 0; i < count && kept != NULL; i++) {
+        struct span host = {current->admin.listen[i].host, strlen(current->admin.listen[i].host) + 1};
+        kept[i] = current->admin.listen[i];
+        if (!arena_copy(&config->arena, host, &host)) {
+            return false;
+        }
+        kept[i].host = host.data; /* with its zero */
+    }
+    config->admin.listen = kept;
+    config->admin.listen_count = count;
+    return kept != NULL;
 }
 
 /* False: no memory. */
@@ -66,7 +96,7 @@ static bool keep_fixed(struct config *config, const struct config *current)
         char *to = (char *)config + fixed[i].offset;
         const char *from = (const char *)current + fixed[i].offset;
         if (memcmp(to, from, fixed[i].bytes) != 0) {
-            say_kept(fixed[i].name);
+            say_kept(config, fixed[i].name);
             memcpy(to, from, fixed[i].bytes);
         }
     }
@@ -76,7 +106,9 @@ static bool keep_fixed(struct config *config, const struct config *current)
     config->server.instance_id = current->server.instance_id;
     return keep_text(config, "server.user", &config->server.user, current->server.user) &&
            keep_text(config, "server.group", &config->server.group, current->server.group) &&
-           keep_text(config, "cache.dir", &config->cache.dir, current->cache.dir);
+           keep_text(config, "cache.dir", &config->cache.dir, current->cache.dir) &&
+           keep_text(config, "admin.socket", &config->admin.socket, current->admin.socket) &&
+           keep_admin_listen(config, current);
 }
 
 /* A line of the log for each line. */

@@ -3,6 +3,7 @@
 import { ApiError, get, token } from "./api.js";
 import { explain, startAsking } from "./ask.js";
 import { makeCharts } from "./charts.js";
+import { updateConfig } from "./config.js";
 import { byId, setText } from "./dom.js";
 import { History, saved } from "./figures.js";
 import { age, bytes, count, duration, percent } from "./format.js";
@@ -83,9 +84,10 @@ async function update() {
   showTotals(status);
   showRates();
   drawCharts(history);
-  showSites(sites);
+  showSites(sites, status);
   showOrigins(sites);
   showPurges(purges);
+  await updateConfig(status);
   await updateTraffic();
 }
 

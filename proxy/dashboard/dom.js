@@ -42,7 +42,8 @@ function fillCell(cell, content) {
     setText(cell, content);
     return;
   }
-  const inner = cell.firstElementChild ?? cell.appendChild(make(content.press ? "button" : "span", {}));
+  if (cell.firstElementChild === null) cell.replaceChildren(make(content.press ? "button" : "span", {}));
+  const inner = cell.firstElementChild;
   if (content.press) Object.assign(inner, { type: "button", onclick: content.press });
   else inner.className = `mark ${content.mark}`;
   setText(inner, content.text);

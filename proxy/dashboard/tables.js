@@ -16,18 +16,41 @@ const STATES = {
 const former = new Map(); // a site's counters in the last answer
 let formerMs = 0;
 
-export function showSites({ sites }) {
+// A site may be several, each below a path.
+function modeText({ path, mode, configured }) {
+  return `${path === "/" ? "" : `${path} `}${mode}${mode === configured ? "" : ", by order"}`;
+}
+
+// The modes that are not the usual one, by site: Map of name to texts.
+function unusualModes(modes) {
+  const texts = new Map();
+  for (const one of modes) texts.set(one.site, [...(texts.get(one.site) ?? []), modeText(one)]);
+  return texts;
+}
+
+function modeCell(name, unusual) {
+  if (name === "") return "–";
+  return unusual.has(name) ? { text: unusual.get(name).join("; "), mark: "warn" } : "normal";
+}
+
+const NO_REQUESTS = { requests: 0, hits: 0, failures: 0, sent_bytes: 0, received_bytes: 0, answers: 0, wait_us: 0 };
+
+// `modes` of GET /v1/status, counters of GET /v1/sites.
+export function showSites({ sites: counted }, { modes }) {
   const nowMs = performance.now();
   const seconds = (nowMs - formerMs) / 1000;
+  const unusual = unusualModes(modes);
+  const known = new Set(counted.map((site) => site.name));
+  const sites = [...counted, ...[...unusual.keys()].filter((name) => !known.has(name)).map((name) => ({ name, ...NO_REQUESTS }))];
   const rows = sites
-    .filter((site) => site.requests > 0 || site.received_bytes > 0)
+    .filter((site) => site.requests > 0 || site.received_bytes > 0 || unusual.has(site.name))
     .sort((a, b) => b.requests - a.requests)
     .slice(0, ROWS_MAX)
     .map((site) => {
       const rate = (site.requests - (former.get(site.name) ?? NaN)) / seconds;
       return {
         key: site.name,
-        cells: [site.name === "" ? "(no site)" : site.name, count(rate), count(site.requests), percent(site.hits / site.requests),
+        cells: [site.name === "" ? "(no site)" : site.name, modeCell(site.name, unusual), count(rate), count(site.requests), percent(site.hits / site.requests),
           percent(saved(site.sent_bytes, site.received_bytes)), bytes(site.sent_bytes), bytes(site.received_bytes),
           duration(site.wait_us / site.answers), count(site.failures)],
       };

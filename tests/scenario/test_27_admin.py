@@ -291,3 +291,23 @@ def test_answers_are_as_described(proxy):
     check(schemas["Status"], Admin(proxy).status(), "status")
     for name, path in (("Sites", "/v1/sites"), ("History", "/v1/history"), ("Modes", "/v1/modes")):
         check(schemas[name], json.loads(Admin(proxy).get(path).expect(200).body), path)
+
+
+def test_the_configuration_in_force(larder, origin):
+    proxy = larder(origin, config='[server]\nworkers = 2 # two\n')
+    told = json.loads(Admin(proxy).get("/v1/config").expect(200).body)
+    schema = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]["Config"]
+    assert list(told) == schema["required"] == list(schema["properties"])
+    assert told["text"] == "[server]\nworkers = 2 # two\n" and told["file"].endswith("larder.toml") and told["since"].endswith("Z")
+    assert (told["sites"], told["rules"], told["tests"], told["kept"]) == (1, 0, 0, [])
+    assert f"--origin {origin.url} --access-log off --cache-dir {proxy.cache_dir}" in told["flags"]
+
+
+@pytest.mark.parametrize("token, text", [
+    (f'"{TOKEN}"', f'token = "{"*" * len(TOKEN)}"'),
+    (f'"{TOKEN[:-1]}\\u0066"', None),
+])
+def test_its_token_is_not_told(larder, origin, token, text):
+    proxy = larder(origin, config=f"[admin]\ntoken = {token}\n")
+    told = json.loads(Admin(proxy).get("/v1/config").expect(200).body)["text"]
+    assert told == (text and f"[admin]\n{text}\n")

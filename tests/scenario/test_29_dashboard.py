@@ -1,6 +1,7 @@
 """The dashboard in a real browser: what it shows, what it does, and that it asks nobody else."""
 
 import json
+import signal
 import socket
 
 import pytest
@@ -129,6 +130,45 @@ def test_what_the_origin_was_asked_for(browser, proxy, origin):
     assert browser.run("return document.getElementById('url').value") == f"http://{HOST}/static/b"
 
 
+def cells(browser, table):
+    """The texts of its rows."""
+    return browser.run(f"return [...document.querySelectorAll('{table} tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))")
+
+
+def test_how_sites_are_run(browser, larder, origin):
+    """Also of a site that nobody asked for anything; and back."""
+    sites = "".join(f'[[site]]\nhosts = "{name}.test"\norigin = "{origin.url}"\n{more}' for name, more in (("a", ""), ("b", 'mode = "offline"\n')))
+    proxy = larder(config=f'[admin]\nlisten = "127.0.0.1:0"\n{sites}')
+    origin.expect("GET /a").reply(200, FRESH, b"hello")
+    Client(proxy, host="a.test").get("/a").expect(200)
+    show(browser, proxy)
+    browser.wait_text("#sites tbody", "a.test")
+    assert sorted(row[:2] for row in cells(browser, "#sites")) == [["a.test", "normal"], ["b.test", "offline"]]
+    for mode, shown in (("record", "record, by order"), ("normal", "normal")):
+        Admin(proxy).post("/v1/mode", json.dumps({"site": "a.test", "mode": mode}).encode(), {"Content-Type": "application/json"}).expect(200)
+        wait_until(lambda shown=shown: ["a.test", shown] in [row[:2] for row in cells(browser, "#sites")], f"the site to be shown as {shown}")
+
+
+def test_the_configuration_in_force(browser, larder, origin):
+    """As it was loaded, whatever stands in the file; after a reload the new one, and what it could not change. No token is shown."""
+    config = f'# the first\n[server]\nworkers = 1\n[admin]\nlisten = "127.0.0.1:0"\ntoken = "{TOKEN}"\n[[site]]\norigin = "{origin.url}"\n'
+    proxy = larder(config=config)
+    file = proxy.directory / "larder.toml"
+    browser.open(address(proxy))
+    browser.wait_text("#state", "a token is wanted")
+    browser.find("#token").send_keys(f"{TOKEN}\n")
+    browser.wait_text("#config-file", str(file))
+    assert "1 site, 0 rules, 0 tests" in browser.text("#config-holds")
+    shown = "return document.getElementById('config-text').textContent"
+    text = browser.run(shown)
+    assert text.startswith("# the first\n") and 'token = "****************"' in text and TOKEN not in text
+    file.write_text(config.replace("first", "second").replace("workers = 1", "workers = 2"), encoding="utf-8")
+    assert browser.run(shown) == text
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: browser.run(shown).startswith("# the second"), "the new configuration to be shown")
+    assert browser.text("#config-kept") == "server.workers"
+
+
 def test_what_is_wrong_with_a_url_is_said(browser, proxy):
     show(browser, proxy)
     ask(browser, "ftp://www.example.com/")
@@ -186,6 +226,7 @@ def test_it_is_readable_for_everyone(browser, proxy, origin, size, dark):
     browser.wait_text("#answer .verdict", "Fetched")
     browser.find("#purge-hard").click()
     browser.wait_text("#purges tbody", "long-long-")
+    browser.find("section:last-of-type summary").click()  # of the configuration: long lines
     assert browser.complaints() == []
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
 

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+from support.admin import Admin
 from support.client import Client
 from support.parallel import in_parallel
 from support.say import always
@@ -198,6 +199,19 @@ def test_what_only_a_restart_can_change_is_kept_and_named(origin, larder):
     named = {line.split("setting=")[1].strip() for line in reloaded.logged("a restart is needed")}
     assert named == {"server.workers", "cache.size", "cache.max_variants"}
     Client(proxy).get("/").expect(200, cache="hit")
+
+
+def test_the_administration_stays_where_it_listens(origin, larder):
+    """Named at each reload for as long as the file says otherwise."""
+    proxy = larder(config=site(origin))
+    reloaded = Reloaded(proxy)
+    moved = site(origin) + '[admin]\nlisten = "127.0.0.1:0"\n'
+    for reloads in (1, 2):
+        reloaded.accept(moved)
+        assert len(reloaded.logged("setting=admin.listen")) == reloads
+    assert json.loads(Admin(proxy).get("/v1/config").expect(200).body)["kept"] == ["admin.listen"]
+    reloaded.accept(site(origin))
+    assert json.loads(Admin(proxy).get("/v1/config").expect(200).body)["kept"] == []
 
 
 def test_what_is_known_of_an_origin_goes_on(origins, larder):
