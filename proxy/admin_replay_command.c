@@ -32,7 +32,8 @@ struct group {
     const struct replay_verdict *before, *after; /* of the first */
     struct span route;                           /* of its path */
     size_t count;
-    size_t examples[EXAMPLES_MAX]; /* numbers of facts */
+    size_t examples[EXAMPLES_MAX]; /* numbers of facts, of different URLs */
+    size_t example_count;
 };
 
 struct sums {
@@ -276,6 +277,18 @@ static int by_count(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+static void add_example(struct group *group, const struct recorded *recorded, size_t fact)
+{
+    for (size_t i = 0; i < group->example_count; i++) {
+        if (strcmp(recorded->facts[group->examples[i]].url, recorded->facts[fact].url) == 0) {
+            return;
+        }
+    }
+    if (group->example_count < EXAMPLES_MAX) {
+        group->examples[group->example_count++] = fact;
+    }
+}
+
 static bool compare(struct comparison *comparison)
 {
     const struct recorded *recorded = comparison->recorded;
@@ -289,10 +302,8 @@ static bool compare(struct comparison *comparison)
             if (group == NULL) {
                 return false;
             }
-            if (group->count < EXAMPLES_MAX) {
-                group->examples[group->count] = i;
-            }
             group->count++;
+            add_example(group, recorded, i);
         }
     }
     if (comparison->group_count > 0) {
@@ -322,7 +333,7 @@ static json_t *group_json(const struct comparison *comparison, const struct grou
 {
     json_t *examples = json_array();
 
-    for (size_t i = 0; i < group->count && i < EXAMPLES_MAX; i++) {
+    for (size_t i = 0; i < group->example_count; i++) {
         (void)json_array_append_new(examples, json_string(comparison->recorded->facts[group->examples[i]].url));
     }
     return json_pack("{sI so so ss so so}", "requests", (json_int_t)group->count, "before", verdict_json(group->before),
@@ -398,7 +409,7 @@ static void write_group(const struct comparison *comparison, const struct group 
     buf_add_text(out, " -> ");
     add_verdict(group->after, out);
     buf_format(out, "  %s %.*s*\n", group->after->site, SPAN_ARG(group->route));
-    for (size_t i = 0; i < group->count && i < EXAMPLES_MAX; i++) {
+    for (size_t i = 0; i < group->example_count; i++) {
         buf_format(out, "          %.*s\n", LINE_BYTES, comparison->recorded->facts[group->examples[i]].url);
     }
 }

@@ -58,6 +58,18 @@ def test_what_would_change(larder, origin, tmp_path):
     assert "answered from the store       37.5 %      75.0 %" in text and "fetch (set-cookie) -> hit (fresh)  default /static/*" in text
 
 
+def test_examples_are_different_urls(larder, origin, tmp_path):
+    proxy = larder(origin, config=SITE.format(origin=origin.url))
+    client = Client(proxy)
+    origin.on("GET *", lambda exchange: exchange.reply(200, {"Cache-Control": "private"}, b"x"))
+    for path in ("/a", "/a", "/a", "/b"):
+        client.get(path).expect(200)
+    remembered(proxy, 4)
+    bypass = SITE + '[[site.rule]]\nname = "all"\nbypass = true\n'
+    answer = json.loads(replay(proxy, configuration(tmp_path, origin, bypass), "--json"))
+    assert [(group["requests"], [url[-2:] for url in group["examples"]]) for group in answer["changed"]] == [(4, ["/a", "/b"])]
+
+
 def test_the_same_changes_nothing(larder, origin, tmp_path):
     """Whatever happens: misses, hits, 304s, variants, passes, errors, followers."""
     proxy = larder(origin, config=SITE.format(origin=origin.url))
