@@ -153,6 +153,12 @@ static bool find_larder(const struct config *config, struct address *out_address
         return false;
     }
     *out_fd = connect_to(out_address);
+    if (*out_fd == -EACCES) {
+        buf_add_text(error, "not permitted to open ");
+        address_format(out_address, error);
+        buf_add_text(error, ": only root may, and the user that larder runs as");
+        return false;
+    }
     return *out_fd >= 0 || fail(out_address, uv_strerror(uv_translate_sys_error(-*out_fd)), error);
 }
 

@@ -25,8 +25,7 @@ MUST_CHECK bool admin_command_mode(const struct config *config, const struct opt
 /* admin_mode_command.c: the sites' modes as the larder that runs has them, if one does: for what explains it. */
 void admin_learn_modes(struct config *config);
 
-/* admin_why_command.c: what the larder that runs says of a request. True: one answered, with what is to be printed or,
- * where it refuses, a line in `error`. */
+/* admin_why_command.c: what the larder that runs says of a request. */
 MUST_CHECK bool admin_command_why(const struct config *config, const struct why_options *options, bool json, bool bold,
                                   struct buf *out, struct buf *error);
 

@@ -4,12 +4,20 @@
 
 #include "proxy/admin_ask_json.h"
 #include "proxy/admin_commands.h"
+#include "proxy/log.h"
 #include "proxy/site_mode.h"
 
 static json_t *ask(const struct config *config, const struct options *options, struct buf *error)
 {
+    enum mode mode;
+
     if (options->mode == NULL) {
         return admin_ask_json(config, "/v1/modes", SPAN(""), error);
+    }
+    if (!site_mode_of_text(span_of(options->mode), &mode)) {
+        buf_format(error, "mode: expected normal, offline or record behind the site, found %s",
+                   log_quoted(span_of(options->mode)).text);
+        return NULL;
     }
     json_t *order = json_pack("{ss ss}", "site", options->site, "mode", options->mode);
     char *text = order != NULL ? json_dumps(order, JSON_COMPACT) : NULL;

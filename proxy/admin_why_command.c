@@ -6,7 +6,7 @@
 #include "proxy/admin_ask_json.h"
 #include "proxy/admin_commands.h"
 
-enum { TARGET_MAX_BYTES = 24 * 1024, STATUS_BYTES = 16, ERROR_MAX_BYTES = 4096 };
+enum { TARGET_MAX_BYTES = 24 * 1024, STATUS_BYTES = 16 };
 
 /* False: it is longer than what larder reads. */
 static bool write_target(const struct why_options *options, bool json, struct buf *target)
@@ -60,20 +60,21 @@ bool admin_command_why(const struct config *config, const struct why_options *op
                        struct buf *out, struct buf *error)
 {
     struct admin_answer answer = {0};
-    struct buf target, nobody;
+    struct buf target;
+    bool told = false;
 
     buf_init(&target, TARGET_MAX_BYTES);
-    buf_init(&nobody, ERROR_MAX_BYTES);
-    bool answered = write_target(options, json, &target) && admin_ask(config, target.data, SPAN(""), &answer, &nobody);
-    if (answered && answer.status == 200) {
-        write_answer(buf_span(&answer.body), bold, out);
-    } else if (answered) {
-        write_error(&answer, error);
-    }
-    if (answered) {
+    if (!write_target(options, json, &target)) {
+        buf_add_text(error, "why: the request is longer than what larder reads");
+    } else if (admin_ask(config, target.data, SPAN(""), &answer, error)) {
+        told = answer.status == 200;
+        if (told) {
+            write_answer(buf_span(&answer.body), bold, out);
+        } else {
+            write_error(&answer, error);
+        }
         buf_finish(&answer.body);
     }
-    buf_finish(&nobody);
     buf_finish(&target);
-    return answered;
+    return told;
 }

@@ -131,19 +131,15 @@ static bool ask_why(const struct config *config, const struct why_options *optio
     return asked;
 }
 
-/* Without a configuration: what the larder that runs says, of its own. False: none answers. An error is one to show. */
-static bool ask_running(const struct options *options, const struct why_options *why_options, struct buf *out,
-                        struct buf *error)
+/* Without a configuration only the larder that runs can say, by its own. */
+static int ask_running(const struct options *options, const struct why_options *why_options, struct buf *out,
+                       struct buf *error)
 {
-    const struct config_flags *flags = &options->config;
-
-    if (flags->file != NULL || flags->origin != NULL || flags->profile != NULL) {
-        return false;
-    }
     struct config *config = load_place(options, error);
     bool answered = config != NULL && admin_command_why(config, why_options, options->json, is_bold(), out, error);
+
     config_destroy(config);
-    return answered || error->len > 0;
+    return answered ? EXIT_OK : fail(error);
 }
 
 static int why_of_request(const struct options *options, const struct why_options *why_options, struct buf *out,
@@ -151,8 +147,8 @@ static int why_of_request(const struct options *options, const struct why_option
 {
     struct config_flags flags = options_config_flags(options);
 
-    if (ask_running(options, why_options, out, error)) {
-        return error->len > 0 ? fail(error) : EXIT_OK;
+    if (flags.file == NULL && flags.origin == NULL && flags.profile == NULL) {
+        return ask_running(options, why_options, out, error);
     }
     struct config *config = config_load(&flags, error);
     if (config == NULL) {
@@ -256,7 +252,7 @@ static int ask_larder(const struct options *options, struct buf *error,
     }
     buf_init(&out, WHY_TEXT_MAX_BYTES);
     if (!command(config, options, &out, error)) {
-        status = fail(error);
+        status = fail_config(options->replay, error);
     }
     printf("%.*s", SPAN_ARG(buf_span(&out)));
     buf_finish(&out);

@@ -520,10 +520,11 @@ void options_write_help(enum command about, struct buf *out)
     }
     buf_add_text(out, "larder: a caching reverse proxy\n\n");
     for (enum command command = 0; command < COMMAND_COUNT; command++) {
-        char head[40];
-        (void)snprintf(head, sizeof head, "%s %s", commands[command].name, commands[command].arguments);
-        buf_format(out, "  larder %-22s  %s\n", head, commands[command].summary);
+        buf_format(out, "  larder %-8s  %s\n", commands[command].name, commands[command].summary);
     }
     buf_add_text(out, "\nTo start: larder serve --origin http://127.0.0.1:3000\n"
-                      "Exit status: 0 after an orderly end, 2 when the command line or the configuration is wrong.\n");
+                      "What a command takes: larder help COMMAND\n"
+                      "Exit status: 0 after an orderly end, 1 where a command says so, 2 when the command line or the "
+                      "configuration is\n"
+                      "wrong, or nothing could be done.\n");
 }

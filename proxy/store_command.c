@@ -47,9 +47,11 @@ static void fail_open(struct store_context *context, enum err error, const struc
         buf_format(context->error, "store %s: %s is in use by another larder: stop it first", name, context->dir);
         return;
     }
-    buf_format(context->error, "store %s: cannot open the store in %s: %s", name, context->dir, err_text(error));
-    if (note->len > 0) {
-        buf_format(context->error, " (%.*s)", SPAN_ARG(buf_span(note)));
+    buf_format(context->error, "store %s: cannot open the store in %s: ", name, context->dir);
+    if (note->len > 0) { /* it knows more */
+        buf_add(context->error, buf_span(note));
+    } else {
+        buf_add_text(context->error, err_text(error));
     }
 }
 

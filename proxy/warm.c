@@ -342,7 +342,8 @@ static void write_summary(const struct warm *warm, struct buf *out)
     for (size_t i = 0; i < warm->reason_count; i++) {
         others += warm->reasons[i].count;
     }
-    buf_format(out, "%llu requests for %zu URLs\n", (unsigned long long)warm->asked, warm->urls->count);
+    buf_format(out, "%llu request%s for %zu URL%s\n", (unsigned long long)warm->asked, warm->asked == 1 ? "" : "s",
+               warm->urls->count, warm->urls->count == 1 ? "" : "s");
     buf_format(out, "  stored now   %llu\n", (unsigned long long)warm->stored);
     buf_format(out, "  hits         %llu\n", (unsigned long long)warm->hits);
     buf_format(out, "  not stored   %llu\n", (unsigned long long)others);
@@ -351,7 +352,8 @@ static void write_summary(const struct warm *warm, struct buf *out)
     }
     buf_format(out, "  failed       %llu\n", (unsigned long long)warm->failed);
     if (warm->urls->skipped > 0) {
-        buf_format(out, "%llu lines name no URL that could be asked for\n", (unsigned long long)warm->urls->skipped);
+        buf_format(out, "%llu line%s name%s no URL that could be asked for\n", (unsigned long long)warm->urls->skipped,
+                   warm->urls->skipped == 1 ? "" : "s", warm->urls->skipped == 1 ? "s" : "");
     }
 }
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -98,3 +99,16 @@ def test_a_log_that_the_user_cannot_write_is_refused(open_dir, origin):
     code, _, errors = run_larder("serve", "--config", file, "--listen", "127.0.0.1:0", "--cache-dir", open_dir / "cache")
     assert code == 2
     assert "/var/log/larder-test.log" in errors
+
+
+def test_who_may_not_open_the_socket_is_told(open_dir, origin):
+    """Not that none runs: that is looked for elsewhere then."""
+    proxy = Proxy(open_dir / "larder", origin, program_copy=True).start()
+    (open_dir / "larder").chmod(0o755)
+    proxy.cache_dir.chmod(0o755)
+    try:
+        done = subprocess.run([proxy.program, "purge", "--all", "--cache-dir", proxy.cache_dir], capture_output=True, text=True, check=False, user="nobody")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"larder: not permitted to open unix:{proxy.cache_dir}/admin.sock: only root may, and the user that larder runs as\n"
+    finally:
+        proxy.stop()

@@ -335,7 +335,7 @@ def test_the_command(larder, origin):
     code, out, err = run_larder("mode", "c.test", "offline", *place)
     assert code == 2 and 'no site is called "c.test"' in err
     code, out, err = run_larder("mode", "a.test", "of", *place)
-    assert code == 2 and "normal" in err
+    assert code == 2 and err == 'larder: mode: expected normal, offline or record behind the site, found "of"\n'
     code, out, err = run_larder("mode", "a.test", *place)
     assert code == 2 and "expected normal, offline or record" in err
 

@@ -41,7 +41,7 @@ def test_variants(proxy, origin):
     origin.on("GET /a", lambda exchange: exchange.reply(200, fresh(Vary="Accept-Encoding, Accept-Language"), b"x"))
     out, _ = warm(proxy, f"{BASE}/a", "-H", "Accept-Encoding: gzip", "-H", "Accept-Encoding: br", "-H", "Accept-Language: de",
                   "-H", "accept-encoding: zstd", "-H", "X-One: 1")
-    assert out.startswith("3 requests for 1 URLs\n") and figures(out)["stored now"] == 3
+    assert out.startswith("3 requests for 1 URL\n") and figures(out)["stored now"] == 3
     assert {request.header("Accept-Encoding") for request in origin.requests} == {"gzip", "br", "zstd"}
     assert {(request.header("Accept-Language"), request.header("X-One")) for request in origin.requests} == {("de", "1")}
 
@@ -118,7 +118,7 @@ def test_lists(proxy, origin, tmp_path):
     urls = tmp_path / "urls"
     urls.write_text(f"# all\n{BASE}/1\n\n{BASE}/2\nnonsense\n", encoding="utf-8")
     out, _ = warm(proxy, "--urls", urls)
-    assert figures(out)["stored now"] == 2 and "1 lines name no URL" in out
+    assert figures(out)["stored now"] == 2 and "1 line names no URL" in out
     _, err = warm(proxy, "--urls", tmp_path / "none", code=2)
     assert "No such file" in err
     urls.write_text("", encoding="utf-8")
