@@ -160,11 +160,11 @@ MUST_CHECK bool cache_fill_record(struct fill *fill, const struct key *key, uint
  * before the first byte is sent. */
 void cache_fill_sent(struct fill *fill);
 
-/* The head has come. With `store` storing begins, if the response is admitted: at the request that its policy's
- * min_uses says, and where it is large not at the first for a full store (but at once in MODE_RECORD); followers count
- * as requests. Without,
- * waiting followers are sent away, and the next requests for the key do not wait for each other for a while.
- * ERR_NO_MEMORY: the fill must be failed. */
+/* The head has come. Where the key was invalidated meanwhile it is streamed as if to be stored, for those who came
+ * before that, and the flight's store reason is REASON_RACED. With `store` storing begins, if the response is admitted:
+ * at the request that its policy's min_uses says, and where it is large not at the first for a full store (but at once
+ * in MODE_RECORD); followers count as requests. Without, waiting followers are sent away, and the next requests for the
+ * key do not wait for each other for a while. ERR_NO_MEMORY: the fill must be failed. */
 MUST_CHECK enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool store,
                                     uint64_t max_object_bytes, uint64_t monotonic_ms);
 
@@ -197,10 +197,11 @@ void cache_fill_fail(struct fill *fill, enum err error);
 void cache_fill_refuse(struct fill *fill);
 
 /* `cached` has now `record` (times, inputs) and `head`: look-ups see it at once, unless the key was invalidated since
- * the fill began. Does not end the fill. */
-void cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
+ * the fill began. The flight's store reason says which: REASON_UPDATED (true) or REASON_RACED. Does not end the fill.
+ */
+bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
 
-/* The origin answered 304: `cached` has now `record` (times, inputs) and `head`; followers look up again. */
+/* The same, and the end: the origin answered 304; followers look up again. */
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record,
                           struct span head);
 

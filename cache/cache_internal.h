@@ -215,6 +215,10 @@ static inline bool settled_is_slice(const struct settled *settled)
  * no memory. */
 struct settled *fill_settle(struct fill *fill);
 
+/* Was the key invalidated, or the response `head` purged hard, since the request was sent? Then it will not be settled.
+ */
+bool fill_is_raced(struct fill *fill, struct span head);
+
 /* `cached` has now `record` and `head`: settled, and queued for the disk. False: invalidated meanwhile, or no memory.
  */
 bool fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);

@@ -218,6 +218,9 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
     if (store) {
         reason = may_begin(fill, head);
         if (reason == REASON_NONE && prepare_storing(fill, &own)) {
+            if (fill_is_raced(fill, head->fields)) {
+                flight_set_store_reason(fill->flight, REASON_RACED);
+            }
             return begin_storing(fill, &own);
         }
         flight_set_store_reason(fill->flight, reason == REASON_NONE ? REASON_STORE_FAILED : reason);
@@ -406,14 +409,17 @@ void cache_fill_refuse(struct fill *fill)
     end_fill(fill, NULL);
 }
 
-void cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
 {
-    (void)fill_freshen(fill, cached, record, head); /* then what is stored stays as it is */
+    bool kept = fill_freshen(fill, cached, record, head); /* else what is stored, if anything, stays as it is */
+
+    flight_set_store_reason(fill->flight, kept ? REASON_UPDATED : REASON_RACED);
+    return kept;
 }
 
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
 {
-    cache_fill_freshen(fill, cached, record, head);
+    (void)cache_fill_freshen(fill, cached, record, head); /* the flight has the reason */
     leave_table(fill, 0);
     flight_set_validated(fill->flight);
     end_fill(fill, NULL);

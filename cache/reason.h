@@ -87,6 +87,7 @@
     X(MIN_USES, "min-uses", "config", "asked for less often than min_uses wants")                                      \
     X(TRUNCATED, "truncated", "RFC 9111 3.3", "the origin ended before the end of the body")                           \
     X(ERROR_KEEPS_STORED, "error-keeps-stored", "RFC 9111 4.3.3", "a server error never replaces what is stored")      \
+    X(OUTDATED, "outdated", "RFC 9111 4.3.5", "the origin has another now: what was stored is dropped")                \
     X(DISK_BEHIND, "disk-behind", "config", "the disk's queue is full")                                                \
     X(STREAM_MEMORY, "stream-memory", "config", "bodies that stream have all the memory that they may have")           \
     X(RACED, "raced", "RFC 9111 4.4", "invalidated while it was being fetched")                                        \
@@ -98,6 +99,8 @@
     X(TOO_MANY_REQUESTS, "too-many-requests", "config", "more requests at a time than allowed")                        \
     X(RATE_LIMIT, "rate-limit", "RFC 6585 4", "more requests of this client than a rule's rate_limit")                 \
     X(NO_MEMORY, "no-memory", "config", "the system had no memory for it")                                             \
+    X(OWN_TAG, "own-tag", "RFC 9110 13.1.1",                                                                           \
+      "If-Match names an entity tag that larder made, and it cannot be said to hold")                                  \
     X(MAX_FORWARDS, "max-forwards", "RFC 9110 7.6.2", "Max-Forwards says that the request ends here")                  \
     X(NO_SITE, "no-site", "config", "no site serves this host and path")                                               \
     X(OFFLINE_MISS, "offline-miss", "config", "the site is offline, and nothing stored answers this request")          \

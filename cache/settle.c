@@ -76,6 +76,21 @@ static bool is_dead(const struct fill *fill, struct span head, uint64_t birth)
     return dead;
 }
 
+/* The shard's mutex is held. */
+static bool is_raced(const struct fill *fill, struct span head)
+{
+    return fill->entry == NULL || fill->invalidated ||
+           is_dead(fill, head, atomic_load_explicit(&fill->birth, memory_order_relaxed));
+}
+
+bool fill_is_raced(struct fill *fill, struct span head)
+{
+    pthread_mutex_lock(&fill->shard->mutex);
+    bool raced = is_raced(fill, head);
+    pthread_mutex_unlock(&fill->shard->mutex);
+    return raced;
+}
+
 /* Links `settled` where the fill was, unless the key was invalidated or it was purged meanwhile. */
 static bool settled_link(struct fill *fill, struct settled *settled)
 {
@@ -83,8 +98,7 @@ static bool settled_link(struct fill *fill, struct settled *settled)
     settled->record.inputs.purged_ms = 0;
     pthread_mutex_lock(&fill->shard->mutex);
     struct entry *entry = fill->entry;
-    bool valid = entry != NULL && !fill->invalidated && !is_dead(fill, settled->head, settled->record.purge_sequence) &&
-                 (settled->flight != fill->flight || supersede(entry, settled));
+    bool valid = !is_raced(fill, settled->head) && (settled->flight != fill->flight || supersede(entry, settled));
     if (valid) {
         settled->shard = fill->shard;
         settled->entry = entry;

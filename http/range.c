@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http/date.h"
+#include "http/token.h"
 #include "http/validators.h"
 
 static const struct span bytes_unit = SPAN_INIT("bytes");
@@ -64,6 +65,21 @@ bool range_of_request(const struct headers *request_headers, struct range_set *o
     /* RFC 9110 §5.3: Range is no list, so two lines have no meaning */
     return headers_count_of(request_headers, SPAN("Range")) == 1 &&
            range_parse(headers_value(request_headers, SPAN("Range")), out_set);
+}
+
+bool range_is_void(const struct headers *request_headers)
+{
+    size_t lines = headers_count_of(request_headers, SPAN("Range"));
+    struct span value = headers_value(request_headers, SPAN("Range"));
+    struct range_set set;
+    struct span unit;
+
+    if (lines != 1) {
+        return lines > 1;
+    }
+    bool other_unit = span_find(value, '=') != SIZE_MAX && span_split(&value, '=', &unit) && is_token(unit) &&
+                      !span_equal_nocase(unit, bytes_unit);
+    return !other_unit && !range_of_request(request_headers, &set);
 }
 
 enum range_verdict range_resolve(const struct range_set *set, uint64_t complete_length, struct ranges *out_ranges)

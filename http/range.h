@@ -61,6 +61,10 @@ MUST_CHECK bool range_text(const struct range_spec *spec, struct arena *arena, s
 /* The Range of a request; false also if it is absent or there are several lines. */
 MUST_CHECK bool range_of_request(const struct headers *request_headers, struct range_set *out_set);
 
+/* Is there a Range that says nothing to anyone: malformed, repeated, or of our unit and too many (RFC 9110 §14.2)? Not
+ * one of another unit: the origin may know it. */
+bool range_is_void(const struct headers *request_headers);
+
 /* What that means for a representation of that length. Ranges that overlap, touch or nearly do become one, which stands
  * where the first of them stood. RANGE_NONE if several are asked for and 200 is the better answer: together they are as
  * large as the representation, or too many are left; and for a representation without bytes. A single range is answered

@@ -9,7 +9,6 @@ static const struct span if_match = SPAN_INIT("If-Match");
 static const struct span if_unmodified_since = SPAN_INIT("If-Unmodified-Since");
 
 static struct span opaque_tag(struct span etag);
-static bool next_etag(struct span *rest, struct span *out_etag);
 
 bool etag_is_weak(struct span etag)
 {
@@ -39,10 +38,22 @@ bool if_none_match_matches(const struct headers *request_headers, struct span et
         if (span_equal(line->value, SPAN("*"))) {
             return true;
         }
-        while (etag.len > 0 && next_etag(&rest, &member)) {
+        while (etag.len > 0 && etag_list_next(&rest, &member)) {
             if (etag_equal_weak(member, etag)) {
                 return true;
             }
+        }
+    }
+    return false;
+}
+
+bool if_match_has(struct span value, struct span etag)
+{
+    struct span member;
+
+    while (etag_list_next(&value, &member)) {
+        if (etag_equal_strong(member, etag)) {
+            return true;
         }
     }
     return false;
@@ -110,7 +121,7 @@ static struct span opaque_tag(struct span etag)
 
 /* The next member of a list of entity tags. Not list_next: in entity tags a backslash is a byte like any other (RFC
  * 9110 §8.8.3), so `"a\"` ends at its second quote. */
-static bool next_etag(struct span *rest, struct span *out_etag)
+bool etag_list_next(struct span *rest, struct span *out_etag)
 {
     while (rest->len > 0) {
         bool quoted = false;

@@ -16,6 +16,12 @@ bool etag_is_weak(struct span etag);
  * equal. */
 bool if_none_match_matches(const struct headers *request_headers, struct span etag);
 
+/* Is `etag` matched by the value of one If-Match line: a list, strong comparison (RFC 9110 §13.1.1)? `*` is no tag. */
+bool if_match_has(struct span value, struct span etag);
+
+/* Cuts the next member off a list of entity tags. False: there is none. */
+bool etag_list_next(struct span *rest, struct span *out_etag);
+
 enum condition {
     CONDITION_NONE,        /* no condition that a cache evaluates */
     CONDITION_MATCHED,     /* the client's copy is current: answer 304 */

@@ -218,6 +218,23 @@ struct invalidation assess_invalidation(const struct http_request *request, cons
     return out;
 }
 
+static bool field_agrees(const struct headers *stored, const struct headers *now, struct span name)
+{
+    const struct header *field = headers_find(now, name);
+
+    return field == NULL || span_equal(field->value, headers_value(stored, name));
+}
+
+bool assess_head_agrees(const struct headers *stored, uint64_t body_bytes, const struct http_response *response)
+{
+    const struct headers *now = &response->headers;
+    const struct header *length = headers_find(now, SPAN("Content-Length"));
+    uint64_t bytes = 0;
+
+    return field_agrees(stored, now, SPAN("ETag")) && field_agrees(stored, now, SPAN("Last-Modified")) &&
+           (length == NULL || (span_to_u64(length->value, &bytes) && bytes == body_bytes));
+}
+
 bool assess_selects(const struct config *config, const struct headers *stored, const struct headers *not_modified)
 {
     struct span stored_tag = headers_value(stored, SPAN("ETag"));

@@ -81,6 +81,9 @@ struct invalidation {
 struct invalidation assess_invalidation(const struct http_request *request, const struct http_response *response,
                                         struct arena *arena);
 
+/* Does the 200 to HEAD speak of the stored response: the same validators and length (RFC 9111 §4.3.5)? */
+bool assess_head_agrees(const struct headers *stored, uint64_t body_bytes, const struct http_response *response);
+
 /* Does a 304 speak of the stored response with these headers? By the letter a strong tag must equal the stored one
  * strongly (RFC 9111 §4.3.4). But servers that compress as they send make the tag of a 200 weak and name it strong in
  * the 304 to our own If-None-Match: `safe` takes the two for one. */

@@ -48,6 +48,14 @@ void decide_upgrade(const struct config *config, struct headers *request_headers
     (void)headers_remove(request_headers, SPAN("Upgrade"));
 }
 
+void decide_range(struct http_request *request)
+{
+    if (request->method == METHOD_GET && range_is_void(&request->headers)) {
+        (void)headers_remove(&request->headers, SPAN("Range"));
+        (void)headers_remove(&request->headers, SPAN("If-Range"));
+    }
+}
+
 bool decide_purges(const struct site *site, const struct http_request *request)
 {
     return site->purge_from_count > 0 && span_equal(request->method_name, SPAN("PURGE"));
@@ -90,9 +98,72 @@ bool decide_shows_storing(enum outcome outcome, enum reason reason)
     return missed && reason != REASON_HEAD_MISS && reason != REASON_RANGE;
 }
 
+bool decide_is_kept(enum reason store_reason)
+{
+    return store_reason == REASON_STORED || store_reason == REASON_STORED_BY_RULE || store_reason == REASON_RECORDED ||
+           store_reason == REASON_UPDATED || store_reason == REASON_UNCHANGED;
+}
+
 bool decide_is_server_failure(unsigned status)
 {
     return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+static const struct span own_tag_start = SPAN_INIT("\"larder-");
+
+/* Of decide_own_etag's making? */
+static bool is_own_tag(struct span tag)
+{
+    size_t digits = 2 * (size_t)DIGEST_BYTES;
+
+    if (!span_starts_with(tag, own_tag_start) || tag.len != own_tag_start.len + digits + 1 ||
+        tag.data[tag.len - 1] != '"') {
+        return false;
+    }
+    for (size_t i = 0; i < digits; i++) {
+        char byte = tag.data[own_tag_start.len + i];
+        if (!(byte >= '0' && byte <= '9') && !(byte >= 'a' && byte <= 'f')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool decide_names_own_tags(const struct headers *request_headers, struct span name)
+{
+    size_t tags = 0;
+
+    for (const struct header *line = headers_find(request_headers, name); line != NULL;
+         line = headers_find_next(request_headers, line)) {
+        struct span rest = line->value;
+        struct span tag;
+        while (etag_list_next(&rest, &tag)) {
+            if (!is_own_tag(tag)) {
+                return false;
+            }
+            tags++;
+        }
+    }
+    return tags > 0;
+}
+
+enum own_match decide_own_match(struct http_request *request, struct span *out_value)
+{
+    const struct span name = SPAN_INIT("If-Match");
+    bool present;
+
+    if (!decide_names_own_tags(&request->headers, name)) {
+        return OWN_MATCH_NONE;
+    }
+    if (request->method != METHOD_GET && request->method != METHOD_HEAD) {
+        return OWN_MATCH_FAILED;
+    }
+    if (!headers_combine(&request->headers, name, request->headers.arena, out_value, &present)) {
+        return OWN_MATCH_FAILED;
+    }
+    (void)headers_remove(&request->headers, name);
+    (void)headers_remove(&request->headers, SPAN("If-Unmodified-Since")); /* RFC 9110 §13.1.4: not looked at with it */
+    return OWN_MATCH_COMPARED;
 }
 
 bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
@@ -105,8 +176,8 @@ bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t
         headers_has(response_headers, SPAN("Last-Modified"))) {
         return true;
     }
-    buf_init(&tag, sizeof("\"larder-\"") + 2 * DIGEST_BYTES);
-    buf_add_text(&tag, "\"larder-");
+    buf_init(&tag, own_tag_start.len + 2 * (size_t)DIGEST_BYTES + 1);
+    buf_add(&tag, own_tag_start);
     for (size_t i = 0; i < DIGEST_BYTES; i++) {
         buf_format(&tag, "%02x", digest[i]);
     }

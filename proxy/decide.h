@@ -18,6 +18,10 @@ enum reason decide_refusal(enum err error);
  * ignore any). Drops Upgrade where it names another. */
 void decide_upgrade(const struct config *config, struct headers *request_headers);
 
+/* Drops the Range of a GET, and its If-Range, where it means nothing (range_is_void): then the whole is asked for, and
+ * stored as any other. */
+void decide_range(struct http_request *request);
+
 /* Max-Forwards of an OPTIONS (RFC 9110 §7.6.2): true where larder is whom it asks, else one less goes on. */
 bool decide_ends_here(struct http_request *request, struct arena *arena);
 
@@ -32,6 +36,9 @@ enum outcome decide_validation_outcome(enum reason reason);
  * anything else they ask why the origin was asked. */
 bool decide_shows_storing(enum outcome outcome, enum reason reason);
 
+/* Is the origin's answer, or what it says of what is stored, kept? `store_reason`: why it is, or is not. */
+bool decide_is_kept(enum reason store_reason);
+
 /* The statuses that say that the origin failed (RFC 5861 §4). */
 bool decide_is_server_failure(unsigned status);
 
@@ -39,6 +46,18 @@ bool decide_is_server_failure(unsigned status);
  * §8.8.3). Nothing where the policy or the response does not want one. False at the arena's limit. */
 MUST_CHECK bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
                                 struct headers *response_headers);
+
+/* Conditions on such tags are larder's to evaluate: no origin knows them. Are all tags in these lines of larder's
+ * making, and is there one? `name`: If-Match or If-None-Match. */
+bool decide_names_own_tags(const struct headers *request_headers, struct span name);
+
+/* What becomes of If-Match with such tags (RFC 9110 §13.1.1). */
+enum own_match {
+    OWN_MATCH_NONE,     /* there is none, or it is for the origin */
+    OWN_MATCH_COMPARED, /* with what a GET or HEAD is answered with; the field is taken out of the request */
+    OWN_MATCH_FAILED,   /* 412: whether it holds at the origin cannot be told, and it must not be dropped */
+};
+enum own_match decide_own_match(struct http_request *request, struct span *out_value);
 
 /* Takes out what only caches read, where the policy says so. */
 void decide_tags(const struct policy *policy, struct headers *response_headers);

@@ -136,6 +136,7 @@ static enum step step_route(struct exchange *ex)
         return exchange_fail(ex, ex->error, decide_refusal(ex->error));
     }
     decide_upgrade(config, &ex->request.headers);
+    decide_range(&ex->request);
     if (decide_ends_here(&ex->request, ex->arena)) {
         ex->status = 200;
         ex->reason = REASON_MAX_FORWARDS;
@@ -149,6 +150,9 @@ static enum step step_route(struct exchange *ex)
     }
     if (!exchange_admit(ex)) {
         return STEP_REPLY;
+    }
+    if (decide_own_match(&ex->request, &ex->own_match) == OWN_MATCH_FAILED) {
+        return exchange_not_matched(ex);
     }
     if (!route_rewrite_request(ex->site, &ex->request, ex->arena) || !exchange_enter_trace(ex)) {
         return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
@@ -208,7 +212,7 @@ static enum step step_lookup(struct exchange *ex)
     }
     if (ex->worker->cache_reader == NULL) {
         ex->outcome = OUTCOME_MISS;
-        ex->reason = REASON_STORE_FAILED;
+        exchange_because(ex, REASON_STORE_FAILED, NULL);
         return STEP_PASS;
     }
     if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
@@ -221,12 +225,10 @@ static enum step step_lookup(struct exchange *ex)
     enum store_found found = exchange_look_up(ex);
     ex->found_any = found != STORE_ABSENT;
     ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
-    ex->reason = found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS;
-    ex->rule = NULL;
+    exchange_because(ex, found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS, NULL);
     if (ex->cached.purged.effect == PURGED_HARD) {
-        ex->reason = REASON_PURGED;
         ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
-        ex->rule = ex->purge_text;
+        exchange_because(ex, REASON_PURGED, ex->purge_text);
     }
     return STEP_DECIDE;
 }
@@ -234,7 +236,6 @@ static enum step step_lookup(struct exchange *ex)
 enum step exchange_offline_miss(struct exchange *ex)
 {
     ex->outcome = OUTCOME_NONE; /* nothing is forwarded */
-    ex->rule = NULL;
     return exchange_fail(ex, ERR_OFFLINE, REASON_OFFLINE_MISS);
 }
 
@@ -246,11 +247,13 @@ enum step exchange_decide_fetch(struct exchange *ex)
     }
     if (ex->only_if_cached) {
         ex->status = 504;
-        ex->reason = REASON_ONLY_IF_CACHED;
+        exchange_because(ex, REASON_ONLY_IF_CACHED, NULL);
         return STEP_REPLY;
     }
     if (ex->request.method == METHOD_HEAD) {
-        ex->reason = ex->has_cached ? ex->reason : REASON_HEAD_MISS;
+        if (!ex->has_cached) {
+            exchange_because(ex, REASON_HEAD_MISS, NULL);
+        }
         return STEP_PASS;
     }
     return STEP_JOIN;
@@ -266,15 +269,13 @@ static enum step step_decide(struct exchange *ex)
         route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
     ex->policy.mode = mode;
     ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
-    ex->reason = ex->verdict.reason;
-    ex->rule = ex->verdict.rule;
+    exchange_because(ex, ex->verdict.reason, ex->verdict.rule);
     if (ex->reason == REASON_PURGED_SOFT) {
         ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
         ex->rule = ex->purge_text;
     }
     if (ex->replays) {
-        ex->reason = REASON_REPLAYED;
-        ex->rule = NULL;
+        exchange_because(ex, REASON_REPLAYED, NULL);
     }
     size_t gaps = exchange_gaps(ex, &ex->gap);
     if (gaps > 0 && ex->verdict.reuse != REUSE_FETCH) {
@@ -336,6 +337,12 @@ static enum step step_log(struct exchange *ex)
 
 /* ---- helpers of the steps ---- */
 
+void exchange_because(struct exchange *ex, enum reason reason, const char *rule)
+{
+    ex->reason = reason;
+    ex->rule = rule;
+}
+
 /* An answer of our own for a failure. */
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
 {
@@ -343,12 +350,20 @@ enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
 
     exchange_leave_flight(ex);
     ex->error = error;
-    ex->reason = error == ERR_NO_MEMORY ? REASON_NO_MEMORY : reason;
+    exchange_because(ex, error == ERR_NO_MEMORY ? REASON_NO_MEMORY : reason, NULL);
     ex->status = status != 0 ? status : 502;
     if (reason == REASON_BAD_REQUEST || reason == REASON_LOOP) {
         ex->end = END_REFUSED;
         stream_close_after(ex->stream);
     }
+    return STEP_REPLY;
+}
+
+enum step exchange_not_matched(struct exchange *ex)
+{
+    exchange_leave_flight(ex);
+    exchange_because(ex, REASON_OWN_TAG, NULL);
+    ex->status = 412;
     return STEP_REPLY;
 }
 
@@ -451,9 +466,7 @@ void exchange_on_validated(struct exchange *ex, const struct record *record, str
     stored->record.slices = slices;
     stored->record.head_override = (struct span){NULL, 0};
     stored->head = copy;
-    ex->store_reason = REASON_UPDATED;
-    ex->reason = REASON_REVALIDATED;
-    ex->rule = NULL;
+    exchange_because(ex, REASON_REVALIDATED, NULL);
     ex->validated = true;
 }
 

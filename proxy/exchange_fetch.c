@@ -51,8 +51,7 @@ static bool serve_stale_at_once(struct exchange *ex)
         return false;
     }
     ex->outcome = OUTCOME_HIT;
-    ex->reason = outlook == OUTLOOK_BUSY ? REASON_STALE_SATURATED : reason;
-    ex->rule = rule;
+    exchange_because(ex, outlook == OUTLOOK_BUSY ? REASON_STALE_SATURATED : reason, rule);
     if (outlook != OUTLOOK_BUSY) {
         exchange_revalidate_behind(ex);
     }
@@ -84,8 +83,9 @@ enum step exchange_join(struct exchange *ex)
     bool one = ranged && decide_single_range(&ex->request.headers, &set);
     bool several = ranged && !ex->has_cached && decide_several_ranges(&ex->request.headers);
     enum reason reason = ex->reason;
+    const char *rule = ex->rule;
     if (ranged && !one && !several) {
-        ex->reason = REASON_RANGE;
+        exchange_because(ex, REASON_RANGE, NULL);
         if (ex->alone) {
             return STEP_PASS;
         }
@@ -97,7 +97,7 @@ enum step exchange_join(struct exchange *ex)
     enum join joined = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill);
     if (joined == JOIN_NOBODY && !ex->has_cached && decide_conditional_range(&ex->request.headers, &set)) {
         /* As it is: what the client holds decides at the origin, and a 206 is kept like others. */
-        ex->reason = reason;
+        exchange_because(ex, reason, rule);
         join.wish = JOIN_WITHOUT_OTHERS;
         join.range = &set.specs[0];
         joined = cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill);
@@ -247,8 +247,7 @@ enum step exchange_waited(struct exchange *ex)
         return STEP_AWAIT; /* else it came just now */
     }
     if (covers_slow_origin(ex, &reason, &rule)) {
-        ex->reason = reason;
-        ex->rule = rule;
+        exchange_because(ex, reason, rule);
         if (ex->fetch != NULL) {
             fetch_go_on_behind(ex->fetch);
         }
@@ -286,7 +285,7 @@ static enum step follow(struct exchange *ex)
         return STEP_LOOKUP; /* by now it may be known where ours lies */
     }
     if (cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
-        ex->reason = REASON_FOLLOWED;
+        exchange_because(ex, REASON_FOLLOWED, NULL);
         return STEP_RESPOND;
     }
     ex->look_ups++; /* it was not for us; a second disappointment is enough */

@@ -72,6 +72,7 @@ struct exchange {
     struct policy policy;
     struct key key;
     bool only_if_cached;
+    struct span own_match; /* tags of larder's making, one of which the answer must have; empty: whatever it has */
     struct span trace_id, parent_id, span_id; /* of its trace, of who asks, of this request; empty: none */
 
     /* what is stored */
@@ -145,9 +146,13 @@ enum store_found exchange_look_up(struct exchange *ex);
 
 /* exchange.c: an answer of our own for a failure. The next step. */
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
+enum step exchange_not_matched(struct exchange *ex);  /* 412: its If-Match is not for the origin, and does not hold */
 enum step exchange_decide_fetch(struct exchange *ex); /* nothing stored may be served as it is */
 enum step exchange_offline_miss(struct exchange *ex); /* the same, and the origin may not be asked */
 uint64_t exchange_now_us(void);
+
+/* exchange.c: why it is answered so, and the rule that decided, NULL where none did. */
+void exchange_because(struct exchange *ex, enum reason reason, const char *rule);
 
 /* exchange_log.c: it is over: counted, and told to whoever listens. */
 void exchange_tell(const struct exchange *ex, const struct stream_count *counts);

@@ -61,17 +61,13 @@ static void count_metrics(const struct exchange *ex, const struct stream_count *
     metrics_count_request(ex->worker->shard, ex->site, &request);
 }
 
-/* Why the answer is not stored, where that is so. */
-static bool is_refusal(enum reason reason)
-{
-    return reason != REASON_NONE && reason != REASON_STORED && reason != REASON_STORED_BY_RULE &&
-           reason != REASON_UPDATED && reason != REASON_UNCHANGED;
-}
-
 /* What is missed and cannot be stored costs its bytes each time: then that is the reason to look into. */
 struct fetch_cause exchange_cause(const struct exchange *ex)
 {
-    if (!ex->collapsed && is_refusal(ex->store_reason) && decide_shows_storing(ex->outcome, ex->reason)) {
+    bool costs =
+        ex->store_reason == REASON_RECORDED || (ex->store_reason != REASON_NONE && !decide_is_kept(ex->store_reason));
+
+    if (!ex->collapsed && costs && decide_shows_storing(ex->outcome, ex->reason)) {
         return (struct fetch_cause){.reason = ex->store_reason};
     }
     return (struct fetch_cause){.reason = ex->reason, .rule = rule_of(ex)};

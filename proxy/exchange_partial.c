@@ -44,7 +44,9 @@ enum step exchange_decide_missing(struct exchange *ex, size_t gaps)
     bool fresh = ex->verdict.reuse == REUSE_SERVE || ex->verdict.reuse == REUSE_SERVE_REVALIDATE;
 
     ex->outcome = fresh ? OUTCOME_PARTIAL : decide_validation_outcome(ex->reason);
-    ex->reason = fresh ? REASON_PARTIAL : ex->reason;
+    if (fresh) {
+        exchange_because(ex, REASON_PARTIAL, NULL);
+    }
     if (ex->only_if_cached || ex->policy.mode == MODE_OFFLINE) {
         return exchange_decide_fetch(ex); /* says so */
     }

@@ -208,6 +208,8 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
     if (!fetch->keep_conditions) {
         remove_conditions(headers);
         (void)headers_remove(headers, SPAN("Range"));
+    } else if (decide_names_own_tags(headers, SPAN("If-None-Match"))) {
+        (void)headers_remove(headers, SPAN("If-None-Match")); /* it names nothing that the origin knows */
     }
     if (fetch->range.len > 0) {
         (void)headers_remove(headers, SPAN("Range"));

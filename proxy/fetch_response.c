@@ -24,7 +24,7 @@ static bool take_head(struct fetch *fetch);
 static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
 static void validated(struct fetch *fetch);
-static void compare(struct fetch *fetch);
+static enum reason compare(struct fetch *fetch);
 static void complete(struct fetch *fetch);
 static void broken(struct fetch *fetch, enum err detail);
 
@@ -225,9 +225,43 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     return done;
 }
 
+/* What becomes of the response. `compared`: what it did to what is stored, as the answer to HEAD. */
+static struct assessment judge(struct fetch *fetch, const struct part_of_whole *part, enum reason compared,
+                               struct buf *selection)
+{
+    struct answered answered = {.config = fetch->worker->config,
+                                .site = fetch->site,
+                                .request = &fetch->request,
+                                .response = &part->whole,
+                                .request_ms = fetch->request_ms,
+                                .response_ms = fetch->response_ms,
+                                .has_key = fetch->has_key,
+                                .validates = fetch->validating};
+    struct assessment assessment = assess_response(&answered, &fetch->arena, selection);
+
+    if (part->mismatch) {
+        assessment.verdict = (struct store_verdict){.reason = REASON_RANGE_MISMATCH};
+    }
+    if (compared != REASON_NONE) {
+        assessment.verdict = (struct store_verdict){.reason = compared};
+    }
+    if (assessment.verdict.store && !fetch_settle_key(fetch, &assessment.policy)) {
+        assessment.verdict = (struct store_verdict){.reason = REASON_STORE_FAILED};
+    }
+    if (assessment.verdict.store) {
+        fetch_prepare_renewal(fetch, buf_span(selection));
+    }
+    if (assessment.records && !part->mismatch && fetch_settle_recording(fetch)) {
+        assessment.verdict = (struct store_verdict){.store = true, .reason = REASON_RECORDED};
+    }
+    return assessment;
+}
+
 static void final_head(struct fetch *fetch)
 {
     struct http_response *response = &fetch->response;
+    enum reason compared = REASON_NONE;
+    struct part_of_whole part;
     struct buf selection;
 
     fetch->response_ms = worker_now_ms();
@@ -240,13 +274,12 @@ static void final_head(struct fetch *fetch)
     }
     invalidate(fetch);
     if (response->status == 200 && fetch->comparing) {
-        compare(fetch);
+        compared = compare(fetch);
     }
     if (response->status == 304 && fetch->validating) {
         validated(fetch);
         return;
     }
-    struct part_of_whole part;
     bool partly = fetch->range.len > 0;
     if (!assess_part(&fetch->request, response, partly, fetch->response_ms, &fetch->arena, &part) ||
         (fetch->completing &&
@@ -260,28 +293,8 @@ static void final_head(struct fetch *fetch)
         fetch_finish(fetch);
         return;
     }
-    struct answered answered = {.config = fetch->worker->config,
-                                .site = fetch->site,
-                                .request = &fetch->request,
-                                .response = &part.whole,
-                                .request_ms = fetch->request_ms,
-                                .response_ms = fetch->response_ms,
-                                .has_key = fetch->has_key,
-                                .validates = fetch->validating};
     buf_init(&selection, VARY_MAX_BYTES * 4);
-    struct assessment assessment = assess_response(&answered, &fetch->arena, &selection);
-    if (part.mismatch) {
-        assessment.verdict = (struct store_verdict){.reason = REASON_RANGE_MISMATCH};
-    }
-    if (assessment.verdict.store && !fetch_settle_key(fetch, &assessment.policy)) {
-        assessment.verdict = (struct store_verdict){.reason = REASON_STORE_FAILED};
-    }
-    if (assessment.verdict.store) {
-        fetch_prepare_renewal(fetch, buf_span(&selection));
-    }
-    if (assessment.records && !part.mismatch && fetch_settle_recording(fetch)) {
-        assessment.verdict = (struct store_verdict){.store = true, .reason = REASON_RECORDED};
-    }
+    struct assessment assessment = judge(fetch, &part, compared, &selection);
     bool opened = open_fill(fetch, &part, &assessment, buf_span(&selection));
     buf_finish(&selection);
     if (!opened) {
@@ -324,8 +337,9 @@ bool fetch_freshen(struct fetch *fetch, const struct headers *headers, struct fr
     return true;
 }
 
-/* May what the 304 made of the stored response stay stored, and is it still what requests like this one select? */
-static bool may_stay(struct fetch *fetch, const struct freshened *now)
+/* May what the 304 made of the stored response stay stored, and is it still what requests like this one select?
+ * REASON_NONE, or why not. */
+static enum reason why_not_stay(struct fetch *fetch, const struct freshened *now)
 {
     unsigned status = now->record.status;
     struct http_response response = {.status = status, .headers = now->headers};
@@ -333,14 +347,17 @@ static bool may_stay(struct fetch *fetch, const struct freshened *now)
     struct buf selection;
 
     struct http_request as_get = as_get_of(fetch);
-    if (!policy_may_store(&as_get, &response, &now->record.inputs, &policy).store) {
-        return false;
+    struct store_verdict verdict = policy_may_store(&as_get, &response, &now->record.inputs, &policy);
+    if (!verdict.store) {
+        return verdict.reason;
     }
     buf_init(&selection, VARY_MAX_BYTES * 4);
     enum reason reason = assess_selection(&now->headers, &fetch->request.headers, &fetch->arena, &selection);
-    bool same = reason == REASON_NONE && span_equal(buf_span(&selection), fetch->validate.stored.selection);
+    if (reason == REASON_NONE && !span_equal(buf_span(&selection), fetch->validate.stored.selection)) {
+        reason = REASON_OUTDATED;
+    }
     buf_finish(&selection);
-    return same;
+    return reason;
 }
 
 /* The stored tag is not made stronger than it was. */
@@ -374,52 +391,39 @@ static void validated(struct fetch *fetch)
     if (fetch->exchange != NULL) {
         exchange_on_validated(fetch->exchange, &now.record, now.head);
     }
-    bool stays = may_stay(fetch, &now);
-    if (!stays && headers_remove(&merged, SPAN("Set-Cookie")) > 0 && fetch_freshen(fetch, &merged, &kept)) {
+    enum reason dropped = why_not_stay(fetch, &now);
+    if (dropped != REASON_NONE && headers_remove(&merged, SPAN("Set-Cookie")) > 0 &&
+        fetch_freshen(fetch, &merged, &kept)) {
         now = kept;
-        stays = may_stay(fetch, &now);
+        dropped = why_not_stay(fetch, &now);
     }
-    if (!stays) {
+    if (dropped != REASON_NONE) {
         cache_invalidate(fetch->worker->cache, &fetch->key, NULL); /* first: nobody else must see the new head */
     }
     cache_fill_validated(fetch->fill, &fetch->validate, &now.record, now.head);
+    if (dropped != REASON_NONE) { /* not a race: it was us */
+        flight_set_store_reason(fetch->flight, dropped);
+    }
     fetch->reusable = fetch->reusable && fetch->in.len == 0;
     fetch_finish(fetch);
 }
 
 /* ---- HEAD ---- */
 
-static bool field_agrees(const struct headers *stored, const struct headers *now, struct span name)
-{
-    const struct header *field = headers_find(now, name);
-
-    return field == NULL || span_equal(field->value, headers_value(stored, name));
-}
-
-/* Does the answer to HEAD speak of what is stored: the same validators and length (RFC 9111 §4.3.5)? */
-static bool head_agrees(const struct fetch *fetch, const struct headers *stored)
-{
-    const struct headers *now = &fetch->response.headers;
-    const struct header *length = headers_find(now, SPAN("Content-Length"));
-    uint64_t bytes = 0;
-
-    return field_agrees(stored, now, SPAN("ETag")) && field_agrees(stored, now, SPAN("Last-Modified")) &&
-           (length == NULL || (span_to_u64(length->value, &bytes) && bytes == fetch->validate.stored.record.body_len));
-}
-
-/* A 200 to HEAD freshens the stored response, or shows that it is not the current one any more. */
-static void compare(struct fetch *fetch)
+/* A 200 to HEAD freshens the stored response, or shows that it is not the current one any more. Which of the two. */
+static enum reason compare(struct fetch *fetch)
 {
     struct headers stored, merged;
     struct freshened now;
 
-    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) == ERR_OK && head_agrees(fetch, &stored) &&
+    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) == ERR_OK &&
+        assess_head_agrees(&stored, fetch->validate.stored.record.body_len, &fetch->response) &&
         head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) &&
-        fetch_freshen(fetch, &merged, &now) && may_stay(fetch, &now)) {
-        cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head);
-    } else {
-        cache_invalidate(fetch->worker->cache, &fetch->key, NULL);
+        fetch_freshen(fetch, &merged, &now) && why_not_stay(fetch, &now) == REASON_NONE) {
+        return cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head) ? REASON_UPDATED : REASON_RACED;
     }
+    cache_invalidate(fetch->worker->cache, &fetch->key, NULL);
+    return REASON_OUTDATED;
 }
 
 /* ---- bodies ---- */

@@ -19,7 +19,7 @@
 
 static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
 static enum step start_response(struct exchange *ex, const struct stream_head *head);
-static bool add_own_fields(struct exchange *ex, bool stored, unsigned minor);
+static bool add_own_fields(struct exchange *ex, unsigned minor);
 static bool make_not_modified(struct exchange *ex);
 static enum step no_room(struct exchange *ex);
 
@@ -57,6 +57,13 @@ static bool client_has_it(const struct exchange *ex, int64_t received_ms)
     return !ex->passes && decide_not_modified(&ex->request, status, &ex->headers, received_ms, worker_now_ms());
 }
 
+/* Does If-Match hold, where larder evaluates it? RFC 9110 §13.2.1: only what would be 2xx is compared. */
+static bool matches(const struct exchange *ex)
+{
+    return ex->own_match.len == 0 || ex->status < 200 || ex->status > 299 ||
+           if_match_has(ex->own_match, headers_value(&ex->headers, SPAN("ETag")));
+}
+
 /* The version that it was received by. */
 static unsigned minor_of(const struct record *record)
 {
@@ -80,10 +87,9 @@ enum step respond_from_stored(struct exchange *ex)
         head_drop_qualified(&ex->headers);
     }
     decide_tags(&ex->policy, &ex->headers);
-    bool storing = ex->completing && ex->leads && flight_head(ex->flight)->record.body_id != 0;
     if ((ex->cached.partial == NULL &&
          !decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers)) ||
-        !add_age(ex, freshness.age_s) || !add_own_fields(ex, storing, minor_of(&stored->record))) {
+        !add_age(ex, freshness.age_s) || !add_own_fields(ex, minor_of(&stored->record))) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
@@ -167,7 +173,7 @@ enum step respond_from_flight(struct exchange *ex)
     }
     bool done = (!from->partial || add_content_range(ex, from)) &&
                 (ex->leads ? add_passed(ex, from->passed) : add_age(ex, freshness.age_s));
-    if (!done || !add_own_fields(ex, ex->leads && from->record.body_id != 0, minor_of(&from->record))) {
+    if (!done || !add_own_fields(ex, minor_of(&from->record))) {
         return no_room(ex);
     }
     struct stream_head head = framing_of_flight(ex, from);
@@ -288,6 +294,9 @@ static enum step finish_head(struct exchange *ex, struct stream_head *head, int6
     bool known = head->body == STREAM_BODY_LENGTH;
     bool done = true;
 
+    if (!matches(ex)) {
+        return exchange_not_matched(ex);
+    }
     one_part(ex, (struct part){.end = known ? head->length : UINT64_MAX});
     if (client_has_it(ex, received_ms)) {
         done = make_not_modified(ex);
@@ -337,7 +346,7 @@ enum step respond_ourselves(struct exchange *ex)
         done = arena_format(ex->arena, &retry_after, "%llu", (unsigned long long)wait_s) &&
                headers_add(&ex->headers, SPAN("Retry-After"), retry_after);
     }
-    if (!done || !add_own_fields(ex, false, 1)) {
+    if (!done || !add_own_fields(ex, 1)) {
         return no_room(ex);
     }
     struct stream_head head = {.body = STREAM_BODY_LENGTH, .length = text.len};
@@ -353,7 +362,7 @@ enum step respond_ourselves(struct exchange *ex)
 bool respond_upgraded(struct exchange *ex, const struct headers *headers)
 {
     ex->ttl_s = INT64_MIN;
-    return headers_copy(&ex->headers, headers, ex->arena) && add_own_fields(ex, false, 1);
+    return headers_copy(&ex->headers, headers, ex->arena) && add_own_fields(ex, 1);
 }
 
 /* ---- helpers ---- */
@@ -377,9 +386,10 @@ static enum step no_room(struct exchange *ex)
     return STEP_LOG;
 }
 
-/* Via and Cache-Status. `stored`: the response is being stored now. `minor`: the version it came by. */
-static bool add_own_fields(struct exchange *ex, bool stored, unsigned minor)
+/* Via and Cache-Status. `minor`: the version it came by. */
+static bool add_own_fields(struct exchange *ex, unsigned minor)
 {
+    bool stored = (ex->leads || ex->validated) && decide_is_kept(ex->store_reason);
     const char *name = ex->worker->config->server.via;
     enum reason reason = ex->reason;
     const char *rule = ex->rule;
@@ -395,7 +405,7 @@ static bool add_own_fields(struct exchange *ex, bool stored, unsigned minor)
                                   .reason = reason,
                                   .rule = rule,
                                   .fwd_status = ex->origin_status,
-                                  .stored = stored || ex->validated,
+                                  .stored = stored,
                                   .collapsed = ex->collapsed,
                                   .has_ttl = ex->ttl_s != INT64_MIN && ex->outcome != OUTCOME_METHOD,
                                   .ttl_s = ex->ttl_s};

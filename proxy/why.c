@@ -4,6 +4,7 @@
 #include "cache/head.h"
 #include "http/forward.h"
 #include "http/range.h"
+#include "http/validators.h"
 #include "proxy/cache_status.h"
 #include "proxy/decide.h"
 #include "proxy/early_hints.h"
@@ -75,6 +76,7 @@ bool why_route(struct why *why)
     if (why->site == NULL) {
         return true;
     }
+    why->not_matched = decide_own_match(&why->request, &why->own_match) == OWN_MATCH_FAILED;
     if (!route_rewrite_request(why->site, &why->request, why->arena)) {
         return false;
     }
@@ -249,6 +251,8 @@ static void judge(struct why *why)
         reply(why, 200, REASON_MAX_FORWARDS);
     } else if (why->site == NULL) {
         reply(why, 404, REASON_NO_SITE);
+    } else if (why->not_matched) {
+        reply(why, 412, REASON_OWN_TAG);
     } else if (decide_purges(why->site, &why->request)) {
         bool stored = why->found != STORE_ABSENT && why->purged.effect != PURGED_HARD; /* by whatever variant */
         reply(why, stored ? 200 : 404, REASON_PURGE);
@@ -305,6 +309,12 @@ static bool answer_stored(struct why *why)
     }
     why->status = record->status;
     why->etag = headers_value(&headers, SPAN("ETag"));
+    if (why->own_match.len > 0 && record->status <= 299 && !if_match_has(why->own_match, why->etag)) {
+        conclude(why, WHY_REPLY, why->outcome, REASON_OWN_TAG);
+        why->status = 412;
+        why->rule = NULL;
+        return true;
+    }
     why->has_ttl = true;
     why->ttl_s = why->selected.freshness.lifetime_s - why->selected.freshness.age_s;
     if (decide_not_modified(&why->request, record->status, &headers, record->inputs.response_ms, why->now_ms)) {

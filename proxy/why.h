@@ -93,6 +93,8 @@ struct why {
     struct span host;
     enum err error;         /* why it is refused */
     bool ends_here;         /* Max-Forwards */
+    bool not_matched;       /* If-Match with a tag of larder's making, and a method that changes something */
+    struct span own_match;  /* the same of a GET or HEAD: it is compared; empty: it is not there */
     enum reason past_cache; /* why it is not looked up, or NONE */
     const struct site *site;
     struct why_rule *rules; /* the site's */

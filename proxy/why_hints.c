@@ -86,6 +86,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_MIN_USES] = "a smaller min_uses in that rule",
     [REASON_TRUNCATED] = "the origin or the network: the body ended early",
     [REASON_ERROR_KEEPS_STORED] = "nothing to change: the good response stays until the origin recovers",
+    [REASON_OUTDATED] = "nothing to change: the next GET fetches what is current",
     [REASON_DISK_BEHIND] = "a faster disk, or a larger write_queue",
     [REASON_RACED] = "nothing to change: the next answer is stored",
     /* answered by larder itself */
@@ -98,6 +99,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_STREAM_MEMORY] = "a larger stream_memory in [server.limits], or faster clients",
     [REASON_NO_MEMORY] = "more memory for larder, or lower limits on connections and requests",
     [REASON_RATE_LIMIT] = "a larger rate_limit or rate_burst in that rule, or a client that waits for Retry-After",
+    [REASON_OWN_TAG] =
+        "own_etag = false in a rule where clients change things under conditions, or tags from the origin",
     [REASON_MAX_FORWARDS] = "a request without Max-Forwards, or with a larger one",
     [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
     [REASON_OFFLINE_MISS] = "larder mode SITE record (or larder warm) and the same request, before it is offline again",

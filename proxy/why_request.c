@@ -149,6 +149,7 @@ bool why_read_request(struct why *why, const struct why_options *options, struct
     }
     if (why->error == ERR_OK) {
         decide_upgrade(config, &why->request.headers);
+        decide_range(&why->request);
         why->ends_here = decide_ends_here(&why->request, why->arena);
     }
     return true;

@@ -127,6 +127,11 @@ static void conclude(struct why *why)
         supposed->rule = NULL;
         return;
     }
+    if (why->request.method == METHOD_HEAD && why->bridges && supposed->response.status == 200) {
+        bool agrees = assess_head_agrees(&why->selected.headers, why->selected.record.body_len, &supposed->response);
+        supposed->assessment.verdict = (struct store_verdict){.reason = agrees ? REASON_UPDATED : REASON_OUTDATED};
+        supposed->confirms = agrees;
+    }
     supposed->store_reason = supposed->assessment.verdict.reason;
     supposed->stored = supposed->assessment.verdict.store;
     supposed->reason = why->reason;

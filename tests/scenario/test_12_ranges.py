@@ -136,3 +136,17 @@ def test_a_range_of_a_stored_error_is_the_error(origin, client):
     origin.expect("GET /a").reply(404, fresh(600), b"not here")
     client.get("/a").expect(404)
     client.get("/a", {"Range": "bytes=0-2"}).expect(404, body=b"not here", cache="hit")
+
+
+@pytest.mark.parametrize("value", ["bytes=2-1", "bytes=x", "bytes=", "bytes", "bytes=1-2;", "bytes=" + ",".join(f"{n}-{n}" for n in range(100))])
+def test_a_range_that_says_nothing_is_none(origin, client, value):
+    """RFC 9110 §14.2: it is ignored, so the whole is asked for and stored, together with who else asks for it."""
+    origin.expect("GET /a", {"Range": None, "If-Range": None}).reply(200, fresh(), b"hello")
+    client.get("/a", {"Range": value, "If-Range": '"v1"'}).expect(200, body=b"hello", cache="fwd=uri-miss; stored; detail=stored")
+    client.get("/a", {"Range": value}).expect(200, body=b"hello", cache="hit")
+
+
+def test_a_range_of_another_unit_is_for_the_origin(origin, client):
+    """RFC 9110 §14.2: larder may drop it, but the origin may know it."""
+    origin.expect("GET /a", {"Range": "items=0-9"}).reply(206, {"Content-Range": "items 0-9/20"}, b"ten")
+    client.get("/a", {"Range": "items=0-9"}).expect(206, body=b"ten", cache="!stored; detail=range")

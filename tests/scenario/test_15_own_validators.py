@@ -48,6 +48,54 @@ def test_equal_bytes_fetched_again_are_a_304(origin, client):
     client.get("/a", {"If-None-Match": tag}).expect(200, body=b"other")
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_change_under_such_a_tag_is_refused(origin, client, method, stored):
+    """RFC 9110 §13.1.1: the origin does not know the tag. It would refuse, or not look, and then an update might be lost."""
+    tag = '"larder-' + "0" * 32 + '"'
+    if stored:
+        origin.expect("GET /a").reply(200, fresh(), b"hello")
+        client.get("/a").expect(200)
+        tag = own_tag(client)
+    client.request(method, "/a", {"If-Match": tag}, body=b"new").expect(412, cache="detail=own-tag")
+    client.request(method, "/a", {"If-Match": f"{tag}, {tag}"}, body=b"new").expect(412)
+    if stored:
+        client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
+@pytest.mark.parametrize("match", ['"v1"', "*", '"larder-v1"', '"larder-' + "0" * 32 + '", "v1"'])
+def test_other_conditions_are_for_the_origin(origin, client, match):
+    origin.expect("PUT /a", {"If-Match": match}).reply(412, {}, b"")
+    client.put("/a", b"new", {"If-Match": match}).expect(412, cache="fwd=method; fwd-status=412")
+
+
+def test_a_get_under_such_a_tag_is_compared(origin, client):
+    """And a range of it, which is what it is used for."""
+    origin.expect("GET /a", {"If-Match": None}).reply(200, fresh(), b"hello")
+    client.get("/a").expect(200)
+    tag = own_tag(client)
+    other = '"larder-' + "0" * 32 + '"'
+    client.get("/a", {"If-Match": tag}).expect(200, body=b"hello", cache="hit")
+    client.get("/a", {"If-Match": f"{other}, {tag}", "Range": "bytes=1-2"}).expect(206, body=b"el", cache="hit")
+    client.head("/a", {"If-Match": tag}).expect(200, cache="hit")
+    client.get("/a", {"If-Match": other}).expect(412, cache="hit; detail=own-tag")
+    origin.expect("GET /b", {"If-Match": None}).reply(200, fresh(), b"hello")
+    client.get("/b", {"If-Match": tag}).expect(200, body=b"hello", cache="fwd=uri-miss; stored")
+    origin.expect("GET /c").reply(404, fresh(), b"none")
+    client.get("/c", {"If-Match": tag}).expect(404, body=b"none")
+
+
+def test_such_a_tag_never_reaches_the_origin(origin, client):
+    """Nor where the client's own conditions go there because its answer is not shared."""
+    tag = '"larder-' + "0" * 32 + '"'
+    origin.expect("GET /a").reply(200, {"Cache-Control": "no-store"}, b"hello")
+    client.get("/a").expect(200)
+    origin.expect("GET /a", {"If-None-Match": None}).reply(200, {"Cache-Control": "no-store"}, b"hello")
+    client.get("/a", {"If-None-Match": tag}).expect(200, body=b"hello")
+    origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(304, {"Cache-Control": "no-store", "ETag": '"v1"'})
+    client.get("/a", {"If-None-Match": '"v1"'}).expect(304)
+
+
 def hold(how_long, *more):
     return rule(f'hold_back = "{how_long}"', *more)
 
@@ -131,7 +179,8 @@ def test_head_freshens_what_is_stored(origin, client):
     origin.expect("GET /a").reply(200, fresh(60, Age="60", ETag='"v1"', X_Old="1"), b"hello")
     client.get("/a").expect(200)
     origin.expect("HEAD /a").reply(200, fresh(60, Age="0", ETag='"v1"', X_New="2", Content_Length="5"))
-    client.head("/a").expect(200, cache="fwd=stale", headers={"X-Old": None, "X-New": "2", "Content-Length": "5"})
+    client.head("/a").expect(200, cache="fwd=stale; fwd-status=200; stored; detail=updated",
+                             headers={"X-Old": None, "X-New": "2", "Content-Length": "5"})
     client.get("/a").expect(200, body=b"hello", cache="hit", headers={"X-Old": "1", "X-New": "2"})
 
 
@@ -140,7 +189,7 @@ def test_head_shows_that_it_is_not_current(origin, client):
         origin.expect(f"GET /{number}").reply(200, fresh(60, Age="60", ETag='"v1"'), b"hello")
         client.get(f"/{number}").expect(200)
         origin.expect(f"HEAD /{number}").reply(200, fresh(60, Age="0", **fields))
-        client.head(f"/{number}").expect(200)
+        client.head(f"/{number}").expect(200, cache="fwd=stale; !stored; detail=outdated")
         origin.expect(f"GET /{number}", {"If-None-Match": None}).reply(200, fresh(60, **fields), b"hello2")
         client.get(f"/{number}").expect(200, body=b"hello2")
 

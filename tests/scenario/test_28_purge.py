@@ -402,3 +402,16 @@ def test_wrong_networks(tmp_path, value):
     file.write_text(f'[[site]]\norigin = "http://127.0.0.1:1"\npurge_from = {value}\n', encoding="utf-8")
     code, _, error = run_larder("check", file)
     assert code == 2 and "purge_from" in error and "expected an address" in error
+
+
+def test_the_purge_is_named_with_its_own_reason_only(proxy, origin):
+    """What else decides after a purge does not carry the purge's name."""
+    client = Client(proxy)
+    fill(origin, client, "/a")
+    assert order(proxy, urls=[f"{BASE}/a"])
+    client.get("/a", {"Cache-Control": "only-if-cached"}).expect(504, cache="detail=only-if-cached")
+    origin.expect("GET /a").reply(206, {"Content-Range": "items 0-9/20"}, b"ten")
+    client.get("/a", {"Range": "items=0-9"}).expect(206, cache="fwd=uri-miss; detail=range")
+    for _ in range(2):  # a kept connection that turns out closed is tried once more
+        origin.expect("GET /a").disconnect()
+    client.get("/a").expect(502, cache="detail=origin-failed")

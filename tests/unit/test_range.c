@@ -234,6 +234,34 @@ Test(range, of_a_request_rfc9110_5_3)
     arena_finish(&arena);
 }
 
+Test(range, void_where_it_says_nothing_rfc9110_14_2)
+{
+    static const struct {
+        const char *fields;
+        bool is_void;
+    } cases[] = {
+        {"A: b\r\n", false},
+        {"Range: bytes=1-2\r\n", false},
+        {"Range: BYTES=-5\r\n", false},
+        {"Range: bytes=2-1\r\n", true},
+        {"Range: bytes=\r\n", true},
+        {"Range: bytes\r\n", true},
+        {"Range:\r\n", true},
+        {"Range: =1-2\r\n", true},
+        {"Range: bytes 1-2\r\n", true},
+        {"Range: items=1-2\r\n", false},
+        {"Range: bytes=1-2\r\nRange: bytes=3-4\r\n", true},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena arena = test_arena();
+        struct headers headers = test_headers(&arena, cases[i].fields);
+
+        cr_expect_eq(range_is_void(&headers), cases[i].is_void, "%s", cases[i].fields);
+        arena_finish(&arena);
+    }
+}
+
 Test(range, if_range_rfc9110_13_1_5)
 {
     static const struct {

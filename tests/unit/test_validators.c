@@ -70,6 +70,15 @@ Test(validators, if_none_match_rfc9110_13_1_2)
     arena_finish(&arena);
 }
 
+Test(validators, if_match_rfc9110_13_1_1)
+{
+    cr_expect(if_match_has(SPAN("\"1\", \"2\""), SPAN("\"2\"")));
+    cr_expect_not(if_match_has(SPAN("W/\"2\""), SPAN("\"2\"")));
+    cr_expect_not(if_match_has(SPAN("\"2\""), SPAN("W/\"2\"")));
+    cr_expect_not(if_match_has(SPAN("\"1\""), SPAN("")));
+    cr_expect_not(if_match_has(SPAN(""), SPAN("\"1\"")));
+}
+
 Test(validators, conditions_rfc9110_13_2_2)
 {
     static const struct {
