@@ -241,7 +241,7 @@ static int publish_record(struct batch *batch, struct store_op *op, struct recor
 
     if (joined == JOINED_NEW) {
         record->object_id = batch->next_object_id;
-        store_welcome(batch->store, op->key.hash, op->object_id);
+        store_welcome(batch->store, op->key.hash, record->object_id);
         batch->next_object_id++;
     }
     op->object_id = record->object_id;

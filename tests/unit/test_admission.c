@@ -216,6 +216,55 @@ Test(admission, it_can_be_switched_off)
     cr_expect_eq(fetch(&(struct fetched){.path = "/rule", .body_len = LARGE, .min_uses = 2}), REASON_MIN_USES);
 }
 
+/* ---- what comes back ---- */
+
+static bool note_variant(void *arg, const struct stored *stored) /* store_variant_fn */
+{
+    (void)stored;
+    *(bool *)arg = true;
+    return false;
+}
+
+/* Without a mark for the hand. */
+static bool is_stored(unsigned number)
+{
+    struct key key = support_key(cache_store(cache), number, &arena);
+    bool found = false;
+
+    (void)store_each_variant(cache_reader_store(reader), &key, &arena, note_variant, &found);
+    arena_reset(&arena);
+    return found;
+}
+
+/* Puts objects that are never asked for into the store until that one has gone. */
+static void drive_out(unsigned number)
+{
+    enum { BODY = 12 * 1024, LOT = 16 };
+    static unsigned next;
+    struct support_object objects[LOT];
+
+    while (is_stored(number)) {
+        for (unsigned i = 0; i < LOT; i++) {
+            objects[i] = (struct support_object){.number = next++, .body_len = BODY};
+        }
+        cr_assert_eq(support_put_many(cache_store(cache), objects, LOT), ERR_OK);
+    }
+}
+
+/* It was evicted too soon: the hand passes it once more than what was never here. */
+Test(admission, what_comes_back_after_its_eviction_counts_as_visited)
+{
+    enum { BACK = 1000000, NEVER_HERE };
+    const struct support_object both[] = {{.number = BACK, .body_len = SMALL},
+                                          {.number = NEVER_HERE, .body_len = SMALL}};
+
+    cr_assert_eq(support_put_many(cache_store(cache), both, 1), ERR_OK);
+    drive_out(BACK);
+    cr_assert_eq(support_put_many(cache_store(cache), both, 2), ERR_OK);
+    drive_out(NEVER_HERE);
+    cr_expect(is_stored(BACK));
+}
+
 /* ---- a trace ---- */
 
 enum { KEYS = 4000, REQUESTS = 16000, MISSES_A_BATCH = 8, ONCE_PERCENT = 20 };
