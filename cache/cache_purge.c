@@ -164,17 +164,11 @@ struct loading {
     uint64_t sequence;
 };
 
-/* A row that cannot be read might have named anything. */
 static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
 {
     struct loading *loading = arg;
-    struct purge purge;
-    uint64_t replaced;
 
-    if (!purge_decode(row, sequence, &purge)) {
-        purge = (struct purge){.kind = PURGE_ALL, .mode = PURGE_HARD, .name = SPAN(""), .sequence = sequence};
-    }
-    loading->error = purge_set_add(loading->cache->purges, &purge, &replaced);
+    loading->error = purge_set_load(loading->cache->purges, sequence, row);
     loading->sequence = sequence;
     return loading->error == ERR_OK;
 }

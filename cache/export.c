@@ -58,18 +58,12 @@ enum err export_run(struct store_reader *reader, const struct export_options *op
 
 /* ---- purges ---- */
 
-/* A row that cannot be read may have named anything. */
 static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
 {
     struct export *export = arg;
-    struct purge purge;
-    uint64_t replaced;
 
-    if (!purge_decode(row, sequence, &purge)) {
-        purge = (struct purge){.kind = PURGE_ALL, .mode = PURGE_HARD, .name = SPAN(""), .sequence = sequence};
-    }
     export->newest_purge = sequence;
-    export->error = purge_set_add(export->purges, &purge, &replaced);
+    export->error = purge_set_load(export->purges, sequence, row);
     return export->error == ERR_OK;
 }
 

@@ -17,7 +17,7 @@
 
 enum {
     FIRST_SLOTS = 64,
-    SPARE_NAMES = 1024, /* beyond the limit: for hosts, and for everything */
+    SPARE_NAMES = 1024, /* beyond the limit: for hosts */
 };
 
 struct slot {
@@ -481,10 +481,10 @@ static struct table *table_copy(const struct table *old, size_t slot_count, uint
     return table;
 }
 
-/* What purges much has room when nothing else has. */
+/* What purges much has room when nothing else has; everything has it always. */
 static size_t names_limit(enum purge_kind kind)
 {
-    return PURGE_SET_MAX_NAMES + (kind == PURGE_HOST || kind == PURGE_ALL ? SPARE_NAMES : 0);
+    return PURGE_SET_MAX_NAMES + (kind == PURGE_ALL ? SPARE_NAMES + 1 : kind == PURGE_HOST ? SPARE_NAMES : 0);
 }
 
 bool purge_set_has_room(const struct purge_set *set, const struct purge *purge, size_t count)
@@ -563,6 +563,19 @@ enum err purge_set_add(struct purge_set *set, const struct purge *purge, uint64_
         note_newest(set->table, purge->kind, purge->sequence);
     }
     return error;
+}
+
+enum err purge_set_load(struct purge_set *set, uint64_t sequence, struct span row)
+{
+    const struct purge all = {.kind = PURGE_ALL, .mode = PURGE_HARD, .name = SPAN(""), .sequence = sequence};
+    struct purge purge;
+    uint64_t replaced;
+
+    if (sequence == 0) {
+        return ERR_OK; /* no birth is older */
+    }
+    enum err error = purge_set_add(set, purge_decode(row, sequence, &purge) ? &purge : &all, &replaced);
+    return error == ERR_LIMIT ? purge_set_add(set, &all, &replaced) : error;
 }
 
 void purge_set_publish(struct purge_set *set, uint64_t sequence)

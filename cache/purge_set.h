@@ -67,7 +67,8 @@ struct purge_verdict purge_set_judge(struct purge_reader *reader, const struct p
 
 /* ---- changing ---- */
 
-/* Is there room for this and, with it, `count` of its kind? A host and everything may go a little beyond the limit. */
+/* Is there room for this and, with it, `count` of its kind? A host may go a little beyond the limit, everything does.
+ */
 bool purge_set_has_room(const struct purge_set *set, const struct purge *purge, size_t count);
 
 /* How full it is, of the limits, in percent. */
@@ -76,6 +77,10 @@ unsigned purge_set_fill_percent(const struct purge_set *set);
 /* In force from now on for what was born before; give it a sequence above all others. `*out_replaced` is the sequence
  * of the same purge asked for before, or 0. ERR_LIMIT, ERR_NO_MEMORY. */
 MUST_CHECK enum err purge_set_add(struct purge_set *set, const struct purge *purge, uint64_t *out_replaced);
+
+/* A row of the journal, before anything was published. One that cannot be read might have named anything, and one that
+ * there is no room for is not forgotten: either purges everything. ERR_NO_MEMORY. */
+MUST_CHECK enum err purge_set_load(struct purge_set *set, uint64_t sequence, struct span row);
 
 /* What is asked of an origin after the return is born with this sequence; look-ups that start then see every purge up
  * to it. */

@@ -208,7 +208,7 @@ static int last_key(MDB_txn *txn, MDB_dbi table, uint64_t *out_key)
 }
 
 /* No id is ever given twice: beyond what `state` says (it was written with the last batch), and beyond what is there
- * (should `state` be damaged). */
+ * (should `state` be damaged). MDB_CORRUPTED: there is nothing beyond. */
 static int read_ids(struct store *store, MDB_txn *txn)
 {
     struct state_row state = {.next_object_id = 1, .next_body_id = 1};
@@ -243,6 +243,9 @@ static int read_ids(struct store *store, MDB_txn *txn)
     }
     if (code != 0) {
         return code;
+    }
+    if (last_object == UINT64_MAX || last_purge == UINT64_MAX) {
+        return MDB_CORRUPTED;
     }
     uint64_t last_body = (last_piece > last_extent ? last_piece : last_extent) >> PIECE_NUMBER_BITS;
     last_body = last_body > last_pending ? last_body : last_pending;

@@ -150,7 +150,7 @@ enum err store_each_purge(struct store_reader *reader, uint64_t from, store_purg
             error = ERR_IO;
         } else if (call->code == MDB_NOTFOUND) {
             break;
-        } else if (call->code != 0 || call->sequence < from) {
+        } else if (call->code != 0 || call->sequence < from || call->sequence == UINT64_MAX) {
             error = ERR_IO;
         } else if (!visit(arg, call->sequence, (struct span){call->bytes, call->good ? call->len : 0})) {
             break;

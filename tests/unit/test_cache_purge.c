@@ -370,6 +370,32 @@ Test(cache_purge, what_is_asked_for_after)
     expect("/a", true, PURGED_NOT, "on the disk");
 }
 
+/* ---- what the store holds ---- */
+
+static uint64_t objects(void)
+{
+    struct store_stats stats;
+
+    store_stats_of(cache_store(cache), &stats);
+    return stats.objects;
+}
+
+static bool count_row(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
+{
+    (void)sequence;
+    (void)row;
+    *(unsigned *)arg += 1;
+    return true;
+}
+
+static unsigned rows(void)
+{
+    unsigned count = 0;
+
+    cr_assert_eq(store_each_purge(cache_reader_store(reader), 0, count_row, &count), ERR_OK);
+    return count;
+}
+
 /* ---- restarts ---- */
 
 Test(cache_purge, in_force_after_a_restart)
@@ -390,6 +416,93 @@ Test(cache_purge, in_force_after_a_restart)
     expect("/b", true, PURGED_NOT, "born after the restart");
     cr_assert(cache_write(cache));
     cr_expect_eq(told_sequence, 3, "the sequence goes on");
+}
+
+/* Rows of the journal as nobody's cache_purge wrote them. */
+static void write_rows(const struct purge *purges, const uint64_t *sequences, size_t count)
+{
+    enum { MOST = PURGE_SET_MAX_PATTERNS + 1 };
+    static struct store_purge rows[MOST];
+    struct store *store = support_open(dir, STORE_SIZE);
+    struct store_op op = {.kind = STORE_OP_PURGE, .purges = rows, .purge_count = count};
+    struct buf bytes[MOST];
+
+    cr_assert_leq(count, MOST);
+    for (size_t i = 0; i < count; i++) {
+        struct purge purge = purges[i];
+        purge.sequence = sequences[i];
+        buf_init(&bytes[i], STORE_PURGE_MAX_BYTES);
+        purge_encode(&purge, &bytes[i]);
+        rows[i] = (struct store_purge){.sequence = sequences[i], .row = buf_span(&bytes[i])};
+    }
+    cr_assert_eq(store_apply(store, &op, 1), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        buf_finish(&bytes[i]);
+    }
+    store_close(store);
+}
+
+/* What a walk has found to name nothing leaves the journal in lots: a kill in between leaves more than is in force. */
+Test(cache_purge, a_journal_longer_than_the_set)
+{
+    struct purge purges[PURGE_SET_MAX_PATTERNS + 1];
+    uint64_t sequences[ARRAY_LEN(purges)];
+
+    store_it("/a", TAGGED);
+    write_some();
+    close_cache();
+    for (size_t i = 0; i < ARRAY_LEN(purges); i++) {
+        purges[i] = (struct purge){.kind = PURGE_PREFIX, .mode = PURGE_HARD};
+        cr_assert(arena_format(&arena, &purges[i].name, "http://other.example/%zu", i));
+        sequences[i] = i + 1;
+    }
+    write_rows(purges, sequences, ARRAY_LEN(purges));
+    open_cache();
+    expect("/a", false, PURGED_HARD, "what cannot be told is dead");
+    store_it("/a", TAGGED);
+    expect("/a", true, PURGED_NOT, "stored again");
+    for (unsigned i = 0; i < 50 && rows() > 1; i++) {
+        cr_assert(cache_write(cache));
+    }
+    cr_expect_eq(rows(), 1);
+    cr_assert_eq(purge(PURGE_PREFIX, PURGE_HARD, "http://test.example/"), ERR_OK);
+    expect("/a", false, PURGED_HARD, "there is room again");
+    cr_assert(cache_write(cache));
+    cr_expect_eq(told_sequence, ARRAY_LEN(purges) + 1);
+}
+
+/* Sequences begin at 1: no birth is older than this row. */
+Test(cache_purge, a_row_without_a_sequence)
+{
+    const struct purge all = {.kind = PURGE_ALL, .mode = PURGE_HARD};
+    const uint64_t none = 0;
+
+    store_it("/a", TAGGED);
+    write_some();
+    close_cache();
+    write_rows(&all, &none, 1);
+    open_cache();
+    expect("/a", true, PURGED_NOT, "it names nothing");
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    expect("/a", false, PURGED_HARD, "the next one");
+}
+
+/* There is no sequence behind the last one: the journal is damaged, and with it the store. */
+Test(cache_purge, a_row_with_the_last_sequence)
+{
+    const struct purge all = {.kind = PURGE_ALL, .mode = PURGE_HARD};
+    const uint64_t last = UINT64_MAX;
+
+    store_it("/a", TAGGED);
+    write_some();
+    close_cache();
+    write_rows(&all, &last, 1);
+    open_cache();
+    expect("/a", false, PURGED_NOT, "the store starts empty");
+    store_it("/a", TAGGED);
+    write_some();
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    expect("/a", false, PURGED_HARD, "and purges count");
 }
 
 /* Stores and purges until it is killed; tells the version that was purged last, after it was told so itself. */
@@ -495,30 +608,6 @@ Test(cache_purge, a_disk_that_refuses)
 }
 
 /* ---- behind ---- */
-
-static uint64_t objects(void)
-{
-    struct store_stats stats;
-
-    store_stats_of(cache_store(cache), &stats);
-    return stats.objects;
-}
-
-static bool count_row(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
-{
-    (void)sequence;
-    (void)row;
-    *(unsigned *)arg += 1;
-    return true;
-}
-
-static unsigned rows(void)
-{
-    unsigned count = 0;
-
-    cr_assert_eq(store_each_purge(cache_reader_store(reader), 0, count_row, &count), ERR_OK);
-    return count;
-}
 
 static void store_many(const char *fields, unsigned count)
 {

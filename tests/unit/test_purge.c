@@ -281,6 +281,12 @@ Test(purge_set, limits)
     cr_expect(has_room(PURGE_ALL, ""));
     cr_expect(has_room(PURGE_HOST, "a"));
     cr_expect_not(has_room(PURGE_HOST, "*.a"));
+    for (unsigned i = 0; has_room(PURGE_HOST, "a"); i++) {
+        snprintf(name, sizeof(name), "host%u", i);
+        cr_assert_eq(add(PURGE_HOST, PURGE_HARD, name), ERR_OK);
+    }
+    cr_expect_eq(add(PURGE_HOST, PURGE_HARD, "a"), ERR_LIMIT);
+    cr_expect(has_room(PURGE_ALL, ""), "hosts do not take its place");
     cr_expect_eq(judge("http://a/u1000", "", 0).effect, PURGED_HARD);
     cr_expect_eq(judge("http://a/u131071", "", 0).effect, PURGED_HARD);
     cr_expect_eq(judge("http://a/u131072", "", 0).effect, PURGED_NOT);
