@@ -100,8 +100,11 @@ static void judge(struct reclaim *reclaim, const struct store_object *object, st
 {
     struct key key = {.text = object->key, .hash = object->hash};
     uint64_t birth = object->record.purge_sequence;
-    struct purge_verdict verdict = cache_judge(reclaim->purges, &key, object->head, birth, arena);
+    struct purge_verdict verdict = {.effect = PURGED_HARD}; /* what cannot be read might be named by any of them */
 
+    if (key.text.len > 0) {
+        verdict = cache_judge(reclaim->purges, &key, object->head, birth, arena);
+    }
     if (verdict.effect == PURGED_HARD || (verdict.effect == PURGED_SOFT && reclaim->delete_soft)) {
         reclaim->dead[reclaim->dead_count++] =
             (struct store_op){.kind = STORE_OP_REMOVE_OBJECT, .object_id = object->record.object_id, .sequence = birth};

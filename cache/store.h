@@ -299,7 +299,7 @@ struct store_walk {
 struct store_object {
     struct key_hash hash;
     struct record record;
-    struct span key; /* this and the head are the arena's */
+    struct span key; /* this and the head are the arena's; empty: they cannot be read, or are too long for it */
     struct span head;
 };
 

@@ -224,8 +224,9 @@ static void on_walk(void *arg) /* guarded_fn */
                           record_decode(row.record, &object->record) == ERR_OK &&
                           object->record.body_id == row.body_id && object->record.purge_sequence < call->walk->sequence;
             object->hash = row.hash;
-            /* What cannot be read is not served either: its next look-up removes it. */
-            call->found = call->found && read_prefix(reader, call->arena, object);
+            if (call->found && !read_prefix(reader, call->arena, object)) {
+                object->key = (struct span){NULL, 0};
+            }
         }
         mdb_cursor_close(cursor);
     }

@@ -668,6 +668,33 @@ Test(cache_purge, soft_rows_stay_while_they_name_something)
     expect("/a", true, PURGED_SOFT, "still, after a restart");
 }
 
+/* The walk cannot read its head: before the row goes, it must. */
+Test(cache_purge, a_head_too_long_for_the_walk)
+{
+    enum { HEAD = 1200 * 1024, LINE = 1000 };
+    struct buf fields;
+    char value[LINE];
+
+    memset(value, 'v', sizeof(value));
+    buf_init(&fields, HEAD + LINE);
+    while (fields.len < HEAD) {
+        buf_format(&fields, "A: %.*s\r\n", LINE - 10, value);
+    }
+    buf_add_byte(&fields, '\0');
+    store_it("/a", fields.data);
+    buf_finish(&fields);
+    write_some();
+    expect("/a", true, PURGED_NOT, "stored");
+    cr_assert_eq(purge(PURGE_URL, PURGE_HARD, "http://test.example/a"), ERR_OK);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none"), ERR_OK);
+    expect("/a", false, PURGED_HARD, "at once");
+    for (unsigned i = 0; i < 10; i++) {
+        write_some();
+    }
+    cr_expect_eq(rows(), 1);
+    expect("/a", false, PURGED_NOT, "deleted behind");
+}
+
 /* A fetch that began before a purge ends after the walk: the row is still there. */
 Test(cache_purge, rows_outlive_the_fetches_they_concern)
 {
