@@ -288,7 +288,8 @@ static bool fill_is_purged(const struct fill *fill, enum flight_phase phase, con
     if (phase == FLIGHT_STREAMING || phase == FLIGHT_COMPLETE) {
         head = flight_head(fill->flight)->fields;
     }
-    return cache_judge(fill->shard->purges, join->key, head, birth, join->arena).effect != PURGED_NOT;
+    return cache_judge(fill->shard->purges, join->key, head, birth, join->arena).effect != PURGED_NOT ||
+           cache_purges_asked(fill, birth, join->arena);
 }
 
 static bool fill_serves(const struct fill *fill, const struct join_request *join)

@@ -54,10 +54,11 @@ struct fill {
     bool joinable; /* others may follow */
     bool ranged;   /* a part was asked for: this one, or (no kind) several */
     struct range_spec range;
-    struct key_hash hash; /* of the entry's key */
-    bool found_before;    /* something was stored under the key already */
-    bool records;         /* MODE_RECORD: it is admitted in any case */
-    bool judged_large;    /* it was decided whether the store takes it although it is large */
+    struct key_hash hash;  /* of the entry's key */
+    struct key_hash asked; /* of the key that was joined: the same until cache_fill_rekey */
+    bool found_before;     /* something was stored under the key already */
+    bool records;          /* MODE_RECORD: it is admitted in any case */
+    bool judged_large;     /* it was decided whether the store takes it although it is large */
     uint64_t max_object_bytes;
     size_t held_bytes; /* in memory to be stored, and not handed to the queue yet */
     void *digest;      /* XXH3 state of the body so far; NULL when not storing */
@@ -263,6 +264,10 @@ MUST_CHECK enum err cache_load_purges(struct cache *cache);
 /* `head` without data: not known yet; then any tag or group that was purged since counts. */
 struct purge_verdict cache_judge(struct purge_reader *reader, const struct key *key, struct span head, uint64_t birth,
                                  struct arena *arena);
+
+/* Is what the fill brings to be thrown away because a purge since `birth` names the URL that was asked for, hard or
+ * soft, and not the key under which it comes? The shard's mutex is held. */
+bool cache_purges_asked(const struct fill *fill, uint64_t birth, struct arena *arena);
 
 /* Says in `cached` what the purges in force make of it. */
 void cache_apply_purges(struct cache_reader *reader, const struct key *key, struct arena *arena, struct cached *cached);

@@ -29,6 +29,16 @@ struct purge_verdict cache_judge(struct purge_reader *reader, const struct key *
     return purge_set_judge(reader, &subject, arena);
 }
 
+/* Whoever purged the URL could not know of the other key: it is the response that names it. */
+bool cache_purges_asked(const struct fill *fill, uint64_t birth, struct arena *arena)
+{
+    const struct purge_subject subject = {
+        .hash = fill->asked, .url = SPAN_INIT(""), .head = SPAN_INIT(""), .birth = birth};
+
+    return !key_hash_equal(fill->asked, fill->hash) &&
+           purge_set_judge(fill->shard->purges, &subject, arena).effect != PURGED_NOT;
+}
+
 void cache_apply_purges(struct cache_reader *reader, const struct key *key, struct arena *arena, struct cached *cached)
 {
     struct record *record = &cached->stored.record;

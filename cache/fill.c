@@ -44,6 +44,7 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
         fill->shard = entry->shard;
         fill->entry = entry;
         fill->hash = entry->hash;
+        fill->asked = entry->hash;
         fill->next = entry->fills;
         entry->fills = fill;
     }

@@ -71,7 +71,8 @@ static bool is_dead(const struct fill *fill, struct span head, uint64_t birth)
         return false;
     }
     arena_init(&arena, JUDGE_MEMORY_BYTES);
-    bool dead = cache_judge(fill->shard->purges, &key, head, birth, &arena).effect == PURGED_HARD;
+    bool dead = cache_judge(fill->shard->purges, &key, head, birth, &arena).effect == PURGED_HARD ||
+                cache_purges_asked(fill, birth, &arena);
     arena_finish(&arena);
     return dead;
 }

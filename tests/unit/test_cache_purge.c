@@ -353,6 +353,40 @@ Test(cache_purge, what_was_asked_for_before)
     }
 }
 
+/* Its response says that it belongs under another key (search.h), which who purged its URL could not know. */
+Test(cache_purge, what_was_asked_for_before_and_comes_under_another_key)
+{
+    static const struct {
+        enum purge_mode mode;
+        const char *url;
+        bool found;
+    } cases[] = {
+        {PURGE_HARD, "http://test.example/a?y&x", false},
+        {PURGE_SOFT, "http://test.example/a?y&x", false},
+        {PURGE_HARD, "http://test.example/b", true},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct client leader;
+        struct client late;
+
+        (void)find(&leader, "/a?y&x");
+        cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
+        cache_fill_sent(leader.fill);
+        cr_assert_eq(purge(PURGE_URL, cases[i].mode, cases[i].url), ERR_OK);
+        (void)find(&late, "/a?x=&y= search=1");
+        cr_assert(cache_fill_rekey(leader.fill, &late.key));
+        give_head(&leader, TAGGED);
+        cr_expect_eq(join(&late, JOIN_IF_RUNNING), cases[i].found ? JOIN_FOLLOW : JOIN_NOBODY, "case %zu", i);
+        leave(&late);
+        cache_fill_complete(leader.fill, SPAN(""));
+        leave(&leader);
+        expect("/a?x=&y= search=1", cases[i].found, PURGED_NOT, "at once");
+        write_some();
+        expect("/a?x=&y= search=1", cases[i].found, PURGED_NOT, "on the disk");
+    }
+}
+
 /* Sent after it: younger, even if the fetch began before. */
 Test(cache_purge, what_is_asked_for_after)
 {
