@@ -85,6 +85,14 @@ def start_trafficserver(directory, origin_port, setup):
     return Server("trafficserver", ["env", f"PROXY_CONFIG_CONFIG_DIR={directory}", find("traffic_server")], port, directory / "log")
 
 
+def start_squid(directory, origin_port, setup):
+    directory.mkdir()
+    port = free_port()
+    values = {"PORT": port, "ORIGIN": origin_port, "MEMORY": setup.cache_mib}
+    file = write_configuration(directory, "squid.conf", values, "cache_effective_user proxy")
+    return Server("squid", [find("squid"), "-N", "-d1", "-f", file], port, directory / "log")
+
+
 def start_floor(directory, _origin_port, _setup):
     directory.mkdir()
     port = free_port()
@@ -92,7 +100,7 @@ def start_floor(directory, _origin_port, _setup):
 
 
 SERVERS = {"larder": start_larder, "nginx": start_nginx, "haproxy": start_haproxy, "varnish": start_varnish,
-           "trafficserver": start_trafficserver, "floor": start_floor}
+           "trafficserver": start_trafficserver, "squid": start_squid, "floor": start_floor}
 
 
 def prepare(directory, servers):

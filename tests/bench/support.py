@@ -211,6 +211,7 @@ class Client:
     def outcome(self):
         """hit, validated or forwarded: from Cache-Status (larder), the X-Cache that most are told to send, or Traffic Server's Via."""
         said = self.field("Cache-Status") or self.field("X-Cache") or self.field("Via") or "nothing"
+        said = said.removesuffix(" from bench")  # Squid
         if said.startswith("larder; fwd=stale; fwd-status=304") or said == "REVALIDATED" or re.search(r"\[c.sN", said):
             return "validated"
         if said.startswith("larder; hit") or said == "HIT" or re.search(r"\[c.s ", said):
