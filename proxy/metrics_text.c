@@ -18,16 +18,16 @@ static void write_family(struct buf *out, const char *name, const char *type, co
 }
 
 /* A label's value: backslash, quote and newline are escaped. */
-static void write_value(struct buf *out, const char *text)
+static void write_value(struct buf *out, struct span text)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '\\' || *text == '"') {
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\\' || text.data[i] == '"') {
             buf_add_byte(out, '\\');
         }
-        if (*text == '\n') {
+        if (text.data[i] == '\n') {
             buf_add_text(out, "\\n");
         } else {
-            buf_add_byte(out, *text);
+            buf_add_byte(out, text.data[i]);
         }
     }
 }
@@ -35,7 +35,7 @@ static void write_value(struct buf *out, const char *text)
 static void write_site(struct buf *out, const char *name, const char *site)
 {
     buf_format(out, "%s{site=\"", name);
-    write_value(out, site);
+    write_value(out, span_of(site));
     buf_add_byte(out, '"');
 }
 
@@ -167,6 +167,15 @@ static void write_histograms(const struct metrics_total *first, struct buf *out)
 
 /* ---- of the process ---- */
 
+/* A site of the configuration: several may have one name. */
+static void write_place(struct buf *out, const char *name, const struct site *site)
+{
+    write_site(out, name, site->name);
+    buf_add_text(out, ",path=\"");
+    write_value(out, site->path_prefix);
+    buf_add_byte(out, '"');
+}
+
 static void write_origins(const struct metrics_gauges *gauges, struct buf *out)
 {
     static const char name[] = "larder_origin_in_service";
@@ -176,10 +185,9 @@ static void write_origins(const struct metrics_gauges *gauges, struct buf *out)
     for (size_t i = 0; i < config->site_count; i++) {
         for (size_t j = 0; j < config->sites[i].origin_count; j++) {
             bool serves = origin_set_in_service(gauges->origin_sets[i], j, gauges->now_ms);
-            buf_format(out, "%s{site=\"", name);
-            write_value(out, config->sites[i].name);
-            buf_format(out, "\",path=\"%.*s\",origin=\"", SPAN_ARG(config->sites[i].path_prefix));
-            write_value(out, config->sites[i].origins[j].text);
+            write_place(out, name, &config->sites[i]);
+            buf_add_text(out, ",origin=\"");
+            write_value(out, span_of(config->sites[i].origins[j].text));
             buf_add_text(out, "\"}");
             write_count(out, serves);
         }
@@ -194,10 +202,8 @@ static void write_modes(const struct metrics_gauges *gauges, struct buf *out)
     write_family(out, name, "gauge", "1 for the mode in which the site is run now, 0 for the others.");
     for (size_t i = 0; i < config->site_count; i++) {
         for (enum mode mode = MODE_NORMAL; mode <= MODE_RECORD; mode++) {
-            buf_format(out, "%s{site=\"", name);
-            write_value(out, config->sites[i].name);
-            buf_format(out, "\",path=\"%.*s\",mode=\"%s\"}", SPAN_ARG(config->sites[i].path_prefix),
-                       site_mode_text(mode));
+            write_place(out, name, &config->sites[i]);
+            buf_format(out, ",mode=\"%s\"}", site_mode_text(mode));
             write_count(out, site_mode(&config->sites[i]) == mode);
         }
     }

@@ -249,6 +249,13 @@ def test_metrics(larder, origin):
     assert metrics["larder_workers"] >= 1
 
 
+def test_a_quote_in_a_path_stays_in_its_label(larder, origin):
+    proxy = larder(origin, config=f"[[site]]\npath = '/a\"b'\norigin = \"{origin.url}\"\n")
+    metrics = Admin(proxy).metrics()
+    assert metrics[f'larder_origin_in_service{{site="default",path="/a\\"b",origin="{origin.url}"}}'] == 1
+    assert metrics['larder_site_mode{site="default",path="/a\\"b",mode="normal"}'] == 1
+
+
 def test_requests_in_flight(proxy, origin, client):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, {}, b"hello", hold=gate)
