@@ -61,6 +61,9 @@ static void on_read(struct conn *conn, struct span bytes)
     }
     buf_add(&client->in, bytes);
     if (client->in.failed) { /* no memory: reading pauses long before the limit */
+        if (client->state == CLIENT_EXCHANGE) {
+            client_exchange_gone(client, END_REFUSED);
+        }
         client_close(client);
         return;
     }

@@ -81,13 +81,18 @@ def live(proxy, number):
     ask(proxy, "GET", f"/small/{number}", SMALL)
 
 
-def run(origin, larder, tmp_path, first, stride, count):
+def begin(origin, larder, tmp_path):
     if not SHIM.exists():
         pytest.skip("sanitizers bring an allocator of their own")
     memory = Memory(tmp_path / "control")
+    env = {"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")}
+    return memory, larder(origin, flags=["--workers", "1"], env=env)
+
+
+def run(origin, larder, tmp_path, first, stride, count):
+    memory, proxy = begin(origin, larder, tmp_path)
     for pattern in ("GET /*", "POST /*", "HEAD /*"):
         origin.on(pattern, answer)
-    proxy = larder(origin, flags=["--workers", "1"], env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
     for number in range(3):  # what is allocated once, is
         live(proxy, f"warm-{number}")
     memory.fail(0)
@@ -119,3 +124,20 @@ def test_allocations_that_fail(origin, larder, tmp_path, count):
 @pytest.mark.parametrize("count", [1, 40])
 def test_every_allocation_that_fails(origin, larder, tmp_path, count):
     run(origin, larder, tmp_path, 1, 1, count)
+
+
+def test_no_memory_for_what_comes_during_a_request(origin, larder, tmp_path):
+    """The connection goes, and the request with it."""
+    memory, proxy = begin(origin, larder, tmp_path)
+    admin = Admin(proxy)
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, FRESH, SMALL, hold=gate)
+    client = Client(proxy).send_raw(b"GET /a HTTP/1.1\r\nHost: larder.test\r\n\r\n")
+    gate.wait_reached()
+    assert admin.metrics()["larder_requests_in_flight"] == 1
+    memory.fail(1)
+    client.send_raw(b"G" * 30_000)
+    wait_until(lambda: memory.well()[1] == 1, "an allocation to fail")
+    wait_until(lambda: admin.metrics()["larder_requests_in_flight"] == 0, "the request to end")
+    wait_until(lambda: admin.metrics()["larder_client_connections"] == 0, "the connection to end")
+    gate.open()
