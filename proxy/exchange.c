@@ -499,7 +499,6 @@ void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const s
     struct stream_head head = {.status = 101, .headers = &ex->headers, .body = STREAM_BODY_NONE};
 
     REQUIRE(ex->step == STEP_AWAIT);
-    ex->fetch = NULL; /* it is ending */
     exchange_leave_flight(ex);
     ex->origin_status = 101;
     ex->status = 101;

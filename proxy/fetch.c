@@ -449,10 +449,15 @@ void fetch_detach(struct fetch *fetch, const struct fetch_cause *cause)
     }
 }
 
+bool fetch_request_is_out(const struct fetch *fetch)
+{
+    return fetch->request_sent && fetch->out.len == 0 && !fetch->conn->conn.writing;
+}
+
 void fetch_finish(struct fetch *fetch)
 {
     if (fetch->conn != NULL) {
-        if (fetch->reusable && fetch->request_sent && fetch->out.len == 0 && !fetch->conn->conn.writing) {
+        if (fetch->reusable && fetch_request_is_out(fetch)) {
             origin_release(fetch->conn);
         } else {
             origin_discard(fetch->conn);

@@ -140,6 +140,9 @@ MUST_CHECK bool fetch_build_head(struct fetch *fetch);
 /* fetch.c: there is a connection: sends the request. */
 void fetch_connected(struct fetch *fetch, struct origin_conn *conn);
 
+/* fetch.c: is the connection through with the request, body included? */
+bool fetch_request_is_out(const struct fetch *fetch);
+
 /* fetch.c: sends the request's body, which waited for a 100. */
 void fetch_continue(struct fetch *fetch);
 

@@ -72,13 +72,17 @@ static bool informational(struct fetch *fetch)
         struct exchange *exchange = fetch->exchange;
         struct origin_conn *conn = fetch->conn;
         struct span upgrade = headers_value(&response->headers, SPAN("Upgrade"));
-        if (!fetch->upgrade || exchange == NULL || upgrade.len == 0 || !forward_remove_hop_by_hop(&response->headers) ||
+        bool asked = fetch->upgrade && fetch_request_is_out(fetch); /* RFC 9110 §7.8: all of it goes before */
+        if (!asked || exchange == NULL || upgrade.len == 0 || !forward_remove_hop_by_hop(&response->headers) ||
             !headers_add(&response->headers, SPAN("Connection"), SPAN("upgrade")) ||
             !headers_add(&response->headers, SPAN("Upgrade"), upgrade)) {
             broken(fetch, ERR_BAD_STATUS);
             return false;
         }
         fetch_note_answer(fetch);
+        exchange_on_fetch_ended(exchange, fetch->received_bytes, fetch->waited_us);
+        fetch->received_bytes = 0; /* they are counted with the request */
+        fetch->waited_us = 0;
         fetch->exchange = NULL;
         fetch->conn = NULL;
         exchange_on_upgraded(exchange, conn, &response->headers, buf_span(&fetch->in));

@@ -119,7 +119,8 @@ static enum err send_early(struct way *way)
     enum err error = ERR_OK;
 
     if (way->to->writing) {
-        return ERR_OK; /* on_written comes back here */
+        conn_read_stop(way->from); /* one write at a time */
+        return ERR_OK;             /* on_written comes back here */
     }
     if (early != NULL) {
         way->early = NULL;

@@ -154,6 +154,18 @@ def test_a_websocket_on_a_bypassed_path(origin, larder):
     client.get("/ws/1", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101)
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"])
+def test_no_switch_before_the_request_has_ended(origin, client, framing):
+    """RFC 9110 §7.8: the new protocol begins behind the request, not within it."""
+    def answer(connection):
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert connection.reader.sock.recv(1000) in (b"", b"abc", b"3\r\nabc\r\n")
+        connection.close()
+    origin.expect("GET /ws").handle(answer, read_body=False)
+    client.send_raw(f"GET /ws HTTP/1.1\r\nHost: larder.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{framing}".encode())
+    client.read_head().expect(502)
+
+
 @pytest.mark.parametrize("protocol", ["h2c", "websocket, h2c", "TLS/1.0"])
 def test_protocols_that_are_not_configured_are_not_switched_to(origin, client, protocol):
     origin.expect("GET /a", {"Upgrade": None, "HTTP2-Settings": None}).reply(200, NO_STORE)

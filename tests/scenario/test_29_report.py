@@ -106,6 +106,18 @@ def test_no_site_and_no_request(larder, origin):
     assert urls(proxy)["rows"] == []
 
 
+def test_a_tunnel_is_counted_with_its_request(proxy, origin, client):
+    """RFC 9110 §7.8: what the 101 cost is not lost among requests without a reason."""
+    def switch(connection):
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        connection.close()
+    origin.expect("GET /ws").handle(switch)
+    client.get("/ws", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101)
+    client.close()
+    rows = counted(proxy, 1)["rows"]
+    assert [(row["reason"], row["requests"]) for row in rows] == [("upgrade", 1)] and rows[0]["received_bytes"] > 60
+
+
 def test_urls(proxy, origin, client):
     origin.expect("GET /a?x=1").reply(200, fresh(), b"a")
     origin.expect("GET /b").reply(200, {"Cache-Control": "no-store"}, b"b" * 3000)

@@ -179,3 +179,32 @@ Test(tunnel, a_slow_reader_holds_the_writer_back_and_gets_every_byte, .init = se
     finish();
     free(bulk);
 }
+
+static const struct conn_events no_events;
+
+Test(tunnel, what_is_on_its_way_when_it_starts_goes_first, .init = setup)
+{
+    enum { BULK = 16 * 1024 * 1024 };
+    struct peer *client = &fixture.peers[0];
+    struct peer *server = &fixture.peers[1];
+    struct span bulk = {calloc(1, BULK), BULK};
+
+    uv_read_stop((uv_stream_t *)&server->tcp);
+    conns[0]->conn.events = conns[1]->conn.events = &no_events;
+    cr_assert_eq(conn_write(&conns[1]->conn, &bulk, 1), ERR_OK);
+    conn_read_start(&conns[0]->conn); /* as it was while its request was awaited */
+    start("", "", 5000);
+    fixture_say(client, "behind it");
+    fixture_run_for(&fixture, 50);
+    cr_expect_not(over);
+    cr_assert_eq(uv_read_start((uv_stream_t *)&server->tcp, on_peer_alloc, on_bulk_read), 0);
+    for (int i = 0; i < 2000 && bulk_seen < BULK + strlen("behind it"); i++) {
+        fixture_run_for(&fixture, 1);
+    }
+    cr_expect_eq(bulk_seen, BULK + strlen("behind it"));
+    fixture_close_peer(server);
+    fixture_close_peer(client);
+    fixture_run_until(&fixture, &over);
+    finish();
+    free((char *)(uintptr_t)bulk.data);
+}
