@@ -218,11 +218,18 @@ static bool covers_slow_origin(struct exchange *ex, enum reason *out_reason, con
                                   out_reason, out_rule);
 }
 
+uint64_t exchange_collapse_wait_ms(const struct exchange *ex)
+{
+    uint64_t wait_ms = ex->worker->config->cache.collapse_wait_ms;
+
+    return wait_ms > 0 ? wait_ms : 1; /* of a deadline, 0 would be none */
+}
+
 /* exchange_waited follows when a head did not come in time: for those who follow after collapse_wait, for all who have
  * something stale when the rule's time is over, which counts from when the origin was asked. */
 static void limit_wait(struct exchange *ex)
 {
-    uint64_t limit_ms = ex->leads ? 0 : ex->worker->config->cache.collapse_wait_ms;
+    uint64_t limit_ms = ex->leads ? 0 : exchange_collapse_wait_ms(ex);
     enum reason reason;
     const char *rule;
 

@@ -175,8 +175,9 @@ void exchange_leave_count(struct exchange *ex);
 enum step exchange_join(struct exchange *ex);
 enum step exchange_pass(struct exchange *ex);
 enum step exchange_await(struct exchange *ex);
-enum step exchange_waited(struct exchange *ex);       /* as long as it was to wait for a head */
-void exchange_leave_flight(struct exchange *ex);      /* follows nothing, asks for nothing any more */
+enum step exchange_waited(struct exchange *ex);                /* as long as it was to wait for a head */
+uint64_t exchange_collapse_wait_ms(const struct exchange *ex); /* for another's head */
+void exchange_leave_flight(struct exchange *ex);               /* follows nothing, asks for nothing any more */
 void exchange_revalidate_behind(struct exchange *ex); /* one fetch behind for the key, unless one is under way */
 
 /* exchange_partial.c: what of the partial response that was selected is missing for this request, and getting it. */

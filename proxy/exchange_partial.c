@@ -102,7 +102,7 @@ enum step exchange_missing(struct exchange *ex)
     case JOIN_FOLLOW:
         ex->collapsed = true;
         ex->asked_us = exchange_now_us();
-        stream_set_deadline(ex->stream, ex->worker->config->cache.collapse_wait_ms);
+        stream_set_deadline(ex->stream, exchange_collapse_wait_ms(ex));
         return STEP_AWAIT;
     case JOIN_LEAD:
     case JOIN_ALONE:

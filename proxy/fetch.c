@@ -401,10 +401,19 @@ static void on_timer(struct conn *conn)
 
 /* ---- flow, wishes, end ---- */
 
+static bool is_wanted(const struct fetch *fetch)
+{
+    return flight_wanted(fetch->flight) || (fetch->behind && fetch->state != FETCH_BODY);
+}
+
 void fetch_read_on(struct fetch *fetch)
 {
     struct conn *conn = &fetch->conn->conn;
 
+    if (!is_wanted(fetch)) { /* it came behind, and is not stored */
+        fetch_fail(fetch, ERR_CANCELED);
+        return;
+    }
     fetch->paused = flight_room(fetch->flight) == 0;
     if (!fetch->paused) {
         conn_set_timer(conn, fetch->worker->config->server.origin_between_bytes_timeout_ms);
@@ -415,11 +424,6 @@ void fetch_read_on(struct fetch *fetch)
     /* Storing: the disk must make room. Else the clients must: the slowest of several does not hold up the others, and
      * for all of them their own write timeouts count. */
     conn_set_timer(conn, flight_is_storing(fetch->flight) ? DISK_PATIENCE_MS : SLOW_FOLLOWER_MS);
-}
-
-static bool is_wanted(const struct fetch *fetch)
-{
-    return flight_wanted(fetch->flight) || (fetch->behind && fetch->state != FETCH_BODY);
 }
 
 static void on_wake(struct message *message)

@@ -146,7 +146,8 @@ bool fetch_request_is_out(const struct fetch *fetch);
 /* fetch.c: sends the request's body, which waited for a 100. */
 void fetch_continue(struct fetch *fetch);
 
-/* fetch.c: reads on, or pauses while there is no room; sets the timer that fits. */
+/* fetch.c: reads on, or pauses while there is no room; sets the timer that fits. What nobody wants ends here: the fetch
+ * may be gone. */
 void fetch_read_on(struct fetch *fetch);
 
 /* fetch.c: the end, good (the fill has been ended) or bad (it is failed here). The fetch is gone. */

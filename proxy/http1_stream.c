@@ -388,7 +388,7 @@ bool http1_stream_written(struct stream *stream)
         return true;
     }
     stream->waiting = false;
-    conn_set_timer(stream->conn, 0);
+    conn_set_timer(stream->conn, stream->body_wanted ? config->server.client_body_timeout_ms : 0);
     if (stream->ended) {
         exchange_on_sent(stream->exchange);
     } else {
