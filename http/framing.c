@@ -164,6 +164,7 @@ void body_decoder_finish(struct body_decoder *decoder)
 
 enum err body_decoder_feed(struct body_decoder *decoder, struct span *data, struct span *out_piece)
 {
+    *out_piece = span_take(*data, 0);
     while (data->len > 0 && decoder->state != BODY_DONE) {
         enum err error;
 
@@ -187,7 +188,6 @@ enum err body_decoder_feed(struct body_decoder *decoder, struct span *data, stru
         }
         *data = span_skip(*data, 1);
     }
-    *out_piece = span_take(*data, 0);
     return ERR_OK;
 }
 

@@ -53,8 +53,9 @@ void body_decoder_init(struct body_decoder *decoder, const struct framing *frami
 void body_decoder_finish(struct body_decoder *decoder); /* frees; accepts a zeroed one */
 
 /* Takes bytes from the front of `*data`: on return `*data` is what was not consumed and `*out_piece` is the next run of
- * payload (it borrows from `*data`; may be empty). Call until `*data` is empty or body_decoder_done; bytes behind the
- * end are never consumed. ERR_BAD_CHUNK, ERR_HEAD_TOO_LARGE (trailers), ERR_NO_MEMORY. */
+ * payload (it borrows from `*data`; may be empty, and is on an error). Call until `*data` is empty or
+ * body_decoder_done; bytes behind the end are never consumed. ERR_BAD_CHUNK, ERR_HEAD_TOO_LARGE (trailers),
+ * ERR_NO_MEMORY. */
 MUST_CHECK enum err body_decoder_feed(struct body_decoder *decoder, struct span *data, struct span *out_piece);
 
 bool body_decoder_done(const struct body_decoder *decoder);

@@ -79,6 +79,15 @@ def test_refusals_and_failures(origin, logged):
     assert failed["status"] == 502 and failed["reason"] == "origin-failed", failed
 
 
+@pytest.mark.parametrize("before, count", [(b"", 0), (b"5\r\nhello\r\n", 5)])
+def test_a_bad_chunk_counts_for_nothing(origin, logged, before, count):
+    client, lines = logged()
+    origin.on("POST /a", lambda exchange: exchange.close(), read_body=False)
+    client.send_raw(b"POST /a HTTP/1.1\r\nHost: larder.test\r\nTransfer-Encoding: chunked\r\n\r\n" + before + b"zz\r\n")
+    client.read_head().expect(400)
+    assert lines(1)[0]["request_bytes"] == count
+
+
 def test_a_client_that_leaves(origin, logged):
     client, lines = logged()
     gate = origin.gate()

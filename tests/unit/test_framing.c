@@ -267,6 +267,7 @@ Test(framing, an_error_stays_an_error)
     body_decoder_init(&decoder, &framing);
     cr_expect_eq(body_decoder_feed(&decoder, &data, &piece), ERR_OK);
     cr_expect_eq(body_decoder_feed(&decoder, &data, &piece), ERR_BAD_CHUNK);
+    cr_expect_eq(piece.len, 0u);
     cr_expect_eq(body_decoder_feed(&decoder, &data, &piece), ERR_BAD_CHUNK);
     body_decoder_finish(&decoder);
 }
