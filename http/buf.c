@@ -195,6 +195,12 @@ static void add_json_escape(struct buf *buf, unsigned char byte)
     }
 }
 
+/* U+0080 to U+009F, which terminals obey: "\xc2\x9b" is ESC [ to them. */
+static bool is_c1_control(struct span text)
+{
+    return text.len >= 2 && (unsigned char)text.data[0] == 0xc2 && (unsigned char)text.data[1] < 0xa0;
+}
+
 void buf_add_json_string(struct buf *buf, struct span text)
 {
     buf_add_byte(buf, '"');
@@ -205,7 +211,8 @@ void buf_add_json_string(struct buf *buf, struct span text)
             unsigned char byte = (unsigned char)text.data[run];
             size_t len = utf8_len(span_skip(text, run));
 
-            if (len == 0 || byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\') {
+            if (len == 0 || byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\' ||
+                (len == 2 && is_c1_control(span_skip(text, run)))) {
                 break;
             }
             run += len;
@@ -213,8 +220,9 @@ void buf_add_json_string(struct buf *buf, struct span text)
         buf_add(buf, span_take(text, run));
         text = span_skip(text, run);
         if (text.len > 0) {
-            add_json_escape(buf, (unsigned char)text.data[0]);
-            text = span_skip(text, 1);
+            bool two = utf8_len(text) == 2; /* a control's second byte is its number */
+            add_json_escape(buf, (unsigned char)text.data[two ? 1 : 0]);
+            text = span_skip(text, two ? 2 : 1);
         }
     }
     buf_add_byte(buf, '"');

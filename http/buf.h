@@ -40,8 +40,8 @@ void buf_add_i64(struct buf *buf, int64_t value);
 void buf_add_hex(struct buf *buf, uint64_t value); /* lower case, no leading zeros */
 void buf_format(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* As a JSON string with its quotes: controls, quote, backslash and bytes that are not UTF-8 are escaped (the last as
- * \u00XX). */
+/* As a JSON string with its quotes: controls (also U+0080 to U+009F), quote, backslash and bytes that are not UTF-8 are
+ * escaped (the last as \u00XX). */
 void buf_add_json_string(struct buf *buf, struct span text);
 
 /* Room for at least `bytes` behind the content; write there, then add to `len`. NULL when that is beyond the limit. */

@@ -61,6 +61,19 @@ static void add_time(struct buf *out, int64_t us)
     }
 }
 
+/* Text in UTF-8 from outside, without what a terminal would obey: controls, also those of two bytes (U+0080 to U+009F).
+ */
+static void add_visible(struct buf *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)text[0];
+        bool two = byte == 0xc2 && (unsigned char)text[1] < 0xa0;
+
+        buf_add_byte(out, two || byte < 0x20 || byte == 0x7f ? '?' : *text);
+        text += two ? 1 : 0;
+    }
+}
+
 /* "12:01:02.123  127.0.0.1  200  hit fresh  1.2 KiB  0.4 ms  GET http://host/path" */
 static void write_text(const json_t *entry, struct buf *out)
 {
@@ -77,8 +90,12 @@ static void write_text(const json_t *entry, struct buf *out)
     store_add_size(out, (uint64_t)admin_number_of(entry, "response_bytes"));
     buf_add_text(out, "  ");
     add_time(out, admin_number_of(entry, "total_us"));
-    buf_format(out, "  %s %s://%s%s\n", admin_text_of(entry, "method"), admin_text_of(entry, "scheme"),
-               admin_text_of(entry, "host"), admin_text_of(entry, "target"));
+    buf_add_text(out, "  ");
+    add_visible(out, admin_text_of(entry, "method"));
+    buf_format(out, " %s://", admin_text_of(entry, "scheme"));
+    add_visible(out, admin_text_of(entry, "host"));
+    add_visible(out, admin_text_of(entry, "target"));
+    buf_add_byte(out, '\n');
 }
 
 static void write_line(const struct printer *printer, struct span line, struct buf *out)

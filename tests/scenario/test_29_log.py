@@ -120,6 +120,17 @@ def test_what_is_not_understood(proxy, flags):
     assert done.returncode == 2 and flags[0][2:] + ": expected" in done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("byte", [b"\xc2\x9b", b"\x9b"])
+def test_no_orders_for_the_terminal(proxy, client, follow, byte):
+    """U+009B begins one, as ESC [ does: neither form of the line has it as it is."""
+    text = follow(proxy)
+    entries = follow(proxy, "--json")
+    client.send_raw(b"GET /" + byte + b"2J HTTP/1.1\r\nHost: larder.test\r\n\r\n")
+    client.read_head().expect(400)
+    assert text.line().endswith("/?2J")
+    assert "\\u009b2J" in entries.line()
+
+
 def test_nobody_there(tmp_path):
     done = subprocess.run([LARDER, "log", "--cache-dir", tmp_path], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 2 and "no larder answers" in done.stderr

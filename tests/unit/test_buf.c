@@ -123,11 +123,12 @@ Test(buf, json_strings)
         {SPAN_INIT("\n\r\t\0\x1f\x7f"), "\"\\n\\r\\t\\u0000\\u001f\\u007f\""},
         {SPAN_INIT("\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80"), "\"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80\""},
         {SPAN_INIT("\xff\xe4"), "\"\\u00ff\\u00e4\""},
-        {SPAN_INIT("\xc0\xaf"), "\"\\u00c0\\u00af\""},                       /* overlong */
-        {SPAN_INIT("\xe0\x80\x80"), "\"\\u00e0\\u0080\\u0080\""},            /* overlong */
-        {SPAN_INIT("\xed\xa0\x80"), "\"\\u00ed\\u00a0\\u0080\""},            /* a surrogate */
-        {SPAN_INIT("\xf4\x90\x80\x80"), "\"\\u00f4\\u0090\\u0080\\u0080\""}, /* above U+10FFFF */
-        {SPAN_INIT("\xe2\x82"), "\"\\u00e2\\u0082\""},                       /* cut off */
+        {SPAN_INIT("\xc0\xaf"), "\"\\u00c0\\u00af\""},                         /* overlong */
+        {SPAN_INIT("\xe0\x80\x80"), "\"\\u00e0\\u0080\\u0080\""},              /* overlong */
+        {SPAN_INIT("\xed\xa0\x80"), "\"\\u00ed\\u00a0\\u0080\""},              /* a surrogate */
+        {SPAN_INIT("\xf4\x90\x80\x80"), "\"\\u00f4\\u0090\\u0080\\u0080\""},   /* above U+10FFFF */
+        {SPAN_INIT("\xe2\x82"), "\"\\u00e2\\u0082\""},                         /* cut off */
+        {SPAN_INIT("\xc2\x80\xc2\x9b\xc2\xa0"), "\"\\u0080\\u009b\xc2\xa0\""}, /* controls: terminals obey them */
     };
     struct buf buf;
 
