@@ -128,12 +128,23 @@ static bool take_head(struct fetch *fetch)
     return false;
 }
 
+/* A 204 with content is none (RFC 9110 §8.6, RFC 9112 §6.1): what comes behind it would be taken for the next answer.
+ */
+static bool promises_content(const struct http_response *response)
+{
+    struct span length = headers_value(&response->headers, SPAN("Content-Length"));
+
+    return response->status == 204 && (headers_has(&response->headers, SPAN("Transfer-Encoding")) ||
+                                       (length.len > 0 && !span_equal(length, SPAN("0"))));
+}
+
 static bool connection_may_stay(const struct http_response *response)
 {
     bool close = headers_list_has(&response->headers, SPAN("Connection"), SPAN("close"));
     bool keep = headers_list_has(&response->headers, SPAN("Connection"), SPAN("keep-alive"));
 
-    return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE;
+    return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE &&
+           !promises_content(response);
 }
 
 static void invalidate(struct fetch *fetch)

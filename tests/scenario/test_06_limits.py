@@ -309,6 +309,16 @@ def test_bytes_behind_a_response(origin, client):
     assert origin.requests[0].connection != origin.requests[1].connection
 
 
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_204_that_promises_content(origin, client, field):
+    """RFC 9110 §8.6: it has none. Should some come nevertheless, it is not the answer to who asks next."""
+    origin.expect("GET /a").send_raw(f"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n{field}\r\n\r\n".encode(), close=False)
+    client.get("/a").expect(204, headers={"Content-Length": None, "Transfer-Encoding": None})
+    origin.expect("GET /b").reply(200, NO_STORE, b"good")
+    client.get("/b").expect(200, body=b"good")
+    assert origin.requests[0].connection != origin.requests[1].connection
+
+
 def test_bytes_before_a_request(origin, client):
     """What an idle origin connection says on its own is nobody's answer."""
     first = origin.expect("GET /a").handle(
