@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from xml.etree import ElementTree
 
 import pytest
 from support.proxy import LARDER, ROOT, run_larder
@@ -221,3 +222,31 @@ def test_settings_beside_those_of_others_exist():
     named = {name for row in re.findall(r"(?m)^\|[^|]*\|(.*)\|$", section) for name in re.findall(r"`([a-z_]+)(?: =[^`]*)?`", row)}
     assert len(named) > 30
     assert named - keys == set()
+
+
+def readme_rules():
+    """Every rule in the configurations that README.md shows."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"(?ms)^### Every setting of a rule.*?$(.*?)^### ", text)[1]
+    for snippet in re.findall(r"(?ms)^cat >\S+ <<'TOML'\n(.*?)^TOML$", section):
+        for site in tomllib.loads(snippet)["site"]:
+            yield from site["rule"]
+
+
+def test_every_setting_of_a_rule_has_an_example():
+    keys = {key["name"] for section in DESCRIPTION["sections"] if section["path"] == "site.rule" for key in section["keys"]}
+    assert {name for rule in readme_rules() for name in rule} == keys
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"(?ms)^### Every setting of a rule.*?$(.*?)^### ", text)[1]
+    assert keys - {"name"} == set(re.findall(r"`([a-z_]+)`", section)), "and is in a sentence above it"
+
+
+def test_the_picture_says_what_larder_says():
+    """Words of Cache-Status that there are; readable with any theme."""
+    picture = ElementTree.parse(ROOT / "proxy" / "doc" / "request.svg").getroot()
+    words = [element.text for element in picture.iter() if element.get("class") == "word"]
+    assert len(words) > 10
+    for detail in re.findall(r"detail=([a-z-]+)", " ".join(words)):
+        assert run_larder("why", detail)[0] == 0, detail
+    assert {word for text in words for word in re.findall(r"fwd=([a-z-]+)", text)} <= {"uri-miss", "vary-miss", "stale", "method", "bypass"}
+    assert "prefers-color-scheme: dark" in "".join(picture.itertext())
