@@ -2,8 +2,6 @@
 #ifndef CACHE_ARCHIVE_FORMAT_H
 #define CACHE_ARCHIVE_FORMAT_H
 
-#include <stdint.h>
-
 #define ARCHIVE_MAGIC "larder export\n"
 
 enum {
@@ -22,22 +20,5 @@ enum archive_kind {
     ARCHIVE_KIND_ABANDONED = 'A',
     ARCHIVE_KIND_END = 'Z',
 };
-
-static inline void archive_put_number(char *at, unsigned bytes, uint64_t value)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        at[i] = (char)(unsigned char)(value >> (8 * i) & 0xff);
-    }
-}
-
-static inline uint64_t archive_number_at(const char *at, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
-    return value;
-}
 
 #endif

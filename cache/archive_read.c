@@ -11,6 +11,7 @@
 #include "cache/archive_format.h"
 #include "cache/head.h"
 #include "cache/key.h"
+#include "cache/little_endian.h"
 #include "cache/store.h"
 #include "cache/vary.h"
 #include "http/directives.h"
@@ -93,7 +94,7 @@ static enum err read_begin(struct archive_reader *reader)
         (error == ERR_OK && memcmp(reader->frame.data, ARCHIVE_MAGIC, ARCHIVE_MAGIC_BYTES) != 0)) {
         return ERR_FOREIGN;
     }
-    if (error == ERR_OK && archive_number_at(reader->frame.data + ARCHIVE_MAGIC_BYTES, 2) != ARCHIVE_VERSION) {
+    if (error == ERR_OK && le_get(reader->frame.data + ARCHIVE_MAGIC_BYTES, 2) != ARCHIVE_VERSION) {
         return ERR_FOREIGN;
     }
     if (error == ERR_OK) {
@@ -105,7 +106,7 @@ static enum err read_begin(struct archive_reader *reader)
     if (reader->kind != ARCHIVE_KIND_HEADER || reader->payload.len != HEADER_FRAME_BYTES) {
         return ERR_DAMAGED;
     }
-    reader->export_ms = (int64_t)archive_number_at(reader->payload.data, HEADER_FRAME_BYTES);
+    reader->export_ms = (int64_t)le_get(reader->payload.data, HEADER_FRAME_BYTES);
     return reader->export_ms >= 0 ? ERR_OK : ERR_DAMAGED;
 }
 
@@ -179,8 +180,8 @@ static enum err read_frame(struct archive_reader *reader)
     if (error != ERR_OK) {
         return error;
     }
-    uint64_t len = archive_number_at(frame->data + 4, 4);
-    if (len > ARCHIVE_FRAME_MAX_BYTES || archive_number_at(frame->data + 1, 3) != 0) {
+    uint64_t len = le_get(frame->data + 4, 4);
+    if (len > ARCHIVE_FRAME_MAX_BYTES || le_get(frame->data + 1, 3) != 0) {
         return ERR_DAMAGED;
     }
     error = read_bytes(reader, (size_t)len + ARCHIVE_CHECK_BYTES);
@@ -188,7 +189,7 @@ static enum err read_frame(struct archive_reader *reader)
         return error;
     }
     size_t checked = frame->len - ARCHIVE_CHECK_BYTES;
-    if (archive_number_at(frame->data + checked, ARCHIVE_CHECK_BYTES) !=
+    if (le_get(frame->data + checked, ARCHIVE_CHECK_BYTES) !=
         XXH3_64bits_withSeed(frame->data, checked, reader->frames)) {
         return ERR_DAMAGED;
     }
@@ -235,10 +236,9 @@ static enum err take_response(struct archive_reader *reader, struct archive_resp
     struct span record;
 
     if (reader->in_response || reader->payload.len < ARCHIVE_RESPONSE_BYTES ||
-        !take(&rest, archive_number_at(lengths, 4), &response.key) ||
-        !take(&rest, archive_number_at(lengths + 4, 4), &response.selection) ||
-        !take(&rest, archive_number_at(lengths + 8, 4), &response.head) ||
-        !take(&rest, archive_number_at(lengths + 12, 4), &record) || rest.len > 0) {
+        !take(&rest, le_get(lengths, 4), &response.key) || !take(&rest, le_get(lengths + 4, 4), &response.selection) ||
+        !take(&rest, le_get(lengths + 8, 4), &response.head) || !take(&rest, le_get(lengths + 12, 4), &record) ||
+        rest.len > 0) {
         return ERR_DAMAGED;
     }
     if (record_decode(record, &response.record) != ERR_OK) {
@@ -298,9 +298,8 @@ static enum err take_end(struct archive_reader *reader)
 {
     const char *at = reader->payload.data;
 
-    if (reader->in_response || reader->payload.len != END_FRAME_BYTES ||
-        archive_number_at(at, 8) != reader->responses || archive_number_at(at + 8, 8) != reader->body_bytes ||
-        !at_end(reader)) {
+    if (reader->in_response || reader->payload.len != END_FRAME_BYTES || le_get(at, 8) != reader->responses ||
+        le_get(at + 8, 8) != reader->body_bytes || !at_end(reader)) {
         return ERR_DAMAGED;
     }
     return ERR_OK;

@@ -3,6 +3,7 @@
 
 #include "cache/archive.h"
 #include "cache/archive_format.h"
+#include "cache/little_endian.h"
 
 enum { SLACK_BYTES = 64 };
 
@@ -18,7 +19,7 @@ static void add_number(struct archive_writer *writer, unsigned bytes, uint64_t v
 {
     char text[sizeof(value)];
 
-    archive_put_number(text, bytes, value);
+    le_put(text, bytes, value);
     buf_add(&writer->frame, (struct span){text, bytes});
 }
 
@@ -27,7 +28,7 @@ static bool end_frame(struct archive_writer *writer)
     struct buf *frame = &writer->frame;
 
     if (!frame->failed) {
-        archive_put_number(frame->data + 4, 4, frame->len - ARCHIVE_FRAME_HEADER_BYTES);
+        le_put(frame->data + 4, 4, frame->len - ARCHIVE_FRAME_HEADER_BYTES);
         add_number(writer, ARCHIVE_CHECK_BYTES, XXH3_64bits_withSeed(frame->data, frame->len, writer->frames));
     }
     writer->frames++;

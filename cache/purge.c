@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "cache/little_endian.h"
+
 enum {
     ROW_VERSION = 1,
     AT_NAME = 16,
@@ -52,23 +54,6 @@ bool purge_valid(const struct purge *purge)
     return false;
 }
 
-static void put(char *at, unsigned bytes, uint64_t value)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        at[i] = (char)(unsigned char)(value >> (8 * i) & 0xff);
-    }
-}
-
-static uint64_t get(const char *at, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
-    return value;
-}
-
 void purge_encode(const struct purge *purge, struct buf *out)
 {
     size_t hashed = AT_NAME + purge->name.len;
@@ -78,16 +63,16 @@ void purge_encode(const struct purge *purge, struct buf *out)
         out->failed = true;
         return;
     }
-    put(at + 0, 1, ROW_VERSION);
-    put(at + 1, 1, (uint64_t)purge->kind);
-    put(at + 2, 1, (uint64_t)purge->mode);
-    put(at + 3, 1, 0);
-    put(at + 4, 4, purge->name.len);
-    put(at + 8, 8, (uint64_t)purge->time_ms);
+    le_put(at + 0, 1, ROW_VERSION);
+    le_put(at + 1, 1, (uint64_t)purge->kind);
+    le_put(at + 2, 1, (uint64_t)purge->mode);
+    le_put(at + 3, 1, 0);
+    le_put(at + 4, 4, purge->name.len);
+    le_put(at + 8, 8, (uint64_t)purge->time_ms);
     if (purge->name.len > 0) {
         memcpy(at + AT_NAME, purge->name.data, purge->name.len);
     }
-    put(at + hashed, ROW_CHECK_BYTES, XXH3_64bits_withSeed(at, hashed, purge->sequence));
+    le_put(at + hashed, ROW_CHECK_BYTES, XXH3_64bits_withSeed(at, hashed, purge->sequence));
     out->len += hashed + ROW_CHECK_BYTES;
 }
 
@@ -100,14 +85,14 @@ bool purge_decode(struct span bytes, uint64_t sequence, struct purge *out_purge)
     }
     size_t hashed = bytes.len - ROW_CHECK_BYTES;
     struct purge purge = {
-        .kind = (enum purge_kind)get(at + 1, 1),
-        .mode = (enum purge_mode)get(at + 2, 1),
+        .kind = (enum purge_kind)le_get(at + 1, 1),
+        .mode = (enum purge_mode)le_get(at + 2, 1),
         .name = {at + AT_NAME, hashed - AT_NAME},
         .sequence = sequence,
-        .time_ms = (int64_t)get(at + 8, 8),
+        .time_ms = (int64_t)le_get(at + 8, 8),
     };
-    if (get(at + hashed, ROW_CHECK_BYTES) != XXH3_64bits_withSeed(at, hashed, sequence) || get(at, 1) != ROW_VERSION ||
-        get(at + 3, 1) != 0 || get(at + 4, 4) != purge.name.len ||
+    if (le_get(at + hashed, ROW_CHECK_BYTES) != XXH3_64bits_withSeed(at, hashed, sequence) ||
+        le_get(at, 1) != ROW_VERSION || le_get(at + 3, 1) != 0 || le_get(at + 4, 4) != purge.name.len ||
         (purge.mode != PURGE_HARD && purge.mode != PURGE_SOFT) || !purge_valid(&purge)) {
         return false;
     }

@@ -25,6 +25,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "cache/little_endian.h"
+
 enum {
     RECORD_VERSION = 2,
     AT_OVERRIDE = 136,
@@ -75,8 +77,6 @@ _Static_assert(STATE_SHIFT + STATE_BITS * ARRAY_LEN(deltas) <= HTTP_1_0_SHIFT, "
 
 enum { AT_DELTAS = 104, DELTA_BYTES = 4 };
 
-static void put(char *at, unsigned bytes, uint64_t value);
-static uint64_t get(const char *at, unsigned bytes);
 static uint32_t flags_of(const struct record *record);
 static void encode_fixed(const struct record *record, char *at);
 static bool decode_frame(struct span bytes);
@@ -106,7 +106,7 @@ void record_encode(const struct record *record, struct buf *out)
     if (slices_len > 0) {
         memcpy(at + AT_OVERRIDE + override_len, record->slices.data, slices_len);
     }
-    put(at + total - CHECKSUM_BYTES, CHECKSUM_BYTES, XXH3_64bits(at, total - CHECKSUM_BYTES));
+    le_put(at + total - CHECKSUM_BYTES, CHECKSUM_BYTES, XXH3_64bits(at, total - CHECKSUM_BYTES));
     out->len += total;
 }
 
@@ -115,30 +115,30 @@ static void encode_fixed(const struct record *record, char *at)
     const struct freshness_inputs *inputs = &record->inputs;
     bool expires_known = inputs->has_expires && !inputs->expires_invalid;
 
-    put(at + 0, 2, RECORD_VERSION);
-    put(at + 2, 2, record->status);
-    put(at + 4, 4, FIXED_BYTES + record->head_override.len + record->slices.len);
-    put(at + 8, 8, record->object_id);
-    put(at + 16, 8, record->body_id);
-    put(at + 24, 8, record->body_len);
-    put(at + 32, 8, record->purge_sequence);
+    le_put(at + 0, 2, RECORD_VERSION);
+    le_put(at + 2, 2, record->status);
+    le_put(at + 4, 4, FIXED_BYTES + record->head_override.len + record->slices.len);
+    le_put(at + 8, 8, record->object_id);
+    le_put(at + 16, 8, record->body_id);
+    le_put(at + 24, 8, record->body_len);
+    le_put(at + 32, 8, record->purge_sequence);
     memcpy(at + 40, record->digest, DIGEST_BYTES);
-    put(at + 56, 8, (uint64_t)inputs->request_ms);
-    put(at + 64, 8, (uint64_t)inputs->response_ms);
-    put(at + 72, 8, (uint64_t)inputs->date_s);
-    put(at + 80, 8, expires_known ? (uint64_t)inputs->expires_s : 0);
-    put(at + 88, 8, inputs->has_last_modified ? (uint64_t)inputs->last_modified_s : 0);
-    put(at + 96, 4, (uint64_t)inputs->age_s);
-    put(at + 100, 4, flags_of(record));
+    le_put(at + 56, 8, (uint64_t)inputs->request_ms);
+    le_put(at + 64, 8, (uint64_t)inputs->response_ms);
+    le_put(at + 72, 8, (uint64_t)inputs->date_s);
+    le_put(at + 80, 8, expires_known ? (uint64_t)inputs->expires_s : 0);
+    le_put(at + 88, 8, inputs->has_last_modified ? (uint64_t)inputs->last_modified_s : 0);
+    le_put(at + 96, 4, (uint64_t)inputs->age_s);
+    le_put(at + 100, 4, flags_of(record));
     for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
         const struct delta *delta = (const void *)((const char *)record + deltas[i]);
-        put(at + AT_DELTAS + i * DELTA_BYTES, DELTA_BYTES,
-            delta->state == DIRECTIVE_VALID ? (uint64_t)delta->seconds : 0);
+        le_put(at + AT_DELTAS + i * DELTA_BYTES, DELTA_BYTES,
+               delta->state == DIRECTIVE_VALID ? (uint64_t)delta->seconds : 0);
     }
-    put(at + 120, 4, record->key_len);
-    put(at + 124, 4, record->head_len);
-    put(at + 128, 4, record->head_override.len);
-    put(at + 132, 4, record->slices.len);
+    le_put(at + 120, 4, record->key_len);
+    le_put(at + 124, 4, record->head_len);
+    le_put(at + 128, 4, record->head_override.len);
+    le_put(at + 132, 4, record->slices.len);
 }
 
 static uint32_t flags_of(const struct record *record)
@@ -177,14 +177,15 @@ static bool decode_frame(struct span bytes)
     const char *at = bytes.data;
     size_t hashed = bytes.len - CHECKSUM_BYTES;
 
-    return get(at, 2) == RECORD_VERSION && get(at + 4, 4) == bytes.len && get(at + 128, 4) <= RECORD_MAX_HEAD_BYTES &&
-           get(at + 132, 4) == bytes.len - FIXED_BYTES - get(at + 128, 4) &&
-           get(at + hashed, CHECKSUM_BYTES) == XXH3_64bits(at, hashed);
+    return le_get(at, 2) == RECORD_VERSION && le_get(at + 4, 4) == bytes.len &&
+           le_get(at + 128, 4) <= RECORD_MAX_HEAD_BYTES &&
+           le_get(at + 132, 4) == bytes.len - FIXED_BYTES - le_get(at + 128, 4) &&
+           le_get(at + hashed, CHECKSUM_BYTES) == XXH3_64bits(at, hashed);
 }
 
 static bool decode_flags(const char *at, struct record *record)
 {
-    uint32_t bits = (uint32_t)get(at + 100, 4);
+    uint32_t bits = (uint32_t)le_get(at + 100, 4);
 
     if (bits >> (HTTP_1_0_SHIFT + 1) != 0) {
         return false;
@@ -197,7 +198,7 @@ static bool decode_flags(const char *at, struct record *record)
     for (size_t i = 0; i < ARRAY_LEN(deltas); i++) {
         struct delta *delta = (void *)((char *)record + deltas[i]);
         uint32_t state = bits >> (STATE_SHIFT + STATE_BITS * i) & STATE_MASK;
-        uint64_t seconds = get(at + AT_DELTAS + i * DELTA_BYTES, DELTA_BYTES);
+        uint64_t seconds = le_get(at + AT_DELTAS + i * DELTA_BYTES, DELTA_BYTES);
         if (state > DIRECTIVE_INVALID || seconds > INT32_MAX || (state != DIRECTIVE_VALID && seconds != 0)) {
             return false;
         }
@@ -214,12 +215,12 @@ static bool in_years(int64_t time_s)
 /* `inputs` has its flags already. */
 static bool decode_times(const char *at, struct freshness_inputs *inputs)
 {
-    inputs->request_ms = (int64_t)get(at + 56, 8);
-    inputs->response_ms = (int64_t)get(at + 64, 8);
-    inputs->date_s = (int64_t)get(at + 72, 8);
-    inputs->expires_s = (int64_t)get(at + 80, 8);
-    inputs->last_modified_s = (int64_t)get(at + 88, 8);
-    inputs->age_s = (int64_t)get(at + 96, 4);
+    inputs->request_ms = (int64_t)le_get(at + 56, 8);
+    inputs->response_ms = (int64_t)le_get(at + 64, 8);
+    inputs->date_s = (int64_t)le_get(at + 72, 8);
+    inputs->expires_s = (int64_t)le_get(at + 80, 8);
+    inputs->last_modified_s = (int64_t)le_get(at + 88, 8);
+    inputs->age_s = (int64_t)le_get(at + 96, 4);
 
     bool expires_known = inputs->has_expires && !inputs->expires_invalid;
     if (inputs->expires_invalid && !inputs->has_expires) {
@@ -235,19 +236,19 @@ static bool decode_times(const char *at, struct freshness_inputs *inputs)
 static bool decode_numbers(struct span bytes, struct record *record)
 {
     const char *at = bytes.data;
-    size_t override_len = get(at + 128, 4);
-    size_t slices_len = get(at + 132, 4);
+    size_t override_len = le_get(at + 128, 4);
+    size_t slices_len = le_get(at + 132, 4);
     struct slices slices;
 
-    record->status = (unsigned)get(at + 2, 2);
+    record->status = (unsigned)le_get(at + 2, 2);
     record->inputs.status = record->status;
-    record->object_id = get(at + 8, 8);
-    record->body_id = get(at + 16, 8);
-    record->body_len = get(at + 24, 8);
-    record->purge_sequence = get(at + 32, 8);
+    record->object_id = le_get(at + 8, 8);
+    record->body_id = le_get(at + 16, 8);
+    record->body_len = le_get(at + 24, 8);
+    record->purge_sequence = le_get(at + 32, 8);
     memcpy(record->digest, at + 40, DIGEST_BYTES);
-    record->key_len = (uint32_t)get(at + 120, 4);
-    record->head_len = (uint32_t)get(at + 124, 4);
+    record->key_len = (uint32_t)le_get(at + 120, 4);
+    record->head_len = (uint32_t)le_get(at + 124, 4);
     if (override_len > 0) {
         record->head_override = (struct span){at + AT_OVERRIDE, override_len};
     }
@@ -281,21 +282,4 @@ bool record_has_strong_validator(const struct record *record)
     static const uint8_t none[DIGEST_BYTES];
 
     return memcmp(record->digest, none, DIGEST_BYTES) != 0;
-}
-
-static void put(char *at, unsigned bytes, uint64_t value)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        at[i] = (char)(unsigned char)(value >> (8 * i) & 0xff);
-    }
-}
-
-static uint64_t get(const char *at, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
-    return value;
 }

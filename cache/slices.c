@@ -3,24 +3,8 @@
 
 #include <string.h>
 
+#include "cache/little_endian.h"
 #include "http/check.h"
-
-static void put(char *at, uint64_t value)
-{
-    for (unsigned i = 0; i < sizeof(value); i++) {
-        at[i] = (char)(unsigned char)(value >> (8 * i) & 0xff);
-    }
-}
-
-static uint64_t get(const char *at)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < sizeof(value); i++) {
-        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
-    return value;
-}
 
 /* The index of the first slice that ends behind `at`. */
 static size_t index_behind(const struct slices *slices, uint64_t at)
@@ -110,10 +94,10 @@ void slices_write(const struct slices *slices, char *out_bytes)
     for (size_t i = 0; i < slices->count; i++) {
         const struct slice *slice = &slices->items[i];
         char *at = out_bytes + i * SLICE_BYTES;
-        put(at, slice->first);
-        put(at + 8, slice->end);
-        put(at + 16, slice->body_id);
-        put(at + 24, slice->offset);
+        le_put(at, 8, slice->first);
+        le_put(at + 8, 8, slice->end);
+        le_put(at + 16, 8, slice->body_id);
+        le_put(at + 24, 8, slice->offset);
     }
 }
 
@@ -122,7 +106,8 @@ struct slice slice_in(struct span bytes, size_t index)
     const char *at = bytes.data + index * SLICE_BYTES;
 
     REQUIRE((index + 1) * SLICE_BYTES <= bytes.len);
-    return (struct slice){.first = get(at), .end = get(at + 8), .body_id = get(at + 16), .offset = get(at + 24)};
+    return (struct slice){
+        .first = le_get(at, 8), .end = le_get(at + 8, 8), .body_id = le_get(at + 16, 8), .offset = le_get(at + 24, 8)};
 }
 
 bool slices_read(struct span bytes, uint64_t complete_length, struct slices *out_slices)

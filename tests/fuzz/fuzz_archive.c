@@ -9,6 +9,7 @@
 #include "cache/archive.h"
 #include "cache/archive_format.h"
 #include "cache/head.h"
+#include "cache/little_endian.h"
 #include "cache/store.h"
 #include "cache/vary.h"
 #include "http/check.h"
@@ -96,11 +97,10 @@ static void mend_record(char *payload, size_t len)
         return;
     }
     char *record = payload + len - RECORD_BYTES;
-    archive_put_number(record, 2, 2);
-    archive_put_number(record + 4, 4, RECORD_BYTES);
-    archive_put_number(record + 128, 8, 0);
-    archive_put_number(record + RECORD_BYTES - CHECKSUM_BYTES, CHECKSUM_BYTES,
-                       XXH3_64bits(record, RECORD_BYTES - CHECKSUM_BYTES));
+    le_put(record, 2, 2);
+    le_put(record + 4, 4, RECORD_BYTES);
+    le_put(record + 128, 8, 0);
+    le_put(record + RECORD_BYTES - CHECKSUM_BYTES, CHECKSUM_BYTES, XXH3_64bits(record, RECORD_BYTES - CHECKSUM_BYTES));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -116,9 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         char header[ARCHIVE_FRAME_HEADER_BYTES] = {input.data[0]};
         char check[ARCHIVE_CHECK_BYTES];
         size_t start = file.len;
-        struct span payload = span_take(span_skip(input, 3), (size_t)archive_number_at(input.data + 1, 2));
+        struct span payload = span_take(span_skip(input, 3), (size_t)le_get(input.data + 1, 2));
 
-        archive_put_number(header + 4, 4, payload.len);
+        le_put(header + 4, 4, payload.len);
         buf_add(&file, (struct span){header, sizeof(header)});
         buf_add(&file, payload);
         if (file.failed) {
@@ -127,7 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (header[0] == ARCHIVE_KIND_RESPONSE) {
             mend_record(file.data + start + sizeof(header), payload.len);
         }
-        archive_put_number(check, sizeof(check), XXH3_64bits_withSeed(file.data + start, file.len - start, frame));
+        le_put(check, sizeof(check), XXH3_64bits_withSeed(file.data + start, file.len - start, frame));
         buf_add(&file, (struct span){check, sizeof(check)});
         input = span_skip(input, 3 + payload.len);
     }
