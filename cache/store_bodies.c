@@ -30,7 +30,8 @@ struct bodies {
     uint64_t secret;
     uint64_t max_blocks;          /* that it may ever have */
     _Atomic uint64_t block_count; /* that it has */
-    bool unsynced;                /* the disk thread's, as is the buffer */
+    bool unsynced;                /* the disk thread's, as are the next and the buffer */
+    bool too_long;                /* what was reserved in vain could not be given back yet */
     char *buffer;
     const char *map;        /* of all the blocks there may be, for bodies_view; NULL: none */
     atomic_ushort *checked; /* for each block, a tag of the piece whose check was right here; 0: none. Its memory is
@@ -115,10 +116,11 @@ static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct
     bool whole = (uint64_t)status.st_size == bytes && (uint64_t)status.st_blocks >= bytes / STAT_BLOCK_BYTES;
     int code = whole ? 0 : posix_fallocate(bodies->fd, 0, (off_t)bytes);
     if (code != 0) {
-        if ((uint64_t)status.st_size < bytes) {
-            (void)ftruncate(bodies->fd, status.st_size); /* gives back what it got; else that stays taken */
-        }
         buf_format(note, "cannot reserve %llu MiB for bodies: %s", (unsigned long long)bytes >> 20, strerror(code));
+        if ((uint64_t)status.st_size < bytes &&
+            ftruncate(bodies->fd, status.st_size) != 0) { /* gives back what it got */
+            buf_format(note, "; nor give back what was: %s", strerror(errno));
+        }
         return err_from_errno(code);
     }
     *out_had_blocks = (uint64_t)status.st_size / BODIES_BLOCK_BYTES;
@@ -138,11 +140,13 @@ int bodies_resize(struct bodies *bodies, uint64_t block_count)
         int code = posix_fallocate(bodies->fd, (off_t)(had * BODIES_BLOCK_BYTES),
                                    (off_t)((block_count - had) * BODIES_BLOCK_BYTES));
         if (code != 0) {
-            (void)ftruncate(bodies->fd, (off_t)(had * BODIES_BLOCK_BYTES)); /* gives back what it got */
+            bodies->too_long =
+                ftruncate(bodies->fd, (off_t)(had * BODIES_BLOCK_BYTES)) != 0; /* gives back what it got */
             return code;
         }
     }
     bodies->block_count = block_count;
+    bodies->too_long = false;
     return 0;
 }
 
@@ -240,6 +244,9 @@ int bodies_write(struct bodies *bodies, const struct body_run *run, struct span 
  * must fail: then nothing refers to these blocks, and whoever takes them next writes them whole. */
 int bodies_sync(struct bodies *bodies)
 {
+    if (bodies->too_long) {
+        bodies->too_long = ftruncate(bodies->fd, (off_t)(bodies->block_count * BODIES_BLOCK_BYTES)) != 0;
+    }
     if (!bodies->unsynced) {
         return 0;
     }

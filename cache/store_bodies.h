@@ -47,7 +47,7 @@ MUST_CHECK enum err bodies_open(const char *path, const struct bodies_size *size
                                 struct bodies **out_bodies, uint64_t *out_had_blocks, struct buf *note);
 
 /* Cuts it, or makes it longer (reserved on the disk). Nothing that anyone may read lies in what is cut off. Not 0: it
- * is as long as it was. */
+ * is as long as it was, or will be after the first bodies_sync that can give back what was reserved in vain. */
 MUST_CHECK int bodies_resize(struct bodies *bodies, uint64_t block_count);
 
 /* To be read only, by a look from another process: its owner may make it longer or shorter meanwhile. */

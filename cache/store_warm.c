@@ -58,7 +58,9 @@ void store_warm(const struct store *store, const struct store_cold *cold)
             bodies_warm(store->bodies,
                         (struct extent){run->offset / BODIES_BLOCK_BYTES, run->bytes / BODIES_BLOCK_BYTES});
         } else {
-            (void)pread(fd, &byte, 1, (off_t)run->offset); /* the next read tells what became of it */
+            if (pread(fd, &byte, 1, (off_t)run->offset) < 0) {
+                return; /* the next read says what is wrong */
+            }
         }
     }
 }
