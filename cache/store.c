@@ -35,7 +35,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 enum {
     MAX_TABLES = 16,

@@ -2,7 +2,7 @@
  * the commit has succeeded. */
 #include <string.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 static void end_batch(struct batch *batch);
 static void undo_blocks(struct store *store);

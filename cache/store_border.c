@@ -29,7 +29,7 @@
  * Either keeps an eighth: LMDB for its rows, the body file so that large bodies stay possible. */
 #include <string.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 #define MIN_SPLIT_BYTES ((uint64_t)128 << 20) /* of a store with a body file */
 

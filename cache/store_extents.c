@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 enum {
     EXTENT_ROW_BYTES = 32,

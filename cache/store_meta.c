@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 #define FORMAT UINT64_C(0x030072656472616C) /* "larder", 0, version 3 of the tables; also says the byte order */
 

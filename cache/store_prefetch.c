@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 enum { MAX_SCAN = 4096 }; /* objects: the marked ones among them stay */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cache/head.h"
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 #include "cache/vary.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 enum { TRIM_MAX_ROWS = 4096 }; /* a batch */
 

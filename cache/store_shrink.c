@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 #include "cache/store_tools.h"
 
 #define SHRINK_MAX_BYTES ((uint64_t)4 << 30)

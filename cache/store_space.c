@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 
 enum {
     LARGE_PIECES = STORE_WHOLE_PIECES + 1, /* a stream of so many goes to the body file: 20 KiB */

@@ -11,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
 #include "cache/vary.h"
 
 enum {

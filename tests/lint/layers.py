@@ -15,8 +15,9 @@ LAYERS = {"http": ("http",), "cache": ("http", "cache"), "proxy": ("http", "cach
 # header -> what may include it
 FOREIGN = {
     r"uv\.h|uv/.*": r"proxy/.*",
-    r"lmdb\.h": r"cache/store[^/]*\.c|cache/store_internal\.h",
-    r"cache/store_internal\.h": r"cache/store[^/]*\.c",
+    r"lmdb\.h": r"cache/store[^/]*\.c|cache/store_(internal|rows)\.h",
+    r"cache/store_internal\.h": r"cache/store[^/]*\.c|cache/store_batch\.h",
+    r"cache/store_(batch|rows|file)\.h": r"cache/store[^/]*\.c|cache/store_internal\.h",
     r"n?curses\.h": r"proxy/top\.c",
     r"jansson\.h": r"proxy/(admin.*|doc/.*|warm_urls\.c)",
     r"expat\.h": r"proxy/warm_urls\.c",
