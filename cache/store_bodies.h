@@ -5,7 +5,8 @@
  * is LMDB's to say (store_extents.c), which are free, store_blocks.h's.
  *
  * The file is preallocated: a full disk shows when it is opened or made longer, not in a batch. A batch writes its
- * blocks, then calls bodies_sync, then commits: what LMDB says lies in a block is on the disk before LMDB says so.
+ * blocks, then calls bodies_sync, then commits: what LMDB says lies in a block is on the disk before LMDB says so. The
+ * disk is told to begin with each megabyte, so that it works while the batch is made; that promises nothing.
  *
  * Bytes leave the file by pread, or by a write() out of a mapping, which copies before it returns; never by sendfile or
  * splice: those hand the page cache's pages to the socket, which may send them after the call has returned, when the

@@ -3,7 +3,7 @@
  * Deleting a body reads a page of it at a time (LMDB wants each one's header). In a store larger than memory those of
  * the objects that nobody asks for are cold: one after the other they take a millisecond an object. So, after a batch
  * that evicted, the pages of as many objects as the next lot may delete are asked for, and the disk reads them while
- * the next batch is being collected.
+ * the next batch is being collected. Not where LMDB's file stays in memory: asking is a call of the kernel a page.
  *
  * Only where the hand will be in a moment is looked at: it marks nothing, and a wrong guess costs a read. The trees'
  * own pages are read here as they would be by the deletion. */

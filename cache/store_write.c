@@ -167,7 +167,8 @@ static void on_apply(void *arg) /* guarded_fn */
     if (code == 0) {
         store_move_border(store);
     }
-    if (code == 0 && atomic_load_explicit(&store->evictions, memory_order_relaxed) != evictions) {
+    if (code == 0 && !store->fits_memory &&
+        atomic_load_explicit(&store->evictions, memory_order_relaxed) != evictions) {
         store_prefetch_victims(store);
     }
 }
