@@ -1,9 +1,14 @@
 /* store_space.c: the body file as a whole: which bodies go there, opening it, room in it.
  *
- * The threshold, measured (2 GiB, three turnovers, median 12 KiB, mean 88 KiB, synced): 16 KiB, 64 KiB and 256 KiB cost
- * 1.0, 1.2 and 0.9 s of CPU a GB stored; each body that lies in two places costs its hits a second look-up, and half a
- * block of room, a twentieth of a body of 40 KiB; but what it has in LMDB's file costs more room than that: a page for
- * each piece, and the pages that LMDB must have free. So it is what a find reads whole, and a piece.
+ * The threshold, measured (`./dev bench store threshold`, a store of 512 MiB; LMDB / body file):
+ *
+ *     body                          8 KiB      12 KiB      16 KiB      20 KiB      24 KiB      32 KiB      64 KiB
+ *     room, bytes a byte      1.10 / 1.55 1.07 / 1.37 1.06 / 1.28 1.05 / 1.22 1.04 / 1.18 1.03 / 1.14 1.03 / 1.07
+ *     to store, us of CPU         36 / 35     42 / 35     42 / 37     46 / 42     55 / 45     65 / 46    102 / 61
+ *     a hit, us of CPU          4.7 / 7.1   5.0 / 9.4   5.4 / 5.9   6.0 / 6.3   7.2 / 6.0   8.6 / 5.7  12.0 / 5.9
+ *
+ * A body in two places costs its hits a second look-up, but from the second hit on its bytes are not checked again; the
+ * two are even at 20 KiB, where the file stores it for less, too. Below, LMDB needs less room and serves it faster.
  *
  * Room in it is made by a hand of its own: it walks over the bodies in the body file, from old to new, by SIEVE's rule
  * (store_evict.c).

@@ -1,4 +1,4 @@
-/* store.c: the store's benchmark: `./dev bench store [--full] [--size BYTES] … [churn|small|lookup|start|hits]...`
+/* store.c: the store's benchmark: `./dev bench store [--full] [--size-mib N] … [PART]...`
  *
  * README.md beside this says how to read it. */
 #include <stdio.h>
@@ -9,11 +9,26 @@
 #include "store.h"
 
 #define MIB ((uint64_t)1024 * 1024)
+#define GIB (1024 * MIB)
 
-static const struct bench_options quick = {
-    .size_bytes = 128 * MIB, .turnovers = 10, .max_objects = 100000, .lookups = 200000, .requests = 60000};
-static const struct bench_options full = {
-    .size_bytes = 2048 * MIB, .turnovers = 10, .max_objects = 1000000, .lookups = 1000000, .requests = 600000};
+static const struct bench_options quick = {.size_bytes = 128 * MIB,
+                                           .turnovers = 10,
+                                           .large_bytes = 512 * MIB,
+                                           .memory_bytes = 128 * MIB,
+                                           .max_objects = 100000,
+                                           .lookups = 200000,
+                                           .requests = 60000,
+                                           .seconds = 540,
+                                           .keep_bytes = 20 * GIB};
+static const struct bench_options full = {.size_bytes = 2 * GIB,
+                                          .turnovers = 10,
+                                          .large_bytes = 16 * GIB,
+                                          .memory_bytes = 1 * GIB,
+                                          .max_objects = 1000000,
+                                          .lookups = 1000000,
+                                          .requests = 600000,
+                                          .seconds = 540,
+                                          .keep_bytes = 20 * GIB};
 
 static const struct {
     const char *name;
@@ -22,18 +37,36 @@ static const struct {
 } numbers[] = {
     {"--size-mib", offsetof(struct bench_options, size_bytes), MIB},
     {"--turnovers", offsetof(struct bench_options, turnovers), 1},
+    {"--large-mib", offsetof(struct bench_options, large_bytes), MIB},
+    {"--memory-mib", offsetof(struct bench_options, memory_bytes), MIB},
     {"--objects", offsetof(struct bench_options, max_objects), 1},
     {"--lookups", offsetof(struct bench_options, lookups), 1},
     {"--requests", offsetof(struct bench_options, requests), 1},
+    {"--seconds", offsetof(struct bench_options, seconds), 1},
+    {"--keep-free-mib", offsetof(struct bench_options, keep_bytes), MIB},
 };
 
-static const char *const parts[] = {"churn", "small", "lookup", "start", "hits"};
+static const struct {
+    const char *name;
+    void (*run)(const struct bench_options *options);
+    bool only_full; /* or by its name */
+} parts[] = {
+    {"churn", bench_churn, false},  {"small", bench_small, false}, {"lookup", bench_lookup, false},
+    {"start", bench_start, false},  {"hits", bench_hits, false},   {"threshold", bench_threshold, true},
+    {"memory", bench_memory, true}, {"large", bench_large, true},
+};
 
 static int usage(void)
 {
-    fputs("usage: bench_store [--full] [--size-mib N] [--turnovers N] [--objects N] [--lookups N] [--requests N] "
-          "[churn|small|lookup|start|hits]...\n",
-          stderr);
+    fputs("usage: bench_store [--full]", stderr);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        fprintf(stderr, " [%s N]", numbers[i].name);
+    }
+    fputs(" [PART]...\nparts:", stderr);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        fprintf(stderr, " %s", parts[i].name);
+    }
+    fputs("\n", stderr);
     return 2;
 }
 
@@ -53,15 +86,19 @@ static bool read_number(struct bench_options *options, const char *name, const c
 
 int main(int argc, char **argv)
 {
-    struct bench_options options = quick;
+    struct bench_options options;
     bool wanted[ARRAY_LEN(parts)] = {false};
     bool any = false;
+    bool all = false;
 
+    for (int i = 1; i < argc; i++) { /* first: what follows it changes its numbers */
+        all = all || strcmp(argv[i], "--full") == 0;
+    }
+    options = all ? full : quick;
     for (int i = 1; i < argc; i++) {
         bool known = strcmp(argv[i], "--full") == 0;
-        options = known ? full : options;
         for (size_t part = 0; part < ARRAY_LEN(parts); part++) {
-            if (strcmp(argv[i], parts[part]) == 0) {
+            if (strcmp(argv[i], parts[part].name) == 0) {
                 wanted[part] = any = known = true;
             }
         }
@@ -70,20 +107,10 @@ int main(int argc, char **argv)
         }
         i += !known;
     }
-    if (!any || wanted[0]) {
-        bench_churn(&options, false);
-    }
-    if (!any || wanted[1]) {
-        bench_churn(&options, true);
-    }
-    if (!any || wanted[2]) {
-        bench_lookup(&options);
-    }
-    if (!any || wanted[3]) {
-        bench_start(&options);
-    }
-    if (!any || wanted[4]) {
-        bench_hits(&options);
+    for (size_t part = 0; part < ARRAY_LEN(parts); part++) {
+        if (any ? wanted[part] : all || !parts[part].only_full) {
+            parts[part].run(&options);
+        }
     }
     return 0;
 }

@@ -104,7 +104,7 @@ static struct ratio run_store(const struct trace *trace, uint64_t *out_live)
     struct arena arena;
 
     bench_dir_make(dir);
-    struct store *store = bench_open(dir, STORE_MIN_SIZE_BYTES);
+    struct store *store = bench_open(dir, STORE_MIN_SIZE_BYTES, BENCH_MEMORY);
     struct store_reader *reader = store_reader_create(store);
     REQUIRE(reader != NULL);
     bench_writer_init(&writer, store);

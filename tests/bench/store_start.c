@@ -55,7 +55,7 @@ static void use(const char *dir, uint64_t size_bytes, uint64_t number, enum endi
 
     REQUIRE(child >= 0);
     if (child == 0) {
-        struct store *store = bench_open(dir, size_bytes);
+        struct store *store = bench_open(dir, size_bytes, BENCH_MEMORY);
         write_one(store, number);
         if (ending == KILLED) {
             (void)kill(getpid(), SIGKILL);
@@ -85,7 +85,7 @@ static struct start measure(const char *dir, uint64_t size_bytes, uint64_t numbe
     forget_pages(dir);
     arena_init(&arena, ARENA_BYTES);
     uint64_t at = bench_now_ns();
-    struct store *store = bench_open(dir, size_bytes);
+    struct store *store = bench_open(dir, size_bytes, BENCH_MEMORY);
     start.open_ms = ms_since(&at);
     struct store_reader *reader = store_reader_create(store);
     REQUIRE(reader != NULL);
@@ -116,13 +116,17 @@ static void report(const char *dir, uint64_t size_bytes, uint64_t objects, enum 
 void bench_start(const struct bench_options *options)
 {
     bench_head("start, cold");
-    for (uint64_t objects = 10000; objects <= options->max_objects; objects *= 10) {
-        uint64_t size_bytes = 5 * objects * BYTES_AN_OBJECT; /* LMDB's file gets a fifth (store_space.c) */
+    for (uint64_t objects = bench_next_count(0, options->max_objects); objects <= options->max_objects;
+         objects = bench_next_count(objects, options->max_objects)) {
+        uint64_t size_bytes = 2 * objects * BYTES_AN_OBJECT; /* LMDB's file gets what it needs (store_border.c) */
         char dir[BENCH_PATH_BYTES];
         struct bench_writer writer;
 
+        if (!bench_disk_has_room(options, size_bytes, "start")) {
+            return;
+        }
         bench_dir_make(dir);
-        struct store *store = bench_open(dir, size_bytes);
+        struct store *store = bench_open(dir, size_bytes, BENCH_MEMORY);
         bench_writer_init(&writer, store);
         for (uint64_t number = 0; number < objects; number++) {
             bench_put(&writer, number, 0);

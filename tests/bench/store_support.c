@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,10 +18,16 @@ enum { OPS = 2048, KEYS_BYTES = 16 * 1024 * 1024, HEAD_BYTES = 320, FIRST_MIN_BY
 
 static const char path_of_file[] = "%s/%s";
 
-void bench_dir_make(char out_dir[BENCH_PATH_BYTES])
+static const char *base_dir(void)
 {
     const char *base = getenv("TMPDIR");
-    int len = snprintf(out_dir, BENCH_PATH_BYTES, "%s/larder-bench-XXXXXX", base == NULL ? "/tmp" : base);
+
+    return base == NULL ? "/tmp" : base;
+}
+
+void bench_dir_make(char out_dir[BENCH_PATH_BYTES])
+{
+    int len = snprintf(out_dir, BENCH_PATH_BYTES, "%s/larder-bench-XXXXXX", base_dir());
 
     REQUIRE(len < BENCH_PATH_BYTES);
     REQUIRE(mkdtemp(out_dir) != NULL);
@@ -44,9 +51,14 @@ void bench_dir_remove(const char *dir)
     }
 }
 
-struct store *bench_open(const char *dir, uint64_t size_bytes)
+struct store *bench_open(const char *dir, uint64_t size_bytes, uint64_t memory_bytes)
 {
-    struct store_options options = {.dir = dir, .size_bytes = size_bytes, .max_variants = 8, .max_readers = 4};
+    uint64_t machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    struct store_options options = {.dir = dir,
+                                    .size_bytes = size_bytes,
+                                    .max_variants = 8,
+                                    .max_readers = 4,
+                                    .memory_bytes = memory_bytes == BENCH_MEMORY ? machine_bytes : memory_bytes};
     struct store *store = NULL;
     struct buf note;
 
@@ -58,6 +70,13 @@ struct store *bench_open(const char *dir, uint64_t size_bytes)
     REQUIRE(error == ERR_OK);
     buf_finish(&note);
     return store;
+}
+
+uint64_t bench_next_count(uint64_t objects, uint64_t max)
+{
+    uint64_t next = objects == 0 ? 10000 : objects * 10;
+
+    return objects < max && next > max ? max : next;
 }
 
 /* ---- chance ---- */
@@ -103,22 +122,33 @@ uint64_t bench_cpu_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Not write_bytes: that counts whole folios (STORE.md §4.1). */
-uint64_t bench_written_bytes(void)
+static uint64_t io_figure(const char *name)
 {
     uint64_t bytes = 0;
+    size_t len = strlen(name);
     char line[128];
     FILE *file = fopen("/proc/self/io", "r");
 
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "wchar: ", 7) == 0) {
-            bytes = strtoull(line + 7, NULL, 10);
+        if (strncmp(line, name, len) == 0) {
+            bytes = strtoull(line + len, NULL, 10);
         }
     }
     if (file != NULL) {
         fclose(file);
     }
     return bytes;
+}
+
+/* Not write_bytes: that counts whole folios. */
+uint64_t bench_written_bytes(void)
+{
+    return io_figure("wchar: ");
+}
+
+uint64_t bench_read_bytes(void)
+{
+    return io_figure("read_bytes: ");
 }
 
 uint64_t bench_disk_bytes(const char *dir)
@@ -137,6 +167,21 @@ uint64_t bench_disk_bytes(const char *dir)
     }
     closedir(listing);
     return bytes;
+}
+
+bool bench_disk_has_room(const struct bench_options *options, uint64_t bytes, const char *part)
+{
+    struct statvfs status;
+
+    REQUIRE(statvfs(base_dir(), &status) == 0);
+    uint64_t free_bytes = (uint64_t)status.f_bavail * status.f_frsize;
+    if (free_bytes >= options->keep_bytes && free_bytes - options->keep_bytes >= bytes) {
+        return true;
+    }
+    printf("\n%s: left out. %s has %" PRIu64 " MiB free; it takes %" PRIu64 ", and %" PRIu64
+           " are to stay free (--keep-free-mib)\n",
+           part, base_dir(), free_bytes >> 20, bytes >> 20, options->keep_bytes >> 20);
+    return false;
 }
 
 static bool add_body(void *arg, const struct store_item *item) /* store_item_fn */
@@ -174,8 +219,9 @@ void bench_writer_init(struct bench_writer *writer, struct store *store)
         .store = store, .batch_bytes = (size_t)(store_batch_bytes(store) / STORE_PIECE_BYTES * STORE_PIECE_BYTES)};
     writer->ops = malloc(OPS * sizeof(*writer->ops));
     writer->records = malloc(OPS * sizeof(*writer->records));
+    writer->slices = malloc((size_t)OPS * SLICE_BYTES);
     writer->bytes = malloc(writer->batch_bytes);
-    REQUIRE(writer->ops != NULL && writer->records != NULL && writer->bytes != NULL);
+    REQUIRE(writer->ops != NULL && writer->records != NULL && writer->slices != NULL && writer->bytes != NULL);
     memset(writer->bytes, 'x', writer->batch_bytes); /* what it holds is of no interest */
     arena_init(&writer->keys, KEYS_BYTES);
 }
@@ -184,6 +230,7 @@ void bench_writer_finish(struct bench_writer *writer)
 {
     free(writer->ops);
     free(writer->records);
+    free(writer->slices);
     free(writer->bytes);
     free(writer->commit_ns);
     arena_finish(&writer->keys);
@@ -215,12 +262,42 @@ static struct store_op *add_op(struct bench_writer *writer, enum store_op_kind k
 }
 
 /* A stream begins with its key: a find compares it. What follows is of no interest. */
-static void begin_stream(struct bench_writer *writer, uint64_t number, uint32_t piece)
+static void begin_stream(struct bench_writer *writer, uint64_t number)
 {
-    if (piece == 0) {
-        struct key key = bench_key(writer->store, number, &writer->keys);
-        memcpy(writer->bytes + writer->len, key.text.data, key.text.len);
-    }
+    struct key key = bench_key(writer->store, number, &writer->keys);
+
+    memcpy(writer->bytes + writer->len, key.text.data, key.text.len);
+}
+
+static void add_pieces(struct bench_writer *writer, uint64_t body_id, size_t prefix_len, uint32_t *piece, size_t len)
+{
+    struct store_op *op = add_op(writer, STORE_OP_PIECES, body_id);
+
+    op->first_piece = *piece;
+    op->prefix_len = writer->place == BENCH_PLACE_LMDB ? SIZE_MAX / 2 : prefix_len;
+    op->bytes = (struct span){writer->bytes + writer->len, len};
+    *piece += (uint32_t)(len / STORE_PIECE_BYTES);
+    writer->len += len;
+}
+
+/* A body that lies where its size does not put it comes in one batch: its place is chosen by its first pieces. */
+static size_t first_bytes(const struct bench_writer *writer, size_t prefix_len, uint64_t stream_len)
+{
+    size_t front = (prefix_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES * STORE_PIECE_BYTES;
+
+    return writer->place == BENCH_PLACE_FILE && front < stream_len ? front : 0;
+}
+
+/* A find reads a short body whole, out of LMDB; of what is stored in slices it leaves the body to store_read. */
+static void in_one_slice(struct bench_writer *writer, struct record *record, uint64_t body_id)
+{
+    char *bytes = writer->slices + writer->op_count * SLICE_BYTES;
+    struct slices slices = {
+        .items = {{.end = record->body_len, .body_id = body_id, .offset = record->key_len + record->head_len}},
+        .count = 1};
+
+    slices_write(&slices, bytes);
+    record->slices = (struct span){bytes, SLICE_BYTES};
 }
 
 void bench_put(struct bench_writer *writer, uint64_t number, uint64_t body_len)
@@ -232,37 +309,37 @@ void bench_put(struct bench_writer *writer, uint64_t number, uint64_t body_len)
                             .body_len = body_len};
     uint32_t piece = 0;
 
-    if (writer->op_count + 2 >= OPS) {
+    if (writer->op_count + 3 >= OPS) {
         bench_flush(writer);
     }
     record.key_len = (uint32_t)bench_key(writer->store, number, &writer->keys).text.len;
     size_t prefix_len = record.key_len + record.head_len;
     uint64_t rest = prefix_len + body_len;
-    if (rest > writer->batch_bytes - writer->len && writer->batch_bytes - writer->len < FIRST_MIN_BYTES) {
+    uint64_t whole = writer->place == BENCH_PLACE_BY_SIZE ? FIRST_MIN_BYTES : rest;
+    if (rest > writer->batch_bytes - writer->len && writer->batch_bytes - writer->len < whole) {
         bench_flush(writer);
+    }
+    begin_stream(writer, number);
+    size_t first = first_bytes(writer, prefix_len, rest);
+    if (first > 0) {
+        add_pieces(writer, body_id, prefix_len, &piece, first);
+        rest -= first;
     }
     while (rest > writer->batch_bytes - writer->len) {
         /* As much as fits, in whole pieces; the rest goes into the next batch. */
         size_t part = (writer->batch_bytes - writer->len) / STORE_PIECE_BYTES * STORE_PIECE_BYTES;
         if (part > 0) {
-            begin_stream(writer, number, piece);
-            struct store_op *op = add_op(writer, STORE_OP_PIECES, body_id);
-            op->first_piece = piece;
-            op->prefix_len = prefix_len;
-            op->bytes = (struct span){writer->bytes + writer->len, part};
-            piece += (uint32_t)(part / STORE_PIECE_BYTES);
+            add_pieces(writer, body_id, prefix_len, &piece, part);
             rest -= part;
         }
         bench_flush(writer);
     }
-    begin_stream(writer, number, piece);
-    struct store_op *op = add_op(writer, STORE_OP_PIECES, body_id);
-    op->first_piece = piece;
-    op->prefix_len = prefix_len;
-    op->bytes = (struct span){writer->bytes + writer->len, (size_t)rest};
-    writer->len += (size_t)rest;
+    add_pieces(writer, body_id, prefix_len, &piece, (size_t)rest);
+    if (first > 0) {
+        in_one_slice(writer, &record, body_id);
+    }
     writer->records[writer->op_count] = record;
-    op = add_op(writer, STORE_OP_PUBLISH, body_id);
+    struct store_op *op = add_op(writer, STORE_OP_PUBLISH, body_id);
     op->key = bench_key(writer->store, number, &writer->keys);
     op->record = &writer->records[writer->op_count - 1];
     writer->payload_bytes += body_len;
