@@ -94,7 +94,8 @@ void cache_close(struct cache *cache)
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         shard_finish(&cache->shards[i]);
     }
-    REQUIRE(cache->queue.first == NULL);
+    REQUIRE(cache->queue.jobs.first == NULL);
+    REQUIRE(cache->queue.purges.first == NULL);
     pthread_cond_destroy(&cache->queue.changed);
     pthread_mutex_destroy(&cache->queue.mutex);
     pthread_mutex_destroy(&cache->purge_mutex);

@@ -124,11 +124,18 @@ struct job {
     bool again;              /* DROP: counted in the batch's drops */
 };
 
+struct job_list {
+    struct job *first;
+    struct job *last;
+};
+
+/* Purges stand in a line of their own, which goes first: who waits for one does not wait for all that is to be stored.
+ * It makes no difference to what they name, which is decided by births and not by the order of commits. */
 struct queue {
     pthread_mutex_t mutex; /* guards everything below */
     pthread_cond_t changed;
-    struct job *first;
-    struct job *last;
+    struct job_list jobs;
+    struct job_list purges;
     size_t bytes;      /* of the jobs in it */
     size_t held_bytes; /* of all fills that store: what is to be written and was not handed over */
     size_t limit_bytes;

@@ -27,16 +27,28 @@ static bool is_urgent(const struct job *job)
     return job->kind == JOB_PURGE && job->rows->done != NULL;
 }
 
-static void push(struct queue *queue, struct job *job)
+static void append(struct job_list *list, struct job *job)
 {
     job->next = NULL;
-    pthread_mutex_lock(&queue->mutex);
-    if (queue->last != NULL) {
-        queue->last->next = job;
-    } else {
-        queue->first = job;
+    *(list->last != NULL ? &list->last->next : &list->first) = job;
+    list->last = job;
+}
+
+static struct job *take_first(struct job_list *list)
+{
+    struct job *job = list->first;
+
+    list->first = job->next;
+    if (list->first == NULL) {
+        list->last = NULL;
     }
-    queue->last = job;
+    return job;
+}
+
+static void push(struct queue *queue, struct job *job)
+{
+    pthread_mutex_lock(&queue->mutex);
+    append(job->kind == JOB_PURGE ? &queue->purges : &queue->jobs, job);
     queue->bytes += job->bytes;
     queue->urgent += is_urgent(job) ? 1 : 0;
     if (queue->bytes >= queue->wake_bytes || queue->urgent > 0) { /* once: waking costs more than most jobs */
@@ -139,6 +151,12 @@ static void resume_backlog(struct queue *queue)
 
 /* ---- the disk thread ---- */
 
+/* The mutex is held. */
+static bool has_jobs(const struct queue *queue)
+{
+    return queue->jobs.first != NULL || queue->purges.first != NULL;
+}
+
 bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec *until)
 {
     struct queue *queue = &cache->queue;
@@ -148,7 +166,7 @@ bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec
 
     pthread_mutex_lock(&queue->mutex);
     for (;;) {
-        bool any = queue->first != NULL && (queue->bytes >= enough || queue->urgent > 0);
+        bool any = has_jobs(queue) && (queue->bytes >= enough || queue->urgent > 0);
         if (any || idle_work || queue->backlog != NULL || queue->stopped || result == ETIMEDOUT) {
             break;
         }
@@ -156,7 +174,7 @@ bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec
         result = pthread_cond_timedwait(&queue->changed, &queue->mutex, until);
     }
     queue->wake_bytes = SIZE_MAX;
-    bool more = queue->first != NULL || queue->backlog != NULL || !queue->stopped;
+    bool more = has_jobs(queue) || queue->backlog != NULL || !queue->stopped;
     pthread_mutex_unlock(&queue->mutex);
     return more;
 }
@@ -189,12 +207,13 @@ bool cache_write(struct cache *cache)
 
 void cache_stop_writes(struct cache *cache)
 {
-    bool must_write = false;
+    bool must_write;
 
     pthread_mutex_lock(&cache->queue.mutex);
     cache->queue.stopped = true;
-    for (const struct job *job = cache->queue.first; job != NULL; job = job->next) {
-        must_write = must_write || job->kind == JOB_REMOVE || job->kind == JOB_PURGE;
+    must_write = cache->queue.purges.first != NULL;
+    for (const struct job *job = cache->queue.jobs.first; job != NULL; job = job->next) {
+        must_write = must_write || job->kind == JOB_REMOVE;
     }
     pthread_cond_signal(&cache->queue.changed);
     pthread_mutex_unlock(&cache->queue.mutex);
@@ -238,14 +257,14 @@ static void collect(struct cache *cache, struct batch *batch)
     uint64_t limit_bytes = store_batch_bytes(cache->store);
 
     pthread_mutex_lock(&queue->mutex);
-    while (queue->first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes &&
-           !must_wait_for_id(queue->first, batch)) {
-        struct job *job = queue->first;
-        queue->first = job->next;
-        if (queue->first == NULL) {
-            queue->last = NULL;
-        }
+    while (queue->purges.first != NULL && batch->count < BATCH_JOBS) {
+        struct job *job = take_first(&queue->purges);
         queue->urgent -= is_urgent(job) ? 1 : 0;
+        batch->jobs[batch->count++] = job;
+    }
+    while (queue->jobs.first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes &&
+           !must_wait_for_id(queue->jobs.first, batch)) {
+        struct job *job = take_first(&queue->jobs);
         batch->bytes += job->bytes;
         batch->jobs[batch->count++] = job;
     }

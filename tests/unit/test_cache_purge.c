@@ -210,6 +210,31 @@ Test(cache_purge, what_is_stored_and_what_is_on_its_way_to_the_disk)
     expect("/a", true, PURGED_NOT, "from the disk");
 }
 
+/* However much waits for the disk: who purges waits for one batch. */
+Test(cache_purge, before_what_is_to_be_stored)
+{
+    char path[16];
+
+    for (unsigned i = 0; i < 2 * MANY; i++) { /* more jobs than a batch takes */
+        (void)snprintf(path, sizeof path, "/%u", i);
+        store_it(path, TAGGED);
+    }
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "two"), ERR_OK);
+    cr_assert(cache_write(cache));
+    cr_expect_eq(told, 2);
+    cr_expect_eq(told_sequence, 2, "in the order of their sequences");
+    cr_expect_gt(cache_queued_bytes(cache), 0, "what was queued before them is still to come");
+    write_some();
+    cr_expect_eq(cache_queued_bytes(cache), 0);
+    for (unsigned i = 0; i < 2 * MANY; i++) {
+        (void)snprintf(path, sizeof path, "/%u", i);
+        bool found;
+        (void)effect_on(path, &found);
+        cr_expect_not(found, "%s was born before the purge", path);
+    }
+}
+
 Test(cache_purge, several_in_one_call)
 {
     const struct purge purges[] = {
