@@ -177,7 +177,8 @@ void clients_stop(struct worker *worker)
     for (struct client *client = worker->clients; client != NULL; client = next) {
         next = client->next;
         client->stream.wants_keep_alive = false;
-        if (client->state == CLIENT_IDLE && !conn_has_input(&client->conn)) { /* else what came is answered, and then */
+        bool quiet = client->in.len == 0 && !conn_has_input(&client->conn); /* else what came is answered, and then */
+        if (client->state == CLIENT_IDLE && quiet) {
             client_close(client);
         } else if (client->state == CLIENT_EXCHANGE && exchange_is_tunnel(client->stream.exchange)) {
             client_exchange_gone(client, END_SHUTDOWN); /* it has no end of its own to wait for */

@@ -49,7 +49,7 @@ struct client {
 
 extern const struct conn_events client_events;
 
-/* Takes from `in` what the state wants, until more bytes are needed or an exchange is running. */
+/* Takes from `in` what the state wants, until more bytes are needed, an exchange is running, or it is others' turn. */
 void client_process(struct client *client);
 void client_on_kick(struct message *message);
 

@@ -9,6 +9,7 @@
 enum {
     DRAIN_MAX_BYTES = 256 * 1024, /* of a request body nobody wants */
     SPARE_MAX_BYTES = 16 * 1024,  /* of a buffer that is kept for the next client */
+    TURN_REQUESTS = 32,           /* then other clients get their turn */
 };
 
 static void on_read(struct conn *conn, struct span bytes);
@@ -84,6 +85,15 @@ void client_exchange_gone(struct client *client, enum end_reason reason)
     exchange_on_gone(client->stream.exchange, reason);
 }
 
+/* Nothing more will come, and the request's body is not whole. What waits in `in` may be the rest of it. */
+static bool body_is_cut(const struct client *client)
+{
+    const struct body_decoder *decoder = &client->stream.decoder;
+    bool short_of_length = decoder->kind == FRAMING_LENGTH && client->in.len < decoder->left;
+
+    return client->input_ended && !client->stream.body_done && (client->in.len == 0 || short_of_length);
+}
+
 static void on_end(struct conn *conn, enum err error)
 {
     struct client *client = client_of(conn);
@@ -93,7 +103,7 @@ static void on_end(struct conn *conn, enum err error)
         if (client->in.len == 0) { /* else requests it sent before are still to be answered */
             client->stream.wants_keep_alive = false;
         }
-        if (error != ERR_OK || !client->stream.body_done) {
+        if (error != ERR_OK || body_is_cut(client)) {
             client_exchange_gone(client, END_CLIENT_GONE);
         }
         return;
@@ -164,9 +174,10 @@ struct span client_take_input(struct stream *stream)
 
 /* ---- the keep-alive loop ---- */
 
-/* Takes from `in` what the state wants, until more bytes are needed or an exchange is running. */
+/* Takes from `in` what the state wants, until more bytes are needed, an exchange is running, or it is others' turn. */
 void client_process(struct client *client)
 {
+    unsigned begun = 0;
     bool again = true;
 
     if (client->processing) {
@@ -177,13 +188,17 @@ void client_process(struct client *client)
         switch (client->state) {
         case CLIENT_IDLE:
         case CLIENT_HEAD:
-            again = step_head(client);
+            again = (begun < TURN_REQUESTS || client->in.len == 0) && step_head(client);
+            begun += again ? 1 : 0;
             break;
         case CLIENT_EXCHANGE:
             again = false;
             if (client->stream.body_wanted && client->in.len > 0) {
                 size_t used = http1_stream_feed(&client->stream, buf_span(&client->in), &client->arena);
                 buf_consume(&client->in, used);
+                if (client->state == CLIENT_EXCHANGE && body_is_cut(client)) {
+                    client_exchange_gone(client, END_CLIENT_GONE);
+                }
                 again = client->state != CLIENT_EXCHANGE;
             }
             break;
@@ -208,7 +223,11 @@ void client_process(struct client *client)
         pace_wait(&client->pace, uv_now(&client->worker->loop));
         conn_set_timer(&client->conn, client->worker->config->server.client_body_timeout_ms);
     }
-    if (client->in.len > CLIENT_IN_PAUSE_BYTES) {
+    bool goes_on = client->state == CLIENT_IDLE && client->in.len > 0; /* TURN_REQUESTS are over */
+    if (goes_on) {
+        client_kick(&client->stream);
+    }
+    if (goes_on || client->in.len > CLIENT_IN_PAUSE_BYTES) {
         conn_read_stop(&client->conn);
     } else {
         conn_read_start(&client->conn);
@@ -229,7 +248,8 @@ static bool step_head(struct client *client)
         client_close(client);
         return true;
     }
-    if (client->state == CLIENT_IDLE && !client->input_ended && client->worker->state == WORKER_RETIRED) {
+    bool fits = client->in.len <= CLIENT_IN_PAUSE_BYTES; /* into a message to another process */
+    if (client->state == CLIENT_IDLE && !client->input_ended && client->worker->state == WORKER_RETIRED && fits) {
         client_hand_over(client);
         return true;
     }
@@ -390,6 +410,10 @@ static bool step_drain(struct client *client)
     }
     if (client->stream.body_done) {
         become_idle(client);
+        return true;
+    }
+    if (client->input_ended) {
+        client_close(client);
         return true;
     }
     return false;

@@ -1,11 +1,14 @@
 """Cases where caches and proxies are known to go wrong."""
 
+import json
 import re
+import signal
 import socket
+import threading
 import time
 
 import pytest
-from support.client import Client
+from support.client import Client, unread
 from support.say import always, fresh
 from support.wire import wait_until
 
@@ -179,6 +182,65 @@ def test_pipelined_requests_before_a_half_close(origin, client):
     for number in range(3):
         client.read_response().expect(200, body=b"/%d" % number)
     client.expect_closed()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_before_a_half_close(origin, client, chunked):
+    """All of the request is there, though the origin is not connected yet when the client says that it sends no more."""
+    origin.expect("POST /a", body=b"hello").reply(200, NO_STORE, b"taken")
+    client.send_raw(client.encode("POST", "/a", {}, b"hello", chunked=chunked))
+    client.shutdown()
+    client.read_response().expect(200, body=b"taken")
+    client.expect_closed()
+
+
+@pytest.mark.parametrize("framed", [b"Content-Length: 100\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"])
+def test_a_body_that_is_cut_by_a_half_close(origin, client, framed):
+    """It is never taken for the whole, and no connection to the origin stays."""
+    origin.on("POST /a", always(200, NO_STORE))
+    client.send_raw(b"POST /a HTTP/1.1\r\nHost: larder.test\r\n" + framed)
+    client.shutdown()
+    client.expect_closed()
+    wait_until(lambda: not origin.open_sockets, "the connection to the origin to close")
+    assert all(request.body is None for request in origin.requests)
+
+
+def test_pipelined_requests_leave_others_their_turn(origin, larder, tmp_path):
+    """One worker, and twenty thousand hits asked for in one go: who asks behind them does not wait until all are answered."""
+    many = 20_000
+    log = tmp_path / "access.log"
+    origin.expect("GET /a").reply(200, fresh(3600), b"x")
+    proxy = larder(origin, flags=["--workers", "1", "--access-log", log])
+    other = Client(proxy)
+    other.get("/a").expect(200)
+    wait_until(lambda: "; hit" in other.get("/a").header("Cache-Status"), "the response to be stored")
+    crowd = Client(proxy).connect()
+    crowd.sock.settimeout(60)
+    sender = threading.Thread(target=lambda: crowd.sock.sendall(b"HEAD /a HTTP/1.1\r\nHost: larder.test\r\n\r\n" * many))
+    reader = threading.Thread(target=lambda: read_heads(crowd.sock, many))
+    proxy.process.send_signal(signal.SIGSTOP)
+    sender.start()
+    wait_until(lambda: unread(proxy.port, crowd.sock.getsockname()[1]) or not sender.is_alive(), "requests to wait")
+    sender.join(1)  # all of them, or as many as the kernel takes
+    other.send_raw(other.encode("GET", "/a?other"))
+    origin.expect("GET /a?other").reply(200, NO_STORE, b"x")
+    reader.start()
+    proxy.process.send_signal(signal.SIGCONT)
+    other.read_response().expect(200)
+    sender.join()
+    reader.join()
+    crowd.close()
+    proxy.stop()
+    targets = [json.loads(line)["target"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert len(targets) > many
+    assert targets.index("/a?other") < many // 4
+
+
+def read_heads(sock, count):
+    while count > 0:
+        piece = sock.recv(1 << 20)
+        assert piece, "larder closed the connection"
+        count -= piece.count(b"HTTP/1.1 200")  # one that is cut is not counted: its rest is still to come
 
 
 def test_max_forwards(origin, client):
