@@ -289,7 +289,7 @@ static void sent(struct fetch *fetch)
     }
 }
 
-/* Gives the socket what is in `out`. */
+/* Gives the socket what is in `out`; may end the fetch. */
 static void send_more(struct fetch *fetch)
 {
     struct conn *conn = &fetch->conn->conn;
@@ -299,19 +299,23 @@ static void send_more(struct fetch *fetch)
     if (conn->writing) {
         return;
     }
-    if (run.len > 0 && conn_try_write(conn, &run, 1, &taken) != ERR_OK) {
-        return; /* on_end tells why, with what the origin may still have said */
+    enum err error = run.len > 0 ? conn_try_write(conn, &run, 1, &taken) : ERR_OK;
+    if (error == ERR_OK) {
+        buf_consume(&fetch->out, taken);
+        if (fetch->out.len == 0) {
+            sent(fetch);
+            return;
+        }
+        run = buf_span(&fetch->out);
+        error = conn_write(conn, &run, 1);
     }
-    buf_consume(&fetch->out, taken);
-    if (fetch->out.len == 0) {
-        sent(fetch);
-        return;
-    }
-    run = buf_span(&fetch->out);
-    if (conn_write(conn, &run, 1) == ERR_OK) {
+    if (error == ERR_OK) {
         buf_clear(&fetch->out);
-        conn_set_timer(conn, fetch->worker->config->server.origin_between_bytes_timeout_ms);
-    }
+    } else if (error == ERR_NO_MEMORY) {
+        fetch_fail(fetch, error);
+        return;
+    } /* else on_end tells why, with what the origin may still have said */
+    conn_set_timer(conn, fetch->worker->config->server.origin_between_bytes_timeout_ms);
 }
 
 void fetch_send_body(struct fetch *fetch, struct span bytes, bool end, const struct headers *trailers)

@@ -68,7 +68,7 @@ def ask(proxy, method, path, want, headers=None, body=None, part=None):
 
 
 def live(proxy, number):
-    """A short life: a miss, hits, a revalidation, a range, a large body, a POST, a HEAD, a purge."""
+    """A short life: a miss, hits, a revalidation, a range, a large body, a HEAD, a POST, a large one."""
     ask(proxy, "GET", f"/small/{number}", SMALL)
     ask(proxy, "GET", f"/small/{number}", SMALL, {"Accept-Language": "de"})
     ask(proxy, "GET", f"/small/{number}", SMALL, {"If-None-Match": '"v1"'})
@@ -78,6 +78,7 @@ def live(proxy, number):
     ask(proxy, "GET", f"/large/{number}", LARGE, {"Range": "bytes=1000-199999"}, part=slice(1000, 200_000))
     ask(proxy, "HEAD", f"/small/{number}", b"")
     ask(proxy, "POST", f"/small/{number}", SMALL, body=b"x" * 100)
+    ask(proxy, "POST", f"/small/{number}", SMALL, body=LARGE)
     ask(proxy, "GET", f"/small/{number}", SMALL)
 
 
