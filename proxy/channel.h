@@ -12,17 +12,23 @@
 #include "http/check.h"
 #include "http/span.h"
 
-#define CHANNEL_VERSION "1"
+#define CHANNEL_VERSION "2"
 
 enum { CHANNEL_MESSAGE_MAX_BYTES = 96 * 1024 }; /* well below what the kernel queues for such a socket by default */
 
 enum channel_kind {
     CHANNEL_STORE = 1,
     CHANNEL_PINNED, /* u64 ids of bodies */
-    CHANNEL_GO,
+    CHANNEL_GO,     /* struct channel_go */
     CHANNEL_SERVING,
     CHANNEL_CONNECTION, /* a descriptor; one byte: 1 for a unix socket, 0 for TCP; then what was received on it */
     CHANNEL_REMOVED,    /* text of a key: what is stored under it was invalidated */
+};
+
+/* Of the old one. Both are the same program for the same machine, or CHANNEL_VERSION differs. */
+struct channel_go {
+    uint64_t leaves_ms; /* for how long it finishes what it began, once the new one serves */
+    int64_t pid;
 };
 
 struct channel_message {

@@ -2,6 +2,7 @@
 #include "proxy/predecessor.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,6 +29,8 @@ struct predecessor {
     size_t held; /* of them are pinned here */
     const struct predecessor_events *events;
     uv_poll_t poll;
+    uv_timer_t timer; /* until it must have ended */
+    struct channel_go go;
     bool listening;
     char buffer[CHANNEL_MESSAGE_MAX_BYTES + 1];
 };
@@ -91,6 +94,16 @@ static bool add_pinned(struct predecessor *predecessor, struct span bytes)
     return true;
 }
 
+static bool read_go(struct predecessor *predecessor, struct span bytes, struct buf *out_error)
+{
+    if (bytes.len != sizeof(predecessor->go)) {
+        buf_add(out_error, SPAN("the larder that runs cannot be taken over by this one: restart it"));
+        return false;
+    }
+    memcpy(&predecessor->go, bytes.data, sizeof(predecessor->go));
+    return true;
+}
+
 bool predecessor_take_store(struct predecessor *predecessor, struct buf *out_error)
 {
     struct channel_message message = {.kind = CHANNEL_STORE, .fd = -1};
@@ -99,7 +112,7 @@ bool predecessor_take_store(struct predecessor *predecessor, struct buf *out_err
     while (good) {
         good = channel_receive(predecessor->fd, predecessor->buffer, &message, SUCCESSOR_WAIT_MS) == CHANNEL_GOT;
         if (good && message.kind == CHANNEL_GO) {
-            return true;
+            return read_go(predecessor, message.bytes, out_error);
         }
         good = good && message.kind == CHANNEL_PINNED && message.fd < 0 && add_pinned(predecessor, message.bytes);
     }
@@ -166,6 +179,21 @@ static void on_readable(uv_poll_t *poll, int status, int events) /* uv_poll_cb *
     }
 }
 
+/* While it is our parent it has not ended, and its pid is no other's. */
+static void on_timer(uv_timer_t *timer) /* uv_timer_cb */
+{
+    struct predecessor *predecessor = timer->data;
+    pid_t pid = (pid_t)predecessor->go.pid;
+
+    if (pid != getppid()) { /* started by way of something else: not ours to end */
+        log_error("the former larder hangs: it has not ended in its time pid=%d", (int)pid);
+        return;
+    }
+    log_error("the former larder hangs: it has not ended in its time, ending it pid=%d", (int)pid);
+    predecessor->events->hangs(predecessor->events->arg);
+    (void)kill(pid, SIGKILL); /* fails only where it has become another user, which the service manager then ends */
+}
+
 void predecessor_take_over(struct predecessor *predecessor, uv_loop_t *loop, const struct predecessor_events *events)
 {
     struct channel_message message = {.kind = CHANNEL_SERVING, .fd = -1};
@@ -175,6 +203,9 @@ void predecessor_take_over(struct predecessor *predecessor, uv_loop_t *loop, con
     predecessor->poll.data = predecessor;
     predecessor->listening = true;
     REQUIRE(uv_poll_start(&predecessor->poll, UV_READABLE, on_readable) == 0);
+    REQUIRE(uv_timer_init(loop, &predecessor->timer) == 0);
+    predecessor->timer.data = predecessor;
+    REQUIRE(uv_timer_start(&predecessor->timer, on_timer, predecessor->go.leaves_ms + PREDECESSOR_GRACE_MS, 0) == 0);
     (void)channel_send(predecessor->fd, &message, SUCCESSOR_WAIT_MS); /* one that is gone shows at the next read */
 }
 
@@ -183,6 +214,7 @@ void predecessor_close(struct predecessor *predecessor)
     if (predecessor != NULL && predecessor->listening) {
         predecessor->listening = false;
         uv_close((uv_handle_t *)&predecessor->poll, NULL);
+        uv_close((uv_handle_t *)&predecessor->timer, NULL);
         let_pins_go(predecessor);
         close(predecessor->fd);
         predecessor->fd = -1;

@@ -3,7 +3,9 @@
  * Happy path: known by the environment; asked for its store when everything else is ready, waiting for it; told that we
  *             serve. Then its idle connections come, and what is invalidated by the requests it still has; what it
  *             still sends stays pinned until it ends.
- * Failures:   none without a predecessor. It ends, or gives nothing in time: before we serve, we cannot start.
+ * Failures:   - none without a predecessor. It ends, or gives nothing in time: before we serve, we cannot start.
+ *             - once we serve it hangs: PREDECESSOR_GRACE_MS after it should have finished it is killed, which ends
+ * what its clients wait for.
  *
  * Threads: the main thread. */
 #ifndef PROXY_PREDECESSOR_H
@@ -14,10 +16,13 @@
 #include "cache/cache.h"
 #include "http/buf.h"
 
+enum { PREDECESSOR_GRACE_MS = 5000 }; /* beyond its shutdown_timeout, to close the store and end */
+
 struct predecessor;
 
 struct predecessor_events {
     void (*connection)(void *arg, int fd, bool is_unix, struct span input); /* owns `fd` */
+    void (*hangs)(void *arg);                                               /* it is killed next */
     void *arg;
 };
 
@@ -34,7 +39,7 @@ MUST_CHECK bool predecessor_take_store(struct predecessor *predecessor, struct b
 /* Pins what it is sending, in the store that was opened, until it ends. Before anything is written there. */
 MUST_CHECK enum err predecessor_pin(struct predecessor *predecessor, struct cache *cache);
 
-/* We serve: tells it, and listens to it from now on. */
+/* We serve: tells it, and listens to it from now on; `events` stay the caller's. */
 void predecessor_take_over(struct predecessor *predecessor, uv_loop_t *loop, const struct predecessor_events *events);
 
 /* Listens no more. A second call changes nothing; accepts NULL. */

@@ -9,7 +9,9 @@
  * Failures:   - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
  *             - it has changed the store before it failed: we go on without storing; the next upgrade or restart mends
  *               that.
- *             - it does not take a connection: that is closed, as at any stop. */
+ *             - it does not take a connection: that is closed, as at any stop.
+ *             - we hang: it serves regardless, from the same sockets, and ends us when our time is over
+ *               (predecessor.h). Until then the clients that we hold wait. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,9 +60,10 @@ void server_upgrade(struct server *server)
 
 /* ---- the former one's side ---- */
 
-static bool tell_pinned(struct successor *successor, const uint64_t *bodies, size_t count)
+static bool tell_pinned(struct successor *successor, const uint64_t *bodies, size_t count, uint64_t leaves_ms)
 {
     enum { MANY = CHANNEL_MESSAGE_MAX_BYTES / sizeof(uint64_t) };
+    const struct channel_go go = {.leaves_ms = leaves_ms, .pid = getpid()};
     bool told = true;
 
     for (size_t at = 0; at < count && told; at += MANY) {
@@ -68,7 +71,7 @@ static bool tell_pinned(struct successor *successor, const uint64_t *bodies, siz
         told = successor_tell(successor, CHANNEL_PINNED,
                               (struct span){(const char *)(bodies + at), some * sizeof(*bodies)}, -1);
     }
-    return told && successor_tell(successor, CHANNEL_GO, SPAN(""), -1);
+    return told && successor_tell(successor, CHANNEL_GO, (struct span){(const char *)&go, sizeof(go)}, -1);
 }
 
 /* The disk thread writes what is queued, and goes on behind: it is what tells everyone that nothing is stored. */
@@ -85,7 +88,7 @@ static bool on_wants_store(struct successor *successor)
         log_error("cannot start the thread that writes the store, nothing is stored any more");
         store_give_up(store);
     }
-    if (gone && !tell_pinned(successor, bodies, count)) {
+    if (gone && !tell_pinned(successor, bodies, count, server->crews->config->server.shutdown_timeout_ms)) {
         successor->had_store = true;
         gone = false;
     }
@@ -175,6 +178,14 @@ static void on_connection(void *arg, int fd, bool is_unix, struct span input) /*
     crew_take_connection(server->crews, handover);
 }
 
+/* The service manager must not take the end of the former one for ours. */
+static void on_hangs(void *arg) /* predecessor_events.hangs */
+{
+    const struct server *server = arg;
+
+    notify_main_pid(&server->notify, getpid());
+}
+
 void server_forsake(struct server *server)
 {
     if (server->predecessor != NULL && server->crews != NULL) {
@@ -187,6 +198,7 @@ void server_forsake(struct server *server)
 
 void server_succeed(struct server *server)
 {
-    server->predecessor_events = (struct predecessor_events){.connection = on_connection, .arg = server};
+    server->predecessor_events =
+        (struct predecessor_events){.connection = on_connection, .hangs = on_hangs, .arg = server};
     predecessor_take_over(server->predecessor, &server->loop, &server->predecessor_events);
 }

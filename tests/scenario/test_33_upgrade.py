@@ -11,7 +11,7 @@ from support.admin import Admin
 from support.client import Client
 from support.parallel import in_parallel
 from support.say import always
-from support.wire import wait_until
+from support.wire import Truncated, wait_until
 
 FRESH = {"Cache-Control": "max-age=600"}
 BODY = b"x" * 3000
@@ -198,3 +198,23 @@ def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):
     assert proxy.upgrade().wait(30) == 0
     Client(proxy).get("/a").expect(200, body=BODY)
     assert len(re.findall("upgraded: ", proxy.stderr)) == 1
+
+
+def test_a_former_process_that_hangs_is_ended(origin, larder):
+    """The new one serves regardless, and ends what the clients of the former one wait for."""
+    body = b"x" * (16 << 20)
+    origin.on("GET /large", always(200, {"Cache-Control": "no-store"}, body))
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin, server='shutdown_timeout = "1s"'))
+    slow = Client(proxy)
+    download = slow.begin("GET", "/large").expect(200)
+    former = proxy.upgrade()
+    former.send_signal(signal.SIGSTOP)
+    Client(proxy).get("/a").expect(200, body=BODY)
+    assert former.wait(30) == -signal.SIGKILL
+    assert f"the former larder hangs: it has not ended in its time, ending it pid={former.pid}" in proxy.stderr
+    with pytest.raises(Truncated):
+        _ = download.body
+    Client(proxy).get("/a").expect(200, body=BODY, cache="hit")
+    wait_until(lambda: "the former larder has ended" in proxy.stderr, "the log to say so")
+    assert proxy.upgrade().wait(30) == 0
