@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -57,6 +58,17 @@ void process_raise_descriptor_limit(const struct config *config, unsigned worker
         log_warn("fewer descriptors than max_connections needs max_connections=%llu limit=%llu",
                  (unsigned long long)config->server.max_connections, (unsigned long long)limit.rlim_cur);
     }
+}
+
+unsigned process_planned_descriptors(const struct config *config, unsigned worker_count)
+{
+    struct rlimit limit = {0};
+    rlim_t planned = wanted_descriptors(config, worker_count);
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < planned) {
+        planned = limit.rlim_cur;
+    }
+    return planned < UINT_MAX ? (unsigned)planned : UINT_MAX;
 }
 
 static bool fail(struct buf *out_error, const char *key, const char *name, const char *what)

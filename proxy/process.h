@@ -12,6 +12,10 @@
  * Warns where not even all clients have room. Best effort. */
 void process_raise_descriptor_limit(const struct config *config, unsigned worker_count);
 
+/* How many descriptors there can be at a time: what the configured connections can need, or the limit where that is
+ * lower. */
+unsigned process_planned_descriptors(const struct config *config, unsigned worker_count);
+
 /* Becomes server.user and server.group for good, when root was needed to bind only: the cache's directory is made for
  * that user where it is missing. Without a user it stays who it is. False: one line in `out_error`. */
 MUST_CHECK bool process_drop_privileges(const struct config *config, struct buf *out_error);

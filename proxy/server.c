@@ -17,6 +17,7 @@
 
 #include "http/check.h"
 #include "proxy/log.h"
+#include "proxy/loop_room.h"
 #include "proxy/memory.h"
 #include "proxy/process.h"
 #include "proxy/reload.h"
@@ -162,6 +163,7 @@ static enum err prepare(struct server *server, struct config *config)
         return explain(server, "cannot start", error);
     }
     process_raise_descriptor_limit(config, server->worker_count);
+    loop_make_room(&server->loop, process_planned_descriptors(config, server->worker_count));
     error = bind_first(server, config);
     if (error != ERR_OK) {
         return error;
@@ -205,6 +207,7 @@ static enum err start_crew(struct server *server, struct crew *crew)
                                    .traffic = server->traffic,
                                    .follow = server->follow,
                                    .facts = server->facts,
+                                   .descriptors = process_planned_descriptors(crew->config, server->worker_count),
                                    .server = &server->mailbox,
                                    .on_ended = on_worker_ended,
                                    .on_handover = on_handover};

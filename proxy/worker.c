@@ -20,6 +20,7 @@
 #include "proxy/fetch.h"
 #include "proxy/health_check.h"
 #include "proxy/log.h"
+#include "proxy/loop_room.h"
 #include "proxy/thread.h"
 
 static enum err init_parts(struct worker *worker, struct origin_set *const *sets);
@@ -66,6 +67,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         REQUIRE(uv_loop_close(&worker->loop) == 0);
         goto err_close_fds;
     }
+    loop_make_room(&worker->loop, shared->descriptors);
     REQUIRE(uv_timer_init(&worker->loop, &worker->shutdown_timer) == 0);
     worker->shutdown_timer.data = worker;
     refusals_init(&worker->refusals, &worker->loop, number);

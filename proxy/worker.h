@@ -53,6 +53,7 @@ struct worker_shared {
     struct traffic *traffic;
     struct follow *follow;
     struct facts *facts;
+    unsigned descriptors;                         /* so many at a time are expected in the process */
     struct mailbox *server;                       /* the main thread's */
     void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
     void (*on_handover)(struct message *message); /* there, with a handover's message: it needs another worker */

@@ -1,0 +1,87 @@
+/* test_loop_room.c: descriptors are watched without memory; libuv's allocator counts what it is asked for. */
+#include "proxy/loop_room.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { COUNT = 600 };
+
+static unsigned allocations;
+
+static void *counted_malloc(size_t bytes)
+{
+    allocations++;
+    return malloc(bytes);
+}
+
+static void *counted_realloc(void *memory, size_t bytes)
+{
+    allocations++;
+    return realloc(memory, bytes);
+}
+
+static void *counted_calloc(size_t count, size_t bytes)
+{
+    allocations++;
+    return calloc(count, bytes);
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+}
+
+/* How often memory was asked for to watch the descriptor COUNT - 1. */
+static unsigned watch(uv_loop_t *loop)
+{
+    int low = socket(AF_UNIX, SOCK_DGRAM, 0);
+    int fd = fcntl(low, F_DUPFD_CLOEXEC, COUNT - 1);
+    uv_poll_t poll;
+
+    cr_assert_eq(fd, COUNT - 1);
+    unsigned before = allocations;
+    cr_assert_eq(uv_poll_init(loop, &poll, fd), 0);
+    cr_assert_eq(uv_poll_start(&poll, UV_READABLE, on_event), 0);
+    unsigned asked = allocations - before;
+    uv_close((uv_handle_t *)&poll, NULL);
+    (void)uv_run(loop, UV_RUN_DEFAULT);
+    close(fd);
+    close(low);
+    return asked;
+}
+
+Test(loop_room, what_is_planned_is_watched_without_memory)
+{
+    uv_loop_t loop;
+
+    cr_assert_eq(uv_replace_allocator(counted_malloc, counted_realloc, counted_calloc, free), 0);
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    loop_make_room(&loop, COUNT);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    cr_expect_eq(watch(&loop), 0);
+    cr_expect_eq(uv_loop_close(&loop), 0);
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_expect_gt(watch(&loop), 0, "else this shows nothing");
+    cr_expect_eq(uv_loop_close(&loop), 0);
+}
+
+Test(loop_room, more_than_may_be_open_is_no_failure)
+{
+    struct rlimit limit;
+    uv_loop_t loop;
+
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = COUNT;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    loop_make_room(&loop, COUNT + 1);
+    loop_make_room(&loop, 0);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    cr_expect_eq(uv_loop_close(&loop), 0);
+}
