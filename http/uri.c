@@ -60,6 +60,7 @@ static enum err normalise_authority(struct span text, struct span scheme, struct
 static bool split_authority(struct span text, struct authority *out_authority);
 static bool host_valid(struct span host);
 static bool check_chars(struct span text, bool *out_has_escapes, bool *out_has_dots);
+static char unescape(const char *escape);
 static size_t write_unescaped(struct span text, char *out);
 static size_t remove_dot_segments(char *path, size_t len);
 static bool has_class(char byte, unsigned class);
@@ -392,11 +393,20 @@ static bool host_valid(struct span host)
         return strlen(text) == host.len - 2 && inet_pton(AF_INET6, text, &address) == 1;
     }
     for (size_t i = 0; i < host.len; i++) {
-        if (host.data[i] == '%') {
+        char byte = host.data[i];
+
+        if (byte == '%') {
             if (host.len - i < 3 || !has_class(host.data[i + 1], HEX) || !has_class(host.data[i + 2], HEX)) {
                 return false;
             }
-        } else if (!has_class(host.data[i], HOST_CHAR)) {
+            byte = unescape(host.data + i);
+            i += 2;
+            if ((unsigned char)byte > 0x7f) {
+                continue; /* part of a character beyond ASCII */
+            }
+        }
+        /* Escaped or not: who decodes it must not find a delimiter or NUL, and so another host. */
+        if (!has_class(byte, HOST_CHAR)) {
             return false;
         }
     }
@@ -437,6 +447,12 @@ static char upper(char byte)
     return byte >= 'a' && byte <= 'f' ? (char)(byte - 'a' + 'A') : byte;
 }
 
+/* The byte that "%XX" means. */
+static char unescape(const char *escape)
+{
+    return (char)(hex_value(escape[1]) << 4 | hex_value(escape[2]));
+}
+
 /* RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters resolved, the others in upper case. Checked text
  * only. At most as long as `text`; returns the length. */
 static size_t write_unescaped(struct span text, char *out)
@@ -447,7 +463,7 @@ static size_t write_unescaped(struct span text, char *out)
         char byte = text.data[i];
 
         if (byte == '%') {
-            char plain = (char)(hex_value(text.data[i + 1]) << 4 | hex_value(text.data[i + 2]));
+            char plain = unescape(text.data + i);
 
             if (has_class(plain, UNRESERVED)) {
                 byte = plain;
