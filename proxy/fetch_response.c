@@ -68,6 +68,7 @@ static bool informational(struct fetch *fetch)
 {
     struct http_response *response = &fetch->response;
 
+    (void)headers_remove(&response->headers, SPAN("Content-Length")); /* RFC 9110 §8.6: it means nothing here */
     if (response->status == 101) {
         struct exchange *exchange = fetch->exchange;
         struct origin_conn *conn = fetch->conn;

@@ -256,6 +256,14 @@ def test_a_length_in_a_204(origin, client):
     client.get("/a").expect(204, headers={"Content-Length": None})
 
 
+@pytest.mark.parametrize("framing", [("Content-Length", "5"), ("Transfer-Encoding", "chunked")])
+def test_framing_of_a_1xx(origin, client, framing):
+    """RFC 9110 §8.6, RFC 9112 §6.1: it has no content, and nothing that says so is passed on."""
+    origin.expect("GET /a").reply(200, NO_STORE, b"hello", interim=[(103, {"Link": "</style.css>", framing[0]: framing[1]})])
+    response = client.get("/a").expect(200, body=b"hello")
+    assert [(status, fields.get("Link"), framing[0] in fields) for status, fields in response.informational] == [(103, "</style.css>", False)]
+
+
 def test_pipelined_requests_get_their_own_answers(origin, proxy):
     client = Client(proxy)
     origin.on("GET /*", lambda exchange: exchange.reply(200, NO_STORE, exchange.request.path.encode()))
