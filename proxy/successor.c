@@ -14,7 +14,7 @@ extern char **environ;
 
 enum {
     FIRST_FD = 3,
-    TELL_MS = 1000, /* one that does not listen for so long is not waited for */
+    TELL_MS = 1000, /* one that does not listen for so long is not waited for, until it listens again */
     RECEIVE_MAX = 16,
 };
 
@@ -226,11 +226,14 @@ bool successor_start(struct successor *successor, uv_loop_t *loop, const char *c
     return true;
 }
 
-bool successor_tell(const struct successor *successor, enum channel_kind kind, struct span bytes, int fd)
+bool successor_tell(struct successor *successor, enum channel_kind kind, struct span bytes, int fd)
 {
     struct channel_message message = {.kind = kind, .fd = fd, .bytes = bytes};
+    int wait_ms = atomic_load_explicit(&successor->deaf, memory_order_relaxed) ? 0 : TELL_MS;
+    bool heard = channel_send(successor->fd, &message, wait_ms);
 
-    return channel_send(successor->fd, &message, TELL_MS);
+    atomic_store_explicit(&successor->deaf, !heard, memory_order_relaxed);
+    return heard;
 }
 
 int successor_pid(const struct successor *successor)

@@ -11,6 +11,7 @@
 #ifndef PROXY_SUCCESSOR_H
 #define PROXY_SUCCESSOR_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "http/check.h"
@@ -44,7 +45,8 @@ struct successor {
     uv_process_t process;
     uv_poll_t poll;
     uv_timer_t timer;
-    int fd; /* our end of the channel */
+    int fd;           /* our end of the channel */
+    atomic_bool deaf; /* it did not hear what it was told last */
     bool had_store;
     const char *why; /* it failed */
     unsigned open_handles;
@@ -56,8 +58,9 @@ MUST_CHECK bool successor_start(struct successor *successor, uv_loop_t *loop, co
                                 const struct legacy *legacy, const struct successor_events *events,
                                 struct buf *out_error);
 
-/* Tells it something, once it has been started; any thread. False: it is not heard. */
-bool successor_tell(const struct successor *successor, enum channel_kind kind, struct span bytes, int fd);
+/* Tells it something, once it has been started; any thread. False: it is not heard. One that hangs is waited for once,
+ * not for each message. */
+bool successor_tell(struct successor *successor, enum channel_kind kind, struct span bytes, int fd);
 
 int successor_pid(const struct successor *successor);
 

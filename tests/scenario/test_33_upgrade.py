@@ -218,3 +218,19 @@ def test_a_former_process_that_hangs_is_ended(origin, larder):
     Client(proxy).get("/a").expect(200, body=BODY, cache="hit")
     wait_until(lambda: "the former larder has ended" in proxy.stderr, "the log to say so")
     assert proxy.upgrade().wait(30) == 0
+
+
+def test_a_new_process_that_hangs_does_not_hold_up_the_former_one(origin, larder):
+    """It takes none of the idle connections any more: they are closed, and not each is waited for."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin, server='shutdown_timeout = "5s"'))
+    Client(proxy).get("/a").expect(200)
+    idle = [socket.create_connection(proxy.address) for _ in range(2000)]
+    Client(proxy).get("/a").expect(200)  # all of them have been accepted
+    former = proxy.upgrade()
+    os.kill(proxy.pid, signal.SIGSTOP)
+    assert former.wait(30) == 0
+    os.kill(proxy.pid, signal.SIGCONT)
+    for sock in idle:
+        sock.close()
+    Client(proxy).get("/a").expect(200, body=BODY)
