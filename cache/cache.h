@@ -223,9 +223,10 @@ typedef void (*cache_purged_fn)(void *arg, uint64_t sequence, enum err error);
 
 /* Purges what they name (sequences are given here), in one commit. When it returns they are in force: for look-ups
  * that start then, on every worker; and what was asked of an origin before and arrives later is dead or stale as what
- * is stored. `done` (may be NULL) runs once, after the commit. ERR_LIMIT: more are in force than can be; the disk
- * thread is at work to make them fewer, and a purge of a whole host or of everything always has room. ERR_BAD_TARGET: a
- * name has not the form of its kind. ERR_NO_MEMORY. Then `done` never runs. */
+ * is stored. `done` (may be NULL) runs once, after the commit. ERR_LIMIT: more wait for the disk than may, or more are
+ * in force than can be; the disk thread is at work to make them fewer, and the second limit is none for a purge of a
+ * whole host or of everything. ERR_BAD_TARGET: a name has not the form of its kind. ERR_NO_MEMORY. Then `done` never
+ * runs. */
 MUST_CHECK enum err cache_purge(struct cache *cache, const struct purge *purges, size_t count, cache_purged_fn done,
                                 void *arg);
 

@@ -19,7 +19,8 @@ enum {
     REMOVALS_MAX = 65536, /* that wait for a disk that refuses them */
     BATCH_JOBS = 2048,    /* a small object is two: as many as a batch evicts */
     RECLAIM_OPS = 128,
-    BATCH_SHARE = 16, /* of the queue's limit: a smaller batch waits a little for more */
+    BATCH_SHARE = 16,                    /* of the queue's limit: a smaller batch waits a little for more */
+    PURGES_MAX_BYTES = 32 * 1024 * 1024, /* of rows that wait for the disk; beside the queue's limit */
 };
 
 struct entry;
@@ -103,6 +104,7 @@ struct purge_rows {
     cache_purged_fn done; /* NULL: nobody waits */
     void *arg;
     struct buf bytes;
+    size_t memory_bytes;
     size_t count;
     struct store_purge items[]; /* borrow from `bytes` */
 };
@@ -139,8 +141,9 @@ struct queue {
     size_t bytes;      /* of the jobs in it */
     size_t held_bytes; /* of all fills that store: what is to be written and was not handed over */
     size_t limit_bytes;
-    size_t removals; /* JOB_REMOVEs queued */
-    size_t urgent;   /* jobs that someone waits for: no batch waits for more */
+    size_t removals;    /* JOB_REMOVEs queued */
+    size_t purge_bytes; /* of rows that were admitted */
+    size_t urgent;      /* jobs that someone waits for: no batch waits for more */
     struct fill *backlog;
     struct fill *backlog_last;
     size_t wake_bytes; /* the disk thread sleeps until there are as many; SIZE_MAX: it is awake, or being woken */
@@ -253,6 +256,10 @@ void queue_hold(struct queue *queue, ptrdiff_t bytes);
 /* Queues the removal of everything under the key. False: no memory, or more wait than are worth waiting for. The
  * shard's mutex is held. */
 bool queue_push_removal(struct queue *queue, struct entry *entry);
+
+/* May rows of so many bytes wait for the disk, too? Then they count until queue_end_purge. */
+MUST_CHECK bool queue_admit_purge(struct queue *queue, size_t bytes);
+void queue_end_purge(struct queue *queue, size_t bytes);
 
 /* Has the disk thread call fill_resume when there is room again. */
 void queue_add_backlog(struct queue *queue, struct fill *fill);

@@ -62,6 +62,7 @@ static struct purge_rows *rows_create(const struct purge *purges, size_t count)
     }
     if (rows != NULL) {
         buf_init(&rows->bytes, bytes);
+        rows->memory_bytes = sizeof(*rows) + count * sizeof(rows->items[0]) + bytes;
         if (buf_reserve(&rows->bytes, bytes) == NULL) { /* it never moves after this */
             free(rows);
             return NULL;
@@ -103,11 +104,26 @@ static enum err add_all(struct cache *cache, const struct purge *purges, size_t 
             add_row(rows, &purge, replaced);
         }
     }
-    struct job job = {.kind = JOB_PURGE, .rows = rows};
+    struct job job = {.kind = JOB_PURGE, .rows = rows, .bytes = rows->memory_bytes};
     if (error == ERR_OK && !queue_push(&cache->queue, &job)) {
         error = ERR_NO_MEMORY;
     }
     purge_set_publish(cache->purges, sequence);
+    return error;
+}
+
+/* The same, if there is room for the rows in the queue. */
+static enum err add_admitted(struct cache *cache, const struct purge *purges, size_t count, struct purge_rows *rows)
+{
+    size_t bytes = rows->memory_bytes;
+
+    if (!queue_admit_purge(&cache->queue, bytes)) {
+        return ERR_LIMIT;
+    }
+    enum err error = add_all(cache, purges, count, rows);
+    if (error != ERR_OK) {
+        queue_end_purge(&cache->queue, bytes);
+    }
     return error;
 }
 
@@ -128,7 +144,7 @@ enum err cache_purge(struct cache *cache, const struct purge *purges, size_t cou
             error = purge_set_has_room(cache->purges, &purges[i], count) ? ERR_OK : ERR_LIMIT;
         }
         if (error == ERR_OK) {
-            error = add_all(cache, purges, count, rows);
+            error = add_admitted(cache, purges, count, rows);
         }
         pthread_mutex_unlock(&cache->purge_mutex);
     }

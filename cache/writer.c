@@ -112,6 +112,23 @@ bool queue_push_removal(struct queue *queue, struct entry *entry)
     return true;
 }
 
+/* Purges are not refused because bodies fill the queue. */
+bool queue_admit_purge(struct queue *queue, size_t bytes)
+{
+    pthread_mutex_lock(&queue->mutex);
+    bool room = queue->purge_bytes + bytes <= PURGES_MAX_BYTES;
+    queue->purge_bytes += room ? bytes : 0;
+    pthread_mutex_unlock(&queue->mutex);
+    return room;
+}
+
+void queue_end_purge(struct queue *queue, size_t bytes)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->purge_bytes -= bytes;
+    pthread_mutex_unlock(&queue->mutex);
+}
+
 size_t cache_queued_bytes(struct cache *cache)
 {
     pthread_mutex_lock(&cache->queue.mutex);
@@ -257,9 +274,10 @@ static void collect(struct cache *cache, struct batch *batch)
     uint64_t limit_bytes = store_batch_bytes(cache->store);
 
     pthread_mutex_lock(&queue->mutex);
-    while (queue->purges.first != NULL && batch->count < BATCH_JOBS) {
+    while (queue->purges.first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes) {
         struct job *job = take_first(&queue->purges);
         queue->urgent -= is_urgent(job) ? 1 : 0;
+        batch->bytes += job->bytes;
         batch->jobs[batch->count++] = job;
     }
     while (queue->jobs.first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes &&
@@ -348,8 +366,9 @@ static void removed(struct queue *queue, struct entry *entry)
     pthread_mutex_unlock(&shard->mutex);
 }
 
-static void purged(struct purge_rows *rows, enum err error)
+static void purged(struct queue *queue, struct purge_rows *rows, enum err error)
 {
+    queue_end_purge(queue, rows->memory_bytes);
     if (rows->done != NULL) {
         rows->done(rows->arg, rows->items[rows->count - 1].sequence, error);
     }
@@ -448,12 +467,13 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         removed(&cache->queue, job->entry);
         break;
     case JOB_PURGE:
+        count_written(&cache->queue, job->bytes);
         job->refusals++;
         if (error != ERR_OK && !store_failed(cache->store) && job->refusals < PURGE_TRIES) {
             push(&cache->queue, job);
             return false;
         }
-        purged(job->rows, error);
+        purged(&cache->queue, job->rows, error);
         break;
     }
     return true;

@@ -666,6 +666,27 @@ Test(cache_purge, a_disk_that_refuses)
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
+/* The disk is behind: memory is not without end. */
+Test(cache_purge, what_waits_for_the_disk_is_bounded)
+{
+    enum { MOST = 4096 }; /* 128 MiB */
+    static char tag[PURGE_NAME_MAX_BYTES + 1];
+    enum err error = ERR_OK;
+    unsigned count = 0;
+
+    memset(tag, 't', PURGE_NAME_MAX_BYTES);
+    while (error == ERR_OK && count < MOST) {
+        error = purge(PURGE_TAG, PURGE_HARD, tag);
+        count += error == ERR_OK;
+    }
+    cr_expect_eq(error, ERR_LIMIT);
+    cr_expect_lt(count, MOST);
+    while (told < count) {
+        cr_assert(cache_write(cache));
+    }
+    cr_expect_eq(purge(PURGE_TAG, PURGE_HARD, tag), ERR_OK, "there is room again");
+}
+
 /* ---- behind ---- */
 
 static void store_many(const char *fields, unsigned count)
