@@ -170,7 +170,8 @@ static enum admin_progress begin_purge(struct admin_call *call, const struct pur
         return ADMIN_LATER;
     }
     if (error == ERR_LIMIT) {
-        return admin_fail(call, 503, "more purges are in force than can be; purge a site or everything, or try again");
+        return admin_fail(call, 503,
+                          "more purges wait or are in force than can be; purge a site or everything, or try again");
     }
     return admin_fail(call, 500, "%s", err_text(error));
 }
