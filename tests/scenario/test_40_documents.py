@@ -250,3 +250,36 @@ def test_the_picture_says_what_larder_says():
         assert run_larder("why", detail)[0] == 0, detail
     assert {word for text in words for word in re.findall(r"fwd=([a-z-]+)", text)} <= {"uri-miss", "vary-miss", "stale", "method", "bypass"}
     assert "prefers-color-scheme: dark" in "".join(picture.itertext())
+
+
+def flags_of(command):
+    """Of a command and of what it can do: {"--config", …}."""
+    known = next(one for one in DESCRIPTION["commands"] if one["name"] == command)
+    return {flag["name"] for one in [known, *known["verbs"]] for flag in one["flags"]}
+
+
+def readme_blocks():
+    return re.findall(r"(?ms)^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def test_the_usage_in_the_readme_is_the_programs():
+    """Every command with all of its flags; of store, whose verbs have their own, the commands alone."""
+    usage = next(text for _, text in readme_blocks() if text.startswith("larder serve ["))
+    told = {}
+    for line in re.sub(r"\n +", " ", usage).splitlines():
+        command = line.split()[1]
+        told[command] = set(re.findall(r"(?<![\w-])--?[A-Za-z][a-z-]*", line))
+    assert {*told, "help"} == {command["name"] for command in DESCRIPTION["commands"]}
+    for command in set(told) - {"store", "version"}:
+        assert told[command] == flags_of(command) - {"-c"}, command
+
+
+def test_commands_in_the_readme_have_flags_that_there_are():
+    """Also of those that the tests cannot run: they go on until Ctrl-C, or need root."""
+    seen = 0
+    for language, text in readme_blocks():
+        for command, rest in re.findall(r"(?m)\blarder ([a-z]+)\b([^|\n]*(?:\\\n[^\n]*)*)", text if language in ("sh", "console") else ""):
+            if command in {one["name"] for one in DESCRIPTION["commands"]}:
+                seen += 1
+                assert set(re.findall(r"(?<= )--?[A-Za-z][a-z-]*", rest)) <= flags_of(command) | {"--help"}, f"larder {command}{rest}"
+    assert seen > 30

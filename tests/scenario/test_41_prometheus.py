@@ -31,6 +31,11 @@ def expressions():
     return [re.sub(r"\$(site|instance)\b", ".*", expr).replace("$__rate_interval", "1m") for expr in found]
 
 
+def readme_block(begins):
+    """What README.md shows that begins so."""
+    return re.search(rf"(?ms)^```\w*\n({re.escape(begins)}.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"))[1]
+
+
 class Prometheus:
     """Scrapes five times a second what the snippet says, at another address."""
 
@@ -108,6 +113,8 @@ def test_prometheus_answers_what_larder_counted(prometheus, proxy, origin):
     for expr in expressions():
         data = prometheus.get("query", query=expr)
         assert data["result"] or any(part in expr for part in may_be_empty), expr
+    for expr in readme_block("sum by (site)").splitlines():
+        assert prometheus.get("query", query=expr.replace("[5m]", "[1m]"))["result"], expr
 
     # The alerts are evaluated, and none has a reason to fire.
     def evaluated():
@@ -152,3 +159,10 @@ def test_alerts_fire(tmp_path):
             file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}), encoding="utf-8")
             done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False, timeout=60)
             assert done.returncode == 0, f"{name} at {at}: {done.stdout}{done.stderr}"
+
+
+def test_what_the_readme_puts_into_prometheus_yml(tmp_path):
+    file = tmp_path / "prometheus.yml"
+    file.write_text(readme_block("rule_files:").replace("/usr/share/larder/larder.rules.yml", str(RULES)), encoding="utf-8")
+    done = subprocess.run(["promtool", "check", "config", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
