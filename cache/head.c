@@ -24,6 +24,7 @@ static const struct span not_stored[] = {
     SPAN_INIT("Proxy-Authenticate"), /* RFC 9111 §3.1, this one and the next two */
     SPAN_INIT("Proxy-Authentication-Info"),
     SPAN_INIT("Proxy-Authorization"),
+    SPAN_INIT("Trailer"), /* trailer fields are not stored */
     SPAN_INIT("Transfer-Encoding"),
 };
 

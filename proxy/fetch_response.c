@@ -205,6 +205,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     head_write(&response->headers, &fields);
     write_passed(&passed, &response->headers, SPAN("Age"));
     write_passed(&passed, &response->headers, SPAN("Cache-Status"));
+    write_passed(&passed, &response->headers, SPAN("Trailer"));
     write_private(&passed, &response->headers, inputs->directives.private_fields);
     if (fetch->request.method == METHOD_HEAD && response->status != 204 && response->status != 304) {
         write_passed(&passed, &response->headers, SPAN("Content-Length"));

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from support.client import Client
+from support.say import fresh
 from support.wire import TIMEOUT, Malformed, Reader, wait_until
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -45,7 +46,7 @@ def test_trace_and_connect_are_refused(origin, client, method, target):
 
 def test_head_has_no_body(origin, client):
     origin.expect("HEAD /a").reply(200, {"Content-Length": "1000", **NO_STORE})
-    client.head("/a").expect(200, body=b"", headers={"Content-Length": "1000"})
+    client.head("/a", {"If-Match": "*"}).expect(200, body=b"", headers={"Content-Length": "1000"})
     origin.expect("GET /b").reply(200, NO_STORE, b"next")
     client.get("/b").expect(200, body=b"next")
 
@@ -147,7 +148,14 @@ def test_trailers_of_a_request(origin, client):
 def test_trailers_of_a_response(origin, client):
     origin.expect("GET /a").reply(200, {"Trailer": "X-Sum", **NO_STORE}, b"hello", framing="chunked", trailers={"X-Sum": "5"})
     response = client.get("/a", {"TE": "trailers"}).expect(200, body=b"hello")
-    assert response.trailers.get("X-Sum") == "5"
+    assert response.trailers.get("X-Sum") == "5" and response.header("Trailer") == "X-Sum"
+
+
+def test_a_hit_announces_no_trailers(origin, client):
+    """RFC 9110 §6.6.2: they are not stored, so the field would announce what does not come."""
+    origin.expect("GET /a").reply(200, {"Trailer": "X-Sum", **fresh()}, b"hello", framing="chunked", trailers={"X-Sum": "5"})
+    client.get("/a", {"TE": "trailers"}).expect(200, headers={"Trailer": "X-Sum"})
+    client.get("/a", {"TE": "trailers"}).expect(200, body=b"hello", cache="hit", headers={"Trailer": None})
 
 
 def test_framing_fields_in_trailers_are_dropped(origin, client):
