@@ -207,10 +207,11 @@ struct invalidation assess_invalidation(const struct http_request *request, cons
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const struct header *field = headers_find(&response->headers, names[i]);
         struct uri *uri = &out.uris[out.uri_count];
-        if (field != NULL && uri_resolve(&request->uri, field->value, arena, uri) == ERR_OK &&
-            uri_same_origin(&request->uri, uri)) {
-            out.uri_count++;
+        if (field == NULL || uri_resolve(&request->uri, field->value, arena, uri) != ERR_OK) {
+            continue;
         }
+        uri->scheme = request->uri.scheme; /* TLS ends in front of larder: an application that knows says https */
+        out.uri_count += uri_same_origin(&request->uri, uri);
     }
     if (!cache_groups_invalidated(request->method, &response->headers, arena, &out.groups)) {
         out.groups = (struct cache_groups){.count = 0};

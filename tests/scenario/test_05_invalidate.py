@@ -55,7 +55,7 @@ def test_all_variants_go(origin, client):
 
 
 @pytest.mark.parametrize("field", ["Location", "Content-Location"])
-@pytest.mark.parametrize("form", ["/other", "http://larder.test/other", "other"])
+@pytest.mark.parametrize("form", ["/other", "http://larder.test/other", "https://larder.test/other", "other"])
 def test_locations_of_the_same_origin_go_too(origin, client, field, form):
     store(origin, client, "/other")
     origin.expect("POST /a").reply(201, {field: form})
