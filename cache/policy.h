@@ -48,6 +48,7 @@ enum setting {
     SETTING_EARLY_HINTS,        /* a 103 from the stored Link for who has to wait */
     SETTING_NO_VARY_SEARCH,     /* what a response says of its query counts */
     SETTING_MIN_USES,           /* requests until it is stored */
+    SETTING_HEAD_AS_GET,        /* the origin is asked with GET for a HEAD that finds nothing stored */
     SETTING_COUNT
 };
 
@@ -78,6 +79,7 @@ struct policy {
                       lifetime */
     bool early_hints;
     bool no_vary_search;
+    bool head_as_get;
     unsigned min_uses;   /* stored at this request for its key, counted while it is remembered; 0 and 1: at the first */
     int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
     uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */

@@ -26,7 +26,7 @@
     X(FOLLOWED, "followed", "RFC 9111 4", "answered from a fetch that was already running for another client")         \
     /* not served from the cache: what was asked */                                                                    \
     X(METHOD, "method", "RFC 9111 4", "this method is not answered from a cache")                                      \
-    X(HEAD_MISS, "head", "RFC 9111 4", "HEAD without a stored response goes to the origin as it is")                   \
+    X(HEAD_MISS, "head", "RFC 9111 4", "HEAD without a stored response that goes to the origin as it is")              \
     X(RANGE, "range", "RFC 9110 14.2", "a range of something that is not stored")                                      \
     X(ORIGIN_CONDITION, "origin-condition", "RFC 9110 13.1", "If-Match and If-Unmodified-Since are for the origin")    \
     X(UPGRADE, "upgrade", "RFC 9110 7.8", "the client asks for another protocol")                                      \

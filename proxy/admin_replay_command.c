@@ -399,7 +399,7 @@ static void write_sums(const struct comparison *comparison, struct buf *out)
                before->origin_requests, after->origin_requests);
     write_size(before->origin_bytes, out);
     write_size(after->origin_bytes, out);
-    buf_add_byte(out, '\n');
+    buf_add_text(out, "\n(both worked out from what was asked; what was is in larder report)\n");
 }
 
 static void write_group(const struct comparison *comparison, const struct group *group, struct buf *out)

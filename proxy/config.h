@@ -67,7 +67,7 @@ struct rule {
     int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s;
     uint64_t stale_if_slow_ms, hold_back_ms;
     bool bypass, ignore_cookies, store_set_cookie, request_directives, own_etag, strip_tags, sentinel, early_hints,
-        no_vary_search;
+        no_vary_search, head_as_get;
     unsigned min_uses;        /* requests until it is stored */
     bool gives_query;         /* it sets strip_query, strip_tracking or sort_query, and so decides all three */
     struct span *strip_query; /* globs of parameter names; strip_tracking has added the usual ones */

@@ -206,6 +206,7 @@ static const struct config_key rule_keys[] = {
     {"no_vary_search", config_set_bool, RULE_FIELD(no_vary_search), GIVES(given[SETTING_NO_VARY_SEARCH])},
     {"early_hints", config_set_bool, RULE_FIELD(early_hints), GIVES(given[SETTING_EARLY_HINTS])},
     {"min_uses", config_set_count, RULE_FIELD(min_uses), GIVES(given[SETTING_MIN_USES]), .min = 1, .max = 100},
+    {"head_as_get", config_set_bool, RULE_FIELD(head_as_get), GIVES(given[SETTING_HEAD_AS_GET])},
     {"sentinel", config_set_bool, RULE_FIELD(sentinel), GIVES(given[SETTING_SENTINEL])},
     {"pass_request_fields", config_set_list, LIST(struct rule, pass_request_fields, pass_request_field_count),
      GIVES(gives_passed_fields), .member = config_member_field_name,

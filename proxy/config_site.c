@@ -49,18 +49,26 @@ static struct config_place place_in(const struct toml_node *table, struct span p
     return (struct config_place){.section = path, .name = name, .node = node != NULL ? node : table};
 }
 
-static bool check_rule_name(struct config_reader *reader, const struct site *site, const struct rule *rule,
-                            const struct toml_node *table, struct span path)
+/* Without a name it is called by its number: "rule-3". */
+static bool name_rule(struct config_reader *reader, const struct site *site, struct rule *rule,
+                      const struct toml_node *table, struct span path)
 {
     struct config_place place = place_in(table, path, "name");
+    bool unnamed = rule->name == NULL;
+    struct span name;
 
-    if (rule->name == NULL) {
-        return config_fail(reader, &place, "missing, expected a name for what this rule decides");
+    if (unnamed) {
+        if (!arena_format(&reader->config->arena, &name, "rule-%zu", (size_t)(rule - site->rules) + 1)) {
+            return config_fail_memory(reader, &place);
+        }
+        rule->name = name.data;
     }
     for (const struct rule *other = site->rules; other < rule; other++) {
         if (strcmp(other->name, rule->name) == 0) {
-            return config_fail_expected(reader, &place, TOML_STRING,
-                                        "expected a name that no other rule of the site has");
+            return unnamed ? config_fail(reader, &place, "missing, expected a name, as another rule is called \"%s\"",
+                                         rule->name)
+                           : config_fail_expected(reader, &place, TOML_STRING,
+                                                  "expected a name that no other rule of the site has");
         }
     }
     return true;
@@ -82,6 +90,7 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
                                               "rate_limit",
                                               "pass_request_fields",
                                               "no_vary_search",
+                                              "head_as_get",
                                               "trace"};
 
     for (size_t i = 0; rule->bypass && i < ARRAY_LEN(for_stored); i++) {
@@ -155,7 +164,7 @@ static bool read_rules(struct config_reader *reader, struct site *site, const st
             return config_fail_memory(reader, &place);
         }
         if (!config_read_section(reader, SECTION_RULE, path, table, rule) ||
-            !check_rule_name(reader, site, rule, table, path) || !check_rule_settings(reader, rule, table, path) ||
+            !name_rule(reader, site, rule, table, path) || !check_rule_settings(reader, rule, table, path) ||
             !complete_rate(reader, rule, table, path) ||
             (rule->strip_tracking && !add_tracking_parameters(reader, rule, &place))) {
             return false;

@@ -90,6 +90,11 @@ enum outcome decide_validation_outcome(enum reason reason)
     return asked ? OUTCOME_REQUEST : OUTCOME_STALE;
 }
 
+bool decide_head_as_get(const struct policy *policy, bool stored, enum outcome outcome)
+{
+    return policy->head_as_get && !stored && outcome != OUTCOME_REQUEST;
+}
+
 bool decide_shows_storing(enum outcome outcome, enum reason reason)
 {
     bool missed = outcome == OUTCOME_URI_MISS || outcome == OUTCOME_VARY_MISS || outcome == OUTCOME_STALE ||

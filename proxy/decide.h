@@ -32,6 +32,10 @@ bool decide_purges(const struct site *site, const struct http_request *request);
 enum outcome decide_bypass_outcome(enum reason reason);
 enum outcome decide_validation_outcome(enum reason reason);
 
+/* Is the origin asked with GET for this HEAD, so that the answer can be stored and shared (RFC 9110 §9.3.2)? Not where
+ * something `stored` may be confirmed without its body, nor where it is not for this request (OUTCOME_REQUEST). */
+bool decide_head_as_get(const struct policy *policy, bool stored, enum outcome outcome);
+
 /* Is the detail of Cache-Status why the origin's answer is or is not stored? That is what people ask of a miss; of
  * anything else they ask why the origin was asked. */
 bool decide_shows_storing(enum outcome outcome, enum reason reason);

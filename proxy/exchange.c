@@ -250,7 +250,7 @@ enum step exchange_decide_fetch(struct exchange *ex)
         exchange_because(ex, REASON_ONLY_IF_CACHED, NULL);
         return STEP_REPLY;
     }
-    if (ex->request.method == METHOD_HEAD) {
+    if (ex->request.method == METHOD_HEAD && !decide_head_as_get(&ex->policy, ex->has_cached, ex->outcome)) {
         if (!ex->has_cached) {
             exchange_because(ex, REASON_HEAD_MISS, NULL);
         }

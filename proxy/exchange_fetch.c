@@ -62,8 +62,8 @@ static bool serve_stale_at_once(struct exchange *ex)
  * is recorded whole. */
 static bool asks_for_part(const struct exchange *ex)
 {
-    return ex->policy.mode != MODE_RECORD && headers_has(&ex->request.headers, SPAN("Range")) &&
-           !(ex->has_cached && ex->cached.partial == NULL);
+    return ex->policy.mode != MODE_RECORD && ex->request.method == METHOD_GET &&
+           headers_has(&ex->request.headers, SPAN("Range")) && !(ex->has_cached && ex->cached.partial == NULL);
 }
 
 enum step exchange_join(struct exchange *ex)
@@ -116,6 +116,9 @@ enum step exchange_join(struct exchange *ex)
         /* Its answers are not shared, so the client's own conditions are the best chance for a 304; but that would be
          * nothing to record. */
         ex->passes = !ex->has_cached && ex->policy.mode != MODE_RECORD;
+        if (ex->passes && ex->request.method == METHOD_HEAD) { /* a body would be nobody's */
+            exchange_because(ex, REASON_HEAD_MISS, NULL);
+        }
         break;
     case JOIN_NOBODY:
         return STEP_PASS;
@@ -174,14 +177,26 @@ enum step exchange_pass(struct exchange *ex)
     return begun ? exchange_begin_fetch(ex, fill, NULL) : exchange_fail(ex, ERR_NO_MEMORY, REASON_ORIGIN_FAILED);
 }
 
+/* What is stored is stored for GET: so does a HEAD ask that does not pass. */
+static struct http_request asked_with_get(const struct exchange *ex)
+{
+    struct http_request request = ex->request;
+
+    request.method = METHOD_GET;
+    request.method_name = SPAN("GET");
+    return request;
+}
+
 enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const struct range_spec *range)
 {
+    bool head = ex->request.method == METHOD_HEAD;
+    struct http_request get = asked_with_get(ex);
     struct fetch_options options = {.worker = ex->worker,
                                     .site = ex->site,
-                                    .request = &ex->request,
+                                    .request = head && !ex->passes ? &get : &ex->request,
                                     .key = ex->key.text.len > 0 ? &ex->key : NULL,
                                     .validate = ex->has_cached ? &ex->cached : NULL,
-                                    .compare = ex->request.method == METHOD_HEAD,
+                                    .compare = head && ex->passes,
                                     .client = ex->client,
                                     .scheme = ex->scheme,
                                     .host = ex->request.uri.authority,
@@ -451,14 +466,12 @@ void exchange_revalidate_behind(struct exchange *ex)
     struct join_request join = exchange_join_request(ex, JOIN_ONLY_LEAD);
     struct flight *flight = NULL;
     struct fill *fill = NULL;
-    struct http_request get = ex->request;
+    struct http_request get = asked_with_get(ex);
     struct range_set set;
     struct fetch *fetch;
 
     bool part = ex->cached.partial != NULL && decide_single_range(&ex->request.headers, &set);
     join.range = part ? &set.specs[0] : NULL;
-    get.method = METHOD_GET; /* also behind a HEAD: the stored response is a GET's */
-    get.method_name = SPAN("GET");
     switch (cache_join(ex->worker->cache, &join, NULL, &flight, &fill)) {
     case JOIN_LEAD:
     case JOIN_ALONE: {

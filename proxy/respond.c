@@ -129,7 +129,9 @@ static struct stream_head framing_of_flight(struct exchange *ex, const struct fl
     struct stream_head head = {.body = STREAM_BODY_UNKNOWN};
 
     if (!response_may_have_body(ex->request.method, ex->status)) {
-        head.body = STREAM_BODY_NONE;
+        bool of_get = !ex->passes && flight_head->length_known && response_may_have_body(METHOD_GET, ex->status);
+        head.body = of_get ? STREAM_BODY_OMITTED : STREAM_BODY_NONE;
+        head.length = of_get ? flight_head->body_len : 0;
         ex->source = SOURCE_NONE;
     } else if (flight_head->length_known) {
         head.body = STREAM_BODY_LENGTH;

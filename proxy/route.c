@@ -205,6 +205,9 @@ static void policy_take(struct policy *policy, enum setting setting, const struc
     case SETTING_MIN_USES:
         policy->min_uses = rule->min_uses;
         break;
+    case SETTING_HEAD_AS_GET:
+        policy->head_as_get = rule->head_as_get;
+        break;
     case SETTING_SENTINEL:
         policy->sentinel = rule->sentinel;
         break;
@@ -231,6 +234,7 @@ struct policy route_policy(const struct config *config, const struct site *site,
         .mode = site_mode(site),
         .own_etag = config->cache.profile == PROFILE_SAFE,
         .hold_back_ms = HOLD_BACK_MS,
+        .head_as_get = true,
         .ttl_s = -1, /* none */
         .default_ttl_s = -1,
         .stale_while_revalidate_s = -1,

@@ -167,12 +167,12 @@ static void judge_fetch(struct why *why, bool usable)
         reply_offline(why);
     } else if (policy_only_if_cached(&why->request, &why->policy)) {
         reply(why, 504, REASON_ONLY_IF_CACHED);
-    } else if (why->request.method == METHOD_HEAD) {
+    } else if (why->request.method == METHOD_HEAD && !decide_head_as_get(&why->policy, usable, why->outcome)) {
         conclude(why, WHY_PASS, why->outcome, usable ? why->reason : REASON_HEAD_MISS);
         /* The answer may freshen what is stored; then that is what Cache-Status says. */
         why->reason_is_final = !usable || why->outcome == OUTCOME_REQUEST;
         why->bridges = usable;
-    } else if (headers_has(&why->request.headers, SPAN("Range")) && !usable &&
+    } else if (why->request.method == METHOD_GET && headers_has(&why->request.headers, SPAN("Range")) && !usable &&
                !decide_single_range(&why->request.headers, &set) &&
                (why->has_selected || (!decide_conditional_range(&why->request.headers, &set) &&
                                       !decide_several_ranges(&why->request.headers)))) {

@@ -71,8 +71,9 @@ struct why_supposed {
     struct freshness freshness; /* as it comes */
     struct span selection;      /* the request-header values that its Vary names, encoded */
     bool stored;
-    bool confirms;     /* a 304 that freshens what is stored */
-    bool serves_stale; /* a server error: the client gets what is stored instead */
+    bool confirms;          /* a 304 that freshens what is stored */
+    bool serves_stale;      /* a server error: the client gets what is stored instead */
+    unsigned client_status; /* what the client's conditions and ranges make of the answer */
     struct span invalidated[ARRAY_LEN(((struct invalidation *)NULL)->uris)]; /* URLs, the target's first */
     size_t invalidated_count;
     struct cache_groups invalidated_groups; /* of the target's origin */

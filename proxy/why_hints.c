@@ -21,7 +21,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_FOLLOWED] = "nothing to change: the origin was asked once for several clients",
     /* not served from the cache: what was asked */
     [REASON_METHOD] = "only GET and HEAD are answered from a cache",
-    [REASON_HEAD_MISS] = "a GET stores what later HEADs are answered from",
+    [REASON_HEAD_MISS] =
+        "a GET stores what later HEADs are answered from; head_as_get = true in a rule in front of that one",
     [REASON_RANGE] = "a GET without Range stores the whole; ranges are then answered from it",
     [REASON_ORIGIN_CONDITION] = "a request without If-Match and If-Unmodified-Since",
     [REASON_UPGRADE] = "a request without Connection: upgrade",
@@ -153,6 +154,7 @@ const char *why_setting_name(enum setting setting)
         [SETTING_EARLY_HINTS] = "early_hints",
         [SETTING_NO_VARY_SEARCH] = "no_vary_search",
         [SETTING_MIN_USES] = "min_uses",
+        [SETTING_HEAD_AS_GET] = "head_as_get",
     };
 
     return names[setting];

@@ -405,6 +405,7 @@ static void write_supposed(const struct why *why, struct buf *out)
     add_bool(out, "recorded", supposed->assessment.records);
     add_bool(out, "confirms", supposed->confirms);
     add_bool(out, "serves_stale", supposed->serves_stale);
+    add_number(out, "client_status", supposed->client_status);
     if (supposed->stored) {
         add_number(out, "lifetime", supposed->freshness.lifetime_s);
         add_number(out, "age", supposed->freshness.age_s);

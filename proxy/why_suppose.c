@@ -59,7 +59,7 @@ bool why_check_response(const struct why_options *options, struct buf *error)
     return good;
 }
 
-static bool read_response(struct why *why, const struct why_options *options, struct buf *error)
+static bool read_response(struct why *why, const struct why_options *options, enum method method, struct buf *error)
 {
     const struct config *config = why->config;
     struct head_limits limits = {.head_bytes = config->server.max_head_bytes,
@@ -76,8 +76,8 @@ static bool read_response(struct why *why, const struct why_options *options, st
         failed = head_find(&scan, buf_span(&head), &limits, &len);
     }
     if (good && failed == ERR_OK) {
-        failed = parse_response_head(span_take(buf_span(&head), len), &limits, why->request.method, why->arena,
-                                     &why->supposed.response);
+        failed =
+            parse_response_head(span_take(buf_span(&head), len), &limits, method, why->arena, &why->supposed.response);
     }
     buf_finish(&head);
     if (good && failed != ERR_OK) {
@@ -109,8 +109,52 @@ static bool asks_for_part(const struct why *why)
     if (why->completes) {
         return true;
     }
-    return ranged &&
+    return ranged && why->request.method == METHOD_GET &&
            (why->action == WHY_FETCH || (why->action == WHY_REVALIDATE && record_is_partial(&why->selected.record)));
+}
+
+/* What the client's conditions and ranges make of a 200 with these fields (respond.c). */
+static unsigned status_for_client(const struct why *why, unsigned status, const struct headers *headers,
+                                  uint64_t length)
+{
+    struct ranges ranges;
+
+    if (why->action == WHY_PASS || status != 200) {
+        return status;
+    }
+    if (decide_not_modified(&why->request, status, headers, why->now_ms, why->now_ms)) {
+        return 304;
+    }
+    switch (decide_ranges(&why->request, headers, length, why->now_ms, &ranges)) {
+    case RANGE_NONE:
+        return 200;
+    case RANGE_SATISFIABLE:
+        return 206;
+    case RANGE_UNSATISFIABLE:
+        return 416;
+    }
+    UNREACHABLE();
+}
+
+static void conclude_status(struct why *why)
+{
+    struct why_supposed *supposed = &why->supposed;
+    const struct why_variant *selected = &why->selected;
+    const struct http_response *response = &supposed->response;
+
+    if (supposed->serves_stale || (supposed->confirms && response->status == 304)) {
+        supposed->client_status =
+            status_for_client(why, selected->record.status, &selected->headers, selected->record.body_len);
+        return;
+    }
+    bool known = response->framing.kind == FRAMING_LENGTH;
+    supposed->client_status =
+        status_for_client(why, response->status, &response->headers, known ? response->framing.length : 0);
+    bool part_held = supposed->part.partial &&
+                     decide_not_modified(&why->request, 200, &supposed->part.whole.headers, why->now_ms, why->now_ms);
+    if (part_held) {
+        supposed->client_status = 304;
+    }
 }
 
 /* Cache-Status says of a miss why it is or is not stored, of anything else why it was asked. */
@@ -168,21 +212,24 @@ static bool suppose_invalidation(struct why *why)
 bool why_suppose(struct why *why, const struct why_options *options, struct buf *error)
 {
     struct why_supposed *supposed = &why->supposed;
+    struct http_request request = why->request;
     struct buf selection;
 
+    if (why->action == WHY_FETCH) { /* for a HEAD, too (decide_head_as_get) */
+        request.method = METHOD_GET;
+    }
     if (why->site == NULL) { /* larder answers by itself */
         return true;
     }
-    if (!read_response(why, options, error)) {
+    if (!read_response(why, options, request.method, error)) {
         return false;
     }
-    if (!assess_part(&why->request, &supposed->response, asks_for_part(why), why->now_ms, why->arena,
-                     &supposed->part)) {
+    if (!assess_part(&request, &supposed->response, asks_for_part(why), why->now_ms, why->arena, &supposed->part)) {
         return why_no_memory(error);
     }
     struct answered answered = {.config = why->config,
                                 .site = why->site,
-                                .request = &why->request,
+                                .request = &request,
                                 .response = &supposed->part.whole,
                                 .request_ms = why->now_ms,
                                 .response_ms = why->now_ms,
@@ -199,6 +246,7 @@ bool why_suppose(struct why *why, const struct why_options *options, struct buf 
     supposed->freshness = freshness_at(&supposed->assessment.inputs, &lifetimes, why->now_ms);
     why->has_supposed = true;
     conclude(why);
+    conclude_status(why);
     return (done && suppose_invalidation(why)) || why_no_memory(error);
 }
 

@@ -498,6 +498,9 @@ static void write_supposed(const struct why *why, struct buf *out)
         buf_add_text(out, "gets the stored response, ");
         add_reason(out, supposed->reason, supposed->rule);
         buf_add_byte(out, '\n');
+    } else if (supposed->client_status != supposed->response.status) {
+        label(out, "the client");
+        buf_format(out, "gets %u %s\n", supposed->client_status, status_phrase(supposed->client_status));
     }
     write_invalidated(why, out);
 }

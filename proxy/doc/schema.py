@@ -13,7 +13,7 @@ DURATION = {"type": "string", "pattern": r"^(0|[0-9]+ ?(ms|s|m|h|d))$"}
 SIZE = {"type": "string", "pattern": r"^[0-9]+( ?(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB))?$"}
 RATE = {"type": "string", "pattern": r"^(off|[0-9]+/[smh])$"}
 # What larder refuses a table without; the tests look whether it does.
-REQUIRED = {"site": ["origin"], "site.rule": ["name"], "site.origin": ["url"], "site.health_check": ["path"], "test": ["name", "request"]}
+REQUIRED = {"site": ["origin"], "site.origin": ["url"], "site.health_check": ["path"], "test": ["name", "request"]}
 
 
 def number(key, scale=1):

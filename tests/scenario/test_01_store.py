@@ -336,10 +336,31 @@ def test_head_from_a_stored_get(origin, client, framing):
     client.head("/a").expect(200, body=b"", cache="hit", headers={"Content-Length": "5", "ETag": '"v1"', "Cache-Control": "max-age=60"})
 
 
-def test_head_without_a_stored_get(origin, client):
+@pytest.mark.parametrize("framing, length", [("length", "5"), ("chunked", None)])
+def test_head_without_a_stored_get(origin, client, framing, length):
+    """The origin is asked with GET, so that the answer is stored and later requests need not ask."""
+    origin.expect("GET /a", {"Range": None, "If-None-Match": None}).reply(200, fresh(60, ETag='"v1"'), b"hello", framing=framing)
+    client.head("/a", {"Range": "bytes=1-2", "If-None-Match": '"v0"'}).expect(
+        200, body=b"", cache="fwd=uri-miss; fwd-status=200; stored; detail=stored", headers={"Content-Length": length, "ETag": '"v1"'})
+    client.get("/a").expect(200, body=b"hello", cache="hit")
+    client.head("/a").expect(200, body=b"", cache="hit", headers={"Content-Length": "5"})
+    origin.expect("GET /b").reply(200, fresh(60, ETag='"v1"'), b"hello")
+    client.head("/b", {"If-None-Match": '"v1"'}).expect(304, cache="stored")
+
+
+def test_head_of_what_is_not_for_a_cache(origin, client):
+    """Once that is known it goes out as HEAD: a body would be nobody's."""
+    origin.expect("GET /a").reply(200, {"Cache-Control": "no-store"}, b"hello")
+    client.head("/a").expect(200, body=b"", cache="!stored; detail=no-store", headers={"Content-Length": "5"})
+    origin.expect("HEAD /a").reply(200, {"Cache-Control": "no-store", "Content-Length": "5"})
+    client.head("/a").expect(200, body=b"", cache="!stored; detail=head", headers={"Content-Length": "5"})
+
+
+def test_head_as_head_by_rule(origin, larder):
     """It goes out as HEAD, and its answer is not taken for a GET's."""
+    client = Client(larder(origin, config='[[site]]\n[[site.rule]]\nhead_as_get = false\n'))
     origin.expect("HEAD /a").reply(200, fresh(60, Content_Length="5"))
-    client.head("/a").expect(200, cache="!hit; !stored", headers={"Content-Length": "5"})
+    client.head("/a").expect(200, cache="!hit; !stored; detail=head", headers={"Content-Length": "5"})
     origin.expect("GET /a").reply(200, fresh(), b"hello")
     client.get("/a").expect(200, body=b"hello", cache="stored")
 

@@ -44,6 +44,27 @@ def test_one_fetch_for_all(origin, larder, workers):
     assert origin.count() == 1
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+def test_heads_and_gets_are_one_herd(origin, larder, workers):
+    proxy = larder(origin, flags=["--workers", workers])
+    gate = origin.gate()
+    origin.expect("GET /a").reply(200, fresh(), b"hello", hold=gate)
+    first = Client(proxy)
+    first.send_raw(first.encode("HEAD", "/a"))
+    gate.wait_reached()
+    heads = [Client(proxy) for _ in range(10)]
+    for client in heads:
+        client.send_raw(client.encode("HEAD", "/a"))
+        client.wait_taken()
+    gets = herd(proxy, 10)
+    gate.open()
+    for client in [first, *heads]:
+        client.read_response("HEAD").expect(200, body=b"", headers={"Content-Length": "5"})
+    for response in answers(gets):
+        response.expect(200, body=b"hello", cache="collapsed")
+    assert origin.count() == 1
+
+
 def test_bytes_stream_to_all_as_they_come(origin, larder):
     proxy = larder(origin, flags=["--workers", "4"])
     head, middle, end = origin.gate(), origin.gate(), origin.gate()

@@ -52,7 +52,6 @@ WRONG = {
     "no site": ("[server]\nworkers = 1\n", r"site: missing.*--origin"),
     "a site without origin": ('[[site]]\nhosts = ["a.test"]\n', r"site\[1\]\.origin: missing"),
     "two sites alike": (ORIGIN + ORIGIN, r"site\[2\]\.hosts: "),
-    "a rule without name": (ORIGIN + '[[site.rule]]\nttl = "1m"\n', r"site\[1\]\.rule\[1\]\.name: missing"),
     "a rule twice": (ORIGIN + '[[site.rule]]\nname = "x"\n[[site.rule]]\nname = "x"\n', r":6:8: site\[1\]\.rule\[2\]\.name: "),
     "a rule that bypasses and stores": (ORIGIN + '[[site.rule]]\nname = "x"\nbypass = true\nttl = "1m"\n', r":6:\d+: site\[1\]\.rule\[1\]\.ttl: "),
     "a key twice": ("[server]\nworkers = 1\nworkers = 2\n" + ORIGIN, r":3:\d+: "),

@@ -97,7 +97,7 @@ def test_it_says_what_then_happens(origin, larder, name):
 def test_methods_and_what_is_refused(origin, larder):
     proxy = larder(origin)
     client = Client(proxy)
-    for method, target, headers, reason in (("POST", "/a", {}, "method"), ("HEAD", "/a", {}, "head"), ("DELETE", "/a", {}, "method"),
+    for method, target, headers, reason in (("POST", "/a", {}, "method"), ("DELETE", "/a", {}, "method"),
                                             ("TRACE", "/a", {}, "bad-request"), ("GET", "/%zz", {}, "bad-request"),
                                             ("GET", "/a", {"Expect": "a miracle"}, "bad-request")):
         why = ask(proxy, target, headers, method)
@@ -126,6 +126,24 @@ def test_head_of_what_is_stored(origin, larder):
     store(proxy, client, "/a")
     why = ask(proxy, "/a", method="HEAD")
     agree(why, client.head("/a").expect(200, cache="hit"))
+
+
+@pytest.mark.parametrize("config, reason", [(None, "uri-miss"), (rule("head_as_get = false"), "head")])
+def test_head_of_what_is_not_stored(origin, larder, config, reason):
+    proxy = larder(origin, config=config)
+    why = ask(proxy, "/a", method="HEAD", supposed=(200, fresh()))
+    assert (why["verdict"]["reason"], why["supposed"]["stored"]) == (reason, reason == "uri-miss")
+    origin.expect(f"{'GET' if reason == 'uri-miss' else 'HEAD'} /a").reply(200, fresh(), b"hello" if reason == "uri-miss" else b"")
+    response = Client(proxy).head("/a").expect(200)
+    agree(ask(proxy, "/none", method="HEAD"), response)
+    assert response.cache["detail"] == why["supposed"]["detail"]["reason"]
+
+
+def test_what_the_client_gets_of_a_supposed_answer(origin, larder):
+    proxy = larder(origin)
+    answer = (200, {**fresh(), "ETag": '"1"', "Content-Length": "5"})
+    for fields, status in (({"If-None-Match": '"1"'}, 304), ({"If-None-Match": '"2"'}, 200), ({"Range": "bytes=0-1"}, 206), ({"Range": "bytes=5-"}, 416)):
+        assert ask(proxy, "/a", fields, supposed=answer)["supposed"]["client_status"] == status, fields
 
 
 def test_no_site(origin, larder):

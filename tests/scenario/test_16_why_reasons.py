@@ -32,7 +32,7 @@ STORED = {
     "stale-while-revalidate": (None, {"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "60", **V1}, {}, None),
     "max-stale": (DIRECTIVES, stale(**V1), {"Cache-Control": "max-stale=100"}, None),
     "method": (None, None, {}, "DELETE"),
-    "head": (None, None, {}, "HEAD"),
+    "head": (rule("head_as_get = false"), None, {}, "HEAD"),
     "range": (None, None, {"Range": "items=0-9"}, None),
     "own-tag": (None, None, {"If-Match": '"larder-' + "0" * 32 + '"'}, "PUT"),
     "origin-condition": (None, fresh(), {"If-Match": '"x"'}, None),

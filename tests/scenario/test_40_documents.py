@@ -180,7 +180,6 @@ def test_everything_is_described():
     "[[site]]\n[[site.origin]]\nweight = 1\n",
     "[[site]]\n[[site.origin]]\nurl = 'http://127.0.0.1:3000'\nweight = 0\n",
     SITE + "[site.health_check]\ninterval = '5s'\n",
-    SITE + "[[site.rule]]\nttl = '10m'\n",
     SITE + "[[site.rule]]\nname = 'a'\nrate_limit = '10/w'\n",
     SITE + "[[site.rule]]\nname = 'a'\nmin_uses = 101\n",
     SITE + "[[site.rule]]\nname = 'a'\nstatuses = [99]\n",

@@ -88,6 +88,29 @@ Test(check_tests, what_holds)
               "later = [{ after = 1, expect = { answer = \"hit\", status = 206 } },\n"
               "{ after = 1, headers = \"Range: bytes=3-9\", expect = { answer = \"fetch\", reason = \"partial\" } }]\n",
          NULL},
+        {"what the client holds already (RFC 9110 13.1.2)",
+         SITE "[[test]]\nname = \"t\"\nrequest = \"http://h/a\"\nheaders = 'If-None-Match: \"v\"'\n"
+              "response = { headers = [\"Cache-Control: max-age=60\", 'ETag: \"v\"'] }\n"
+              "expect = { stored = true, status = 304 }\nlater = [{ after = 1, expect = { status = 304 } },\n"
+              "{ after = 1, headers = 'If-None-Match: \"w\"', expect = { status = 200 } }]\n",
+         NULL},
+        {"ranges of a response with a length (RFC 9110 14.2)",
+         SITE "[[test]]\nname = \"t\"\nrequest = \"http://h/a\"\nheaders = \"Range: bytes=0-4\"\n"
+              "response = { headers = [\"Cache-Control: max-age=60\"], length = 10 }\n"
+              "expect = { stored = true, status = 206 }\nlater = [{ after = 1, expect = { status = 206 } },\n"
+              "{ after = 1, headers = \"Range: bytes=10-\", expect = { status = 416 } }]\n",
+         NULL},
+        {"a HEAD asks with GET (RFC 9110 9.3.2)",
+         SITE
+         "[[test]]\nname = \"t\"\nrequest = \"HEAD http://h/a\"\n"
+         "response = { headers = [\"Cache-Control: max-age=60\"], length = 10 }\n"
+         "expect = { answer = \"fetch\", stored = true }\nlater = [{ after = 1, request = \"http://h/a\", expect = { "
+         "answer = \"hit\" } }]\n",
+         NULL},
+        {"a rule without a name",
+         SITE "[[site.rule]]\nttl = 9\n[[test]]\nname = \"t\"\nrequest = \"http://h/a\"\nresponse = { status = 200 }\n"
+              "expect = { stored = true, rule = \"rule-1\" }\n",
+         NULL},
         {"a method that is passed",
          SITE "[[test]]\nname = \"t\"\nrequest = \"DELETE http://h/\"\nresponse = { status = "
               "204 }\nexpect = { answer = \"pass\", reason = \"method\", stored = false, status = 204 }\n",
@@ -134,6 +157,24 @@ Test(check_tests, every_difference_is_told)
          "larder.toml:7: test \"t\": lifetime: expected one, and nothing is stored (not-stored-status: this status is "
          "not "
          "stored without explicit freshness)"},
+        {"no response to judge by",
+         TEST
+         "expect = { stored = true, status = 200, lifetime = 1 }\nlater = [{ after = 1, expect = { status = 200 } }]\n",
+         "larder.toml:6: test \"t\": stored: expected true, and what the origin answers is not said: give a "
+         "[test.response]\n"
+         "larder.toml:6: test \"t\": status: expected 200, is the origin's, and what it answers is not said: give a "
+         "[test.response]\n"
+         "larder.toml:6: test \"t\": lifetime: expected one, and what the origin answers is not said: give a "
+         "[test.response]\n"
+         "larder.toml:7: test \"t\", 1 s later: status: expected 200, is the origin's, and what it answers later is "
+         "not "
+         "known"},
+        {"a range of what has no length",
+         RESPONSE
+         "later = [{ after = 1, headers = \"Range: bytes=0-4\", expect = { reason = \"fresh\", status = 206 } }]\n",
+         "larder.toml:7: test \"t\", 1 s later: status: expected 206, is 200 (fresh: the stored response is fresh); of "
+         "a "
+         "response without length there are no ranges"},
         {"a response that is none", TEST "response = { headers = [\"Content-Length: x\"] }\n",
          "larder.toml:3: test \"t\": response: no client would get such a response: Content-Length is malformed or "
          "contradicts itself"},

@@ -226,8 +226,8 @@ Test(config, sites_and_rules)
         {"two sites for everything", SITE SITE,
          "larder.toml:3:1: site[2].hosts: expected another host or path, every host with path \"/\" is site[1] "
          "already"},
-        {"a rule without name", SITE "[[site.rule]]\nttl = 1\n",
-         "larder.toml:3:1: site[1].rule[1].name: missing, expected a name for what this rule decides"},
+        {"a name that a rule without one has", RULE "[[site.rule]]\nname = \"rule-3\"\n[[site.rule]]\nttl = 1\n",
+         "larder.toml:7:1: site[1].rule[3].name: missing, expected a name, as another rule is called \"rule-3\""},
         {"a rule name with a space", SITE "[[site.rule]]\nname = \"a b\"\n",
          "larder.toml:4:8: site[1].rule[1].name: expected a name of up to 64 letters, digits, '-', '_' and '.', found "
          "\"a b\""},
