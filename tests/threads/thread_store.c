@@ -1,10 +1,12 @@
 /* thread_store.c: readers hammer the store while one thread stores, replaces, freshens, removes and evicts. Every byte
- * read must be one that was stored under that key, in one version. With "large" most bodies lie in the body file. A
- * plain program: ThreadSanitizer does not run under Criterion. Usage: thread_store [seconds [large]] */
+ * read must be one that was stored under that key, in one version. With "large" most bodies lie in the body file, with
+ * "border" the border between it and LMDB's file moves meanwhile. A plain program: ThreadSanitizer does not run under
+ * Criterion. Usage: thread_store [seconds [large|border]] */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "store_support.h"
@@ -19,6 +21,11 @@ enum {
     DEFAULT_SECONDS = 1,    /* at least */
     MOST_SECONDS = 100,     /* a slow machine under sanitizers gets there all the same */
     ENOUGH_EVICTIONS = 100, /* the test is about readers under a writer that evicts */
+    ENOUGH_MOVES = 3,       /* of the border */
+    FLOOD_OBJECTS = 100,    /* a batch, of FLOOD_BYTES */
+    FLOOD_BYTES = 6000,
+    OTHER_BATCHES = 60, /* of what the readers ask for, then floods for the rest of a round */
+    ROUND_BATCHES = 200,
 };
 
 struct shared {
@@ -125,16 +132,57 @@ static void write_some(struct shared *shared, uint64_t *seed)
     }
 }
 
+/* Small objects that nobody asks for: LMDB's file needs more room than it has. */
+static void flood(struct shared *shared, unsigned *number)
+{
+    struct support_object objects[FLOOD_OBJECTS];
+
+    for (unsigned i = 0; i < FLOOD_OBJECTS; i++) {
+        objects[i] = (struct support_object){.number = NUMBERS + *number, .version = 1, .body_len = FLOOD_BYTES};
+        *number += 1;
+    }
+    enum err error = support_put_many(shared->store, objects, FLOOD_OBJECTS);
+    if (error != ERR_OK && error != ERR_NO_SPACE) {
+        fprintf(stderr, "the flood: %s\n", err_name(error));
+        atomic_fetch_add(&shared->wrong, 1);
+    }
+}
+
+/* Returns how often the border was moved. */
+static unsigned write_until(struct shared *shared, bool border, time_t end)
+{
+    struct store_stats stats;
+    uint64_t seed = 42;
+    unsigned number = 0;
+    unsigned moves = 0;
+
+    store_stats_of(shared->store, &stats);
+    for (unsigned i = 0;; i++) {
+        bool enough = stats.evictions >= ENOUGH_EVICTIONS && (!border || (moves >= ENOUGH_MOVES && i > ROUND_BATCHES));
+        if (time(NULL) >= end && (enough || time(NULL) >= end + MOST_SECONDS)) {
+            return moves;
+        }
+        uint64_t length = stats.body_size_bytes;
+        if (border && i % ROUND_BATCHES >= OTHER_BATCHES) {
+            flood(shared, &number);
+        } else {
+            write_some(shared, &seed);
+        }
+        store_stats_of(shared->store, &stats);
+        moves += stats.body_size_bytes != length;
+    }
+}
+
 int main(int count, char **arguments)
 {
     char dir[SUPPORT_PATH_BYTES];
     struct shared shared = {0};
     struct reader_thread readers[READERS];
     struct store_stats stats;
-    uint64_t seed = 42;
     time_t end = time(NULL) + (count > 1 ? atoi(arguments[1]) : DEFAULT_SECONDS);
 
     bool large = count > 2;
+    bool border = large && strcmp(arguments[2], "border") == 0;
     support_dir_make(dir);
     shared.factor = large ? LARGE_FACTOR : 1;
     shared.store = support_open(dir, large ? LARGE_SIZE : SIZE);
@@ -142,11 +190,7 @@ int main(int count, char **arguments)
         readers[i] = (struct reader_thread){.shared = &shared, .seed = i};
         REQUIRE(pthread_create(&readers[i].thread, NULL, run_reader, &readers[i]) == 0);
     }
-    store_stats_of(shared.store, &stats);
-    while (time(NULL) < end || (stats.evictions < ENOUGH_EVICTIONS && time(NULL) < end + MOST_SECONDS)) {
-        write_some(&shared, &seed);
-        store_stats_of(shared.store, &stats);
-    }
+    unsigned moves = write_until(&shared, border, end);
     atomic_store(&shared.stop, true);
     for (unsigned i = 0; i < READERS; i++) {
         REQUIRE(pthread_join(readers[i].thread, NULL) == 0);
@@ -155,10 +199,11 @@ int main(int count, char **arguments)
     store_stats_of(shared.store, &stats);
     store_close(shared.store);
     support_dir_remove(dir);
-    printf("good=%llu pinned=%llu absent=%llu wrong=%llu commits=%llu evictions=%llu errors=%llu left=%llu\n",
+    printf("good=%llu pinned=%llu absent=%llu wrong=%llu commits=%llu evictions=%llu errors=%llu left=%llu moves=%u\n",
            (unsigned long long)shared.good, (unsigned long long)shared.pinned, (unsigned long long)shared.absent,
            (unsigned long long)shared.wrong, (unsigned long long)stats.commits, (unsigned long long)stats.evictions,
-           (unsigned long long)stats.commit_errors, (unsigned long long)stats.reclaim_bodies);
-    bool worked = shared.good > 0 && shared.pinned > 0 && stats.evictions > 0 && large == (stats.body_used_bytes > 0);
+           (unsigned long long)stats.commit_errors, (unsigned long long)stats.reclaim_bodies, moves);
+    bool worked = shared.good > 0 && shared.pinned > 0 && stats.evictions > 0 && large == (stats.body_used_bytes > 0) &&
+                  (!border || moves > 0);
     return settled && worked && shared.wrong == 0 && stats.reclaim_bodies == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
