@@ -172,6 +172,25 @@ Test(store_border, what_is_pinned_behind_it_is_waited_for)
     free(arenas);
 }
 
+/* What either file has grown to, the body file keeps an eighth, less three batches of a 64th. */
+Test(store_border, a_body_of_five_64ths_fits_after_any_flood)
+{
+    unsigned number = flood(0, SMALL, 2 * SIZE);
+    struct support_object large = {.number = number, .version = 1, .body_len = SIZE / 64 * 5 / 4096 * 4072};
+
+    cr_assert_lt(stats_now().body_size_bytes, SIZE / 7);
+    for (unsigned i = 0; i < 3; i++, large.number++) {
+        cr_expect_eq(support_put(store, &large, NULL, NULL), ERR_OK);
+        cr_expect_eq(check(large.number), SUPPORT_GOOD);
+    }
+    large.body_len = SIZE / 6;
+    cr_expect_eq(support_put(store, &large, NULL, NULL), ERR_NO_SPACE);
+    large.body_len = LARGE;
+    cr_expect_eq(support_put(store, &large, NULL, NULL), ERR_OK, "what was begun has left its blocks");
+    cr_expect_eq(support_settle(store), ERR_OK);
+    cr_expect_leq(support_disk_bytes(dir), SIZE / 100 * (100 + SLACK_PERCENT));
+}
+
 /* ---- kills ---- */
 
 /* Small objects, now and then large ones, into a body file that is full. */
