@@ -59,7 +59,7 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
     fetch->flight = flight_ref(flight);
     fetch->producer.wake = wake;
     fetch->wake.run = on_wake;
-    arena_init(&fetch->arena, worker->config->server.max_request_memory_bytes * 2);
+    arena_init_sharing(&fetch->arena, worker->config->server.max_request_memory_bytes * 2, &worker->arena_spares);
     buf_init(&fetch->out, HEAD_OUT_LIMIT);
     buf_init(&fetch->in, worker->config->server.max_head_bytes + WORKER_READ_BUFFER_BYTES);
     fetch->next = worker->fetches;
@@ -78,17 +78,30 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
     return true;
 }
 
-static bool copy_headers(struct headers *out, const struct headers *source, struct arena *arena)
+/* `*text` moves to `copy`, which holds the bytes of `block`, if that is where it lies, else to a copy of its own. */
+static bool move_to_copy(struct span *text, struct span block, struct span copy, struct arena *arena)
 {
-    headers_init(out, arena);
-    for (size_t i = 0; i < source->count; i++) {
-        struct span name, value;
-        if (!arena_copy(arena, source->items[i].name, &name) || !arena_copy(arena, source->items[i].value, &value) ||
-            !headers_add(out, name, value)) {
-            return false;
-        }
+    uintptr_t at = (uintptr_t)text->data - (uintptr_t)block.data; /* far beyond its end where it lies before it */
+
+    if (at <= block.len && text->len <= block.len - at) {
+        text->data = copy.data + at;
+        return true;
     }
-    return true;
+    return arena_copy(arena, *text, text);
+}
+
+/* The list, and its texts: nearly all of them lie in the request's field block, which is copied in one piece. */
+static bool copy_fields(struct http_request *out, const struct http_request *source, struct arena *arena)
+{
+    struct headers *fields = &out->headers;
+    bool copied =
+        headers_copy(fields, &source->headers, arena) && arena_copy(arena, source->field_block, &out->field_block);
+
+    for (size_t i = 0; copied && i < fields->count; i++) {
+        copied = move_to_copy(&fields->items[i].name, source->field_block, out->field_block, arena) &&
+                 move_to_copy(&fields->items[i].value, source->field_block, out->field_block, arena);
+    }
+    return copied;
 }
 
 static bool copy_uri(struct uri *out, const struct uri *source, struct arena *arena)
@@ -137,7 +150,7 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
                   arena_copy(arena, options->scheme, &fetch->scheme) &&
                   arena_copy(arena, options->host, &fetch->host) && arena_copy(arena, options->range, &fetch->range) &&
                   arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
-                  copy_headers(&fetch->request.headers, &options->request->headers, arena) &&
+                  copy_fields(&fetch->request, options->request, arena) &&
                   copy_uri(&fetch->request.uri, &options->request->uri, arena);
     fetch->client = client.data;
     return copied;

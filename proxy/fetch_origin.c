@@ -62,7 +62,13 @@ static bool ask_another(struct fetch *fetch)
     if (fetch->exchange != NULL) {
         exchange_on_asking(fetch->exchange, fetch_origin_text(fetch));
     }
-    origin_acquire(fetch->pool->origins[fetch->choice.index], &fetch->acquire);
+    struct origin *origin = fetch->pool->origins[fetch->choice.index];
+    struct origin_conn *conn = origin_lend(origin, &fetch->acquire);
+    if (conn != NULL) {
+        fetch_connected(fetch, conn);
+    } else {
+        origin_acquire(origin, &fetch->acquire);
+    }
     return true;
 }
 

@@ -20,6 +20,7 @@
 
 enum { YIELDED_SHARE = 4 }; /* a quarter of the slots is for requests that somebody waits for */
 
+static void lend_later(struct origin *origin, struct origin_request *request);
 static void start_request(struct origin *origin, struct origin_request *request);
 static void connect_next(struct origin_request *request);
 static bool connect_to(struct origin_request *request, const struct sockaddr *address);
@@ -112,7 +113,7 @@ void origin_acquire(struct origin *origin, struct origin_request *request)
     request->tries = (struct resolver_tries){0};
     if (has_slot_for(origin, request)) {
         if (!request->fresh && origin_has_idle(origin)) {
-            origin_lend_idle(origin, request);
+            lend_later(origin, request);
         } else {
             start_request(origin, request);
         }
@@ -124,6 +125,14 @@ void origin_acquire(struct origin *origin, struct origin_request *request)
     } else {
         origin_set_ready(request, NULL, ERR_SATURATED);
     }
+}
+
+struct origin_conn *origin_lend(struct origin *origin, const struct origin_request *request)
+{
+    REQUIRE(request->state == ORIGIN_REQUEST_NONE);
+    bool may = !request->fresh && has_slot_for(origin, request) && origin_has_idle(origin);
+
+    return may ? origin_take_idle(origin) : NULL;
 }
 
 void origin_refuse(struct origin *origin, struct origin_request *request, enum err error)
@@ -162,6 +171,15 @@ void origin_cancel(struct origin_request *request)
         }
         break;
     }
+}
+
+/* The youngest idle connection, once the loop has turned. Nobody looks after it until then, so it is not read. */
+static void lend_later(struct origin *origin, struct origin_request *request)
+{
+    struct origin_conn *conn = origin_take_idle(origin);
+
+    conn_read_stop(&conn->conn);
+    origin_set_ready(request, conn, ERR_OK);
 }
 
 /* The request takes a slot. */
@@ -287,7 +305,7 @@ static void serve_waiting(struct origin *origin)
 
         request_list_remove(&origin->waiting, request);
         if (!request->fresh && origin_has_idle(origin)) {
-            origin_lend_idle(origin, request);
+            lend_later(origin, request);
         } else {
             start_request(origin, request);
         }

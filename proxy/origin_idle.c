@@ -45,16 +45,15 @@ bool origin_has_idle(struct origin *origin)
     return origin->idle.first != NULL;
 }
 
-/* The request takes a slot and the youngest idle connection: the one most likely to be still alive. */
-void origin_lend_idle(struct origin *origin, struct origin_request *request)
+/* The youngest: the one most likely to be still alive. */
+struct origin_conn *origin_take_idle(struct origin *origin)
 {
     struct origin_conn *conn = origin->idle.first;
 
     idle_list_remove(&origin->idle, conn);
-    conn_read_stop(&conn->conn);
     conn_set_timer(&conn->conn, 0);
     origin->in_use++;
-    origin_set_ready(request, conn, ERR_OK);
+    return conn;
 }
 
 /* A loan has ended: the connection becomes idle, then perhaps goes to one who waits. */
