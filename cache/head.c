@@ -164,14 +164,13 @@ static bool read_line(struct span *rest, struct span *out_name, struct span *out
     size_t colon = span_find(*rest, ':');
     size_t end = span_find(*rest, '\r');
 
-    if (colon == SIZE_MAX || end == SIZE_MAX || end < colon + 2) {
+    if (colon == SIZE_MAX || end == SIZE_MAX || end < colon + 2 || end + 1 == rest->len) {
         return false;
     }
     struct span name = span_take(*rest, colon);
-    struct span separator = span_take(span_skip(*rest, colon), 2);
     struct span value = span_take(span_skip(*rest, colon + 2), end - colon - 2);
-    if (!is_token(name) || !span_equal(separator, SPAN(": ")) || !is_field_value(value) ||
-        span_trim(value).len != value.len || !span_starts_with(span_skip(*rest, end), SPAN("\r\n"))) {
+    if (rest->data[colon + 1] != ' ' || rest->data[end + 1] != '\n' || !is_token(name) || !is_field_value(value) ||
+        span_trim(value).len != value.len) {
         return false;
     }
     *out_name = name;

@@ -23,8 +23,9 @@ enum {
 MUST_CHECK struct field_memo *field_memo_create(void); /* NULL: no memory */
 void field_memo_destroy(struct field_memo *memo);      /* accepts NULL */
 
-/* `block` was parsed into `headers`, whose spans lie in it: keeps both, if the block has come before lately. Which slot
- * to ask when the next head of the connection comes, or FIELD_MEMO_NONE. */
+/* `block` is of a head that parse_request_head passed, and was parsed into `headers`, whose spans lie in it: keeps
+ * both, if the block has come before lately. Which slot to ask when the next head of the connection comes, or
+ * FIELD_MEMO_NONE. */
 uint16_t field_memo_note(struct field_memo *memo, struct span block, const struct headers *headers);
 
 /* How many bytes `data` has in common with the slot's block if that is all of the block; else 0. */

@@ -1,22 +1,21 @@
 /* forward.c: hop-by-hop fields out, Via and Forwarded in. */
 #include "http/forward.h"
 
-#include <stdio.h>
-
 #include "http/token.h"
 
 /* RFC 9110 §7.6.1, and two that only intermediaries understand. Trailer stays: it speaks of fields that travel end to
  * end. */
-#define HOP_BY_HOP(X)                                                                                                  \
-    X("Connection")                                                                                                    \
-    X("Keep-Alive")                                                                                                    \
-    X("Proxy-Connection")                                                                                              \
-    X("Proxy-Authentication-Info")                                                                                     \
-    X("Proxy-Authorization")                                                                                           \
-    X("Proxy-Authenticate")                                                                                            \
-    X("TE")                                                                                                            \
-    X("Transfer-Encoding")                                                                                             \
-    X("Upgrade")
+static const struct span hop_by_hop[] = {
+    SPAN_INIT("Connection"),
+    SPAN_INIT("Keep-Alive"),
+    SPAN_INIT("Proxy-Connection"),
+    SPAN_INIT("Proxy-Authentication-Info"),
+    SPAN_INIT("Proxy-Authorization"),
+    SPAN_INIT("Proxy-Authenticate"),
+    SPAN_INIT("TE"),
+    SPAN_INIT("Transfer-Encoding"),
+    SPAN_INIT("Upgrade"),
+};
 
 /* Fields that Connection cannot name away: without them the message would mean something else to the next hop
  * (CVE-2022-45059). */
@@ -31,6 +30,7 @@ static const struct span kept[] = {
     SPAN_INIT("CDN-Loop"), /* RFC 8586 §2 */
 };
 
+static void remove_hop_by_hop(struct headers *headers);
 static bool is_one_of(struct span name, const struct span *names, size_t count);
 static bool may_be_nominated(struct span name);
 static bool starts_with_nocase(struct span text, struct span prefix);
@@ -51,10 +51,30 @@ bool forward_remove_hop_by_hop(struct headers *headers)
             (void)headers_remove(headers, name); /* it may well be absent */
         }
     }
-#define REMOVE(name) (void)headers_remove(headers, SPAN(name)); /* most are absent */
-    HOP_BY_HOP(REMOVE)
-#undef REMOVE
+    remove_hop_by_hop(headers);
     return true;
+}
+
+/* All of the list, in one pass: the lengths of their names tell most others from them. */
+static void remove_hop_by_hop(struct headers *headers)
+{
+    uint64_t lengths = 0;
+    size_t count = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(hop_by_hop); i++) {
+        lengths |= UINT64_C(1) << hop_by_hop[i].len; /* the compiler does this */
+    }
+    for (size_t i = 0; i < headers->count; i++) {
+        struct span name = headers->items[i].name;
+        if (name.len < 64 && (lengths >> name.len & 1) != 0 && is_one_of(name, hop_by_hop, ARRAY_LEN(hop_by_hop))) {
+            continue;
+        }
+        if (count != i) {
+            headers->items[count] = headers->items[i];
+        }
+        count++;
+    }
+    headers->count = count;
 }
 
 /* RFC 9110 §7.6.3 */
@@ -193,13 +213,16 @@ static bool add_rfc7239(struct headers *headers, const struct forwarded *forward
            headers_set(headers, SPAN("Forwarded"), value);
 }
 
-enum { LOOP_ID_BYTES = 16 + 1 };
+enum { LOOP_ID_BYTES = 16 };
 
-/* The value of the parameter `id`: which larder of that name. */
+/* The value of the parameter `id`: which larder of that name. Written for every fetch, so without printf. */
 static struct span loop_id(uint64_t instance_id, char buffer[LOOP_ID_BYTES])
 {
-    (void)snprintf(buffer, LOOP_ID_BYTES, "%016llx", (unsigned long long)instance_id);
-    return span_of(buffer);
+    for (size_t i = LOOP_ID_BYTES; i > 0; i--) {
+        buffer[i - 1] = "0123456789abcdef"[instance_id & 15];
+        instance_id >>= 4;
+    }
+    return (struct span){buffer, LOOP_ID_BYTES};
 }
 
 bool forward_add_loop(struct headers *headers, struct span pseudonym, uint64_t instance_id)

@@ -59,17 +59,14 @@ size_t headers_count_of(const struct headers *headers, struct span name)
 
 size_t headers_remove_all(struct headers *headers, struct span name)
 {
-    size_t kept = 0;
+    const struct header *first = headers_find_from(headers, 0, name);
+    size_t kept = first == NULL ? headers->count : (size_t)(first - headers->items);
     size_t removed;
 
-    for (size_t i = 0; i < headers->count; i++) {
-        if (span_equal_nocase(headers->items[i].name, name)) {
-            continue;
+    for (size_t i = kept + 1; i < headers->count; i++) {
+        if (!span_equal_nocase(headers->items[i].name, name)) {
+            headers->items[kept++] = headers->items[i];
         }
-        if (kept != i) {
-            headers->items[kept] = headers->items[i];
-        }
-        kept++;
     }
     removed = headers->count - kept;
     headers->count = kept;

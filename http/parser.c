@@ -166,9 +166,10 @@ bool parse_repeated_head(struct span data, const struct head_limits *limits, con
     }
     out_request->method = method_of(out_request->method_name);
     *out_len = len;
+    /* The Host that was right in such a block is right again. */
     return out_request->method != METHOD_CONNECT && /* llhttp reads its head in another way */
            field_memo_headers(memo, slot, out_request->field_block, arena, &out_request->headers) &&
-           out_request->headers.count <= limits->field_count && check_host(out_request) == ERR_OK &&
+           out_request->headers.count <= limits->field_count &&
            framing_of_request(out_request, &out_request->framing) == ERR_OK;
 }
 

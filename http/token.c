@@ -34,24 +34,33 @@ bool is_tchar(unsigned char byte)
     return (classes[byte] & TCHAR) != 0;
 }
 
-bool is_token(struct span text)
+/* Are all bytes of the class? Four at a time: names and values are read back with every response from the store. */
+static bool all_of_class(struct span text, unsigned class)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        if (!is_tchar((unsigned char)text.data[i])) {
+    const unsigned char *byte = (const unsigned char *)text.data;
+    size_t i = 0;
+
+    for (; text.len - i >= 4; i += 4) {
+        if ((classes[byte[i]] & classes[byte[i + 1]] & classes[byte[i + 2]] & classes[byte[i + 3]] & class) == 0) {
             return false;
         }
     }
-    return text.len > 0;
-}
-
-bool is_field_value(struct span v)
-{
-    for (size_t i = 0; i < v.len; i++) {
-        if ((classes[(unsigned char)v.data[i]] & FIELD_VCHAR) == 0) {
+    for (; i < text.len; i++) {
+        if ((classes[byte[i]] & class) == 0) {
             return false;
         }
     }
     return true;
+}
+
+bool is_token(struct span text)
+{
+    return text.len > 0 && all_of_class(text, TCHAR);
+}
+
+bool is_field_value(struct span v)
+{
+    return all_of_class(v, FIELD_VCHAR);
 }
 
 /* Where the part of `text` in front of the first `separator` outside quoted strings ends. */
@@ -96,6 +105,9 @@ bool list_has_token(struct span value, struct span token)
 {
     struct span member;
 
+    if (span_find(value, ',') == SIZE_MAX) {
+        return span_equal_nocase(span_trim(value), token); /* most lists have one member */
+    }
     while (list_next(&value, &member)) {
         if (span_equal_nocase(member, token)) {
             return true;

@@ -57,6 +57,9 @@ void unkeyed_remove(struct http_request *request, const struct span *passed, siz
     struct headers *headers = &request->headers;
     size_t kept = 0;
 
+    if (!unkeyed_has(request)) {
+        return; /* as nearly always */
+    }
     for (size_t i = 0; i < headers->count; i++) {
         struct span name = headers->items[i].name;
         if (!unkeyed_is_one(name, request->method) || is_in(name, passed, passed_count)) {

@@ -122,6 +122,19 @@ bool uri_split_authority(struct span authority, struct span *out_host, uint16_t 
     return true;
 }
 
+struct span uri_host_of(struct span authority)
+{
+    size_t end = authority.len;
+
+    if (end > 0 && authority.data[0] == '[') {
+        return span_take(span_skip(authority, 1), span_find(authority, ']') - 1);
+    }
+    while (end > 0 && authority.data[end - 1] >= '0' && authority.data[end - 1] <= '9') {
+        end--;
+    }
+    return end > 0 && authority.data[end - 1] == ':' ? span_take(authority, end - 1) : authority;
+}
+
 enum err uri_parse_absolute(struct span text, struct arena *arena, struct uri *out_uri)
 {
     struct uri uri;

@@ -35,6 +35,9 @@ bool uri_host_valid(struct span host);
 /* Splits authority into host (brackets of an IPv6 literal removed) and port (0 when absent). */
 bool uri_split_authority(struct span authority, struct span *out_host, uint16_t *out_port);
 
+/* The same host of an authority that is normalised (struct uri): nothing is checked again. */
+struct span uri_host_of(struct span authority);
+
 /* An absolute URL "http://host[:port][/path][?query]" as in configuration files and Location; ERR_BAD_TARGET otherwise.
  * Normalised. */
 MUST_CHECK enum err uri_parse_absolute(struct span text, struct arena *arena, struct uri *out_uri);

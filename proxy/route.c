@@ -45,12 +45,8 @@ const struct site *route_find(const struct config *config, const struct uri *uri
 {
     const struct site *best = NULL;
     size_t best_rank = 0;
-    struct span host = uri->authority;
-    uint16_t port;
+    struct span host = uri_host_of(uri->authority);
 
-    if (!uri_split_authority(uri->authority, &host, &port)) {
-        host = uri->authority;
-    }
     for (size_t i = 0; i < config->site_count; i++) {
         const struct site *site = &config->sites[i];
         size_t rank = host_rank(site, host);

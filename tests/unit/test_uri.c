@@ -238,6 +238,26 @@ Test(uri, splits_authorities)
     cr_expect_not(uri_split_authority(SPAN("[::1"), &(struct span){0}, &(uint16_t){0}));
 }
 
+Test(uri, the_host_of_a_normalised_authority)
+{
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"h", "h"},
+        {"h:81", "h"},
+        {"1", "1"},
+        {"1:1", "1"},
+        {"127.0.0.1", "127.0.0.1"},
+        {"127.0.0.1:8080", "127.0.0.1"},
+        {"[::1]", "::1"},
+        {"[::1]:65535", "::1"},
+        {"[fe80::1:2]", "fe80::1:2"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_expect(span_equal(uri_host_of(span_of(cases[i][0])), span_of(cases[i][1])), "%s", cases[i][0]);
+    }
+}
+
 Test(uri, parses_absolute_urls)
 {
     static const struct {
