@@ -16,7 +16,7 @@ enum {
 #ifdef __SANITIZE_ADDRESS__
     SPARES_MAX = 0, /* what was given back is poisoned */
 #else
-    SPARES_MAX = 16,
+    SPARES_MAX = 64,
 #endif
 };
 

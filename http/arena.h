@@ -17,7 +17,7 @@ struct arena_block;
  * their life), and the block used last is the one the processor still has at hand. Zeroed: empty. */
 struct arena_spares {
     struct arena_block *blocks;
-    unsigned count; /* a few at most */
+    unsigned count; /* 64 at most: a MiB */
 };
 
 struct arena {

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_BYTES = 512 };
+enum {
+    FIRST_BYTES = 512,
+    SPARE_MAX_BYTES = 16 * 1024,
+};
 
 static size_t utf8_len(struct span text);
 
@@ -47,6 +50,14 @@ void buf_lend(struct buf *from, struct buf *to)
     from->data = NULL;
     from->capacity = 0;
     from->len = 0;
+}
+
+void buf_give_back(struct buf *from, struct buf *spare)
+{
+    if (from->capacity <= SPARE_MAX_BYTES) {
+        buf_lend(from, spare);
+    }
+    buf_finish(from);
 }
 
 char *buf_reserve(struct buf *buf, size_t bytes)

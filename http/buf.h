@@ -29,8 +29,12 @@ void buf_finish(struct buf *buf); /* frees; accepts a zeroed buffer; the buffer 
 void buf_clear(struct buf *buf);  /* empty, not failed; keeps the memory */
 
 /* The memory of `from`, whose content goes, becomes that of `to`, if `to` has none: what an idle buffer does not need
- * serves a busy one. Neither is borrowed; both have the same limit. */
+ * serves a busy one. Neither is borrowed; `to` may hold as much as `from` has. */
 void buf_lend(struct buf *from, struct buf *to);
+
+/* The reverse: `from` is not needed any more, and ends. What `spare` does not need, or is too much to be kept, is
+ * freed. */
+void buf_give_back(struct buf *from, struct buf *spare);
 
 void buf_add(struct buf *buf, struct span text);
 void buf_add_text(struct buf *buf, const char *text);

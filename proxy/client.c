@@ -31,7 +31,7 @@ static void add_client(struct client *client, struct worker *worker)
     client->field_slot = FIELD_MEMO_NONE;
     arena_init_sharing(&client->arena, config->server.max_request_memory_bytes, &worker->arena_spares);
     buf_init(&client->in, config->server.max_head_bytes + CLIENT_IN_PAUSE_BYTES + WORKER_READ_BUFFER_BYTES);
-    http1_stream_init(&client->stream, &client->conn, config);
+    http1_stream_init(&client->stream, &client->conn, config, &worker->spare_out);
     conn_peer(&client->conn, client->host, &client->port);
     client->next = worker->clients;
     if (client->next != NULL) {

@@ -8,7 +8,6 @@
 
 enum {
     DRAIN_MAX_BYTES = 256 * 1024, /* of a request body nobody wants */
-    SPARE_MAX_BYTES = 16 * 1024,  /* of a buffer that is kept for the next client */
     TURN_REQUESTS = 32,           /* then other clients get their turn */
 };
 
@@ -20,7 +19,6 @@ static bool step_head(struct client *client);
 static void begin_exchange(struct client *client, struct http_request *request, enum err error);
 static void become_idle(struct client *client);
 static void rest(struct client *client);
-static void wake(struct client *client);
 static bool step_drain(struct client *client);
 
 const struct conn_events client_events = {
@@ -57,8 +55,8 @@ static void on_read(struct conn *conn, struct span bytes)
         client_linger_read(client, bytes.len);
         return;
     }
-    if (client->state == CLIENT_IDLE) {
-        wake(client);
+    if (client->in.len == 0) {
+        buf_lend(&client->worker->spare_in, &client->in);
     }
     buf_add(&client->in, bytes);
     if (client->in.failed) { /* no memory: reading pauses long before the limit */
@@ -218,6 +216,8 @@ void client_process(struct client *client)
     }
     if (client->state == CLIENT_IDLE && client->in.len == 0) {
         rest(client);
+    } else if (client->in.len == 0) { /* what is read next may come long after the answer */
+        buf_give_back(&client->in, &client->worker->spare_in);
     }
     if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted) {
         pace_wait(&client->pace, uv_now(&client->worker->loop));
@@ -335,21 +335,9 @@ static void rest(struct client *client)
 {
     struct worker *worker = client->worker;
 
-    if (client->in.capacity <= SPARE_MAX_BYTES) {
-        buf_lend(&client->in, &worker->spare_in);
-    }
-    if (client->stream.out.capacity <= SPARE_MAX_BYTES) {
-        buf_lend(&client->stream.out, &worker->spare_out);
-    }
-    buf_finish(&client->in);
-    buf_finish(&client->stream.out);
+    buf_give_back(&client->in, &worker->spare_in);
+    buf_give_back(&client->stream.out, &worker->spare_out);
     arena_finish(&client->arena);
-}
-
-static void wake(struct client *client)
-{
-    buf_lend(&client->worker->spare_in, &client->in);
-    buf_lend(&client->worker->spare_out, &client->stream.out);
 }
 
 /* The exchange is over; its memory goes. */

@@ -73,8 +73,8 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
         return false;
     }
     flight_set_producer(flight, &fetch->producer);
+    *out_fetch = fetch; /* before it may end: then the exchange is told */
     fetch_ask(fetch);
-    *out_fetch = fetch;
     return true;
 }
 
@@ -115,7 +115,6 @@ static bool copy_uri(struct uri *out, const struct uri *source, struct arena *ar
 static bool copy_request(struct fetch *fetch, const struct fetch_options *options)
 {
     struct arena *arena = &fetch->arena;
-    struct span client;
 
     fetch->exchange = options->exchange;
     fetch->behind = options->exchange == NULL;
@@ -146,14 +145,12 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
     if (fetch->completing) {
         fetch->gap = *options->gap;
     }
-    bool copied = arena_format(arena, &client, "%s", options->client) &&
-                  arena_copy(arena, options->scheme, &fetch->scheme) &&
-                  arena_copy(arena, options->host, &fetch->host) && arena_copy(arena, options->range, &fetch->range) &&
-                  arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
-                  copy_fields(&fetch->request, options->request, arena) &&
-                  copy_uri(&fetch->request.uri, &options->request->uri, arena);
-    fetch->client = client.data;
-    return copied;
+    return arena_copy(arena, span_of(options->client), &fetch->client) &&
+           arena_copy(arena, options->scheme, &fetch->scheme) && arena_copy(arena, options->host, &fetch->host) &&
+           arena_copy(arena, options->range, &fetch->range) &&
+           arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
+           copy_fields(&fetch->request, options->request, arena) &&
+           copy_uri(&fetch->request.uri, &options->request->uri, arena);
 }
 
 static bool has_body(const struct http_request *request)
@@ -206,7 +203,7 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
     const struct config *config = fetch->worker->config;
     struct forwarded forwarded = {.style = config->server.forwarded,
                                   .trust = config->server.trust_forwarded,
-                                  .client = span_of(fetch->client),
+                                  .client = fetch->client,
                                   .scheme = fetch->scheme,
                                   .host = fetch->host};
 
@@ -251,6 +248,7 @@ bool fetch_build_head(struct fetch *fetch)
         host = span_of(fetch->site->origins[0].authority);
     }
     buf_clear(&fetch->out);
+    buf_lend(&fetch->worker->spare_head, &fetch->out);
     write_request_line(&fetch->out, fetch->request.method_name, target);
     write_field(&fetch->out, SPAN("Host"), host);
     write_fields(&fetch->out, &headers);
@@ -316,6 +314,7 @@ static void send_more(struct fetch *fetch)
     if (error == ERR_OK) {
         buf_consume(&fetch->out, taken);
         if (fetch->out.len == 0) {
+            buf_give_back(&fetch->out, &fetch->worker->spare_head);
             sent(fetch);
             return;
         }

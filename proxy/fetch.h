@@ -36,7 +36,8 @@ struct fetch_options {
     struct fetch_cause cause;     /* of a fetch without an exchange */
 };
 
-/* Takes `fill` (and the reference `flight` stays the caller's). False: no memory; the fill was failed. */
+/* Takes `fill` (and the reference `flight` stays the caller's). False: no memory; the fill was failed. True: it runs;
+ * or it has ended already, and told its exchange and the flight. `*out_fetch` must be where the exchange keeps it. */
 MUST_CHECK bool fetch_start(const struct fetch_options *options, struct fill *fill, struct flight *flight,
                             struct fetch **out_fetch);
 

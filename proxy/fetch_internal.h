@@ -44,7 +44,7 @@ struct fetch {
     bool has_key; /* it may be stored */
     bool keep_conditions;
     bool upgrade;
-    const char *client;
+    struct span client;
     struct span scheme;
     struct span host;
     struct cached validate; /* what is validated, or compared with */
@@ -81,7 +81,8 @@ struct fetch {
     bool waits;         /* for one, since asked_ms */
 
     /* the response */
-    struct buf in; /* its head so far */
+    struct buf in;    /* its head so far, where it did not come in one piece */
+    struct span rest; /* what has come and was not taken yet: in `in`, or where it was read to; within fetch_take */
     struct head_scan scan;
     bool responded; /* a byte of it came */
     struct http_response response;

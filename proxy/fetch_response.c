@@ -20,7 +20,15 @@
 
 enum { FIELDS_LIMIT_BYTES = 256 * 1024 };
 
-static bool take_head(struct fetch *fetch);
+/* What became of the bytes at hand. */
+enum taken {
+    TAKEN_HEAD,    /* an informational one: look for the next */
+    TAKEN_NOTHING, /* the head is not complete */
+    TAKEN_ALL,     /* the rest is settled; the fetch may be gone */
+};
+
+static enum taken take_head(struct fetch *fetch);
+static bool keep_rest(struct fetch *fetch);
 static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
 static void validated(struct fetch *fetch);
@@ -37,13 +45,33 @@ void fetch_take(struct fetch *fetch, struct span bytes)
         take_body(fetch, bytes);
         return;
     }
-    buf_add(&fetch->in, bytes);
-    if (fetch->in.failed) {
-        broken(fetch, fetch->in.starved ? ERR_NO_MEMORY : ERR_HEAD_TOO_LARGE);
+    /* Nearly all heads come in one piece: they are read where they lie. */
+    enum taken taken = TAKEN_HEAD;
+    bool continues = fetch->in.len > 0;
+    fetch->rest = bytes;
+    if (continues && !keep_rest(fetch)) {
         return;
     }
-    while (take_head(fetch)) {
+    while (taken == TAKEN_HEAD) {
+        taken = take_head(fetch);
     }
+    if (taken == TAKEN_NOTHING && continues) {
+        buf_consume(&fetch->in, fetch->in.len - fetch->rest.len);
+    } else if (taken == TAKEN_NOTHING) {
+        (void)keep_rest(fetch); /* else the fetch has failed */
+    }
+}
+
+/* Appends what is at hand to `in`, and has all of that at hand. False: the fetch has failed. */
+static bool keep_rest(struct fetch *fetch)
+{
+    buf_add(&fetch->in, fetch->rest);
+    if (fetch->in.failed) {
+        broken(fetch, fetch->in.starved ? ERR_NO_MEMORY : ERR_HEAD_TOO_LARGE);
+        return false;
+    }
+    fetch->rest = buf_span(&fetch->in);
+    return true;
 }
 
 void fetch_take_end(struct fetch *fetch, enum err error)
@@ -63,8 +91,8 @@ void fetch_take_end(struct fetch *fetch, enum err error)
 
 /* ---- heads ---- */
 
-/* A 1xx: passed on to the one client that asked (RFC 9110 §15.2). True: go on with the next head. */
-static bool informational(struct fetch *fetch)
+/* A 1xx: passed on to the one client that asked (RFC 9110 §15.2). */
+static enum taken informational(struct fetch *fetch)
 {
     struct http_response *response = &fetch->response;
 
@@ -78,7 +106,7 @@ static bool informational(struct fetch *fetch)
             !headers_add(&response->headers, SPAN("Connection"), SPAN("upgrade")) ||
             !headers_add(&response->headers, SPAN("Upgrade"), upgrade)) {
             broken(fetch, ERR_BAD_STATUS);
-            return false;
+            return TAKEN_ALL;
         }
         fetch_note_answer(fetch);
         exchange_on_fetch_ended(exchange, fetch->received_bytes, fetch->waited_us);
@@ -86,9 +114,9 @@ static bool informational(struct fetch *fetch)
         fetch->waited_us = 0;
         fetch->exchange = NULL;
         fetch->conn = NULL;
-        exchange_on_upgraded(exchange, conn, &response->headers, buf_span(&fetch->in));
+        exchange_on_upgraded(exchange, conn, &response->headers, fetch->rest);
         fetch_fail(fetch, ERR_CANCELED);
-        return false;
+        return TAKEN_ALL;
     }
     if (fetch->exchange != NULL && forward_remove_hop_by_hop(&response->headers)) {
         exchange_on_informational(fetch->exchange, response->status, &response->headers);
@@ -96,11 +124,11 @@ static bool informational(struct fetch *fetch)
     if (response->status == 100) {
         fetch_continue(fetch);
     }
-    return true;
+    return TAKEN_HEAD;
 }
 
-/* Takes one head from `in`. True: it was informational, look for the next. */
-static bool take_head(struct fetch *fetch)
+/* Takes one head, and behind a final one the body. */
+static enum taken take_head(struct fetch *fetch)
 {
     const struct config *config = fetch->worker->config;
     struct head_limits limits = {.head_bytes = config->server.max_head_bytes,
@@ -108,25 +136,25 @@ static bool take_head(struct fetch *fetch)
                                  .field_count = config->server.max_fields};
     size_t head_len = 0;
 
-    enum err error = head_find(&fetch->scan, buf_span(&fetch->in), &limits, &head_len);
+    enum err error = head_find(&fetch->scan, fetch->rest, &limits, &head_len);
     if (error == ERR_AGAIN) {
-        return false;
+        return TAKEN_NOTHING;
     }
     if (error == ERR_OK) {
-        error = parse_response_head(span_take(buf_span(&fetch->in), head_len), &limits, fetch->request.method,
-                                    &fetch->arena, &fetch->response);
-        buf_consume(&fetch->in, head_len);
+        error = parse_response_head(span_take(fetch->rest, head_len), &limits, fetch->request.method, &fetch->arena,
+                                    &fetch->response);
+        fetch->rest = span_skip(fetch->rest, head_len);
     }
     if (error != ERR_OK) {
         broken(fetch, error);
-        return false;
+        return TAKEN_ALL;
     }
     fetch->scan = (struct head_scan){0};
     if (fetch->response.status < 200) {
         return informational(fetch);
     }
     final_head(fetch);
-    return false;
+    return TAKEN_ALL;
 }
 
 /* A 204 with content is none (RFC 9110 §8.6, RFC 9112 §6.1): what comes behind it would be taken for the next answer.
@@ -202,6 +230,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
 
     buf_init(&fields, FIELDS_LIMIT_BYTES);
     buf_init(&passed, FIELDS_LIMIT_BYTES);
+    buf_lend(&fetch->worker->spare_head, &fields);
     head_write(&response->headers, &fields);
     write_passed(&passed, &response->headers, SPAN("Age"));
     write_passed(&passed, &response->headers, SPAN("Cache-Status"));
@@ -237,7 +266,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     bool done = !fields.failed && !passed.failed &&
                 cache_fill_head(fetch->fill, &head, assessment->verdict.store, assessment->policy.max_object_bytes,
                                 uv_now(&fetch->worker->loop)) == ERR_OK;
-    buf_finish(&fields);
+    buf_give_back(&fields, &fetch->worker->spare_head);
     buf_finish(&passed);
     return done;
 }
@@ -321,11 +350,11 @@ static void final_head(struct fetch *fetch)
     fetch->state = FETCH_BODY;
     body_decoder_init(&fetch->decoder, &response->framing);
     if (body_decoder_done(&fetch->decoder)) {
-        fetch->reusable = fetch->reusable && fetch->in.len == 0;
+        fetch->reusable = fetch->reusable && fetch->rest.len == 0;
         complete(fetch);
         return;
     }
-    take_body(fetch, buf_span(&fetch->in));
+    take_body(fetch, fetch->rest);
 }
 
 /* ---- 304 ---- */
@@ -421,7 +450,7 @@ static void validated(struct fetch *fetch)
     if (dropped != REASON_NONE) { /* not a race: it was us */
         flight_set_store_reason(fetch->flight, dropped);
     }
-    fetch->reusable = fetch->reusable && fetch->in.len == 0;
+    fetch->reusable = fetch->reusable && fetch->rest.len == 0;
     fetch_finish(fetch);
 }
 

@@ -21,9 +21,9 @@ static void accepted(struct stream *stream, size_t body_bytes);
 static enum stream_state queue_out(struct stream *stream);
 static enum stream_state flush(struct stream *stream);
 
-void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config)
+void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config, struct buf *spare)
 {
-    *stream = (struct stream){.conn = conn, .config = config};
+    *stream = (struct stream){.conn = conn, .config = config, .spare = spare};
     buf_init(&stream->out, OUT_LIMIT_BYTES);
 }
 
@@ -195,6 +195,7 @@ bool stream_start(struct stream *stream, const struct stream_head *head)
     if (stream->expects_continue && !stream->body_done) {
         stream->wants_keep_alive = false; /* the body may or may not come now (RFC 9110 §10.1.1) */
     }
+    buf_lend(stream->spare, &stream->out);
     write_status_line(&stream->out, head->status);
     write_fields(&stream->out, head->headers);
     write_framing(stream, head);

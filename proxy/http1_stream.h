@@ -15,6 +15,7 @@ struct stream {
     const struct config *config;
     struct exchange *exchange; /* NULL between exchanges */
     struct buf out;            /* bytes the socket has not taken yet; none between exchanges */
+    struct buf *spare;         /* memory for `out` that nobody else needs at the moment */
 
     /* the request */
     unsigned minor;
@@ -37,7 +38,8 @@ struct stream {
     struct stream_count count;
 };
 
-void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config);
+/* `spare` outlives it, and takes the memory of `out` back between exchanges (client_process.c). */
+void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config, struct buf *spare);
 void http1_stream_finish(struct stream *stream);
 
 /* A request's head is complete. */

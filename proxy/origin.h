@@ -47,8 +47,8 @@ struct origin_request {
     struct resolver_tries tries;
 };
 
-/* A connection on loan from origin_acquire or origin_lend. The borrower sets conn.events and conn.owner while it has it,
- * before the loop turns; it has no timer set when it comes, and may be being read already. */
+/* A connection on loan from origin_acquire or origin_lend. The borrower sets conn.events and conn.owner while it has
+ * it, before the loop turns; it has no timer set when it comes, and may be being read already. */
 struct origin_conn {
     struct conn conn;
     struct origin *origin;

@@ -33,7 +33,8 @@ void origin_free_slot(struct origin *origin);
  * has not seen yet and that would be taken for the answer to the next request. */
 bool origin_has_idle(struct origin *origin);
 
-/* origin_idle.c: a slot is taken, and the youngest idle connection; there is one. It is still being read, for the idle. */
+/* origin_idle.c: a slot is taken, and the youngest idle connection; there is one. It is still being read, for the idle.
+ */
 struct origin_conn *origin_take_idle(struct origin *origin);
 
 /* origin_idle.c: a loan has ended. */

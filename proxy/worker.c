@@ -312,6 +312,7 @@ static void finish(struct worker *worker)
     arena_spares_finish(&worker->arena_spares);
     buf_finish(&worker->spare_in);
     buf_finish(&worker->spare_out);
+    buf_finish(&worker->spare_head);
     cache_reader_destroy(worker->cache_reader);
     mailbox_finish(&worker->mailbox);
 }

@@ -97,6 +97,7 @@ struct worker {
     struct arena_spares arena_spares; /* of the clients' arenas */
     struct buf spare_in;              /* memory of buffers that no client needs at the moment */
     struct buf spare_out;
+    struct buf spare_head; /* … that no fetch needs to write a head to */
 };
 
 /* Prepares loop, mailbox, cache reader, origins and listeners. `sets`: one a site. `fds[i]` is this worker's listening

@@ -153,6 +153,13 @@ Test(buf, memory_is_lent)
     buf_lend(&first, &second);
     cr_expect(first.data == NULL && first.len == 0 && first.capacity == 0);
     cr_expect(second.data == memory && second.len == 0);
+    buf_give_back(&second, &first);
+    cr_expect(first.data == memory && first.len == 0);
+    cr_expect(second.data == NULL && second.capacity == 0);
+    buf_add(&second, SPAN("too much"));
+    buf_give_back(&second, &first); /* it has some */
+    cr_expect(first.data == memory && second.data == NULL);
+    buf_lend(&first, &second);
     expect_content(&second, "");
     buf_add(&first, SPAN("def"));
     buf_lend(&first, &second); /* it has some */

@@ -88,6 +88,31 @@ Test(origin, connects_and_reuses_the_youngest, .init = setup)
     finish();
 }
 
+Test(origin, an_idle_one_is_lent_at_once, .init = setup)
+{
+    struct origin_request request = {.done = on_done};
+
+    begin("127.0.0.1");
+    fixture.config.server.max_origin_connections = 1;
+    cr_expect_null(origin_lend(origin, &request), "none is there");
+    struct ask *first = ask_and_get(0);
+    struct origin_conn *conn = first->conn;
+    cr_expect_null(origin_lend(origin, &request), "it is in use");
+    origin_release(conn);
+    request.fresh = true;
+    cr_expect_null(origin_lend(origin, &request), "fresh means a new one");
+    request.fresh = false;
+    cr_assert_eq(origin_lend(origin, &request), conn);
+    cr_expect(conn->reused);
+    cr_expect_null(origin_lend(origin, &request), "there are no more slots");
+    struct ask *waits = ask(1);
+    origin_release(conn);
+    fixture_run_until(&fixture, &waits->done);
+    cr_expect_eq(waits->conn, conn);
+    origin_release(waits->conn);
+    finish();
+}
+
 Test(origin, a_name_is_resolved_and_the_address_that_answers_found, .init = setup)
 {
     begin("localhost"); /* may be ::1 first, where nobody listens */
