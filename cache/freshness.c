@@ -12,7 +12,12 @@
 #include "http/targeted.h"
 #include "http/token.h"
 
-enum { MS_PER_S = 1000 };
+enum {
+    MS_PER_S = 1000,
+    CLOCK_SLACK_MS = 60 * MS_PER_S, /* by so much a clock is put right in passing */
+};
+
+#define RESIDENT_UNKNOWN_MS (INT64_C(2147483647) * MS_PER_S) /* no lifetime is longer (RFC 9111 §1.2.2) */
 
 static void read_expires(const struct headers *headers, int64_t now_s, struct freshness_inputs *inputs);
 static int64_t age_value_of(const struct headers *headers);
@@ -107,16 +112,25 @@ static int64_t at_least_zero(int64_t value)
     return value < 0 ? 0 : value;
 }
 
-/* RFC 9111 §4.2.3, with its names. Clocks that go back between the three moments count as standing still. */
+/* A clock that went back a little stands still. One that was put right by more says nothing of when the response came:
+ * it may have lain here for any time, and is not used without being validated. */
+static int64_t resident_time_of(const struct freshness_inputs *inputs, int64_t now_ms)
+{
+    if (now_ms < inputs->response_ms - CLOCK_SLACK_MS) {
+        return RESIDENT_UNKNOWN_MS;
+    }
+    return at_least_zero(now_ms - inputs->response_ms);
+}
+
+/* RFC 9111 §4.2.3, with its names. Clocks that go back between the first two moments count as standing still. */
 int64_t freshness_age_ms(const struct freshness_inputs *inputs, int64_t now_ms)
 {
     int64_t apparent_age = at_least_zero(seconds_of(inputs->response_ms) - inputs->date_s) * MS_PER_S;
     int64_t response_delay = at_least_zero(inputs->response_ms - inputs->request_ms);
     int64_t corrected_age_value = inputs->age_s * MS_PER_S + response_delay;
     int64_t corrected_initial_age = apparent_age > corrected_age_value ? apparent_age : corrected_age_value;
-    int64_t resident_time = at_least_zero(now_ms - inputs->response_ms);
 
-    return corrected_initial_age + resident_time;
+    return corrected_initial_age + resident_time_of(inputs, now_ms);
 }
 
 struct freshness freshness_at(const struct freshness_inputs *inputs, const struct lifetime_override *override,

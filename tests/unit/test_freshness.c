@@ -151,6 +151,8 @@ Test(freshness, age)
         {"Age 2^31 clamps (1.2.2)", "Age: 2147483648", 0, 0, 0, INT64_C(2147483647000)},
         {"an Age of twenty digits clamps (1.2.2)", "Age: 99999999999999999999", 0, 0, 0, INT64_C(2147483647000)},
         {"a clock that went back stands still", "Date: " T0_TEXT, 0, 0, -5000, 0},
+        {"… by a minute", "Date: " T0_TEXT, 0, 0, -60000, 0},
+        {"a clock that went back by more knows nothing", "Date: " T0_TEXT, 0, 0, -60001, INT64_C(2147483647000)},
         {"a clock that went back during the request", "Age: 1", 5000, 0, 0, 1000},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
