@@ -42,6 +42,7 @@ struct server {
     uv_timer_t leave_timer;     /* of what is still to finish when it serves */
     struct watchdog watchdog;
     uv_loop_t loop;
+    uv_work_t pool_start; /* with which libuv's threads begin */
     struct mailbox mailbox;
     uv_signal_t signals[SERVER_SIGNALS];
     bool stopping;

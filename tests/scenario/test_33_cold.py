@@ -1,5 +1,7 @@
 """A store larger than memory: look-ups whose pages are on the disk only wait for it on another thread."""
 
+import os
+
 import pytest
 from support.admin import Admin
 from support.client import Client
@@ -35,9 +37,11 @@ def test_what_is_on_the_disk_only_is_waited_for_and_found(origin, larder, small_
         client.get(f"/{number}").expect(200, body=body_of(f"/{number}"))
     proxy.restart()
     client = Client(proxy)
+    threads = len(os.listdir(f"/proc/{proxy.pid}/task"))
     small_machine.cold()
     for number in range(20):
         client.get(f"/{number}").expect(200, body=body_of(f"/{number}"), cache="hit")
+    assert len(os.listdir(f"/proc/{proxy.pid}/task")) == threads, "those that wait are there from the start"
     assert Admin(proxy).metrics()[COLD] == 20
     client.get("/new").expect(200, body=body_of("/new"), cache="stored")
     client.send_raw(b"".join(client.encode("GET", f"/{number}") for number in range(5)))
