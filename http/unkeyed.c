@@ -17,16 +17,56 @@ static const struct span fields[] = {
     SPAN_INIT("X-Original-Proto"),
     SPAN_INIT("X-Url-Scheme"),
     SPAN_INIT("X-Original-Forwarded-Host"),
+    SPAN_INIT("Front-End-Https"),
+    SPAN_INIT("X-Middleware-Subrequest"), /* a framework's talk with itself (CVE-2025-29927, CVE-2024-46982) */
+    SPAN_INIT("X-Now-Route-Matches"),
+    SPAN_INIT("X-Invoke-Path"),
+    SPAN_INIT("X-Invoke-Status"),
     SPAN_INIT("Proxy"),
+};
+
+/* How the fields begin by which larder, or Vary, selects a response, or which larder writes. Applications that see
+ * fields as environment variables (RFC 3875 §4.1.18) cannot tell "Accept_Language" from "Accept-Language". */
+static const struct span disguised[] = {
+    SPAN_INIT("Accept-"),      SPAN_INIT("Access-Control-"), SPAN_INIT("Cache-Control"),
+    SPAN_INIT("CDN-Loop"),     SPAN_INIT("Content-"),        SPAN_INIT("If-"),
+    SPAN_INIT("Max-Forwards"), SPAN_INIT("Proxy-"),          SPAN_INIT("Sec-"),
+    SPAN_INIT("Transfer-"),    SPAN_INIT("User-Agent"),      SPAN_INIT("X-Forwarded-"),
+    SPAN_INIT("X-Requested-"),
 };
 
 static const struct span methods[] = {SPAN_INIT("X-HTTP-Method-Override"), SPAN_INIT("X-HTTP-Method"),
                                       SPAN_INIT("X-Method-Override")};
 
+/* As an environment variable: in any case, and `_` for `-`. */
+static bool begins_as_variable(struct span name, struct span prefix)
+{
+    if (name.len < prefix.len) {
+        return false;
+    }
+    for (size_t i = 0; i < prefix.len; i++) {
+        char byte = name.data[i] == '_' ? '-' : ascii_lower(name.data[i]);
+        if (byte != ascii_lower(prefix.data[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_in(struct span name, const struct span *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (span_equal_nocase(name, names[i])) {
+        if (name.len == names[i].len && begins_as_variable(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_disguised(struct span name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(disguised); i++) {
+        if (begins_as_variable(name, disguised[i])) {
             return true;
         }
     }
@@ -35,11 +75,14 @@ static bool is_in(struct span name, const struct span *names, size_t count)
 
 bool unkeyed_is_one(struct span name, enum method method)
 {
+    bool underscored = span_find(name, '_') != SIZE_MAX;
     /* Nearly every other field begins otherwise. */
-    bool may_be = name.len > 2 && (((name.data[0] | 0x20) == 'x' && name.data[1] == '-') || name.len == 5);
+    bool may_be = underscored || (name.len > 2 && (name.data[0] | 0x20) == 'x' && name.data[1] == '-') ||
+                  name.len == 5 || name.len == 15;
 
-    return may_be && (is_in(name, fields, ARRAY_LEN(fields)) ||
-                      ((method == METHOD_GET || method == METHOD_HEAD) && is_in(name, methods, ARRAY_LEN(methods))));
+    return (underscored && is_disguised(name)) ||
+           (may_be && (is_in(name, fields, ARRAY_LEN(fields)) ||
+                       ((method == METHOD_GET || method == METHOD_HEAD) && is_in(name, methods, ARRAY_LEN(methods)))));
 }
 
 bool unkeyed_has(const struct http_request *request)

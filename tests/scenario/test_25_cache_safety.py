@@ -6,7 +6,9 @@ from support.say import always, fresh
 
 REFLECTED = ["X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Original-Host", "X-Host", "X-HTTP-Host-Override", "X-Backend-Host",
              "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "Proxy", "X-Forwarded-Server", "X-Forwarded-Port",
-             "X-Forwarded-Scheme", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "Forwarded", "x-oRIGINAL-uRL"]
+             "X-Forwarded-Scheme", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "Forwarded", "x-oRIGINAL-uRL", "Front-End-Https", "X-Middleware-Subrequest",
+             "X_Original_URL", "x_http-METHOD_override", "X_Forwarded_Host", "X-Forwarded_For", "x_forwarded-proto", "Accept_Language",
+             "ACCEPT_ENCODING", "If_None_Match", "User_Agent", "Cache_Control", "Transfer_Encoding", "Content_Length"]
 
 
 def rule(*lines):
@@ -19,6 +21,14 @@ def rule(*lines):
 def test_reflected_fields_never_reach_the_origin(origin, client, name):
     origin.expect("GET /a", {name: None}).reply(200, fresh(), b"hello")
     client.get("/a", {name: "evil.test"}).expect(200)
+    client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
+@pytest.mark.parametrize("name", ["api_key", "X_Request_Id", "_"])
+def test_other_names_with_an_underscore_pass(origin, client, name):
+    """Only those that some applications take for a field that decides what is answered are removed."""
+    origin.expect("GET /a", {name: "1"}).reply(200, fresh(), b"hello")
+    client.get("/a", {name: "1"}).expect(200)
     client.get("/a").expect(200, body=b"hello", cache="hit")
 
 
