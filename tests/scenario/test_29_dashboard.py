@@ -216,8 +216,11 @@ def test_it_says_that_larder_is_gone_and_comes_back(browser, larder, origin):
 
 
 @pytest.mark.parametrize("size, dark", [(WIDE, True), (PHONE, False)], ids=["wide, dark", "phone, light"])
-def test_it_is_readable_for_everyone(browser, proxy, origin, size, dark):
+def test_it_is_readable_for_everyone(browser, larder, origin, size, dark):
     """Labels, contrast, structure (axe), and nothing beside the screen."""
+    recorded = f'[[site]]\nhosts = "a-name-that-is-long.staging.example.com"\norigin = "{origin.url}"\nmode = "record"\n'
+    proxy = larder(origin, config=f'[admin]\nlisten = "127.0.0.1:0"\n{recorded}')
+    Admin(proxy).post("/v1/mode", b'{"site": "default", "mode": "record"}', {"Content-Type": "application/json"}).expect(200)
     origin.expect("GET /a").reply(200, FRESH, b"hello")
     Client(proxy).get("/a").expect(200)
     browser.shape(size, dark)
@@ -226,9 +229,11 @@ def test_it_is_readable_for_everyone(browser, proxy, origin, size, dark):
     browser.wait_text("#answer .verdict", "Fetched")
     browser.find("#purge-hard").click()
     browser.wait_text("#purges tbody", "long-long-")
+    browser.wait_text("#sites tbody", "record, by order")
     browser.find("section:last-of-type summary").click()  # of the configuration: long lines
     assert browser.complaints() == []
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.run("return [...document.querySelectorAll('table')].every((table) => table.scrollWidth <= table.parentElement.clientWidth)")
 
 
 def test_the_keyboard_reaches_everything(browser, proxy):
