@@ -156,8 +156,8 @@ MUST_CHECK bool cache_fill_rekey(struct fill *fill, const struct key *key);
  * while. False: no memory; then it must not be stored. */
 MUST_CHECK bool cache_fill_record(struct fill *fill, const struct key *key, uint64_t monotonic_ms);
 
-/* The request goes out now (again): what the origin makes of it is younger than every purge before. To be called
- * before the first byte is sent. */
+/* The request goes out now (again): what the origin makes of it is younger than every purge before, and than what it
+ * made of requests that went out before. To be called before the first byte is sent. */
 void cache_fill_sent(struct fill *fill);
 
 /* The head has come. Where the key was invalidated meanwhile it is streamed as if to be stored, for those who came
@@ -197,8 +197,8 @@ void cache_fill_fail(struct fill *fill, enum err error);
 void cache_fill_refuse(struct fill *fill);
 
 /* `cached` has now `record` (times, inputs) and `head`: look-ups see it at once, unless the key was invalidated since
- * the fill began. The flight's store reason says which: REASON_UPDATED (true) or REASON_RACED. Does not end the fill.
- */
+ * the fill began, or the response to a request sent later was stored. The flight's store reason says which:
+ * REASON_UPDATED (true) or REASON_RACED. Does not end the fill. */
 bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
 
 /* The same, and the end: the origin answered 304; followers look up again. */

@@ -51,6 +51,7 @@ struct fill {
     bool invalidated;       /* what it brings must not be stored */
     uint64_t created;       /* newest purge when it was made: no older row than this may be forgotten while it runs */
     _Atomic uint64_t birth; /* newest purge when the request was sent */
+    _Atomic uint64_t sent;  /* the how-manieth of all requests it was */
     struct flight *flight;
     bool joinable; /* others may follow */
     bool ranged;   /* a part was asked for: this one, or (no kind) several */
@@ -79,6 +80,7 @@ struct entry {
     struct span text; /* behind the struct */
     struct fill *fills;
     struct settled *settled;
+    uint64_t answered;       /* the latest request whose response was settled here */
     unsigned removals;       /* queued and not committed: the store's answer does not count */
     bool removal_waits;      /* one of them has not been collected: it covers what is invalidated now */
     uint64_t alone_until_ms; /* hit-for-miss note, monotonic */
@@ -181,6 +183,7 @@ struct cache {
     struct reclaim reclaim;
     struct batch *batch;
     struct stream_memory stream_memory; /* of all flights */
+    _Atomic uint64_t sent;              /* requests to origins, or about to be */
     size_t pass_window_bytes;
     size_t fill_window_bytes;
     uint64_t hit_for_miss_ms;
@@ -229,6 +232,10 @@ struct settled *fill_settle(struct fill *fill);
 /* Was the key invalidated, or the response `head` purged hard, since the request was sent? Then it will not be settled.
  */
 bool fill_is_raced(struct fill *fill, struct span head);
+
+/* Was the response to a later request under this key settled since? Then it may have replaced what this one confirms.
+ */
+bool fill_is_surpassed(struct fill *fill);
 
 /* `cached` has now `record` and `head`: settled, and queued for the disk. False: invalidated meanwhile, or no memory.
  */

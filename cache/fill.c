@@ -53,7 +53,10 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
 
 void cache_fill_sent(struct fill *fill)
 {
+    uint64_t sent = atomic_fetch_add_explicit(&fill->cache->sent, 1, memory_order_relaxed) + 1;
+
     atomic_store_explicit(&fill->birth, purge_set_newest(fill->cache->purges), memory_order_relaxed);
+    atomic_store_explicit(&fill->sent, sent, memory_order_relaxed);
 }
 
 /* What the fill keeps in memory for the disk counts in the queue's limit, too. The submit mutex is held. */
@@ -342,16 +345,19 @@ static bool is_same_body(const struct fill *fill, const struct record *stored)
            flight_length(fill->flight) - flight_body_offset(fill->flight) == stored->body_len;
 }
 
-/* The renewed response is what look-ups find before the flight is complete: nobody sees the two apart. */
+/* The renewed response is what look-ups find before the flight is complete: nobody sees the two apart. True: nothing
+ * new is stored, either because of that or because the origin, asked later, has sent something else by now. */
 static bool renew(struct fill *fill, const struct renewal *renewal)
 {
-    bool renewed = renewal != NULL && is_same_body(fill, &renewal->cached->stored.record) &&
-                   fill_freshen(fill, renewal->cached, renewal->record, renewal->head);
-
-    if (renewed) {
-        flight_set_store_reason(fill->flight, REASON_UNCHANGED);
+    if (renewal == NULL || !is_same_body(fill, &renewal->cached->stored.record)) {
+        return false;
     }
-    return renewed;
+    bool renewed = fill_freshen(fill, renewal->cached, renewal->record, renewal->head);
+    bool surpassed = !renewed && fill_is_surpassed(fill);
+    if (renewed || surpassed) {
+        flight_set_store_reason(fill->flight, renewed ? REASON_UNCHANGED : REASON_RACED);
+    }
+    return renewed || surpassed;
 }
 
 void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const struct renewal *renewal)

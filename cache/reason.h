@@ -90,7 +90,7 @@
     X(OUTDATED, "outdated", "RFC 9111 4.3.5", "the origin has another now: what was stored is dropped")                \
     X(DISK_BEHIND, "disk-behind", "config", "the disk's queue is full")                                                \
     X(STREAM_MEMORY, "stream-memory", "config", "bodies that stream have all the memory that they may have")           \
-    X(RACED, "raced", "RFC 9111 4.4", "invalidated while it was being fetched")                                        \
+    X(RACED, "raced", "RFC 9111 4.4", "invalidated or replaced while it was being fetched")                            \
     /* answered by larder itself */                                                                                    \
     X(BAD_REQUEST, "bad-request", "RFC 9112 2", "the request is malformed or beyond a limit")                          \
     X(LOOP, "loop", "RFC 8586 2", "the request has come through here before")                                          \

@@ -92,6 +92,37 @@ bool fill_is_raced(struct fill *fill, struct span head)
     return raced;
 }
 
+/* The shard's mutex is held. */
+static bool is_surpassed(const struct fill *fill)
+{
+    return fill->entry != NULL && atomic_load_explicit(&fill->sent, memory_order_relaxed) < fill->entry->answered;
+}
+
+bool fill_is_surpassed(struct fill *fill)
+{
+    pthread_mutex_lock(&fill->shard->mutex);
+    bool surpassed = is_surpassed(fill);
+    pthread_mutex_unlock(&fill->shard->mutex);
+    return surpassed;
+}
+
+/* May it take its place, or does it confirm what is there still? Then what it replaces is gone. The shard's mutex is
+ * held. */
+static bool take_place(struct fill *fill, const struct settled *settled)
+{
+    uint64_t sent = atomic_load_explicit(&fill->sent, memory_order_relaxed);
+    struct entry *entry = fill->entry;
+
+    if (settled->flight != fill->flight) {
+        return !is_surpassed(fill);
+    }
+    if (!supersede(entry, settled)) {
+        return false;
+    }
+    entry->answered = entry->answered > sent ? entry->answered : sent;
+    return true;
+}
+
 /* Links `settled` where the fill was, unless the key was invalidated or it was purged meanwhile. */
 static bool settled_link(struct fill *fill, struct settled *settled)
 {
@@ -99,7 +130,7 @@ static bool settled_link(struct fill *fill, struct settled *settled)
     settled->record.inputs.purged_ms = 0;
     pthread_mutex_lock(&fill->shard->mutex);
     struct entry *entry = fill->entry;
-    bool valid = !is_raced(fill, settled->head) && (settled->flight != fill->flight || supersede(entry, settled));
+    bool valid = !is_raced(fill, settled->head) && take_place(fill, settled);
     if (valid) {
         settled->shard = fill->shard;
         settled->entry = entry;

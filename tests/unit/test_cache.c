@@ -301,21 +301,6 @@ Test(cache, a_304_freshens_what_is_committed_or_not)
     expect_empty_store("all pins are given back");
 }
 
-Test(cache, a_304_does_not_bring_back_what_was_replaced)
-{
-    store_it("/a", 1, 100000);
-    write_some();
-    struct client leader = client_for("/a", NULL);
-    cr_assert_eq(find(&leader), STORE_FOUND);
-    cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
-    store_it("/a", 2, 100);
-    write_some();
-    confirm(&leader, "B: 2\r\n");
-    leave(&leader);
-    write_some();
-    expect_found("/a", 2, "A: 1\r\n", "replaced");
-}
-
 /* The origin sends the body of `version` again, or another, where `client` leads. */
 static void send_again(struct client *client, const char *fields, unsigned version, size_t len)
 {
@@ -384,6 +369,58 @@ Test(cache, the_same_body_again_renews_what_is_stored)
         leave(&last);
     }
     expect_empty_store("the bodies that came again are dropped");
+}
+
+/* What the origin said of the former response it said before the later request was even sent. */
+Test(cache, what_was_replaced_is_not_confirmed_behind)
+{
+    static const struct {
+        const char *name;
+        bool committed; /* what replaced it */
+        bool body;      /* it comes again; else a 304 */
+        bool later;     /* it is asked about once more: then the answer counts */
+    } cases[] = {
+        {"a 304, not committed", false, false, false},   {"a 304, committed", true, false, false},
+        {"a body, not committed", false, true, false},   {"a body, committed", true, true, false},
+        {"a 304 to a later request", true, false, true}, {"a body to a later request", true, true, true},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *name = cases[i].name;
+        char path[32];
+
+        snprintf(path, sizeof(path), "/%u", i);
+        store_it(path, 1, 1000);
+        write_some();
+        struct client leader = client_for(path, NULL);
+        cr_assert_eq(find(&leader), STORE_FOUND, "%s", name);
+        cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
+        cache_fill_sent(leader.fill);
+        store_it(path, 2, 1000);
+        if (cases[i].committed) {
+            write_some();
+        }
+        if (cases[i].later) {
+            cache_fill_sent(leader.fill);
+        }
+        if (cases[i].body) {
+            send_again(&leader, "B: 2\r\n", 1, 1000);
+        } else {
+            confirm(&leader, "B: 2\r\n");
+        }
+        cr_expect_eq(flight_store_reason(leader.flight) == REASON_RACED, !cases[i].later, "%s", name);
+        if (!cases[i].later) {
+            expect_found(path, 2, "A: 1\r\n", name);
+        }
+        leave(&leader);
+        write_some();
+        if (!cases[i].later) {
+            expect_found(path, 2, "A: 1\r\n", name);
+        }
+        cache_invalidate(cache, &leader.key, NULL);
+        write_some();
+    }
+    expect_empty_store("nothing else is left");
 }
 
 Test(cache, the_same_body_again_after_an_invalidation)
