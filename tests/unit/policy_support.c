@@ -3,16 +3,16 @@
 
 #include <criterion/criterion.h>
 
-struct arena arena;
+struct arena policy_arena;
 
 void policy_setup(void)
 {
-    arena_init(&arena, TEST_ARENA_BYTES);
+    arena_init(&policy_arena, TEST_ARENA_BYTES);
 }
 
 void policy_teardown(void)
 {
-    arena_finish(&arena);
+    arena_finish(&policy_arena);
 }
 
 static int64_t number_of(struct span text)
@@ -106,9 +106,9 @@ bool holds_in(const char *words, enum profile profile)
 
 struct record record_from(unsigned status, const char *headers)
 {
-    struct http_response response = response_from(&arena, status, headers);
+    struct http_response response = response_from(&policy_arena, status, headers);
 
-    return (struct record){.status = status, .inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena)};
+    return (struct record){.status = status, .inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &policy_arena)};
 }
 
 bool same_rule(const char *a, const char *b)

@@ -12,7 +12,7 @@
 #define LM_100 "Last-Modified: Tue, 14 Nov 2023 21:56:40 GMT" /* 1000 s before: fresh for 100 s */
 
 /* Of the test that runs, from policy_setup() to policy_teardown(). */
-extern struct arena arena;
+extern struct arena policy_arena;
 
 void policy_setup(void);
 void policy_teardown(void);

@@ -51,7 +51,7 @@ Test(policy, may_lookup)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int profile = PROFILE_SAFE; profile <= PROFILE_RFC; profile++) {
             struct policy policy = policy_from(cases[i].policy, (enum profile)profile);
-            struct http_request request = request_from(&arena, cases[i].method, cases[i].headers);
+            struct http_request request = request_from(&policy_arena, cases[i].method, cases[i].headers);
             enum reason reason = REASON_COUNT;
             request.framing = (struct framing){.kind = cases[i].framing, .length = cases[i].length};
             bool got = policy_may_lookup(&request, &policy, &reason);
@@ -60,7 +60,7 @@ Test(policy, may_lookup)
         }
     }
     struct policy policy = policy_from("", PROFILE_SAFE);
-    struct http_request old = request_from(&arena, "GET", "Upgrade: websocket\nConnection: upgrade");
+    struct http_request old = request_from(&policy_arena, "GET", "Upgrade: websocket\nConnection: upgrade");
     enum reason reason;
     old.minor = 0;
     cr_expect(policy_may_lookup(&old, &policy, &reason), "HTTP/1.0 cannot upgrade (RFC 9110 7.8)");
@@ -81,7 +81,7 @@ Test(policy, only_if_cached)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int profile = PROFILE_SAFE; profile <= PROFILE_RFC; profile++) {
             struct policy policy = policy_from("", (enum profile)profile);
-            struct http_request request = request_from(&arena, "GET", cases[i].headers);
+            struct http_request request = request_from(&policy_arena, "GET", cases[i].headers);
             cr_expect_eq(policy_only_if_cached(&request, &policy), cases[i].want, "%s", cases[i].headers);
         }
     }
@@ -91,7 +91,7 @@ Test(policy, durations_without_end_do_not_overflow)
 {
     struct policy policy =
         policy_from("swr=9223372036854775807 sie=9223372036854775807 max-stale=9223372036854775807", PROFILE_SAFE);
-    struct http_request request = request_from(&arena, "GET", "");
+    struct http_request request = request_from(&policy_arena, "GET", "");
     struct record record = record_from(200, TEN);
     enum reason reason;
     const char *rule;
@@ -100,7 +100,7 @@ Test(policy, durations_without_end_do_not_overflow)
     cr_expect(policy_may_serve_stale(&request, &record, &policy, FAILURE_STATUS, T0_MS + 1000000, &reason, &rule));
     policy.ttl_s = INT64_MAX;
     policy.request_directives = true;
-    request = request_from(&arena, "GET", "Cache-Control: max-stale, min-fresh=2147483647");
+    request = request_from(&policy_arena, "GET", "Cache-Control: max-stale, min-fresh=2147483647");
     cr_expect_eq(policy_may_reuse(&request, &record, &policy, T0_MS + 1000000).reuse, REUSE_SERVE);
     policy.max_stale_s = INT64_MIN;
     policy.ttl_s = INT64_MIN;

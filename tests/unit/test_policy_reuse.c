@@ -21,7 +21,7 @@ static void walk_reuse(const struct reuse_case *cases, size_t count)
                 continue;
             }
             struct policy policy = policy_from(cases[i].policy, (enum profile)profile);
-            struct http_request request = request_from(&arena, "GET", cases[i].request);
+            struct http_request request = request_from(&policy_arena, "GET", cases[i].request);
             struct record record = record_from(200, cases[i].response);
             struct reuse_verdict got = policy_may_reuse(&request, &record, &policy, T0_MS + cases[i].after_ms);
             const char *in = profile == PROFILE_SAFE ? "safe" : "rfc";
@@ -317,7 +317,7 @@ Test(policy_reuse, may_serve_stale)
                 continue;
             }
             struct policy policy = policy_from(cases[i].policy, (enum profile)profile);
-            struct http_request request = request_from(&arena, "GET", cases[i].request);
+            struct http_request request = request_from(&policy_arena, "GET", cases[i].request);
             struct record record = record_from(200, cases[i].response);
             enum reason reason = REASON_COUNT;
             const char *rule = "untouched";
@@ -353,7 +353,7 @@ Test(policy_reuse, offline_whatever_is_stored_is_served)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct policy policy = policy_from(cases[i].policy, PROFILE_SAFE);
-        struct http_request request = request_from(&arena, "GET", cases[i].request);
+        struct http_request request = request_from(&policy_arena, "GET", cases[i].request);
         struct record record = record_from(200, cases[i].response);
         struct reuse_verdict verdict = policy_may_reuse(&request, &record, &policy, T0_MS + cases[i].age_s * 1000);
         cr_expect_eq(verdict.reason, cases[i].want, "%s: %s", cases[i].name, reason_token(verdict.reason));

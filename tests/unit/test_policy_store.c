@@ -21,9 +21,9 @@ static void walk_store(const struct store_case *cases, size_t count)
                 continue;
             }
             struct policy policy = policy_from(cases[i].policy, (enum profile)profile);
-            struct http_request request = request_from(&arena, "GET", cases[i].request);
-            struct http_response response = response_from(&arena, cases[i].status, cases[i].response);
-            struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena);
+            struct http_request request = request_from(&policy_arena, "GET", cases[i].request);
+            struct http_response response = response_from(&policy_arena, cases[i].status, cases[i].response);
+            struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &policy_arena);
             struct store_verdict got = policy_may_store(&request, &response, &inputs, &policy);
             bool want = cases[i].reason == REASON_STORED || cases[i].reason == REASON_STORED_BY_RULE;
             const char *in = profile == PROFILE_SAFE ? "safe" : "rfc";
@@ -172,9 +172,9 @@ Test(policy_store, may_store_what_was_asked)
     static const char *const methods[] = {"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "QUERY", "M-SEARCH"};
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         struct policy policy = policy_from("", PROFILE_RFC);
-        struct http_request request = request_from(&arena, methods[i], "");
-        struct http_response response = response_from(&arena, 200, TEN);
-        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena);
+        struct http_request request = request_from(&policy_arena, methods[i], "");
+        struct http_response response = response_from(&policy_arena, 200, TEN);
+        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &policy_arena);
         struct store_verdict got = policy_may_store(&request, &response, &inputs, &policy);
         cr_expect(!got.store && got.reason == REASON_NOT_STORED_METHOD, "%s (3)", methods[i]);
     }
@@ -233,9 +233,9 @@ Test(policy_store, may_store_what_can_be_kept)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct policy policy = policy_from(cases[i].policy, PROFILE_SAFE);
-        struct http_request request = request_from(&arena, "GET", "");
-        struct http_response response = response_from(&arena, 200, TEN);
-        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena);
+        struct http_request request = request_from(&policy_arena, "GET", "");
+        struct http_response response = response_from(&policy_arena, 200, TEN);
+        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &policy_arena);
         response.framing = cases[i].framing;
         struct store_verdict got = policy_may_store(&request, &response, &inputs, &policy);
         cr_expect_eq(got.reason, cases[i].want, "%s: %s", cases[i].name, reason_token(got.reason));
@@ -271,9 +271,9 @@ Test(policy_store, may_record)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct policy policy = policy_from(cases[i].policy, PROFILE_SAFE);
-        struct http_request request = request_from(&arena, cases[i].method, cases[i].request);
-        struct http_response response = response_from(&arena, cases[i].status, cases[i].response);
-        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena);
+        struct http_request request = request_from(&policy_arena, cases[i].method, cases[i].request);
+        struct http_response response = response_from(&policy_arena, cases[i].status, cases[i].response);
+        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &policy_arena);
         if (headers_has(&response.headers, SPAN("Content-Length"))) {
             response.framing = (struct framing){.kind = FRAMING_LENGTH, .length = 11};
         }
