@@ -25,7 +25,9 @@ struct export
 static enum err load_purges(struct export *export);
 static bool is_purged(struct export *export, const struct store_item *item);
 static bool on_item(void *arg, const struct store_item *item);
-static bool write_item(struct export *export, const struct store_item *item, struct span key);
+static bool export_item(struct export *export, const struct store_item *item, struct span key,
+                        const struct headers *head);
+static bool write_item(struct export *export, const struct store_item *item, struct span key, struct span head);
 
 enum err export_run(struct store_reader *reader, const struct export_options *options, struct export_result *out_result)
 {
@@ -118,7 +120,7 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     } else if (!key_is_of_uri(key) || export_excludes(export->options, key, item->stored.selection, &head)) {
         export->result.excluded++;
     } else {
-        more = write_item(export, item, key);
+        more = export_item(export, item, key, &head);
     }
     return more;
 }
@@ -130,14 +132,35 @@ static bool on_bytes(void *arg, struct span bytes) /* store_take_fn */
     return archive_write_data(&export->writer, bytes);
 }
 
+/* With the head that would be stored now: an older larder may have stored fields that an import refuses. */
+static bool export_item(struct export *export, const struct store_item *item, struct span key,
+                        const struct headers *head)
+{
+    struct buf lines;
+    bool more = true;
+
+    buf_init(&lines, RECORD_MAX_HEAD_BYTES);
+    head_write(head, &lines);
+    if (lines.starved) {
+        export->error = ERR_NO_MEMORY;
+        more = false;
+    } else if (lines.failed) {
+        export->result.excluded++;
+    } else {
+        more = write_item(export, item, key, buf_span(&lines));
+    }
+    buf_finish(&lines);
+    return more;
+}
+
 /* Under the key of the URL itself: the mark that some have means nothing without the note of this store (search.h). */
-static bool write_item(struct export *export, const struct store_item *item, struct span key)
+static bool write_item(struct export *export, const struct store_item *item, struct span key, struct span head)
 {
     struct archive_response response = {
-        .key = key, .selection = item->stored.selection, .head = item->stored.head, .record = item->stored.record};
+        .key = key, .selection = item->stored.selection, .head = head, .record = item->stored.record};
 
     response.record.key_len = (uint32_t)key.len;
-    response.record.head_len = (uint32_t)item->stored.head.len; /* an override's, where there is one */
+    response.record.head_len = (uint32_t)head.len;
     if (archive_write_response(&export->writer, &response)) {
         enum store_fault fault = store_read_body(export->reader, &item->stored.record, on_bytes, export);
         if (fault == STORE_FAULT_UNREADABLE) {

@@ -33,7 +33,7 @@ struct export_options {
 struct export_result {
     uint64_t responses;
     uint64_t body_bytes;
-    uint64_t excluded; /* by the options, or recordings (key.h), which are for this larder only */
+    uint64_t excluded; /* by the options; recordings (key.h), for this larder only; heads too long for an import */
     uint64_t partial;  /* left out: a part of a body is of use only where the rest is asked for */
     uint64_t purged;   /* left out: a purge in force names them, hard or soft */
     uint64_t damaged;  /* left out */

@@ -339,10 +339,9 @@ Test(transfer, globs_leave_out)
     buf_finish(&file);
 }
 
-/* A small response as larder stores it, under any key. */
-static void put_key(const char *key_text, struct span body)
+/* A small response as larder stores it, or did, under any key. */
+static void put_head(const char *key_text, struct span head, struct span body)
 {
-    const struct span head = SPAN_INIT("A: b\r\n");
     struct key key = {.text = span_of(key_text), .hash = key_hash_of(span_of(key_text), store_secret(from))};
     struct support_object plain = {0};
     struct record record = support_record(&plain);
@@ -369,6 +368,11 @@ static void put_key(const char *key_text, struct span body)
     cr_assert_eq(store_apply(from, ops, ARRAY_LEN(ops)), ERR_OK);
     cr_assert(ops[1].done);
     buf_finish(&stream);
+}
+
+static void put_key(const char *key_text, struct span body)
+{
+    put_head(key_text, SPAN("A: b\r\n"), body);
 }
 
 static bool on_stored_key(void *arg, const struct stored_key *key) /* store_key_fn */
@@ -403,6 +407,40 @@ Test(transfer, keys_of_this_store_only)
     cr_expect_eq(count, 2, "notes are not counted");
     cr_expect_eq(span_find(buf_span(&keys), 'S'), SIZE_MAX, "%.*s", SPAN_ARG(buf_span(&keys)));
     buf_finish(&keys);
+    buf_finish(&file);
+}
+
+static bool on_head(void *arg, const struct stored *stored) /* store_variant_fn */
+{
+    cr_expect(span_equal(stored->head, SPAN("A: b\r\nC: d\r\n")), "%.*s", SPAN_ARG(stored->head));
+    *(bool *)arg = true;
+    return true;
+}
+
+/* An older larder stored fields that this one does not; a head may be longer than one that an import takes. Neither
+ * makes the whole file one that cannot be imported. */
+Test(transfer, heads_that_an_import_would_refuse)
+{
+    const struct span key = SPAN_INIT("GET http://a/old");
+    struct import_result result;
+    struct buf file, head;
+    bool found = false;
+
+    put_head(key.data, SPAN("A: b\r\nTrailer: E\r\nC: d\r\n"), SPAN("page"));
+    buf_init(&head, (size_t)2 * RECORD_MAX_HEAD_BYTES);
+    while (head.len <= RECORD_MAX_HEAD_BYTES) {
+        buf_add(&head, SPAN("A: 0123456789012345678901234567890123456789\r\n"));
+    }
+    put_head("GET http://a/long", buf_span(&head), SPAN("page"));
+    buf_finish(&head);
+    struct export_result exported = export_with((struct export_options){0}, &file);
+    cr_expect_eq(exported.responses, 1);
+    cr_expect_eq(exported.excluded, 1);
+    cr_expect_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_eq(result.responses, 1);
+    struct key stored = {.text = key, .hash = key_hash_of(key, store_secret(to))};
+    (void)store_each_variant(to_reader, &stored, &arena, on_head, &found);
+    cr_expect(found);
     buf_finish(&file);
 }
 
