@@ -9,9 +9,9 @@
 #include "http/check.h"
 #include "http/message.h"
 
-/* Is it one of them, or another that an application takes for one it is not: `_` for `-` in the name of a field by which
- * responses are selected or which larder writes? Fields that only put another method in the place of this one count in GET and HEAD: elsewhere they
- * are an application's own business, and nothing is answered from a cache. */
+/* Is it one of them, or another that an application takes for one it is not: `_` for `-` in the name of a field by
+ * which responses are selected or which larder writes? Fields that only put another method in the place of this one
+ * count in GET and HEAD: elsewhere they are an application's own business, and nothing is answered from a cache. */
 MUST_CHECK bool unkeyed_is_one(struct span name, enum method method);
 
 /* Does the request have one (that was let through)? */
