@@ -505,6 +505,7 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
     } else {
         log_info("stopping signal=%s", signal_name(number));
         notify_stopping(&server->notify);
+        successor_close(&server->successor); /* nobody is to take our place */
         stop(server);
     }
 }

@@ -9,6 +9,7 @@
  * Failures:   - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
  *             - it has changed the store before it failed: we go on without storing; the next upgrade or restart mends
  *               that.
+ *             - we are told to stop before it serves: it is killed.
  *             - it does not take a connection, or hangs: that is closed, as at any stop.
  *             - we hang: it serves regardless, from the same sockets, and ends us when our time is over
  *               (predecessor.h). Until then the clients that we hold wait. */

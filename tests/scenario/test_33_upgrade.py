@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from support.admin import Admin
@@ -234,3 +235,30 @@ def test_a_new_process_that_hangs_does_not_hold_up_the_former_one(origin, larder
     for sock in idle:
         sock.close()
     Client(proxy).get("/a").expect(200, body=BODY)
+
+
+def test_a_stop_during_an_upgrade_stops_both(origin, larder):
+    """While what runs is finished, the new process does not take the place of one that was told to go."""
+    gate = origin.gate()
+    origin.expect("GET /slow").reply(200, {}, BODY, hold=gate)
+    proxy = larder(config=config(origin))
+    client = Client(proxy)
+    client.send_raw(client.encode("GET", "/slow"))
+    gate.wait_reached()
+    proxy.process.send_signal(signal.SIGSTOP)  # both come before it does anything
+    proxy.process.send_signal(signal.SIGUSR2)
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: "stopping signal=SIGTERM" in proxy.stderr, "the stop to begin")
+    wait_until(lambda: not children_of(proxy.pid), "the new process to end")
+    gate.open()
+    client.read_response().expect(200, body=BODY)
+    assert proxy.process.wait(30) == 0
+    assert "upgraded: " not in proxy.stderr
+
+
+def children_of(pid):
+    """Those that run."""
+    states = [Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+              for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    return [state for state in states if state != "Z"]
