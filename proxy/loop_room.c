@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "http/check.h"
+
 /* An open descriptor with exactly this number or the next that is free above it; -1: there is none. */
 static int open_high(unsigned number)
 {
@@ -45,4 +47,14 @@ void loop_make_room(uv_loop_t *loop, unsigned count)
     if (fd >= 0) {
         close(fd);
     }
+}
+
+static void on_work(uv_work_t *work) /* uv_work_cb */
+{
+    (void)work;
+}
+
+void loop_start_pool(uv_loop_t *loop, uv_work_t *work)
+{
+    REQUIRE(uv_queue_work(loop, work, on_work, NULL) == 0); /* fails only without a function */
 }

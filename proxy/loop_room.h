@@ -1,7 +1,7 @@
-/* loop_room.h: room in a loop for the descriptors to come.
+/* loop_room.h: what libuv must have later, it gets at the start: where it cannot, it ends the process, and at the start
+ * nothing is lost.
  *
- * libuv keeps a table of what it watches, by the numbers of the descriptors, and ends the process when there is no
- * memory for a longer one. So it gets its length at the start, when nothing is lost yet. */
+ * That is a table of what a loop watches, by the numbers of the descriptors, and the threads of its pool. */
 #ifndef PROXY_LOOP_ROOM_H
 #define PROXY_LOOP_ROOM_H
 
@@ -12,5 +12,9 @@
 void loop_make_room(uv_loop_t *loop, unsigned count);
 
 enum { LOOP_ROOM_MAX = 64 * 1024 }; /* half a MiB */
+
+/* Starts the threads of the pool, which libuv would do with the first work it is given. Once a process; `work` must
+ * live until the loop has run. */
+void loop_start_pool(uv_loop_t *loop, uv_work_t *work);
 
 #endif

@@ -174,18 +174,6 @@ static enum err prepare(struct server *server, struct config *config)
     return access_log_check(config, &server->text);
 }
 
-static void on_pool_start(uv_work_t *work) /* uv_work_cb */
-{
-    (void)work;
-}
-
-/* libuv begins the threads of its pool with the first work, and ends the process where it cannot: so at the start, not
- * when the first response must be read from the disk. */
-static void start_pool(struct server *server)
-{
-    REQUIRE(uv_queue_work(&server->loop, &server->pool_start, on_pool_start, NULL) == 0);
-}
-
 /* Owns `config`. */
 static enum err start(struct server *server, struct config *config)
 {
@@ -202,7 +190,7 @@ static enum err start(struct server *server, struct config *config)
     }
     if (error == ERR_OK) {
         sockets_close_inherited(&server->inherited);
-        start_pool(server);
+        loop_start_pool(&server->loop, &server->pool_start);
         error = disk_start(&server->disk, server->cache);
         if (error != ERR_OK) {
             return explain(server, "cannot start a thread", error);
