@@ -406,3 +406,28 @@ void cache_invalidate(struct cache *cache, const struct key *key, const struct f
     cache_changed(cache, key->hash);
     pthread_mutex_unlock(&shard->mutex);
 }
+
+/* The two halves of the hash: one says where, the other which. */
+static atomic_uint_fast64_t *invalidated_slot(struct cache *cache, struct key_hash hash)
+{
+    return &cache->invalidated[hash.low % INVALIDATED_SLOTS];
+}
+
+void cache_note_invalidated(struct cache *cache, const struct key *key)
+{
+    atomic_store_explicit(invalidated_slot(cache, key->hash), key->hash.high, memory_order_relaxed);
+}
+
+bool cache_was_invalidated(struct cache *cache, const struct key *key)
+{
+    return atomic_load_explicit(invalidated_slot(cache, key->hash), memory_order_relaxed) == key->hash.high &&
+           key->hash.high != 0;
+}
+
+void cache_forget_invalidated(struct cache *cache, struct key_hash hash)
+{
+    uint_fast64_t is = hash.high;
+
+    (void)atomic_compare_exchange_strong_explicit(invalidated_slot(cache, hash), &is, 0, memory_order_relaxed,
+                                                  memory_order_relaxed);
+}

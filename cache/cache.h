@@ -213,6 +213,11 @@ void cache_fill_validated(struct fill *fill, const struct cached *cached, const 
  * served any more, here or after a restart. */
 void cache_invalidate(struct cache *cache, const struct key *key, const struct fill *except);
 
+/* Something is stored under the key, and an unsafe request is about to invalidate it (RFC 9111 §4.4). It is remembered
+ * until something is stored under the key again, or another one with the same slot was invalidated. */
+void cache_note_invalidated(struct cache *cache, const struct key *key);
+bool cache_was_invalidated(struct cache *cache, const struct key *key);
+
 /* ---- purging ---- */
 
 enum { CACHE_PURGES_MAX = 256 }; /* of one call */

@@ -15,6 +15,7 @@ enum {
     SHARD_COUNT = 64,
     SHARD_BUCKETS = 256,
     VERSION_SLOTS = 4096,
+    INVALIDATED_SLOTS = 4096,
     SHARD_NOTES = 256,    /* hit-for-miss notes kept per shard */
     REMOVALS_MAX = 65536, /* that wait for a disk that refuses them */
     BATCH_JOBS = 2048,    /* a small object is two: as many as a batch evicts */
@@ -192,7 +193,8 @@ struct cache {
     _Atomic(cache_removed_fn) successor; /* NULL: the store is ours, or nobody has it yet */
     void *successor_arg;                 /* set before it */
     struct queue queue;
-    atomic_uint versions[VERSION_SLOTS]; /* of what is found under the keys of a slot: see hot.h */
+    atomic_uint versions[VERSION_SLOTS];                 /* of what is found under the keys of a slot: see hot.h */
+    atomic_uint_fast64_t invalidated[INVALIDATED_SLOTS]; /* the hash of the last key of a slot; 0: none */
     struct shard shards[SHARD_COUNT];
 };
 
@@ -207,6 +209,9 @@ struct shard *cache_shard(struct cache *cache, struct key_hash hash);
 
 /* The version of what is found under a key and its neighbours in the slot. */
 atomic_uint *cache_version(struct cache *cache, struct key_hash hash);
+
+/* Something is stored under the key: cache_was_invalidated is false. */
+void cache_forget_invalidated(struct cache *cache, struct key_hash hash);
 
 /* What is found under this key is another from now on: called when that is visible, before anyone is told. */
 void cache_changed(struct cache *cache, struct key_hash hash);

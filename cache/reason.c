@@ -3,6 +3,8 @@
  * Everything comes from REASONS in reason.h: a reason added there is complete. */
 #include "cache/reason.h"
 
+#include <string.h>
+
 #include "http/check.h"
 
 struct entry {
@@ -36,4 +38,14 @@ const char *reason_source(enum reason reason)
 const char *reason_text(enum reason reason)
 {
     return entry_of(reason)->text;
+}
+
+enum reason reason_of_token(const char *token)
+{
+    enum reason found = REASON_NONE;
+
+    for (enum reason reason = 0; reason < REASON_COUNT; reason++) {
+        found = strcmp(token, reason_token(reason)) == 0 ? reason : found;
+    }
+    return found;
 }

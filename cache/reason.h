@@ -50,6 +50,7 @@
     X(PURGE_REFUSED, "purge-refused", "config", "this address may not purge: purge_from does not have it")             \
     X(PURGED, "purged", "config", "what was stored was purged")                                                        \
     X(PURGED_SOFT, "purged-soft", "config", "what is stored was purged softly: it must be validated")                  \
+    X(INVALIDATED, "invalidated", "RFC 9111 4.4", "an unsafe request has invalidated what was stored")                 \
     X(STORE_FAILED, "store-failed", "config", "the store is out of order; larder goes on as a proxy")                  \
     X(STORE_AWAY, "store-away", "config", "another larder has taken the store over; this one finishes what it began")  \
     /* stored */                                                                                                       \
@@ -117,8 +118,9 @@ enum reason {
         REASON_COUNT
 };
 
-const char *reason_token(enum reason reason);  /* "uri-miss" */
-const char *reason_source(enum reason reason); /* "RFC 9111 4", "config" or "" */
-const char *reason_text(enum reason reason);   /* one sentence without a full stop */
+const char *reason_token(enum reason reason);   /* "uri-miss" */
+enum reason reason_of_token(const char *token); /* NONE for one that there is not */
+const char *reason_source(enum reason reason);  /* "RFC 9111 4", "config" or "" */
+const char *reason_text(enum reason reason);    /* one sentence without a full stop */
 
 #endif

@@ -139,6 +139,7 @@ static bool settled_link(struct fill *fill, struct settled *settled)
         entry->alone_until_ms = 0;
         entry->shard->generation++;
         cache_changed(fill->cache, entry->hash);
+        cache_forget_invalidated(fill->cache, entry->hash);
     }
     pthread_mutex_unlock(&fill->shard->mutex);
     return valid;

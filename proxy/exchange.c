@@ -229,6 +229,8 @@ static enum step step_lookup(struct exchange *ex)
     if (ex->cached.purged.effect == PURGED_HARD) {
         ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
         exchange_because(ex, REASON_PURGED, ex->purge_text);
+    } else if (found == STORE_ABSENT && cache_was_invalidated(ex->worker->cache, &ex->key)) {
+        exchange_because(ex, REASON_INVALIDATED, NULL);
     }
     return STEP_DECIDE;
 }

@@ -50,6 +50,29 @@ bool fetch_settle_recording(struct fetch *fetch)
     return true;
 }
 
+/* Is it known, without waiting for the disk, that something is stored under the key? */
+static bool is_stored(struct fetch *fetch, const struct key *key)
+{
+    struct cache_reader *reader = fetch->worker->cache_reader;
+    struct cached cached = {0};
+    uint64_t generation;
+
+    if (reader == NULL || cache_find_is_cold(reader, key)) {
+        return false;
+    }
+    enum store_found found = cache_find(reader, key, &fetch->request.headers, &fetch->arena, &cached, &generation);
+    cached_finish(fetch->worker->cache, &cached);
+    return found != STORE_ABSENT;
+}
+
+static void invalidate(struct fetch *fetch, const struct key *key)
+{
+    if (is_stored(fetch, key)) {
+        cache_note_invalidated(fetch->worker->cache, key);
+    }
+    cache_invalidate(fetch->worker->cache, key, fetch->fill);
+}
+
 void fetch_invalidate_uri(struct fetch *fetch, const struct uri *uri)
 {
     struct worker *worker = fetch->worker;
@@ -58,10 +81,10 @@ void fetch_invalidate_uri(struct fetch *fetch, const struct uri *uri)
     struct key key;
 
     if (key_of_uri(uri, secret, &fetch->arena, &key)) {
-        cache_invalidate(worker->cache, &key, fetch->fill);
+        invalidate(fetch, &key);
     }
     if (worker->cache_reader != NULL && search_find(worker->cache_reader, uri, &fetch->arena, &search) &&
         search_key(&search, uri, secret, &fetch->arena, &key)) {
-        cache_invalidate(worker->cache, &key, fetch->fill);
+        invalidate(fetch, &key);
     }
 }

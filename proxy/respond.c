@@ -397,8 +397,9 @@ static bool add_own_fields(struct exchange *ex, unsigned minor)
     const char *rule = ex->rule;
     struct span value;
 
-    bool purged = ex->reason == REASON_PURGED && stored; /* then why nothing was served is the news */
-    if (ex->leads && !purged && decide_shows_storing(ex->outcome, ex->reason)) {
+    bool removed = (ex->reason == REASON_PURGED || ex->reason == REASON_INVALIDATED) &&
+                   stored; /* then why nothing was served is the news */
+    if (ex->leads && !removed && decide_shows_storing(ex->outcome, ex->reason)) {
         reason = ex->store_reason;
         rule = flight_head(ex->flight)->rule;
     }

@@ -47,6 +47,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_PURGE_REFUSED] = "put the client's address into the site's purge_from",
     [REASON_PURGED] = "nothing to change: the next answer is stored again",
     [REASON_PURGED_SOFT] = "nothing to change: a 304 or a new answer from the origin makes it fresh again",
+    [REASON_INVALIDATED] = "nothing to change: the answer to a POST, PUT or DELETE said that it is another now",
     [REASON_STORE_AWAY] = "nothing: it lasts for the moment of an upgrade",
     [REASON_STORE_FAILED] = "see the process log; a restart sets a damaged store aside",
     /* stored */

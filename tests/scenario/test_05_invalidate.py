@@ -23,7 +23,9 @@ def test_success_invalidates(origin, client, method, status):
     store(origin, client)
     origin.expect(f"{method} /a").reply(status, {})
     client.request(method, "/a", body=b"x").expect(status)
-    is_gone(origin, client)
+    origin.expect("GET /a").reply(200, fresh(), b"new")
+    client.get("/a").expect(200, body=b"new", cache="fwd=uri-miss; stored; detail=invalidated")
+    client.get("/a").expect(200, body=b"new", cache="hit")
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
@@ -130,3 +132,15 @@ def test_what_is_raced_is_not_called_stored(origin, larder):
     gate.open()
     reader.read_response().expect(200, body=b"old", cache="fwd=uri-miss; !stored; detail=raced")
     is_gone(origin, reader)
+
+
+def test_nothing_is_invalidated_that_was_not_there(origin, client):
+    """And what is not stored after all says why not, as any other answer."""
+    origin.expect("POST /a").reply(204)
+    client.post("/a").expect(204)
+    origin.expect("GET /a").reply(200, fresh(), b"new")
+    client.get("/a").expect(200, cache="stored; detail=stored")
+    origin.expect("POST /a").reply(204)
+    client.post("/a").expect(204)
+    origin.expect("GET /a").reply(200, {"Cache-Control": "no-store"}, b"new")
+    client.get("/a").expect(200, cache="!stored; detail=no-store")

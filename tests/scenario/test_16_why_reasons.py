@@ -326,7 +326,16 @@ def modes(origin, larder):
     return details + [client.get(target).cache["detail"] for target in ("/stored", "/private", "/none")]
 
 
-RUNNING = {"recorded": modes, "offline": modes, "replayed": modes, "offline-miss": modes, "loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
+def invalidated(origin, larder):
+    client = Client(larder(origin))
+    origin.on("GET /a", always(200, fresh()))
+    origin.on("POST /a", always(204, body=b""))
+    client.get("/a").expect(200)
+    client.post("/a").expect(204)
+    return [client.get("/a").expect(200).cache["detail"]]
+
+
+RUNNING = {"invalidated": invalidated, "recorded": modes, "offline": modes, "replayed": modes, "offline-miss": modes, "loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
            "too-many-requests": too_many_requests, "rate-limit": rate_limited,
            "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,

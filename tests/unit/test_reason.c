@@ -28,6 +28,14 @@ Test(reason, tokens_are_unique)
     }
 }
 
+Test(reason, found_by_token)
+{
+    for (enum reason reason = 0; reason < REASON_COUNT; reason++) {
+        cr_expect_eq(reason_of_token(reason_token(reason)), reason);
+    }
+    cr_expect_eq(reason_of_token("xyzzy"), REASON_NONE);
+}
+
 Test(reason, a_few_by_name)
 {
     static const struct {
