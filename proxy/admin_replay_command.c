@@ -80,16 +80,6 @@ static const char **texts_of(const json_t *list, size_t *out_count)
     return texts;
 }
 
-static enum reason reason_of(const char *token)
-{
-    for (enum reason reason = 0; reason < REASON_COUNT; reason++) {
-        if (span_equal(span_of(token), span_of(reason_token(reason)))) {
-            return reason;
-        }
-    }
-    return REASON_NONE;
-}
-
 static bool read_fact(const json_t *value, struct replay_fact *fact)
 {
     const json_t *response = json_object_get(value, "response");
@@ -99,7 +89,7 @@ static bool read_fact(const json_t *value, struct replay_fact *fact)
         .method = admin_text_of(value, "method"),
         .url = admin_text_of(value, "url"),
         .collapsed = json_is_true(json_object_get(value, "collapsed")),
-        .store_reason = reason_of(admin_text_of(value, "store_reason")),
+        .store_reason = reason_of_token(admin_text_of(value, "store_reason")),
         .received_bytes = (uint64_t)admin_number_of(value, "received_bytes"),
         .response = {.known = response != NULL,
                      .stored = json_is_true(json_object_get(response, "stored")),

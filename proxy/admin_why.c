@@ -3,6 +3,7 @@
  * Asked on the main thread, of the store that is open: as many look-ups as one request makes, and the variants of one
  * key. Workers do not wait for it. */
 #include "proxy/admin_internal.h"
+#include "proxy/facts.h"
 #include "proxy/why.h"
 #include "proxy/worker.h"
 
@@ -10,6 +11,38 @@ enum {
     ARENA_MAX_BYTES = 64 * 1024 * 1024, /* heads of all variants of a key */
     FIELDS_MAX = 64,
 };
+
+static enum reason reason_of_json(const json_t *object, const char *name)
+{
+    const char *token = json_string_value(json_object_get(object, name));
+
+    return token != NULL ? reason_of_token(token) : REASON_NONE;
+}
+
+/* What the origin last answered to such a request, if it is remembered. */
+static void recall(const struct admin *admin, struct why *why)
+{
+    struct buf url, line;
+    struct why_last last = {.known = true};
+
+    buf_init(&url, FACT_MAX_BYTES);
+    buf_init(&line, FACT_MAX_BYTES);
+    facts_write_url(admin->scope.facts, SPAN("http"), why->host, why->request.target, &url);
+    bool found = why->error == ERR_OK && !url.failed &&
+                 facts_last(admin->scope.facts, why->request.method_name, buf_span(&url), &line);
+    json_t *fact = found ? json_loadb(line.data, line.len, 0, NULL) : NULL;
+    if (fact != NULL) {
+        const json_t *response = json_object_get(fact, "response");
+        last.time_ms = json_integer_value(json_object_get(fact, "time_ms"));
+        last.status = (unsigned)json_integer_value(json_object_get(response != NULL ? response : fact, "status"));
+        last.reason = reason_of_json(fact, "reason");
+        last.store_reason = reason_of_json(fact, "store_reason");
+        why->last = last;
+    }
+    json_decref(fact);
+    buf_finish(&url);
+    buf_finish(&line);
+}
 
 static enum admin_progress explain(struct admin_call *call, const struct why_options *options, bool as_text)
 {
@@ -23,6 +56,9 @@ static enum admin_progress explain(struct admin_call *call, const struct why_opt
     buf_init(&error, 4096);
     arena_init(&arena, ARENA_MAX_BYTES);
     bool asked = why_ask_store(admin->scope.config, &store, options, worker_now_ms(), &arena, &why, &error);
+    if (asked) {
+        recall(admin, &why);
+    }
     if (asked && as_text) {
         call->status = 200;
         call->content_type = "text/plain; charset=utf-8";

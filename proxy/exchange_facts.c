@@ -129,33 +129,13 @@ static void add_request_fields(const struct exchange *ex, struct buf *out, const
     }
 }
 
-/* The target with hashes for the values of its query. */
 static void add_url(const struct exchange *ex, struct buf *out)
 {
     char memory[FACT_MAX_BYTES / 2];
-    struct span rest = ex->target;
-    size_t mark = span_find(rest, '?');
-    struct span part;
     struct buf url;
 
     buf_init_in(&url, memory, sizeof memory);
-    if (span_starts_with(rest, SPAN("/"))) {
-        buf_add(&url, ex->scheme);
-        buf_add_text(&url, "://");
-        buf_add(&url, ex->host);
-    }
-    buf_add(&url, span_take(rest, mark));
-    rest = mark == SIZE_MAX ? SPAN("") : span_skip(rest, mark + 1);
-    for (char before = '?'; span_split(&rest, '&', &part); before = '&') {
-        size_t equals = span_find(part, '=');
-        struct span value = equals == SIZE_MAX ? SPAN("") : span_skip(part, equals + 1);
-        buf_add_byte(&url, before);
-        buf_add(&url, span_take(part, equals));
-        if (value.len > 0) {
-            buf_add_byte(&url, '=');
-            add_hash(ex->worker->facts, &url, value);
-        }
-    }
+    facts_write_url(facts_of(ex->worker->facts), ex->scheme, ex->host, ex->target, &url);
     buf_add_json_string(out, buf_span(&url));
     out->failed = out->failed || url.failed;
 }

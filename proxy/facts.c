@@ -2,6 +2,7 @@
  *
  * A ring of bytes with whole lines in it: places are counted from the beginning of time, and lie at their remainder.
  * When the ring has gone round sooner than FACTS_SPAN_MS, half of the paths are given up. */
+#define _GNU_SOURCE /* memmem */
 #include "proxy/facts.h"
 
 #include <pthread.h>
@@ -138,6 +139,36 @@ uint64_t facts_hash(const struct facts_shard *shard, struct span value)
     return hash_of(shard->facts, value);
 }
 
+const struct facts *facts_of(const struct facts_shard *shard)
+{
+    return shard->facts;
+}
+
+void facts_write_url(const struct facts *facts, struct span scheme, struct span host, struct span target,
+                     struct buf *out)
+{
+    size_t mark = span_find(target, '?');
+    struct span rest = mark == SIZE_MAX ? SPAN("") : span_skip(target, mark + 1);
+    struct span part;
+
+    if (span_starts_with(target, SPAN("/"))) {
+        buf_add(out, scheme);
+        buf_add_text(out, "://");
+        buf_add(out, host);
+    }
+    buf_add(out, span_take(target, mark));
+    for (char before = '?'; span_split(&rest, '&', &part); before = '&') {
+        size_t equals = span_find(part, '=');
+        struct span value = equals == SIZE_MAX ? SPAN("") : span_skip(part, equals + 1);
+        buf_add_byte(out, before);
+        buf_add(out, span_take(part, equals));
+        if (value.len > 0) {
+            buf_add_byte(out, '=');
+            buf_add_hex(out, (uint32_t)hash_of(facts, value));
+        }
+    }
+}
+
 /* The ring has gone round: was it too soon? */
 static void end_round(struct facts_shard *shard, uint64_t monotonic_ms)
 {
@@ -221,6 +252,61 @@ bool facts_read(struct facts *facts, struct buf *out, uint32_t *out_one_in)
     }
     *out_one_in = 1U << halvings;
     return good;
+}
+
+/* `{"time_ms":123,…`: 0 where it is not so. */
+static uint64_t time_of(struct span line)
+{
+    struct span start = SPAN("{\"time_ms\":");
+    uint64_t time_ms = 0;
+
+    if (!span_starts_with(line, start)) {
+        return 0;
+    }
+    line = span_skip(line, start.len);
+    return span_to_u64(span_take(line, span_find(line, ',')), &time_ms) ? time_ms : 0;
+}
+
+static bool holds(struct span line, struct span part)
+{
+    return memmem(line.data, line.len, part.data, part.len) != NULL;
+}
+
+/* As exchange_facts.c writes it; nothing in a text can look so, for its quotes are escaped. */
+static void write_start(struct span method, struct span url, struct buf *out)
+{
+    buf_add_text(out, ",\"method\":");
+    buf_add_json_string(out, method);
+    buf_add_text(out, ",\"url\":");
+    buf_add_json_string(out, url);
+    buf_add_byte(out, ',');
+}
+
+bool facts_last(struct facts *facts, struct span method, struct span url, struct buf *out)
+{
+    size_t limit = facts->former.size + 1;
+    struct span newest = {NULL, 0};
+    struct span rest, line;
+    struct buf lines, start;
+    uint32_t one_in;
+
+    for (const struct facts_shard *shard = facts->shards; shard != NULL; shard = shard->next) {
+        limit += shard->ring.size;
+    }
+    buf_init(&lines, limit);
+    buf_init(&start, FACT_MAX_BYTES);
+    write_start(method, url, &start);
+    rest = facts_read(facts, &lines, &one_in) && !start.failed ? buf_span(&lines) : SPAN("");
+    while (span_split(&rest, '\n', &line)) {
+        if (holds(line, buf_span(&start)) && !holds(line, SPAN("\"store_reason\":\"none\"")) &&
+            (newest.data == NULL || time_of(line) >= time_of(newest))) {
+            newest = line;
+        }
+    }
+    buf_add(out, newest);
+    buf_finish(&lines);
+    buf_finish(&start);
+    return newest.data != NULL && !out->failed;
 }
 
 /* The ring of a worker that has ended takes the place of an emptier one, or its lines go in behind. */

@@ -41,10 +41,22 @@ void facts_add(struct facts_shard *shard, struct span line, uint64_t monotonic_m
 /* Values that must not be kept but compared: the same for the same, for as long as this process lives. */
 uint64_t facts_hash(const struct facts_shard *shard, struct span value);
 
+const struct facts *facts_of(const struct facts_shard *shard);
+
+/* ---- either ---- */
+
+/* A URL as facts have it: with hashes for the values of its query. */
+void facts_write_url(const struct facts *facts, struct span scheme, struct span host, struct span target,
+                     struct buf *out);
+
 /* ---- the main thread ---- */
 
 /* Appends all lines, each worker's oldest first. `*out_one_in`: of the paths, one in so many is kept; of lines whose
  * "sample" is not a multiple of it there are too few to say anything. False: no room in `out`. */
 MUST_CHECK bool facts_read(struct facts *facts, struct buf *out, uint32_t *out_one_in);
+
+/* Appends the newest line in which the origin answered such a request; `url` is facts_write_url's. False: there is
+ * none, or no memory to look. */
+MUST_CHECK bool facts_last(struct facts *facts, struct span method, struct span url, struct buf *out);
 
 #endif

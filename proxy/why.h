@@ -1,7 +1,8 @@
 /* why.h: `larder why`: what larder would do for a request, and why, told by the functions that serve requests.
  *
  * Looks at the store of a larder that runs or was stopped; asks no origin, changes nothing. What only the running
- * process knows is not seen: what is not committed yet, fetches under way, keys whose last answer could not be shared.
+ * process knows is not seen: what is not committed yet, fetches under way, keys whose last answer could not be shared;
+ * but for what the administration of a running larder adds: `last`.
  *
  * why_ask fills a struct why, why_write_text and why_write_json show it. Everything in it borrows from the
  * configuration, the options and the arena. Threads: one. */
@@ -82,6 +83,15 @@ struct why_supposed {
     const char *rule;
 };
 
+/* What the origin last answered to such a request, as the larder that runs remembers it (facts.h). */
+struct why_last {
+    bool known;
+    int64_t time_ms; /* of the request */
+    unsigned status;
+    enum reason reason;       /* why it was asked */
+    enum reason store_reason; /* why its answer was stored, or was not */
+};
+
 struct why {
     const struct config *config;
     struct arena *arena;
@@ -134,6 +144,8 @@ struct why {
     bool has_failures;       /* the origin is asked */
     struct span invalidates; /* URL of the target, which its answer invalidates unless it is an error; empty: not */
     bool bridges;            /* what is stored may stand in for a failing origin, as `failures` say */
+
+    struct why_last last;
 
     bool has_supposed;
     struct why_supposed supposed;

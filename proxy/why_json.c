@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "cache/vary.h"
+#include "proxy/decide.h"
 #include "proxy/site_mode.h"
 #include "proxy/why.h"
 
@@ -9,6 +10,7 @@ static void write_request(const struct why *why, struct buf *out);
 static void write_origins(const struct site *site, struct buf *out);
 static void write_rules(const struct why *why, struct buf *out);
 static void write_variants(const struct why *why, struct buf *out);
+static void write_last(const struct why *why, struct buf *out);
 static void write_verdict(const struct why *why, struct buf *out);
 static void write_answer(const struct why *why, struct buf *out);
 static void write_supposed(const struct why *why, struct buf *out);
@@ -89,6 +91,9 @@ void why_write_json(const struct why *why, struct buf *out)
         add_span(out, "key", why->key.text);
         add_text(out, "store", why->config->cache.dir);
         write_variants(why, out);
+    }
+    if (why->last.known) {
+        write_last(why, out);
     }
     write_verdict(why, out);
     write_answer(why, out);
@@ -289,6 +294,23 @@ static void write_reason(enum reason reason, const char *rule, struct buf *out)
     add_text(out, "rule", rule);
     add_text(out, "source", reason_source(reason));
     add_text(out, "text", reason_text(reason));
+}
+
+static void write_last(const struct why *why, struct buf *out)
+{
+    const struct why_last *last = &why->last;
+
+    open_object(out, "last");
+    add_number(out, "seconds_ago", (why->now_ms - last->time_ms) / 1000);
+    add_number(out, "status", last->status);
+    open_object(out, "asked");
+    write_reason(last->reason, NULL, out);
+    buf_add_byte(out, '}');
+    add_bool(out, "stored", decide_is_kept(last->store_reason));
+    open_object(out, "storing");
+    write_reason(last->store_reason, NULL, out);
+    add_text(out, "hint", why_hint(last->store_reason));
+    buf_add_text(out, "}}");
 }
 
 static void write_verdict(const struct why *why, struct buf *out)

@@ -3,6 +3,7 @@
 
 #include "cache/vary.h"
 #include "http/token.h"
+#include "proxy/decide.h"
 #include "proxy/log.h"
 #include "proxy/site_mode.h"
 #include "proxy/why.h"
@@ -52,12 +53,35 @@ static void add_reason(struct buf *out, enum reason reason, const char *rule)
     }
 }
 
+/* What it was worth when the origin was last asked: people ask why it is not stored now. */
+static void write_last(const struct why *why, struct buf *out)
+{
+    const struct why_last *last = &why->last;
+
+    buf_add_text(out, "\nthe origin's last answer\n");
+    label(out, "asked");
+    add_seconds(out, (why->now_ms - last->time_ms) / 1000);
+    buf_format(out, " ago, %s; answered %u %s\n", reason_token(last->reason), last->status,
+               status_phrase(last->status));
+    label(out, "stored");
+    buf_add_text(out, decide_is_kept(last->store_reason) ? "yes, " : "no, ");
+    add_reason(out, last->store_reason, NULL);
+    buf_add_byte(out, '\n');
+    if (!decide_is_kept(last->store_reason)) {
+        label(out, "to change it");
+        buf_format(out, "%s\n", why_hint(last->store_reason));
+    }
+}
+
 void why_write_text(const struct why *why, bool bold, struct buf *out)
 {
     write_verdict(why, bold, out);
     write_request(why, out);
     if (why->looked_up) {
         write_stored(why, out);
+    }
+    if (why->last.known) {
+        write_last(why, out);
     }
     if (why->has_selected) {
         write_freshness(why, out);

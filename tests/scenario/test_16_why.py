@@ -1,9 +1,12 @@
 """larder why: what it says of a request is what the request then gets."""
 
+import json
 import re
 import subprocess
+from urllib.parse import quote
 
 import pytest
+from support.admin import Admin
 from support.client import HOST, Client
 from support.proxy import LARDER, run_larder
 from support.say import always, date, fresh, stale
@@ -378,12 +381,13 @@ def test_https_is_what_clients_say_where_tls_ends_in_front(origin, larder):
 
 
 def test_without_a_configuration_the_running_larder_is_asked(origin, larder):
-    """It knows its sites and rules: the same text and JSON, of a supposed answer, too; what it refuses is one line."""
+    """It knows its sites and rules: the same text and JSON, of a supposed answer, too, but for what it remembers; what it refuses is one line."""
     proxy = larder(origin, config=rule('path = "/private/*"', "bypass = true"))
     origin.on("GET /a", always(200, fresh(Vary="Accept-Language")))
     store(proxy, Client(proxy), "/a", {"Accept-Language": "de, en"})
 
     def ageless(text):
+        text = re.sub(r"\nthe origin's last answer\n(  .*\n)+|\"last\":\{.*?\}\},", "", text)
         return re.sub(r'(age|ttl)("?:|=| +)[ "]*\d+( s \(.*\))?|(fresh for|received) .*|"[a-z_]*(time|ms)": ?[^,}]*', "", text)
 
     for words in (["/a", "-H", "Accept-Language: de, en"], ["/a"], ["/private/x?y=1&z=%26"], ["/a", "--method", "PUT"],
@@ -481,3 +485,23 @@ def test_wrong_words(origin, larder, words, complaint):
     if "--workers" not in words and "--profile" not in words:  # what is wrong with the words is said without any configuration
         code, out, err = run_larder("why", *words)
         assert (code, out) == (2, "") and complaint in err and err.count("\n") == 1, err
+
+
+def test_what_the_origin_last_answered(origin, larder):
+    """Only the larder that runs knows it; of the query's values a hash, so that another one is another URL."""
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.on("GET /a*", always(200, {**fresh(), "Set-Cookie": "a=b"}))
+    client.get("/a?q=1&r").expect(200, cache="detail=set-cookie")
+
+    def running(target, *more):
+        url = f"http://{HOST}{target}"
+        return json.loads(Admin(proxy).get("/v1/why?url=" + quote(url, safe="") + "".join(more)).expect(200).body)
+
+    wait_until(lambda: "last" in running("/a?q=1&r"), "the fact")
+    last = running("/a?q=1&r")["last"]
+    assert (last["status"], last["asked"]["reason"], last["stored"], last["storing"]["reason"]) == (200, "uri-miss", False, "set-cookie")
+    assert last["storing"]["hint"] and last["seconds_ago"] < 600
+    assert "last" not in running("/a?q=2&r") and "last" not in running("/a?q=1&r", "&method=HEAD")
+    text_form = Admin(proxy).get("/v1/why?form=text&url=" + quote(f"http://{HOST}/a?q=1&r", safe="")).expect(200).body.decode()
+    assert re.search(r"the origin's last answer\n  asked         \d+ s ago, uri-miss; answered 200 OK\n  stored        no, set-cookie: ", text_form)

@@ -137,3 +137,69 @@ Test(facts, hashes_tell_values_apart)
     cr_expect_neq(facts_hash(shard, SPAN("a")), facts_hash(shard, SPAN("b")));
     facts_retire(shard);
 }
+
+static void add_fact(struct facts_shard *shard, unsigned time_ms, const char *method, const char *target,
+                     const char *store_reason)
+{
+    char memory[1024];
+    struct buf line;
+    struct buf url;
+
+    buf_init_in(&line, memory, sizeof memory);
+    buf_init(&url, sizeof memory);
+    facts_write_url(facts_of(shard), SPAN("http"), SPAN("h"), span_of(target), &url);
+    buf_format(&line, "{\"time_ms\":%u,\"sample\":1,\"method\":\"%s\",\"url\":", time_ms, method);
+    buf_add_json_string(&line, buf_span(&url));
+    buf_format(&line, ",\"fields\":[],\"store_reason\":\"%s\"}\n", store_reason);
+    facts_add(shard, buf_span(&line), 1);
+    buf_finish(&url);
+}
+
+/* What is found for the URL: the time of the fact, 0 for none. */
+static unsigned last_time(const char *method, const char *target)
+{
+    struct buf url;
+    unsigned time_ms = 0;
+
+    buf_init(&url, 1024);
+    buf_clear(&out);
+    facts_write_url(facts, SPAN("http"), SPAN("h"), span_of(target), &url);
+    if (facts_last(facts, span_of(method), buf_span(&url), &out)) {
+        buf_add_byte(&out, '\0');
+        cr_assert_eq(sscanf(out.data, "{\"time_ms\":%u,", &time_ms), 1);
+    }
+    buf_finish(&url);
+    return time_ms;
+}
+
+Test(facts, the_last_answer_of_a_url)
+{
+    struct facts_shard *shard = facts_shard_create(facts, RING_BYTES);
+    struct facts_shard *another = facts_shard_create(facts, RING_BYTES);
+
+    cr_expect_eq(last_time("GET", "/a"), 0);
+    add_fact(shard, 5, "GET", "/a?q=1", "set-cookie");
+    add_fact(another, 7, "GET", "/a?q=1", "private");
+    add_fact(shard, 6, "GET", "/a?q=1", "no-store");
+    add_fact(shard, 8, "GET", "/a?q=1", "none");
+    add_fact(shard, 9, "GET", "/a?q=2", "no-store");
+    cr_expect_eq(last_time("GET", "/a?q=1"), 7);
+    cr_expect_eq(last_time("GET", "/a?q=2"), 9);
+    cr_expect_eq(last_time("GET", "/a?q=3"), 0);
+    cr_expect_eq(last_time("HEAD", "/a?q=1"), 0);
+    facts_retire(shard);
+    cr_expect_eq(last_time("GET", "/a?q=2"), 9);
+    facts_retire(another);
+}
+
+Test(facts, urls_without_the_values_of_queries)
+{
+    buf_clear(&out);
+    facts_write_url(facts, SPAN("http"), SPAN("h:8080"), SPAN("/a?secret=xyzzy&b&c="), &out);
+    cr_expect(span_starts_with(buf_span(&out), SPAN("http://h:8080/a?secret=")));
+    cr_expect(span_ends_with(buf_span(&out), SPAN("&b&c")));
+    cr_expect_eq(span_find(buf_span(&out), 'z'), SIZE_MAX);
+    buf_clear(&out);
+    facts_write_url(facts, SPAN("http"), SPAN("h"), SPAN("http://i/a"), &out);
+    cr_expect(span_equal(buf_span(&out), SPAN("http://i/a")));
+}
