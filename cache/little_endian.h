@@ -2,24 +2,24 @@
 #ifndef CACHE_LITTLE_ENDIAN_H
 #define CACHE_LITTLE_ENDIAN_H
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Writes the low `bytes` (8 at most) of `value`. */
 static inline void le_put(char *at, unsigned bytes, uint64_t value)
 {
-    for (unsigned i = 0; i < bytes; i++) {
-        at[i] = (char)(unsigned char)(value >> (8 * i) & 0xff);
-    }
+    uint64_t stored = htole64(value);
+
+    memcpy(at, &stored, bytes);
 }
 
 static inline uint64_t le_get(const char *at, unsigned bytes)
 {
-    uint64_t value = 0;
+    uint64_t stored = 0;
 
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)(unsigned char)at[i] << (8 * i);
-    }
-    return value;
+    memcpy(&stored, at, bytes);
+    return le64toh(stored);
 }
 
 #endif
