@@ -184,6 +184,22 @@ def test_what_was_asked_before_does_not_come_in_behind(proxy, origin, client):
     client.get("/a").expect(200, body=b"new", cache="!hit")
 
 
+def test_what_was_asked_before_and_turns_out_to_belong_under_another_key(larder, origin):
+    """Nobody knew yet that the response would be for several URLs when one of them was purged."""
+    client = Client(larder(origin, config='[[site]]\n[[site.rule]]\nname = "nvs"\nno_vary_search = true\n'))
+    fields = fresh(**{"No-Vary-Search": "key-order"})
+    gate = origin.gate()
+    origin.expect("GET /a?y=1&x=1").reply(200, fields, b"old", hold=gate)
+    client.send_raw(client.encode("GET", "/a?y=1&x=1"))
+    gate.wait_reached()
+    order(client.proxy, urls=f"{BASE}/a?y=1&x=1")
+    gate.open()
+    client.read_response().expect(200, body=b"old")
+    origin.expect("GET /a?y=1&x=1").reply(200, fields, b"new")
+    client.get("/a?y=1&x=1").expect(200, body=b"new", cache="!hit")
+    client.get("/a?x=1&y=1").expect(200, body=b"new", cache="hit")
+
+
 # --- durable ------------------------------------------------------------------------------------------------------------------------
 
 def test_kill_after_the_answer(larder, origin):
