@@ -15,6 +15,7 @@ enum {
     BACKLOG = 64,
     SOCKET_MODE = 0600,
     COLLECT_MS = 30 * 1000,
+    ACCEPT_AGAIN_MS = 100,
 };
 
 static enum err open_all(struct admin *admin, struct buf *error);
@@ -22,6 +23,7 @@ static enum err open_listener(struct admin *admin, const struct address *address
 static void close_listener(struct admin_listener *listener);
 static void on_connection(uv_stream_t *stream, int status);
 static void on_listener_closed(uv_handle_t *handle);
+static void on_accept_timer(uv_timer_t *timer);
 static void on_collect(uv_timer_t *timer);
 
 enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, struct buf *out_error)
@@ -38,6 +40,7 @@ enum err admin_open(const struct admin_scope *scope, struct admin **out_admin, s
     admin->read_buffer = malloc(WORKER_READ_BUFFER_BYTES);
     admin->reader = cache_reader_create(scope->cache);
     enum err error = admin->read_buffer != NULL ? open_all(admin, out_error) : ERR_NO_MEMORY;
+    REQUIRE(uv_timer_init(scope->loop, &admin->accept_timer) == 0);
     REQUIRE(uv_timer_init(scope->loop, &admin->collect_timer) == 0);
     REQUIRE(uv_timer_start(&admin->collect_timer, on_collect, COLLECT_MS, COLLECT_MS) == 0);
     if (error == ERR_OK && admin->listener_count > 0) {
@@ -183,6 +186,7 @@ void admin_close(struct admin *admin)
         return;
     }
     admin->closing = true;
+    uv_close((uv_handle_t *)&admin->accept_timer, NULL);
     uv_close((uv_handle_t *)&admin->collect_timer, NULL);
     history_stop(&admin->history);
     for (size_t i = 0; i < admin->listener_count; i++) {
@@ -214,18 +218,39 @@ static void close_listener(struct admin_listener *listener)
     }
 }
 
-static void on_connection(uv_stream_t *stream, int status) /* uv_connection_cb */
+/* libuv accepts nothing more on a handle until the connection that waits in it was taken: without memory, later. */
+static void take_connection(struct admin_listener *listener)
 {
-    struct admin_listener *listener = stream->data;
-
-    if (status < 0 || listener->admin->closing) {
-        return; /* libuv has closed what it could not accept */
-    }
     enum err error = admin_client_accept(listener->admin, listener);
+
     if (error != ERR_OK && !listener->complained) {
         log_warn("a connection to the administration is refused error=%s", err_name(error));
     }
     listener->complained = error != ERR_OK;
+    listener->owes = error == ERR_NO_MEMORY;
+    if (listener->owes) {
+        REQUIRE(uv_timer_start(&listener->admin->accept_timer, on_accept_timer, ACCEPT_AGAIN_MS, 0) == 0);
+    }
+}
+
+static void on_accept_timer(uv_timer_t *timer) /* uv_timer_cb */
+{
+    struct admin *admin = CONTAINER_OF(timer, struct admin, accept_timer);
+
+    for (size_t i = 0; i < admin->listener_count; i++) {
+        if (admin->listeners[i].owes && admin->listeners[i].open) {
+            take_connection(&admin->listeners[i]);
+        }
+    }
+}
+
+static void on_connection(uv_stream_t *stream, int status) /* uv_connection_cb */
+{
+    struct admin_listener *listener = stream->data;
+
+    if (status >= 0 && !listener->admin->closing) { /* else libuv has closed what it could not accept */
+        take_connection(listener);
+    }
 }
 
 static void on_listener_closed(uv_handle_t *handle) /* uv_close_cb */

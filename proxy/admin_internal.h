@@ -39,6 +39,7 @@ struct admin_listener {
     bool has_file;          /* a unix socket's file is removed with it */
     bool open;
     bool complained; /* the last connection was refused */
+    bool owes;       /* a connection waits in the handle, for memory */
 };
 
 struct admin {
@@ -52,6 +53,7 @@ struct admin {
     struct cache_reader *reader; /* NULL: the store cannot be read */
     char *read_buffer;
     uv_timer_t collect_timer; /* what workers counted, by time */
+    uv_timer_t accept_timer;  /* while a listener owes */
     struct history history;
     bool closing;
 };
@@ -140,7 +142,7 @@ enum admin_progress admin_reply_json(struct admin_call *call, unsigned status, j
 enum admin_progress admin_fail(struct admin_call *call, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* admin_client.c: takes the connection that waits at the listener. */
+/* admin_client.c: takes the connection that waits at the listener. ERR_NO_MEMORY: it waits there still. */
 MUST_CHECK enum err admin_client_accept(struct admin *admin, struct admin_listener *listener);
 void admin_client_close(struct admin_client *client);
 void admin_clients_close(struct admin *admin);

@@ -1,5 +1,6 @@
 """Memory that runs out: the n-th allocation of a short life fails, for every n. What arrives whole is right; nothing crashes or leaks."""
 
+import contextlib
 import mmap
 import os
 import random
@@ -142,3 +143,27 @@ def test_no_memory_for_what_comes_during_a_request(origin, larder, tmp_path):
     wait_until(lambda: admin.metrics()["larder_requests_in_flight"] == 0, "the request to end")
     wait_until(lambda: admin.metrics()["larder_client_connections"] == 0, "the connection to end")
     gate.open()
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/metrics", "/v1/report"])
+def test_the_administration_survives_it(larder, tmp_path, origin, path):
+    """Its thread is the server's own; a connection that cannot be taken now is taken later."""
+    if not SHIM.exists():
+        pytest.skip("sanitizers bring an allocator of their own")
+    memory = Memory(tmp_path / "control")
+    origin.on("GET *", answer)
+    proxy = larder(origin, flags=["--workers", "1"], env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
+    ask(proxy, "GET", "/small/1", SMALL)
+    Admin(proxy).get(path).expect(200)
+    memory.fail(0)
+    Admin(proxy).get(path).expect(200)
+    calls, _ = memory.well()
+    for at in range(1, min(calls, 200) + 1):
+        client = Admin(proxy)
+        memory.fail(at)
+        with contextlib.suppress(AssertionError, Closed, OSError):
+            client.get(path)
+        memory.well()
+        client.close()
+        assert proxy.process.poll() is None, f"allocation {at} of {calls}: larder ended\n{proxy.stderr}"
+        Admin(proxy).get(path).expect(200)
