@@ -1,12 +1,14 @@
 /* config_toml.cpp: toml++ behind extern "C"; the only C++ of the project.
  *
- * Built without exceptions and RTTI: toml++ then returns its errors. The tree borrows keys and strings from toml++'s
+ * Exceptions end here: they are how toml++ says what is wrong with a file, and the only way in which it can say that
+ * memory is short, which must not end a process that serves (a reload). The tree borrows keys and strings from toml++'s
  * own table, which the document keeps. */
 #include "proxy/config_toml.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -16,7 +18,7 @@
 #define TOML_ASSERT(expression) static_assert(true)
 
 #define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS  0
+#define TOML_EXCEPTIONS  1
 
 /* Its tables of characters call most letters beyond ASCII unreachable, "\u00e4" for one. There, unreachable is to mean:
  * not in the table. (The first header has the macros that the second needs; both include themselves once only.) */
@@ -154,25 +156,28 @@ static void set_error(toml_error *out_error, toml::source_position place, std::s
     out_error->text[len] = '\0';
 }
 
+struct destroyer {
+    void operator()(toml_document *document) const
+    {
+        toml_destroy(document);
+    }
+};
+
 toml_document *toml_parse(span text, toml_error *out_error)
 {
-    toml::parse_result result = toml::parse(std::string_view(text.data, text.len));
-    if (!result) {
-        set_error(out_error, result.error().source().begin, result.error().description());
-        return nullptr;
-    }
-    toml_document *document = new (std::nothrow) toml_document;
-    if (document == nullptr) {
-        set_error(out_error, {}, "out of memory");
-        return nullptr;
-    }
-    document->table = std::move(result).table();
-    if (!convert(document->table, document->root, 0)) {
+    try {
+        std::unique_ptr<toml_document, destroyer> document(new toml_document);
+        document->table = toml::parse(std::string_view(text.data, text.len));
+        if (convert(document->table, document->root, 0)) {
+            return document.release();
+        }
         set_error(out_error, {}, "nested too deeply, or out of memory");
-        toml_destroy(document);
-        return nullptr;
+    } catch (const toml::parse_error &error) {
+        set_error(out_error, error.source().begin, error.description());
+    } catch (const std::bad_alloc &) {
+        set_error(out_error, {}, "out of memory");
     }
-    return document;
+    return nullptr;
 }
 
 void toml_destroy(toml_document *document)

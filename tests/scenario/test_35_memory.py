@@ -4,6 +4,8 @@ import contextlib
 import mmap
 import os
 import random
+import re
+import signal
 import struct
 
 import pytest
@@ -167,3 +169,52 @@ def test_the_administration_survives_it(larder, tmp_path, origin, path):
         client.close()
         assert proxy.process.poll() is None, f"allocation {at} of {calls}: larder ended\n{proxy.stderr}"
         Admin(proxy).get(path).expect(200)
+
+
+CONFIG = """
+[server]
+workers = 1
+[cache]
+size = "64MiB"
+[[site]]
+origin = "{origin}"
+[[site.rule]]
+name = "a"
+path = "/small/*"
+default_ttl = "1m"
+[[test]]
+name = "stored"
+request = "GET http://h.test/small/1"
+expect = {{ stored = true }}
+[test.response]
+headers = ["Content-Type: text/html"]
+"""
+
+
+def test_a_configuration_that_cannot_be_read_now_is_refused(origin, larder, tmp_path):
+    """SIGHUP while memory is short. (Not shown: libuv ends a process that cannot make a loop. So the second half is left out.)"""
+    if not SHIM.exists():
+        pytest.skip("sanitizers bring an allocator of their own")
+    memory = Memory(tmp_path / "control")
+    origin.on("GET *", answer)
+    proxy = larder(config=CONFIG.format(origin=origin.url), env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
+    said = re.compile("configuration reloaded|the new configuration is refused|the new configuration cannot be used")
+
+    def reload():
+        before = len(said.findall(proxy.stderr))
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: proxy.process.poll() is not None or len(said.findall(proxy.stderr)) > before, "the reload")
+
+    memory.fail(0)
+    reload()
+    calls, _ = memory.well()
+    for at in range(1, calls // 2):
+        memory.fail(at)
+        reload()
+        memory.well()
+        assert proxy.process.poll() is None, f"allocation {at} of {calls}: larder ended\n{proxy.stderr}"
+    assert "the new configuration is refused" in proxy.stderr
+    ask(proxy, "GET", "/small/1", SMALL)
+    before = proxy.stderr.count("configuration reloaded")
+    reload()
+    assert proxy.stderr.count("configuration reloaded") == before + 1
