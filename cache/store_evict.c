@@ -17,6 +17,7 @@ enum {
     HEADROOM_PAGES = 64,      /* the pages a batch copies beside its own: the paths to what it changes */
     SMALL_STORE_SHARE = 16,   /* a batch is at most this part of a store without a body file */
     SPLIT_STORE_SHARE = 64,   /* of one with: an eighth of what either file keeps */
+    BODY_FILE_SHARE = 8,      /* of a body file: its headroom is three of them */
     RECLAIM_STEP_PIECES = 64, /* the least deleted at a time when space is wanted */
     ROOM_MAX_BATCHES = 64,    /* that one store_make_room commits */
     EVICT_MAX_SCAN = 65536,   /* a batch: then marks are ignored; bounds its time */
@@ -57,9 +58,13 @@ int store_used_pages(const struct store *store, MDB_txn *txn, uint64_t *out_page
 
 uint64_t store_batch_bytes(const struct store *store)
 {
+    bool split = store->max_blocks > 0;
     /* Of both files' size: it stays the same wherever the border is. */
-    uint64_t share = store->size_bytes / (store->max_blocks > 0 ? SPLIT_STORE_SHARE : SMALL_STORE_SHARE);
+    uint64_t share = store->size_bytes / (split ? SPLIT_STORE_SHARE : SMALL_STORE_SHARE);
+    /* Less where the disk had no room for a body file of that size. */
+    uint64_t most = split ? store->max_blocks * BODIES_BLOCK_BYTES / BODY_FILE_SHARE : share;
 
+    share = share < most ? share : most;
     return share < BATCH_MAX_BYTES ? share : BATCH_MAX_BYTES;
 }
 

@@ -1,8 +1,11 @@
 /* test_store_border.c: the border between LMDB's file and the body file follows the load; the size is obeyed on the
  * disk all the while, nothing that is found is wrong, and what the figures say is what is there: also after kills. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -232,6 +235,34 @@ static void kill_a_child(uint64_t seed)
     kill(child, SIGKILL);
     close(ends[0]);
     cr_assert_eq(waitpid(child, NULL, 0), child);
+}
+
+static bool disk_is_full;
+
+/* In place of libc's. */
+int posix_fallocate(int fd, off_t offset, off_t len)
+{
+    return disk_is_full ? ENOSPC : syscall(SYS_fallocate, fd, 0, offset, len) == 0 ? 0 : errno;
+}
+
+/* The size was raised, and the disk has no room for it: the body file stays at the eighth of the former size that small
+ * objects had left it. What it has it must turn over, or no large body would be stored any more. */
+Test(store_border, a_larger_size_than_the_disk_has)
+{
+    const uint64_t had = SIZE / 8;
+    char path[SUPPORT_PATH_BYTES + 8];
+
+    close_store();
+    snprintf(path, sizeof(path), "%s/bodies", dir);
+    cr_assert_eq(truncate(path, (off_t)had), 0);
+    disk_is_full = true;
+    open_store(32 * SIZE);
+    cr_assert_eq(stats_now().body_size_bytes, had);
+    for (unsigned number = 0; number < 4 * had / LARGE; number++) {
+        struct support_object object = {.number = number, .body_len = LARGE};
+        cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK, "object %u", number);
+        cr_assert_eq(check(number), SUPPORT_GOOD, "object %u", number);
+    }
 }
 
 Test(store_border, killed_while_it_moves)
