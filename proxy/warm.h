@@ -1,9 +1,9 @@
 /* warm.h: `larder warm`: asks a larder that runs for URLs, so that they are stored before anybody waits for them.
  *
  * It is a client of larder's listener like any other: what serves requests does the storing, by the same rules. URLs
- * come from the command line, lists, sitemaps (asked for through larder, too; compressed or not) and access logs; each is asked for once
- * with every combination of the fields that are given several times, which makes the variants. Requests start at a
- * bounded rate on a bounded number of connections, in order.
+ * come from the command line, lists, sitemaps (asked for through larder, too; compressed or not) and access logs; each
+ * is asked for once with every combination of the fields that are given several times, which makes the variants.
+ * Requests start at a bounded rate on a bounded number of connections, in order.
  *
  * Threads: one that is called, and its own. Errors: one line, or the summary and WARM_FAILED. */
 #ifndef PROXY_WARM_H
