@@ -173,8 +173,10 @@ static bool read_digits(struct span text, size_t at, size_t count, unsigned *out
 
 static bool read_month(struct span text, size_t at, unsigned *out_month)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(month_names); i++) {
-        if (text_at(text, at, month_names[i])) {
+    for (unsigned i = 0; at + 3 <= text.len && i < ARRAY_LEN(month_names); i++) {
+        const char *name = month_names[i].data;
+        /* Letters differ in this bit only from their other case; what is no letter is told by the whole comparison. */
+        if (((text.data[at + 2] ^ name[2]) & ~0x20) == 0 && text_at(text, at, month_names[i])) {
             *out_month = i + 1;
             return true;
         }

@@ -76,12 +76,26 @@ bool tags_next(struct tags *tags, struct span *out_name)
     }
 }
 
+/* False: there is no field of tags, as nearly always. */
+static bool may_have_tags(const struct headers *headers)
+{
+    bool may = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        may = may || headers_may_have(headers, fields[i].name);
+    }
+    return may;
+}
+
 bool tags_within_limits(const struct headers *headers)
 {
     struct tags tags = tags_of(headers);
     struct span name;
     size_t count = 0;
 
+    if (!may_have_tags(headers)) {
+        return true;
+    }
     while (tags_next(&tags, &name)) {
         count++;
         if (count > TAGS_MAX || name.len > TAG_MAX_BYTES) {

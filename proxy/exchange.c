@@ -98,13 +98,14 @@ struct exchange *exchange_create(const struct exchange_start *start)
     ex->ttl_s = INT64_MIN;
     ex->age_s = -1;
     ex->time_ms = worker_now_ms();
+    ex->now_ms = ex->time_ms;
     ex->begun_us = exchange_now_us();
     metrics_count_begin(ex->worker->shard);
     return ex;
 }
 
 /* Enter `next`, then whatever follows, until a step waits. When STEP_LOG has run, `ex` is gone. */
-static void resume(struct exchange *ex, enum step next)
+static void run_steps(struct exchange *ex, enum step next)
 {
     while (next != STEP_WAIT) {
         REQUIRE(steps[ex->step].next & TO(next));
@@ -117,9 +118,16 @@ static void resume(struct exchange *ex, enum step next)
     }
 }
 
+/* After a wait. */
+static void resume(struct exchange *ex, enum step next)
+{
+    ex->now_ms = worker_now_ms();
+    run_steps(ex, next);
+}
+
 void exchange_run(struct exchange *ex)
 {
-    resume(ex, STEP_ROUTE);
+    run_steps(ex, STEP_ROUTE);
 }
 
 /* ---- the steps ---- */
@@ -270,7 +278,7 @@ static enum step step_decide(struct exchange *ex)
     ex->policy =
         route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
     ex->policy.mode = mode;
-    ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, worker_now_ms());
+    ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, ex->now_ms);
     exchange_because(ex, ex->verdict.reason, ex->verdict.rule);
     if (ex->reason == REASON_PURGED_SOFT) {
         ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
@@ -403,6 +411,7 @@ void exchange_on_gone(struct exchange *ex, enum end_reason reason)
 
 void exchange_on_deadline(struct exchange *ex)
 {
+    ex->now_ms = worker_now_ms();
     if (ex->step == STEP_AWAIT) {
         resume(ex, exchange_waited(ex));
     } else if (ex->step == STEP_PURGE) {

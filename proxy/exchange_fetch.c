@@ -31,7 +31,7 @@ struct join_request exchange_join_request(struct exchange *ex, enum join_wish wi
                                  .wish = wish,
                                  .generation = ex->generation,
                                  .found = ex->found_any,
-                                 .now_ms = worker_now_ms(),
+                                 .now_ms = ex->now_ms,
                                  .monotonic_ms = uv_now(&ex->worker->loop),
                                  .arena = ex->arena};
 }
@@ -47,7 +47,7 @@ static bool serve_stale_at_once(struct exchange *ex)
     const char *rule;
 
     if (outlook == OUTLOOK_READY || !policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy,
-                                                            failure, worker_now_ms(), &reason, &rule)) {
+                                                            failure, ex->now_ms, &reason, &rule)) {
         return false;
     }
     ex->outcome = OUTCOME_HIT;
@@ -229,7 +229,7 @@ enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const str
 static bool covers_slow_origin(struct exchange *ex, enum reason *out_reason, const char **out_rule)
 {
     return ex->has_cached && !ex->completing && !ex->passes && ex->request.method == METHOD_GET &&
-           policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_SLOW, worker_now_ms(),
+           policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_SLOW, ex->now_ms,
                                   out_reason, out_rule);
 }
 
@@ -306,7 +306,7 @@ static enum step follow(struct exchange *ex)
         exchange_leave_flight(ex);
         return STEP_LOOKUP; /* by now it may be known where ours lies */
     }
-    if (cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
+    if (cache_flight_serves(ex->flight, &ex->request, ex->now_ms, ex->arena)) {
         exchange_because(ex, REASON_FOLLOWED, NULL);
         return STEP_RESPOND;
     }
@@ -322,7 +322,7 @@ static enum step answered(struct exchange *ex)
     ex->origin_status = status;
     ex->answered_us = exchange_now_us();
     if (ex->has_cached && decide_is_server_failure(status) &&
-        policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_STATUS, worker_now_ms(),
+        policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, FAILURE_STATUS, ex->now_ms,
                                &ex->reason, &ex->rule)) {
         exchange_leave_flight(ex);
         return STEP_SERVE;
@@ -429,7 +429,7 @@ static enum step origin_failed(struct exchange *ex)
 
     exchange_leave_flight(ex);
     if (ex->has_cached && policy_may_serve_stale(&ex->request, &ex->cached.stored.record, &ex->policy, failure,
-                                                 worker_now_ms(), &ex->reason, &ex->rule)) {
+                                                 ex->now_ms, &ex->reason, &ex->rule)) {
         ex->error = error;
         return STEP_SERVE;
     }

@@ -61,6 +61,7 @@ struct exchange {
     struct message wake; /* the flight's party wakes us through the worker's mailbox */
     struct party party;
     enum step step;
+    int64_t now_ms; /* when it was begun, or went on after it last waited: the time of what it decides */
 
     /* what was asked */
     struct http_request request; /* rewritten by rules from STEP_ROUTE on */

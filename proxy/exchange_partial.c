@@ -27,7 +27,7 @@ size_t exchange_gaps(struct exchange *ex, struct byte_range *out_first)
         return 0;
     }
     return decide_gaps(&ex->request, &ex->cached.stored.record, &ex->stored_headers, &ex->cached.partial->slices,
-                       worker_now_ms(), out_first);
+                       ex->now_ms, out_first);
 }
 
 /* As if nothing were stored. */
@@ -161,7 +161,7 @@ enum step exchange_completed(struct exchange *ex)
         return STEP_WAIT;
     case FLIGHT_STREAMING:
     case FLIGHT_COMPLETE:
-        if (!ex->leads && !cache_flight_serves(ex->flight, &ex->request, worker_now_ms(), ex->arena)) {
+        if (!ex->leads && !cache_flight_serves(ex->flight, &ex->request, ex->now_ms, ex->arena)) {
             ex->alone = true; /* it was not for us */
             return STEP_MISSING;
         }

@@ -40,7 +40,7 @@ static struct freshness freshness_now(const struct exchange *ex, const struct fr
 {
     struct lifetime_override override = policy_lifetimes(&ex->policy);
 
-    return freshness_at(inputs, &override, worker_now_ms());
+    return freshness_at(inputs, &override, ex->now_ms);
 }
 
 /* Is it a single part of a whole that is known, from the flight? */
@@ -54,7 +54,7 @@ static bool client_has_it(const struct exchange *ex, int64_t received_ms)
 {
     unsigned status = is_part(ex) ? 200 : ex->status;
 
-    return !ex->passes && decide_not_modified(&ex->request, status, &ex->headers, received_ms, worker_now_ms());
+    return !ex->passes && decide_not_modified(&ex->request, status, &ex->headers, received_ms, ex->now_ms);
 }
 
 /* Does If-Match hold, where larder evaluates it? RFC 9110 §13.2.1: only what would be 2xx is compared. */
@@ -275,7 +275,7 @@ static bool apply_range(struct exchange *ex, struct stream_head *head)
     if (ex->passes || ex->status != 200 || head->body != STREAM_BODY_LENGTH) {
         return true;
     }
-    enum range_verdict verdict = decide_ranges(&ex->request, &ex->headers, length, worker_now_ms(), &ranges);
+    enum range_verdict verdict = decide_ranges(&ex->request, &ex->headers, length, ex->now_ms, &ranges);
     if (verdict == RANGE_SATISFIABLE && ex->source == SOURCE_FLIGHT && !ascending(&ranges)) {
         return true; /* a flight is read forwards only */
     }
@@ -329,7 +329,7 @@ enum step respond_ourselves(struct exchange *ex)
     struct span proxy_status;
     struct span retry_after;
 
-    date_format(worker_now_ms() / 1000, date);
+    date_format(ex->now_ms / 1000, date);
     headers_init(&ex->headers, ex->arena);
     ex->ttl_s = INT64_MIN;
     bool done = arena_format(ex->arena, &text, "%u %s: %s\n", ex->status, phrase, why) &&
