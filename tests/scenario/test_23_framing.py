@@ -237,7 +237,8 @@ TOO_MUCH = {
 def test_bytes_behind_a_response_poison_that_connection_only(origin, client, name):
     method, raw, status, body = TOO_MUCH[name]
     origin.expect(f"{method} /a").send_raw(raw, close=False)
-    client.request(method, "/a").expect(status, body=body)
+    as_it_is = {"If-Match": '"v"'} if method == "HEAD" else {}  # no GET in its place
+    client.request(method, "/a", as_it_is).expect(status, body=body)
     origin.expect("GET /b").reply(200, NO_STORE, b"good")
     client.get("/b").expect(200, body=b"good")
     assert origin.requests[0].connection != origin.requests[1].connection
