@@ -10,10 +10,8 @@ enum { US_PER_S = 1000000 };
 static bool client_of(const struct exchange *ex, struct client_id *out_id)
 {
     const struct config *config = ex->worker->config;
-    struct span named =
-        config->server.trust_forwarded ? client_id_forwarded(&ex->request.headers) : (struct span){NULL, 0};
 
-    return client_id_of(named.len > 0 ? named : span_of(ex->client), config->server.client_ipv6_prefix, out_id);
+    return client_id_of(ex->named.len > 0 ? ex->named : span_of(ex->client), config->server.client_ipv6_prefix, out_id);
 }
 
 static bool within_rate(struct exchange *ex)
@@ -56,6 +54,9 @@ static bool within_count(struct exchange *ex)
 
 bool exchange_admit(struct exchange *ex)
 {
+    if (ex->worker->config->server.trust_forwarded) { /* here, before rules take fields away */
+        ex->named = client_id_forwarded(&ex->request.headers);
+    }
     return within_rate(ex) && within_count(ex);
 }
 

@@ -57,6 +57,7 @@ struct exchange {
     struct arena *arena;
     const char *client;
     uint16_t client_port;
+    struct span named; /* by the trusted proxy that the client is: its client; empty: none */
     struct span scheme;
     struct message wake; /* the flight's party wakes us through the worker's mailbox */
     struct party party;

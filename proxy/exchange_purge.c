@@ -1,7 +1,8 @@
 /* exchange_purge.c: PURGE, a request that purges its own URL, where a site has purge_from.
  *
- * Happy path: the client's address is allowed; everything stored for the URL is dead; once that is durable the answer
- *             is 200, or 404 where nothing was stored (what was on its way from the origin is dead, too).
+ * Happy path: the client's address is allowed, as is whom it names if it is a trusted proxy; everything stored for the
+ *             URL is dead; once that is durable the answer is 200, or 404 where nothing was stored (what was on its way
+ *             from the origin is dead, too).
  * Failures:   - another address: 403.
  *             - the disk refuses, or takes too long: 500; the purge is in force until larder ends.
  *             - the client is gone: the purge goes on. */
@@ -10,14 +11,24 @@
 #include "proxy/purge_wait.h"
 #include "proxy/worker.h"
 
-static bool is_allowed(const struct exchange *ex)
+static bool is_listed(const struct site *site, const char *address)
 {
-    for (size_t i = 0; i < ex->site->purge_from_count; i++) {
-        if (network_has(&ex->site->purge_from[i], ex->client)) {
+    for (size_t i = 0; i < site->purge_from_count; i++) {
+        if (network_has(&site->purge_from[i], address)) {
             return true;
         }
     }
     return false;
+}
+
+/* All that comes through a proxy in front comes from its address: that alone would let everybody purge. */
+static bool is_allowed(const struct exchange *ex)
+{
+    struct span named;
+
+    return is_listed(ex->site, ex->client) &&
+           (ex->named.len == 0 ||
+            (arena_format(ex->arena, &named, "%.*s", SPAN_ARG(ex->named)) && is_listed(ex->site, named.data)));
 }
 
 /* Is anything stored for it, by whatever variant? */

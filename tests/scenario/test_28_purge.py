@@ -406,6 +406,19 @@ def test_purge_requests_over_a_unix_socket(larder, origin, tmp_path):
     Client(proxy).request("PURGE", "/a").expect(404, cache="detail=purge")
 
 
+@pytest.mark.parametrize("rule", ["", '[[site.rule]]\nname = "strip"\nstrip_request_fields = ["X-Forwarded-For"]\n'])
+def test_purge_requests_through_a_trusted_proxy(larder, origin, rule):
+    """Its address is everybody's: whom it names must be allowed, too."""
+    client = Client(larder(origin, config="[server]\ntrust_forwarded = true\n" + allowing("127.0.0.1") + rule))
+    fill(origin, client, "/a")
+    for named in ("203.0.113.9", "127.0.0.1, 203.0.113.9", "nobody"):
+        client.request("PURGE", "/a", {"X-Forwarded-For": named}).expect(403, cache="detail=purge-refused")
+    client.request("PURGE", "/a", {"Forwarded": "for=203.0.113.9"}).expect(403)
+    client.get("/a").expect(200, cache="hit")
+    client.request("PURGE", "/a", {"X-Forwarded-For": "203.0.113.9, 127.0.0.1"}).expect(200)
+    client.request("PURGE", "/a").expect(404)
+
+
 def test_purge_requests_without_a_word_about_them(origin, client):
     """Then it is a method like any other."""
     origin.expect("PURGE /a").reply(405, {}, b"")
