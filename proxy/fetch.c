@@ -203,7 +203,7 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
     const struct config *config = fetch->worker->config;
     struct forwarded forwarded = {.style = config->server.forwarded,
                                   .trust = config->server.trust_forwarded,
-                                  .client = fetch->client,
+                                  .client = span_equal(fetch->client, SPAN("unix")) ? SPAN("") : fetch->client,
                                   .scheme = fetch->scheme,
                                   .host = fetch->host};
 
@@ -212,7 +212,7 @@ static bool build_headers(const struct fetch *fetch, struct headers *headers, st
     }
     (void)headers_remove(headers, SPAN("Content-Length")); /* rebuilt from the framing */
     (void)headers_remove(headers, SPAN("Host"));
-    if (!has_body(&fetch->request)) {
+    if (!has_body(&fetch->request) || fetch->request.minor == 0) {
         (void)headers_remove(headers, SPAN("Expect")); /* RFC 9110 §10.1.1: nothing is waiting for a 100 */
     }
     if (!fetch->keep_conditions) {

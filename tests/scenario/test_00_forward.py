@@ -384,6 +384,15 @@ def test_forwarded_for_an_ipv6_client(origin, larder):
     assert 'for="[::1]"' in expectation.request.header("Forwarded").lower()
 
 
+@pytest.mark.parametrize("style, field, value", [("forwarded", "Forwarded", re.compile("^for=unknown;")),
+                                                 ("x-forwarded", "X-Forwarded-For", "unknown")])
+def test_forwarded_for_who_has_no_address(origin, larder, tmp_path, style, field, value):
+    """RFC 7239 §6.2."""
+    proxy = larder(origin, config=f'[server]\nforwarded = "{style}"\n', listen=("127.0.0.1:0", f"unix:{tmp_path}/l.sock"))
+    origin.expect("GET /a", {field: value}).reply(200, NO_STORE)
+    Client(proxy, address=f"{tmp_path}/l.sock").get("/a").expect(200)
+
+
 def test_forwarded_none(origin, larder):
     client = Client(larder(origin, config='[server]\nforwarded = "none"\n'))
     origin.expect("GET /a", {"X-Forwarded-For": None, "X-Forwarded-Proto": None, "X-Forwarded-Host": None, "Forwarded": None}).reply(200, NO_STORE)

@@ -72,6 +72,12 @@ def test_expect_without_a_body(origin, larder):
     gate.open()
 
 
+def test_expect_of_an_older_client(origin, client):
+    """RFC 9110 §10.1.1: in an HTTP/1.0 request it means nothing, so nobody is asked whether the body may come."""
+    origin.expect("POST /a", {"Expect": None}, body=b"abc").reply(200, NO_STORE)
+    client.request("POST", "/a", {"Expect": "100-continue"}, b"abc", version="1.0").expect(200)
+
+
 def early_answer(origin):
     """Answers as soon as the head is there, then reads on."""
     def answer(connection):
