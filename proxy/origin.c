@@ -167,7 +167,7 @@ void origin_cancel(struct origin_request *request)
     case ORIGIN_REQUEST_READY:
         request_list_remove(&origin->ready, request);
         if (conn != NULL) {
-            origin_put_back(conn);
+            origin_release(conn);
         }
         break;
     }
@@ -390,11 +390,14 @@ static void on_deadline(uv_timer_t *timer) /* uv_timer_cb */
     while (origin->active.first != NULL && origin->active.first->deadline_ms <= now_ms) {
         struct origin_request *request = origin->active.first;
 
+        bool resolving = request->state == ORIGIN_REQUEST_RESOLVING;
         if (request->conn != NULL) {
             conn_close(&request->conn->conn, origin_conn_closed);
         }
-        finish_active(request, NULL,
-                      request->state == ORIGIN_REQUEST_RESOLVING ? ERR_RESOLVE_TIMEOUT : ERR_CONNECT_TIMEOUT);
+        if (!resolving) {
+            resolver_doubt(&origin->resolver);
+        }
+        finish_active(request, NULL, resolving ? ERR_RESOLVE_TIMEOUT : ERR_CONNECT_TIMEOUT);
     }
     arm_deadline(origin);
 }

@@ -52,7 +52,7 @@ struct origin_request {
 struct origin_conn {
     struct conn conn;
     struct origin *origin;
-    bool reused;              /* it carried an exchange before */
+    bool reused;              /* it was kept: its other side may have given it up unseen */
     struct origin_conn *next; /* origin.c's: the idle list, youngest first */
     struct origin_conn *previous;
     struct origin_request *for_request; /* origin.c's: whose it will be, while connecting */
@@ -80,7 +80,7 @@ bool origin_is_full(const struct origin *origin);
 void origin_note_answer(struct origin *origin, uint64_t took_ms);
 void origin_note_timeout(struct origin *origin);
 
-/* The exchange ended cleanly and both sides want to keep the connection. */
+/* The exchange ended cleanly and both sides want to keep the connection, or it was not used at all. */
 void origin_release(struct origin_conn *conn);
 
 /* The connection is of no more use. */

@@ -23,12 +23,6 @@ void origin_close_idle(struct origin *origin)
     }
 }
 
-void origin_release(struct origin_conn *conn)
-{
-    conn->reused = true;
-    origin_put_back(conn);
-}
-
 void origin_discard(struct origin_conn *conn)
 {
     conn_close(&conn->conn, origin_conn_closed);
@@ -52,12 +46,13 @@ struct origin_conn *origin_take_idle(struct origin *origin)
 
     idle_list_remove(&origin->idle, conn);
     conn_set_timer(&conn->conn, 0);
+    conn->reused = true;
     origin->in_use++;
     return conn;
 }
 
 /* A loan has ended: the connection becomes idle, then perhaps goes to one who waits. */
-void origin_put_back(struct origin_conn *conn)
+void origin_release(struct origin_conn *conn)
 {
     struct origin *origin = conn->origin;
     uint64_t max_idle = origin->worker->config->server.max_idle_origin_connections;

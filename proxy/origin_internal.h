@@ -37,9 +37,6 @@ bool origin_has_idle(struct origin *origin);
  */
 struct origin_conn *origin_take_idle(struct origin *origin);
 
-/* origin_idle.c: a loan has ended. */
-void origin_put_back(struct origin_conn *conn);
-
 void origin_close_oldest_idle(struct origin *origin); /* origin_idle.c */
 void origin_conn_closed(struct conn *conn);           /* origin_idle.c: conn.closed, frees it */
 

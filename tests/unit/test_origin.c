@@ -1,7 +1,13 @@
 /* test_origin.c: connections lent, reused, waited for, and given up. */
 #include "proxy/origin.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "loop_support.h"
+#include "proxy/origin_internal.h"
 
 enum { ASKS_MAX = 32 };
 
@@ -283,5 +289,54 @@ Test(origin, an_address_that_swallows_packets_costs_the_timeout_at_most, .init =
     struct ask *asked = ask_and_get(0);
 
     cr_expect(asked->error == ERR_CONNECT_TIMEOUT || asked->error == ERR_CONNECT, "%s", err_name(asked->error));
+    finish();
+}
+
+/* A port of 127.0.0.1 at which nobody answers: the queue of who listens is full. The descriptors are to be closed. */
+static uint16_t swallowing_port(int fds[4])
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof name;
+
+    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fds[0], (struct sockaddr *)&name, len), 0);
+    cr_assert_eq(listen(fds[0], 0), 0);
+    cr_assert_eq(getsockname(fds[0], (struct sockaddr *)&name, &len), 0);
+    for (size_t i = 1; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(fds[i], (struct sockaddr *)&name, len);
+    }
+    return ntohs(name.sin_port);
+}
+
+Test(origin, a_name_whose_addresses_swallow_packets_is_soon_looked_up_again, .init = setup)
+{
+    int fds[4];
+
+    fixture.config.server.origin_connect_timeout_ms = 50;
+    fixture.config.server.resolve_ttl_ms = 3600 * 1000;
+    fixture.port = swallowing_port(fds);
+    begin("localhost");
+    cr_expect_eq(ask_and_get(0)->error, ERR_CONNECT_TIMEOUT);
+    cr_expect_leq(origin->resolver.due_ms, uv_now(&fixture.worker.loop) + 1000);
+    for (size_t i = 0; i < 4; i++) {
+        close(fds[i]);
+    }
+    finish();
+}
+
+Test(origin, one_that_was_kept_unused_may_be_dead_too, .init = setup)
+{
+    begin("127.0.0.1");
+    struct ask *first = ask(0);
+    while (first->request.state != ORIGIN_REQUEST_READY) {
+        cr_assert_not(first->done);
+        (void)uv_run(&fixture.worker.loop, UV_RUN_NOWAIT); /* runs no timers behind what it polls */
+    }
+    origin_cancel(&first->request);
+    struct ask *second = ask_and_get(1);
+    cr_expect_eq(fixture.peer_count, 1u);
+    cr_expect(second->conn->reused);
+    origin_discard(second->conn);
     finish();
 }
