@@ -173,7 +173,7 @@ def test_history(proxy, origin, client):
 
 
 def test_why_is_told_as_by_the_command(larder, origin):
-    """In the process that has the store open, as in one that reads it."""
+    """In the process that has the store open, as in one that reads it; but for what the origin answered last, which only the first knows."""
     proxy = larder(origin, config=why.rule('path = "/private/*"', "bypass = true"))
     client = Client(proxy)
     origin.expect("GET /a?b=%26").reply(200, {"Cache-Control": "max-age=60", "Vary": "Accept-Language"}, b"x" * 100000)
@@ -184,7 +184,7 @@ def test_why_is_told_as_by_the_command(larder, origin):
         return json.loads(Admin(proxy).get(f"/v1/why?{urlencode(parameters)}").expect(200).body)
 
     def ageless(answer):
-        return re.sub(r'"(age|ttl)": \d+|ttl=\d+', "", json.dumps(answer))
+        return re.sub(r'"(age|ttl)": \d+|ttl=\d+', "", json.dumps({name: value for name, value in answer.items() if name != "last"}))
 
     for target, fields in (("/a?b=%26", {"Accept-Language": "de"}), ("/a?b=%26", {"Accept-Language": "en"}), ("/private/x", {}), ("/none", {})):
         assert ageless(told(target, fields)) == ageless(why.ask(proxy, target, fields))
