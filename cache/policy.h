@@ -52,11 +52,11 @@ enum setting {
     SETTING_COUNT
 };
 
-/* What the configuration says for one exchange: the site's rules that matched, put together. Built by proxy/route.c.
- * `rule[s]` is the name of the rule that gave setting `s`, NULL where none did (then the profile's default holds).
- * Names belong to the configuration.
- * A negative number of seconds means that nothing is said. A window (stale_while_revalidate_s, stale_if_error_s) that a
- * rule gave replaces the origin's, a window without a rule is for origins that give none. */
+/* What the configuration says for one exchange: the site's rules that matched, put together. Built by
+ * proxy/config/route.c. `rule[s]` is the name of the rule that gave setting `s`, NULL where none did (then the
+ * profile's default holds). Names belong to the configuration. A negative number of seconds means that nothing is said.
+ * A window (stale_while_revalidate_s, stale_if_error_s) that a rule gave replaces the origin's, a window without a rule
+ * is for origins that give none. */
 struct policy {
     enum profile profile;
     enum mode mode;

@@ -4,19 +4,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "proxy/admin_commands.h"
-#include "proxy/check_tests.h"
-#include "proxy/config.h"
-#include "proxy/demo.h"
-#include "proxy/log.h"
-#include "proxy/options.h"
-#include "proxy/server.h"
-#include "proxy/store_command.h"
-#include "proxy/top.h"
-#include "proxy/variants.h"
-#include "proxy/warm.h"
-#include "proxy/why.h"
-#include "proxy/worker.h"
+#include "proxy/commands/admin_commands.h"
+#include "proxy/commands/demo.h"
+#include "proxy/commands/options.h"
+#include "proxy/commands/store_command.h"
+#include "proxy/commands/top.h"
+#include "proxy/commands/variants.h"
+#include "proxy/commands/warm.h"
+#include "proxy/config/config.h"
+#include "proxy/io/log.h"
+#include "proxy/server/server.h"
+#include "proxy/server/worker.h"
+#include "proxy/why/check_tests.h"
+#include "proxy/why/why.h"
 
 enum {
     EXIT_OK = 0,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes files as a C source: embed.py OUTPUT FILE... makes the table of proxy/admin_page.h.
+"""Writes files as a C source: embed.py OUTPUT FILE... makes the table of proxy/admin/admin_page.h.
 
 A file's path in the dashboard is its name; index.html is "/".
 """
@@ -22,7 +22,7 @@ def array(name, data):
 
 
 def main(output, *files):
-    parts = ["/* Made by proxy/dashboard/embed.py. */\n", '#include "proxy/admin_page.h"\n']
+    parts = ["/* Made by proxy/dashboard/embed.py. */\n", '#include "proxy/admin/admin_page.h"\n']
     rows = []
     for number, file in enumerate(map(Path, files)):
         data = file.read_bytes()

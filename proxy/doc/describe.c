@@ -10,8 +10,8 @@
 #include <stdio.h>
 
 #include "cache/reason.h"
-#include "proxy/config_schema.h"
-#include "proxy/options.h"
+#include "proxy/commands/options.h"
+#include "proxy/config/config_schema.h"
 
 /* What a setter takes. Bounds are in the unit of the field: a duration's in ms or in s. */
 static const struct {

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/check_tests.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
+#include "proxy/why/check_tests.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

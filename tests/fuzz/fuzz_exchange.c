@@ -14,9 +14,9 @@
 #include "http/parser.h"
 #include "http/serialize.h"
 #include "http/unkeyed.h"
-#include "proxy/assess.h"
-#include "proxy/decide.h"
-#include "proxy/route.h"
+#include "proxy/config/route.h"
+#include "proxy/exchange/assess.h"
+#include "proxy/exchange/decide.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -12,19 +12,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {"http": ("http",), "cache": ("http", "cache"), "proxy": ("http", "cache", "proxy")}
 
+# folder of proxy/ -> what may include its headers: what serves requests knows nothing of what looks at it
+FOLDERS = {
+    "proxy/commands": r"proxy/(main\.c|commands/.*|doc/.*)",
+    "proxy/why": r"proxy/(main\.c|(why|admin|commands)/.*|server/reload\.c)",
+    "proxy/admin": r"proxy/(main\.c|(admin|dashboard)/.*|server/.*)",
+}
+
 # header -> what may include it
 FOREIGN = {
     r"uv\.h|uv/.*": r"proxy/.*",
     r"lmdb\.h": r"cache/store[^/]*\.c|cache/store_(internal|rows)\.h",
     r"cache/store_internal\.h": r"cache/store[^/]*\.c|cache/store_batch\.h",
     r"cache/store_(batch|rows|file)\.h": r"cache/store[^/]*\.c|cache/store_internal\.h",
-    r"n?curses\.h": r"proxy/top\.c",
-    r"jansson\.h": r"proxy/(admin.*|doc/.*|warm_urls\.c)",
-    r"expat\.h": r"proxy/warm_urls\.c",
-    r"zlib\.h": r"proxy/gunzip\.c",
+    r"n?curses\.h": r"proxy/commands/top\.c",
+    r"jansson\.h": r"proxy/(admin/.*|commands/.*|doc/.*)",
+    r"expat\.h": r"proxy/commands/warm_urls\.c",
+    r"zlib\.h": r"proxy/commands/gunzip\.c",
     r"llhttp\.h": r"http/parser\.c",
     r"xxhash\.h": r"(http|cache)/.*",
-    r"toml\+\+/.*|toml\.hpp": r"proxy/config_toml\.cpp",
+    r"toml\+\+/.*|toml\.hpp": r"proxy/config/config_toml\.cpp",
     r"pthread\.h|threads\.h": r"proxy/.*|cache/.*\.[ch]",
     r"sys/socket\.h|netinet/.*|netdb\.h|sys/un\.h|sys/epoll\.h": r"proxy/.*",
 }
@@ -101,6 +108,9 @@ def check_includes(path, code):
                 yield number, f"{layer}/ must not include {first}/ ({header})"
             elif ".." in header:
                 yield number, f'include by path from the root: "{header}"'
+        for folder, allowed in FOLDERS.items():
+            if layer in LAYERS and header.startswith(folder + "/") and not re.fullmatch(allowed, path):
+                yield number, f"{header} belongs to {allowed}"
         for pattern, allowed in FOREIGN.items():
             if layer in LAYERS and re.fullmatch(pattern, header) and not re.fullmatch(allowed, path):
                 yield number, f"{header} belongs to {allowed}"

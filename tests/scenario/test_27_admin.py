@@ -278,7 +278,7 @@ def test_promtool_has_nothing_to_say(larder, origin):
 
 def test_answers_are_as_described(proxy):
     """Members of the answers and those that openapi.json requires are the same."""
-    schemas = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+    schemas = json.loads((ROOT / "proxy" / "admin" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
 
     def check(schema, value, place):
         if schema["type"] == "array":
@@ -303,7 +303,7 @@ def test_answers_are_as_described(proxy):
 def test_the_configuration_in_force(larder, origin):
     proxy = larder(origin, config='[server]\nworkers = 2 # two\n')
     told = json.loads(Admin(proxy).get("/v1/config").expect(200).body)
-    schema = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]["Config"]
+    schema = json.loads((ROOT / "proxy" / "admin" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]["Config"]
     assert list(told) == schema["required"] == list(schema["properties"])
     assert told["text"] == "[server]\nworkers = 2 # two\n" and told["file"].endswith("larder.toml") and told["since"].endswith("Z")
     assert (told["sites"], told["rules"], told["tests"], told["kept"]) == (1, 0, 0, [])

@@ -160,7 +160,7 @@ def test_what_is_not_understood(proxy, target):
 
 
 def test_answers_are_as_described(proxy, origin, client):
-    schemas = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+    schemas = json.loads((ROOT / "proxy" / "admin" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
     origin.expect("GET /a").reply(200, fresh(), b"a")
     client.get("/a").expect(200)
     counted(proxy, 1)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "http/check.h"
-#include "proxy/mailbox.h"
+#include "proxy/io/mailbox.h"
 
 enum { THREADS = 4, MESSAGES = 8, POSTS = 20000 };
 

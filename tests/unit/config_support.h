@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 static char test_directory[] = "/tmp/larder-config-XXXXXX";
 static struct buf test_error;

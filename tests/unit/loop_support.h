@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "http/check.h"
-#include "proxy/worker.h"
+#include "proxy/server/worker.h"
 
 enum { LOOP_TIMEOUT_MS = 10000, PEERS_MAX = 32 };
 

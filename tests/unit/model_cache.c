@@ -329,7 +329,7 @@ static struct http_response as_if_received(struct cache_in_memory *cache, const 
     return response;
 }
 
-/* Does it stay stored with its new head? As proxy/fetch_response.c does it. */
+/* Does it stay stored with its new head? As proxy/origin/fetch_response.c does it. */
 static bool stays(struct cache_in_memory *cache, const struct step *step, const struct entry *entry,
                   const struct http_response *response, const struct record *record)
 {

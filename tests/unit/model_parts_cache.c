@@ -1,4 +1,4 @@
-/* model_parts_cache.c: larder's cache and decisions, put together as proxy/exchange.c, exchange_partial.c and
+/* model_parts_cache.c: larder's cache and decisions, put together as proxy/exchange/exchange.c, exchange_partial.c and
  * fetch_response.c do, for one client at a time.
  *
  * Each answer of the origin carries its number in the model's history in a plain field, so that a stored head says
@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "cache/head.h"
-#include "proxy/assess.h"
-#include "proxy/decide.h"
+#include "proxy/exchange/assess.h"
+#include "proxy/exchange/decide.h"
 #include "tests/unit/cache_support.h"
 #include "tests/unit/model_parts_read.h"
 #include "tests/unit/model_parts_write.h"
@@ -338,7 +338,7 @@ static bool fetch_missing(struct run *run, struct client *client, const struct b
     if (client->answers >= ANSWERS_MAX) {
         return false;
     }
-    /* as proxy/fetch.c: If-Range with the strong validator, where there is one */
+    /* as proxy/origin/fetch.c: If-Range with the strong validator, where there is one */
     if (strong_validator_of(&client->stored, T0_S + run->now_ms / 1000).len > 0) {
         asked.if_range = (struct m_if_range){.etag = stored->etag, .etag_weak = stored->etag_weak};
         asked.if_range.date = stored->etag == 0 ? stored->last_modified : (struct opt){0};
@@ -353,7 +353,8 @@ static bool fetch_missing(struct run *run, struct client *client, const struct b
     return fits && flight_brings(client, gap->first);
 }
 
-/* As proxy/exchange_partial.c: what the request wants and is not stored is asked for before the head is sent. */
+/* As proxy/exchange/exchange_partial.c: what the request wants and is not stored is asked for before the head is sent.
+ */
 static void complete(struct run *run, struct client *client, const struct byte_range *gap)
 {
     struct span fields;

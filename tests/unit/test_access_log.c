@@ -1,5 +1,5 @@
 /* test_access_log.c: what a line says, in both formats, and that it stays one line. */
-#include "proxy/access_log.h"
+#include "proxy/observe/access_log.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

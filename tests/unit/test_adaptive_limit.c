@@ -1,5 +1,5 @@
 /* test_adaptive_limit.c: the limit against origins of known behaviour. */
-#include "proxy/adaptive_limit.h"
+#include "proxy/origin/adaptive_limit.h"
 
 #include <criterion/criterion.h>
 

@@ -1,12 +1,12 @@
 /* The routes of the administration, against openapi.json. */
 #include <criterion/criterion.h>
 
-#include "proxy/admin_internal.h"
+#include "proxy/admin/admin_internal.h"
 
 static json_t *load(void)
 {
     json_error_t error;
-    json_t *document = json_load_file(LARDER_SOURCE_DIR "/proxy/openapi.json", JSON_REJECT_DUPLICATES, &error);
+    json_t *document = json_load_file(LARDER_SOURCE_DIR "/proxy/admin/openapi.json", JSON_REJECT_DUPLICATES, &error);
 
     cr_assert_not_null(document, "openapi.json:%d: %s", error.line, error.text);
     return document;

@@ -1,5 +1,5 @@
 /* test_balance.c: shares by weight, least load, and what moves when an origin goes. */
-#include "proxy/balance.h"
+#include "proxy/origin/balance.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

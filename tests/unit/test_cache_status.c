@@ -1,5 +1,5 @@
 /* test_cache_status.c: the member of Cache-Status, to the letter (RFC 9211). */
-#include "proxy/cache_status.h"
+#include "proxy/exchange/cache_status.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * and how a difference is told. */
 #include <criterion/criterion.h>
 
-#include "proxy/check_tests.h"
+#include "proxy/why/check_tests.h"
 #include "tests/unit/config_support.h"
 
 #define SITE     "[[site]]\norigin = \"http://a\"\n"

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/client_id.h"
-#include "proxy/client_table.h"
-#include "proxy/pace.h"
-#include "proxy/rate_limit.h"
+#include "proxy/client/client_id.h"
+#include "proxy/client/client_table.h"
+#include "proxy/client/rate_limit.h"
+#include "proxy/io/pace.h"
 #include "tests/unit/support.h"
 
 #define SECOND_US UINT64_C(1000000)

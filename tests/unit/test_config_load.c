@@ -1,7 +1,7 @@
 /* test_config_load.c: values, defaults, flags, and the example file against the table of keys. */
 #include <criterion/criterion.h>
 
-#include "proxy/config_schema.h"
+#include "proxy/config/config_schema.h"
 #include "tests/unit/config_support.h"
 
 #define SITE "[[site]]\norigin = \"http://a\"\n"

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "proxy/demo_site.h"
+#include "proxy/commands/demo_site.h"
 #include "tests/unit/support.h"
 
 enum { NOW_S = 1800000001 };

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "proxy/facts.h"
+#include "proxy/observe/facts.h"
 
 enum { RING_BYTES = 4096 };
 

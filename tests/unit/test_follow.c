@@ -1,7 +1,7 @@
 /* test_follow.c: which requests a follower sees. */
 #include <criterion/criterion.h>
 
-#include "proxy/follow.h"
+#include "proxy/observe/follow.h"
 
 static const struct access_entry entry = {
     .client = "10.1.2.3",

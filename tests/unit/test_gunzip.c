@@ -4,7 +4,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "proxy/gunzip.h"
+#include "proxy/commands/gunzip.h"
 
 enum { LIMIT_BYTES = 1 << 20, BOMB_BYTES = 16 << 20, PACKED_MAX_BYTES = 2 * BOMB_BYTES };
 

@@ -1,5 +1,5 @@
 /* test_health.c: when an origin is taken out and comes back; the clock is an argument. */
-#include "proxy/health.h"
+#include "proxy/origin/health.h"
 
 #include <criterion/criterion.h>
 

@@ -1,5 +1,5 @@
 /* test_listener.c: which addresses can be listened on, and what is said about the others. */
-#include "proxy/listener.h"
+#include "proxy/server/listener.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

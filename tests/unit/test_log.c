@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/log.h"
+#include "proxy/io/log.h"
 
 static int pipe_ends[2];
 static int saved_stderr;

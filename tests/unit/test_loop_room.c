@@ -1,5 +1,5 @@
 /* test_loop_room.c: descriptors are watched without memory; libuv's allocator counts what it is asked for. */
-#include "proxy/loop_room.h"
+#include "proxy/io/loop_room.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

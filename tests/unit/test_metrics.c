@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/metrics.h"
+#include "proxy/observe/metrics.h"
 
 enum { MANY = 1000 };
 

@@ -1,7 +1,7 @@
 /* Addresses that are meant together. */
 #include <criterion/criterion.h>
 
-#include "proxy/network.h"
+#include "proxy/config/network.h"
 
 Test(network, has)
 {

@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "proxy/options.h"
-#include "proxy/suggest.h"
+#include "proxy/commands/options.h"
+#include "proxy/config/suggest.h"
 
 enum { ARGUMENTS_MAX = 40 };
 

@@ -1,5 +1,5 @@
 /* test_origin.c: connections lent, reused, waited for, and given up. */
-#include "proxy/origin.h"
+#include "proxy/origin/origin.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "loop_support.h"
-#include "proxy/origin_internal.h"
+#include "proxy/origin/origin_internal.h"
 
 enum { ASKS_MAX = 32 };
 

@@ -1,7 +1,7 @@
 /* test_replay.c: another configuration on requests that were recorded. */
 #include <criterion/criterion.h>
 
-#include "proxy/replay.h"
+#include "proxy/why/replay.h"
 #include "tests/unit/config_support.h"
 
 #define SITE    "[[site]]\norigin = \"http://a\"\n"

@@ -1,5 +1,5 @@
 /* test_resolver.c: a system resolver that answers when the test says so. */
-#include "proxy/resolver.h"
+#include "proxy/origin/resolver.h"
 
 #include <netdb.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* test_retry_after.c: when to ask again (RFC 9110 §10.2.3). */
-#include "proxy/retry_after.h"
+#include "proxy/exchange/retry_after.h"
 
 #include <criterion/criterion.h>
 

@@ -1,5 +1,5 @@
 /* test_retry_budget.c: a share of the requests, and a few for quiet times. */
-#include "proxy/retry_budget.h"
+#include "proxy/origin/retry_budget.h"
 
 #include <criterion/criterion.h>
 

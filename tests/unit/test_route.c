@@ -1,7 +1,7 @@
 /* test_route.c: which site serves a request, which settings its rules give, and what they do to the request. */
 #include <criterion/criterion.h>
 
-#include "proxy/route.h"
+#include "proxy/config/route.h"
 #include "tests/unit/config_support.h"
 #include "tests/unit/support.h"
 

@@ -1,7 +1,7 @@
 /* test_site_mode.c: in which mode a site is run: configured, ordered, and over reloads. */
 #include <criterion/criterion.h>
 
-#include "proxy/site_mode.h"
+#include "proxy/config/site_mode.h"
 #include "tests/unit/config_support.h"
 
 TestSuite(site_mode, .init = config_test_setup, .fini = config_test_teardown);

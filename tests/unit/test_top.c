@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "http/buf.h"
-#include "proxy/top_view.h"
+#include "proxy/commands/top_view.h"
 
 #define HEAD                                                                                                           \
     "# HELP larder_build_info Always 1.\n# TYPE larder_build_info gauge\n"                                             \

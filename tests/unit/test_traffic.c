@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "proxy/traffic.h"
+#include "proxy/observe/traffic.h"
 
 #define NOW_MS    (INT64_C(1700000000) * 1000)
 #define MINUTE_MS (INT64_C(60) * 1000)

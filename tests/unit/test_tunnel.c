@@ -1,7 +1,7 @@
 /* test_tunnel.c: bytes both ways, ends passed on, everything given back.
  *
  * Both of the tunnel's connections lead to the test's own server: its peers 0 and 1 are the client and the origin. */
-#include "proxy/tunnel.h"
+#include "proxy/client/tunnel.h"
 
 #include <sys/socket.h>
 

@@ -1,8 +1,8 @@
 /* test_warm_urls.c: where `larder warm` gets its URLs from, and what it reads in the answers. */
 #include <criterion/criterion.h>
 
-#include "proxy/warm_client.h"
-#include "proxy/warm_urls.h"
+#include "proxy/commands/warm_client.h"
+#include "proxy/commands/warm_urls.h"
 #include "tests/unit/support.h"
 
 static struct warm_urls urls, nested;

@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "proxy/decide.h"
-#include "proxy/why.h"
+#include "proxy/exchange/decide.h"
+#include "proxy/why/why.h"
 
 Test(why, every_reason_has_a_hint_of_its_own)
 {

@@ -1,0 +1,435 @@
+/* http1_stream.c: see http1_stream.h.
+ *
+ * Sending: the head waits in `out` for the first bytes of the body, so that a small response is one write. What the
+ * socket does not take at once is copied and queued, one write at a time; the exchange goes on when it is done. */
+#include "proxy/client/http1_stream.h"
+
+#include "http/forward.h"
+#include "http/serialize.h"
+#include "proxy/exchange/exchange.h"
+
+enum {
+    OUT_LIMIT_BYTES = 1024 * 1024, /* heads, chunk framing, the copied rest of a write */
+    COPY_BYTES = 8 * 1024,         /* of a body, when the socket is full: it tells when there is room again */
+    TURN_BYTES = 1024 * 1024,      /* then others get their turn */
+    MAX_RUNS = 64,
+};
+
+static enum stream_state lost(struct stream *stream);
+static size_t copy_rest(struct stream *stream, const struct span *runs, size_t count);
+static void accepted(struct stream *stream, size_t body_bytes);
+static enum stream_state queue_out(struct stream *stream);
+static enum stream_state flush(struct stream *stream);
+
+void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config, struct buf *spare)
+{
+    *stream = (struct stream){.conn = conn, .config = config, .spare = spare};
+    buf_init(&stream->out, OUT_LIMIT_BYTES);
+}
+
+void http1_stream_finish(struct stream *stream)
+{
+    buf_finish(&stream->out);
+    body_decoder_finish(&stream->decoder);
+}
+
+void http1_stream_begin(struct stream *stream, const struct http_request *request)
+{
+    stream->minor = request->minor;
+    stream->wants_keep_alive =
+        !headers_list_has(&request->headers, SPAN("Connection"), SPAN("close")) &&
+        (request->minor == 1 || headers_list_has(&request->headers, SPAN("Connection"), SPAN("keep-alive")));
+    stream->expects_continue =
+        request->minor == 1 &&
+        span_equal_nocase(headers_value(&request->headers, SPAN("Expect")), SPAN("100-continue"));
+    stream->body_wanted = false;
+    body_decoder_finish(&stream->decoder);
+    body_decoder_init(&stream->decoder, &request->framing);
+    stream->body_done = body_decoder_done(&stream->decoder);
+    stream->ended = false;
+    stream->waiting = false;
+    stream->chunked = false;
+    stream->close_delimited = false;
+    stream->aborted = false;
+    stream->left = 0;
+    stream->turn_bytes = 0;
+    pace_begin(&stream->pace);
+    stream->count = (struct stream_count){0};
+}
+
+bool http1_stream_may_continue(const struct stream *stream)
+{
+    return stream->wants_keep_alive && !stream->gone && !stream->close_delimited && stream->ended;
+}
+
+/* ---- the request's body ---- */
+
+void stream_read_body(struct stream *stream)
+{
+    if (!stream->gone && !stream->body_done) {
+        stream->body_wanted = true;
+        client_kick(stream);
+    }
+}
+
+void stream_pause_body(struct stream *stream)
+{
+    stream->body_wanted = false;
+}
+
+static void body_failed(struct stream *stream, enum err error)
+{
+    stream->body_wanted = false;
+    stream->wants_keep_alive = false; /* where the next request would begin is not known */
+    exchange_on_body_error(stream->exchange, error);
+}
+
+/* The end of the body, with the trailers behind it. */
+static void body_ended(struct stream *stream, struct span piece, struct arena *arena)
+{
+    struct headers trailers;
+
+    headers_init(&trailers, arena);
+    enum err error = body_decoder_trailers(&stream->decoder, &trailers);
+    if (error != ERR_OK) {
+        body_failed(stream, error);
+        return;
+    }
+    stream->body_done = true;
+    stream->body_wanted = false;
+    exchange_on_body(stream->exchange, piece, true, trailers.count > 0 ? &trailers : NULL);
+}
+
+size_t http1_stream_feed(struct stream *stream, struct span bytes, struct arena *arena)
+{
+    struct span rest = bytes;
+    uint64_t limit = stream->config->server.max_request_body_bytes;
+
+    while (stream->body_wanted && rest.len > 0) {
+        struct span piece;
+        enum err error = body_decoder_feed(&stream->decoder, &rest, &piece);
+        stream->count.request_body_bytes += piece.len;
+        if (error == ERR_OK && limit > 0 && stream->count.request_body_bytes > limit) {
+            error = ERR_BODY_TOO_LARGE;
+        }
+        if (error != ERR_OK) {
+            body_failed(stream, error);
+            break;
+        }
+        if (body_decoder_done(&stream->decoder)) {
+            body_ended(stream, piece, arena);
+        } else if (piece.len > 0) {
+            stream->body_wanted = false;
+            exchange_on_body(stream->exchange, piece, false, NULL);
+        }
+    }
+    return bytes.len - rest.len;
+}
+
+/* ---- the response ---- */
+
+void stream_informational(struct stream *stream, unsigned status, const struct headers *headers)
+{
+    if (stream->gone || stream->minor == 0 || stream->count.started) {
+        return;
+    }
+    if (status == 100) {
+        if (!stream->expects_continue) {
+            return;
+        }
+        stream->expects_continue = false;
+    }
+    size_t before = stream->out.len;
+    write_status_line(&stream->out, status);
+    if (headers != NULL) {
+        write_fields(&stream->out, headers);
+    }
+    write_end(&stream->out);
+    stream->count.sent_bytes += stream->out.len - before;
+    if (!stream->conn->writing) {
+        (void)flush(stream); /* a client that is gone shows at the next write */
+    }
+}
+
+static void write_framing(struct stream *stream, const struct stream_head *head)
+{
+    struct buf *out = &stream->out;
+
+    switch (head->body) {
+    case STREAM_BODY_NONE:
+        break;
+    case STREAM_BODY_OMITTED:
+    case STREAM_BODY_LENGTH:
+        buf_add(out, SPAN("Content-Length: "));
+        buf_add_u64(out, head->length);
+        buf_add(out, SPAN("\r\n"));
+        stream->left = head->body == STREAM_BODY_LENGTH ? head->length : 0;
+        break;
+    case STREAM_BODY_UNKNOWN:
+        stream->chunked = stream->minor == 1;
+        stream->close_delimited = !stream->chunked;
+        if (stream->chunked) {
+            buf_add(out, SPAN("Transfer-Encoding: chunked\r\n"));
+        }
+        break;
+    }
+    if (head->status == 101) {
+        stream->wants_keep_alive =
+            false; /* the connection becomes the tunnel's; its own Connection field is among the headers */
+    } else if (!stream->wants_keep_alive || stream->close_delimited) {
+        buf_add(out, SPAN("Connection: close\r\n"));
+    } else if (stream->minor == 0) {
+        buf_add(out, SPAN("Connection: keep-alive\r\n"));
+    }
+}
+
+void stream_close_after(struct stream *stream)
+{
+    stream->wants_keep_alive = false;
+}
+
+bool stream_start(struct stream *stream, const struct stream_head *head)
+{
+    size_t before = stream->out.len;
+
+    if (stream->expects_continue && !stream->body_done) {
+        stream->wants_keep_alive = false; /* the body may or may not come now (RFC 9110 §10.1.1) */
+    }
+    buf_lend(stream->spare, &stream->out);
+    write_status_line(&stream->out, head->status);
+    write_fields(&stream->out, head->headers);
+    write_framing(stream, head);
+    write_end(&stream->out);
+    stream->count.started = true;
+    stream->count.status = head->status;
+    stream->count.sent_bytes += stream->out.len - before;
+    return !stream->out.failed;
+}
+
+/* `out` and as many of `runs` as are left of chunk or body, for one write. */
+static size_t gather(const struct stream *stream, const struct span *runs, size_t count, struct span *out_runs)
+{
+    size_t used = 0;
+    uint64_t left = stream->close_delimited ? UINT64_MAX : stream->left;
+
+    if (stream->out.len > 0) {
+        out_runs[used++] = buf_span(&stream->out);
+    }
+    for (size_t i = 0; i < count && used < MAX_RUNS + 1 && left > 0; i++) {
+        out_runs[used] = span_take(runs[i], left < runs[i].len ? (size_t)left : runs[i].len);
+        left -= out_runs[used].len;
+        used++;
+    }
+    return used;
+}
+
+static size_t total_of(const struct span *runs, size_t count)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        total += runs[i].len;
+    }
+    return total;
+}
+
+enum stream_state stream_write(struct stream *stream, const struct span *runs, size_t count, size_t *out_accepted)
+{
+    struct span all[MAX_RUNS + 1];
+    size_t taken = 0;
+
+    *out_accepted = 0;
+    if (stream->gone) {
+        return STREAM_GONE;
+    }
+    REQUIRE(stream->count.started && !stream->ended);
+    if (stream->conn->writing) {
+        stream->waiting = true;
+        return STREAM_BLOCKED;
+    }
+    count = count < MAX_RUNS ? count : MAX_RUNS;
+    if (stream->chunked && stream->left == 0) {
+        size_t before = stream->out.len;
+        stream->left = total_of(runs, count);
+        write_chunk_start(&stream->out, stream->left);
+        stream->count.sent_bytes += stream->out.len - before;
+    }
+    size_t all_count = gather(stream, runs, count, all);
+    size_t head_bytes = stream->out.len;
+    if (stream->turn_bytes < TURN_BYTES && conn_try_write(stream->conn, all, all_count, &taken) != ERR_OK) {
+        return lost(stream);
+    }
+    if (taken > head_bytes) {
+        buf_clear(&stream->out);
+        *out_accepted = taken - head_bytes;
+        accepted(stream, *out_accepted);
+        return STREAM_READY;
+    }
+    size_t first = head_bytes > 0 ? 1 : 0;
+    buf_consume(&stream->out, taken);
+    *out_accepted = copy_rest(stream, all + first, all_count - first);
+    accepted(stream, *out_accepted);
+    return queue_out(stream);
+}
+
+/* A write failed: the client is gone. */
+static enum stream_state lost(struct stream *stream)
+{
+    http1_stream_gone(stream);
+    return STREAM_GONE;
+}
+
+/* The socket is full: a copy of what comes next waits for it behind `out`. How many bytes of the body were copied. */
+static size_t copy_rest(struct stream *stream, const struct span *runs, size_t count)
+{
+    size_t copied = 0;
+
+    for (size_t i = 0; i < count && copied < COPY_BYTES; i++) {
+        struct span run = span_take(runs[i], COPY_BYTES - copied);
+        buf_add(&stream->out, run);
+        copied += run.len;
+    }
+    return copied;
+}
+
+/* Body bytes were sent or copied. */
+static void accepted(struct stream *stream, size_t body_bytes)
+{
+    stream->count.body_bytes += body_bytes;
+    stream->count.sent_bytes += body_bytes;
+    stream->turn_bytes += body_bytes;
+    if (!stream->close_delimited) {
+        stream->left -= body_bytes;
+    }
+    if (stream->chunked && stream->left == 0) {
+        write_chunk_end(&stream->out);
+        stream->count.sent_bytes += 2;
+    }
+}
+
+/* Queues all of `out`. */
+static enum stream_state queue_out(struct stream *stream)
+{
+    struct span run = buf_span(&stream->out);
+
+    if (stream->out.failed || conn_write(stream->conn, &run, 1) != ERR_OK) {
+        return lost(stream);
+    }
+    buf_clear(&stream->out);
+    stream->waiting = true;
+    pace_wait(&stream->pace, conn_now_ms(stream->conn));
+    conn_set_timer(stream->conn, stream->config->server.client_write_timeout_ms);
+    return STREAM_BLOCKED;
+}
+
+static enum stream_state flush(struct stream *stream)
+{
+    struct span run = buf_span(&stream->out);
+    size_t taken = 0;
+
+    if (stream->out.failed) {
+        return lost(stream);
+    }
+    if (run.len > 0 && conn_try_write(stream->conn, &run, 1, &taken) != ERR_OK) {
+        return lost(stream);
+    }
+    buf_consume(&stream->out, taken);
+    return stream->out.len == 0 ? STREAM_READY : queue_out(stream);
+}
+
+enum stream_state stream_flush(struct stream *stream)
+{
+    if (stream->gone) {
+        return STREAM_GONE;
+    }
+    if (stream->conn->writing) {
+        stream->waiting = true;
+        return STREAM_BLOCKED;
+    }
+    return flush(stream);
+}
+
+enum stream_state stream_end(struct stream *stream, const struct headers *trailers)
+{
+    if (stream->gone) {
+        return STREAM_GONE;
+    }
+    REQUIRE(stream->count.started && !stream->ended);
+    stream->ended = true;
+    if (stream->chunked) {
+        size_t before = stream->out.len;
+        write_last_chunk(&stream->out, trailers);
+        stream->count.sent_bytes += stream->out.len - before;
+    }
+    return stream_flush(stream);
+}
+
+void stream_abort(struct stream *stream)
+{
+    stream->wants_keep_alive = false;
+    stream->aborted = true;
+}
+
+bool http1_stream_written(struct stream *stream)
+{
+    const struct config *config = stream->config;
+
+    stream->turn_bytes = 0;
+    if (stream->gone || stream->exchange == NULL) {
+        return true;
+    }
+    if (!pace_moved(&stream->pace, conn_now_ms(stream->conn), stream->count.sent_bytes, config->server.client_min_rate,
+                    config->server.client_write_timeout_ms)) {
+        return false;
+    }
+    if (stream->out.len > 0 && flush(stream) != STREAM_READY) {
+        return true; /* still waiting; or gone, which the connection's end will tell */
+    }
+    if (!stream->waiting) {
+        return true;
+    }
+    stream->waiting = false;
+    conn_set_timer(stream->conn, stream->body_wanted ? config->server.client_body_timeout_ms : 0);
+    if (stream->ended) {
+        exchange_on_sent(stream->exchange);
+    } else {
+        exchange_on_writable(stream->exchange);
+    }
+    return true;
+}
+
+void http1_stream_gone(struct stream *stream)
+{
+    stream->gone = true;
+    stream->wants_keep_alive = false;
+    stream->body_wanted = false;
+}
+
+void stream_set_deadline(struct stream *stream, uint64_t timeout_ms)
+{
+    if (!stream->gone && !stream->waiting && !stream->body_wanted) {
+        conn_set_timer(stream->conn, timeout_ms);
+    }
+}
+
+void stream_count_tunnel(struct stream *stream, uint64_t to_client_bytes, uint64_t to_origin_bytes)
+{
+    stream->count.body_bytes += to_client_bytes;
+    stream->count.sent_bytes += to_client_bytes;
+    stream->count.request_body_bytes += to_origin_bytes;
+}
+
+struct conn *stream_connection(struct stream *stream)
+{
+    return stream->conn;
+}
+
+struct span stream_take_early_bytes(struct stream *stream)
+{
+    return client_take_input(stream);
+}
+
+struct stream_count stream_count(const struct stream *stream)
+{
+    return stream->count;
+}

@@ -1,0 +1,157 @@
+/* admin_commands.c: see admin_commands.h. */
+#include "proxy/commands/admin_commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/commands/admin_ask_json.h"
+#include "proxy/io/log.h"
+
+enum { TARGET_BYTES = 64 };
+
+json_t *admin_ask_json(const struct config *config, const char *target, struct span body, struct buf *error)
+{
+    struct admin_answer answer = {0};
+
+    if (!admin_ask(config, target, body, &answer, error)) {
+        return NULL;
+    }
+    json_t *object = answer.body.len > 0 ? json_loadb(answer.body.data, answer.body.len, 0, NULL) : NULL;
+    const char *said = json_string_value(json_object_get(object, "error"));
+    if (said != NULL) {
+        buf_add_text(error, said);
+    } else if (answer.status != 200 || object == NULL) {
+        buf_format(error, "larder answers with status %u, and not as expected", answer.status);
+    }
+    buf_finish(&answer.body);
+    if (error->len > 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* The order as JSON; NULL: no memory, or a name that is not UTF-8. */
+static char *order_text(const struct options *options)
+{
+    json_t *order = json_object();
+    bool good = order != NULL;
+
+    for (size_t i = 0; i < options->name_count && good; i++) {
+        const struct purge_option *name = &options->names[i];
+        json_t *texts = json_object_get(order, name->member);
+        if (texts == NULL) {
+            texts = json_array();
+            good = json_object_set_new(order, name->member, texts) == 0;
+        }
+        good = good && json_array_append_new(texts, json_string(name->text)) == 0;
+    }
+    if (options->everything) {
+        good = good && json_object_set_new(order, "everything", json_true()) == 0;
+    }
+    if (options->soft) {
+        good = good && json_object_set_new(order, "soft", json_true()) == 0;
+    }
+    char *text = good ? json_dumps(order, JSON_COMPACT) : NULL;
+    json_decref(order);
+    return text;
+}
+
+/* "purged, sequences 1 to 2" */
+static void write_purged(const json_t *answer, bool soft, struct buf *out)
+{
+    int64_t first = admin_number_of(answer, "first_sequence");
+    int64_t last = admin_number_of(answer, "sequence");
+
+    buf_format(out, "purged%s, sequence", soft ? " softly" : "");
+    if (first < last) { /* each name has its own */
+        buf_format(out, "s %lld to", (long long)first);
+    }
+    buf_format(out, " %lld\n", (long long)last);
+}
+
+bool admin_command_purge(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
+{
+    char *order = order_text(options);
+
+    if (order == NULL) {
+        buf_add_text(error, "purge: expected names in UTF-8");
+        return false;
+    }
+    json_t *answer = admin_ask_json(config, "/v1/purge", span_of(order), error);
+    free(order);
+    if (answer == NULL) {
+        return false;
+    }
+    if (options->json) {
+        admin_print_json(answer, out);
+    } else {
+        write_purged(answer, options->soft, out);
+    }
+    json_decref(answer);
+    return true;
+}
+
+const char *admin_text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? text : "";
+}
+
+int64_t admin_number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+void admin_print_json(const json_t *object, struct buf *out)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+
+    buf_format(out, "%s\n", text != NULL ? text : "{}");
+    free(text);
+}
+
+static void write_row(const json_t *row, struct buf *out)
+{
+    const json_t *name = json_object_get(row, "name");
+    struct span text = {json_string_value(name), json_string_length(name)};
+
+    buf_format(out, "%-8lld  %s  %-6s  %-4s", (long long)json_integer_value(json_object_get(row, "sequence")),
+               admin_text_of(row, "time"), admin_text_of(row, "kind"), admin_text_of(row, "mode"));
+    if (text.len > 0) {
+        buf_format(out, "  %s", log_quoted(text).text);
+    }
+    buf_add_byte(out, '\n');
+}
+
+bool admin_command_purges(const struct config *config, const struct options *options, struct buf *out,
+                          struct buf *error)
+{
+    char target[TARGET_BYTES] = "/v1/purges";
+    uint64_t limit;
+    size_t index;
+    json_t *row;
+
+    if (options->limit != NULL) {
+        if (!span_to_u64(span_of(options->limit), &limit)) {
+            buf_format(error, "--limit: expected a number, found %s", log_quoted(span_of(options->limit)).text);
+            return false;
+        }
+        (void)snprintf(target, sizeof target, "/v1/purges?limit=%llu", (unsigned long long)limit);
+    }
+    json_t *answer = admin_ask_json(config, target, SPAN(""), error);
+    if (answer == NULL) {
+        return false;
+    }
+    if (options->json) {
+        admin_print_json(answer, out);
+    } else {
+        json_array_foreach(json_object_get(answer, "purges"), index, row)
+        {
+            write_row(row, out);
+        }
+    }
+    json_decref(answer);
+    return true;
+}

@@ -1,0 +1,154 @@
+/* purge_names.c: see purge_names.h. */
+#include "proxy/exchange/purge_names.h"
+
+#include "cache/search.h"
+#include "proxy/config/route.h"
+
+static enum err add(struct purge_list *list, enum purge_kind kind, struct span name)
+{
+    struct purge purge = {.kind = kind, .mode = list->mode, .name = name, .time_ms = list->time_ms};
+
+    if (list->count == ARRAY_LEN(list->items)) {
+        return ERR_LIMIT;
+    }
+    if (!purge_valid(&purge)) {
+        return ERR_BAD_TARGET;
+    }
+    list->items[list->count++] = purge;
+    return ERR_OK;
+}
+
+/* A copy whose first `count` bytes are in lower case. False at the arena's limit. */
+static bool copy_lower(struct arena *arena, struct span text, size_t count, struct span *out_copy)
+{
+    char *copy = arena_alloc_text(arena, text.len);
+
+    if (copy == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        copy[i] = i < count ? ascii_lower(text.data[i]) : text.data[i];
+    }
+    *out_copy = (struct span){copy, text.len};
+    return true;
+}
+
+/* The one scheme of keys. TLS ends in front of larder: what clients there call https is stored as http. */
+static struct span stored_scheme(struct span scheme)
+{
+    return span_equal_nocase(scheme, SPAN("https")) ? SPAN("http") : scheme;
+}
+
+enum err purge_add_uri(struct purge_list *list, struct cache *cache, struct cache_reader *reader, const struct uri *uri,
+                       struct arena *arena)
+{
+    uint64_t secret = cache_secret(cache);
+    struct search search;
+    struct key key;
+
+    if (!key_of_uri(uri, secret, arena, &key)) {
+        return ERR_ARENA_FULL;
+    }
+    enum err error = add(list, PURGE_URL, key_url(key.text));
+    if (error == ERR_OK && reader != NULL && search_find(reader, uri, arena, &search) &&
+        search_key(&search, uri, secret, arena, &key)) {
+        error = add(list, PURGE_URL, key_url(key.text));
+    }
+    return error;
+}
+
+enum err purge_add_url(struct purge_list *list, const struct config *config, struct cache *cache,
+                       struct cache_reader *reader, struct span url, struct arena *arena)
+{
+    struct http_request request = {.method = METHOD_GET, .method_name = SPAN_INIT("GET")};
+    enum err error = uri_parse_absolute(url, arena, &request.uri);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    request.uri.scheme = stored_scheme(request.uri.scheme);
+    headers_init(&request.headers, arena);
+    const struct site *site = route_find(config, &request.uri);
+    if (site != NULL && !route_rewrite_request(site, &request, arena)) {
+        return ERR_ARENA_FULL;
+    }
+    return purge_add_uri(list, cache, reader, &request.uri, arena);
+}
+
+enum err purge_add_prefix(struct purge_list *list, struct span prefix, struct arena *arena)
+{
+    struct uri uri;
+    struct span rest;
+    enum err error = uri_parse_absolute(prefix, arena, &uri);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (!uri_path_and_query(&uri, arena, &rest)) {
+        return ERR_ARENA_FULL;
+    }
+    const struct span parts[] = {stored_scheme(uri.scheme), SPAN_INIT("://"), uri.authority, rest};
+    struct span name;
+    return arena_join(arena, parts, ARRAY_LEN(parts), &name) ? add(list, PURGE_PREFIX, name) : ERR_ARENA_FULL;
+}
+
+enum err purge_add_glob(struct purge_list *list, struct span glob, struct arena *arena)
+{
+    struct span scheme = span_take(glob, span_find(glob, ':'));
+    struct span authority = span_skip(glob, scheme.len);
+    struct span text, name;
+
+    if (!span_starts_with(authority, SPAN("://")) || span_find(span_skip(authority, 3), '/') == SIZE_MAX) {
+        return ERR_BAD_TARGET;
+    }
+    scheme = stored_scheme(scheme);
+    const struct span parts[] = {scheme, authority};
+    size_t path = scheme.len + 3 + span_find(span_skip(authority, 3), '/');
+    return arena_join(arena, parts, ARRAY_LEN(parts), &text) && copy_lower(arena, text, path, &name)
+               ? add(list, PURGE_GLOB, name)
+               : ERR_ARENA_FULL;
+}
+
+enum err purge_add_tag(struct purge_list *list, struct span tag)
+{
+    return add(list, PURGE_TAG, tag);
+}
+
+enum err purge_add_everything(struct purge_list *list)
+{
+    return add(list, PURGE_ALL, SPAN(""));
+}
+
+static enum err add_hosts(struct purge_list *list, const struct config *config, const struct site *site)
+{
+    enum err error = ERR_OK;
+
+    if (site->host_count == 0) {
+        return config->site_count == 1 ? purge_add_everything(list) : ERR_BAD_TARGET;
+    }
+    for (size_t i = 0; i < site->host_count && error == ERR_OK; i++) {
+        error = add(list, PURGE_HOST, site->hosts[i]);
+    }
+    return error;
+}
+
+enum err purge_add_site(struct purge_list *list, const struct config *config, struct span name, struct arena *arena)
+{
+    struct span host = span_starts_with(name, SPAN("*.")) ? span_skip(name, 2) : name;
+    struct span copy;
+
+    for (size_t i = 0; i < config->site_count; i++) {
+        if (span_equal_nocase(name, span_of(config->sites[i].name))) {
+            return add_hosts(list, config, &config->sites[i]);
+        }
+    }
+    struct span part;
+    uint16_t port;
+    if (!uri_host_valid(host) || !uri_split_authority(host, &part, &port) || port != 0) {
+        return ERR_BAD_TARGET;
+    }
+    if (!route_has_host(config, name)) {
+        return ERR_NOT_FOUND;
+    }
+    return copy_lower(arena, name, name.len, &copy) ? add(list, PURGE_HOST, copy) : ERR_ARENA_FULL;
+}

@@ -1,0 +1,70 @@
+/* listener.h: listening sockets: opened once by the main thread, accepted from by the workers.
+ *
+ * Each worker has a TCP socket of its own with SO_REUSEPORT; a unix socket is shared. Whether a port is free is found
+ * out first, without SO_REUSEPORT, so that a second larder is refused instead of sharing the port silently. */
+#ifndef PROXY_LISTENER_H
+#define PROXY_LISTENER_H
+
+#include <uv.h>
+
+#include "http/buf.h"
+#include "http/error.h"
+#include "proxy/config/config.h"
+
+struct worker;
+
+enum listener_state {
+    LISTENER_NONE,      /* zeroed */
+    LISTENER_ACCEPTING, /* the handle is open */
+    LISTENER_PAUSED,    /* connections wait in the kernel's queue until the timer fires */
+    LISTENER_CLOSED,
+};
+
+struct listener {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } u;
+    uv_timer_t retry; /* accepting goes on after a pause */
+    struct worker *worker;
+    enum address_kind kind;
+    enum listener_state state;
+    int fd;           /* the listening socket; the handle has a duplicate, so that it can be closed for a pause */
+    int fd_limit;     /* accepting pauses at this descriptor */
+    bool handle_open; /* until its close callback ran */
+    bool complained;  /* that accepting fails, since it last worked */
+};
+
+/* Binds `count` sockets (one a worker) and fills `out_fds`; nothing listens yet. Port 0 and an address that has to be
+ * another one ("::" on a machine without IPv6) are replaced in `address` by what it became. On failure one line in
+ * `out_error` that names the address, and nothing is open. */
+MUST_CHECK enum err listener_open(struct address *address, unsigned count, int *out_fds, struct buf *out_error);
+
+/* Starts listening on what listener_open bound: when all addresses are. On failure one line in `out_error`. */
+MUST_CHECK enum err listener_listen(const struct address *address, unsigned count, const int *fds,
+                                    struct buf *out_error);
+
+/* Removes the file of a unix socket; the sockets themselves are the listeners'. */
+void listener_remove_file(const struct address *address);
+
+/* Starts accepting on a socket from listener_listen; owns `fd`, also when it fails. New connections go to
+ * client_accept. */
+MUST_CHECK enum err listener_start(struct listener *listener, struct worker *worker, const struct address *address,
+                                   int fd);
+
+/* Accepts what waits in the kernel's queue, which would be reset by the close: also what a pause left there. */
+void listener_take_rest(struct listener *listener);
+
+/* A second call, and one for a listener never started, changes nothing. The loop must go on until it is closed. */
+void listener_close(struct listener *listener);
+
+/* As the kernel wants it. False: a path that is too long. */
+MUST_CHECK bool listener_sockaddr(const struct address *address, struct sockaddr_storage *out_address,
+                                  socklen_t *out_len);
+
+/* "127.0.0.1:8080", "[::1]:8080", "unix:/path". */
+void address_format(const struct address *address, struct buf *out);
+
+#endif

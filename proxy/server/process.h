@@ -1,0 +1,26 @@
+/* process.h: what the process may do: as whom it runs, and how many descriptors it has.
+ *
+ * For the start, on the main thread, before another thread runs. */
+#ifndef PROXY_PROCESS_H
+#define PROXY_PROCESS_H
+
+#include "http/buf.h"
+#include "http/check.h"
+#include "proxy/config/config.h"
+
+/* Raises the limit of descriptors: to the hard one, and as root beyond it, to what the configured connections can need.
+ * Warns where not even all clients have room. Best effort. */
+void process_raise_descriptor_limit(const struct config *config, unsigned worker_count);
+
+/* How many descriptors there can be at a time: what the configured connections can need, or the limit where that is
+ * lower. */
+unsigned process_planned_descriptors(const struct config *config, unsigned worker_count);
+
+/* Becomes server.user and server.group for good, when root was needed to bind only: the cache's directory is made for
+ * that user where it is missing. Without a user it stays who it is. False: one line in `out_error`. */
+MUST_CHECK bool process_drop_privileges(const struct config *config, struct buf *out_error);
+
+/* When everything else has worked. */
+void process_warn_of_root(void);
+
+#endif
