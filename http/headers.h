@@ -22,6 +22,9 @@ struct headers {
     uint64_t names; /* a bit for each name that may be there (header_name_bit): most that are looked for are not */
 };
 
+/* In `names` beside them: some name has a `_`, which hardly any has. */
+#define HEADERS_UNDERSCORE (UINT64_C(1) << 63)
+
 /* The bit of a name in `names`, whatever its case: folded by the compiler where the name is a literal. */
 static inline uint64_t header_name_bit(struct span name)
 {
@@ -31,7 +34,7 @@ static inline uint64_t header_name_bit(struct span name)
     unsigned first = (unsigned char)name.data[0] | 0x20U;
     unsigned last = (unsigned char)name.data[name.len - 1] | 0x20U;
 
-    return UINT64_C(1) << ((first * 7 + last * 5 + (unsigned)name.len * 11) & 63U);
+    return UINT64_C(1) << ((first * 7 + last * 5 + (unsigned)name.len * 11) % 63U);
 }
 
 /* False: no line of that name is there. True: look. */
@@ -53,7 +56,7 @@ MUST_CHECK static inline bool headers_add(struct headers *headers, struct span n
         return false;
     }
     headers->items[headers->count++] = (struct header){.name = name, .value = value};
-    headers->names |= header_name_bit(name);
+    headers->names |= header_name_bit(name) | (span_find(name, '_') != SIZE_MAX ? HEADERS_UNDERSCORE : 0);
     return true;
 }
 

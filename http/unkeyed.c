@@ -73,22 +73,31 @@ static bool is_disguised(struct span name)
     return false;
 }
 
+/* Does it begin as one of `fields` or `methods` does? Nearly every other field begins otherwise. */
+static inline bool may_be_one(struct span name)
+{
+    char first = name.len == 0 ? '\0' : (char)(name.data[0] | 0x20);
+
+    return first == 'x' || first == 'f' || first == 'p';
+}
+
 bool unkeyed_is_one(struct span name, enum method method)
 {
-    bool underscored = span_find(name, '_') != SIZE_MAX;
-    /* Nearly every other field begins otherwise. */
-    bool may_be = underscored || (name.len > 2 && (name.data[0] | 0x20) == 'x' && name.data[1] == '-') ||
-                  name.len == 5 || name.len == 15;
-
-    return (underscored && is_disguised(name)) ||
-           (may_be && (is_in(name, fields, ARRAY_LEN(fields)) ||
-                       ((method == METHOD_GET || method == METHOD_HEAD) && is_in(name, methods, ARRAY_LEN(methods)))));
+    if (span_find(name, '_') != SIZE_MAX && is_disguised(name)) {
+        return true;
+    }
+    return may_be_one(name) &&
+           (is_in(name, fields, ARRAY_LEN(fields)) ||
+            ((method == METHOD_GET || method == METHOD_HEAD) && is_in(name, methods, ARRAY_LEN(methods))));
 }
 
 bool unkeyed_has(const struct http_request *request)
 {
+    bool underscored = (request->headers.names & HEADERS_UNDERSCORE) != 0;
+
     for (size_t i = 0; i < request->headers.count; i++) {
-        if (unkeyed_is_one(request->headers.items[i].name, request->method)) {
+        struct span name = request->headers.items[i].name;
+        if ((underscored || may_be_one(name)) && unkeyed_is_one(name, request->method)) {
             return true;
         }
     }
