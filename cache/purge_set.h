@@ -57,7 +57,8 @@ enum purge_effect {
 
 struct purge_verdict {
     enum purge_effect effect;
-    struct purge purge; /* the newest that made it so, the oldest for the time of a soft one; its name is the arena's */
+    struct purge purge; /* the newest that made it so; of a soft one the time of the oldest that names it (of one name,
+                           the last counts). Its name is the arena's */
 };
 
 /* What the purges in force make of it. Where its head cannot be read or the arena is at its limit, and a tag or group
