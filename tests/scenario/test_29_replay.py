@@ -146,7 +146,7 @@ def test_a_wrong_file(larder, origin, tmp_path):
 
 
 def test_answers_are_as_described(proxy, origin, client):
-    schemas = json.loads((ROOT / "proxy" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
+    schemas = json.loads((ROOT / "proxy" / "admin" / "openapi.json").read_text(encoding="utf-8"))["components"]["schemas"]
     origin.expect("GET /a").reply(200, fresh(), b"a")
     client.get("/a").expect(200)
     fact = remembered(proxy, 1)[0]
