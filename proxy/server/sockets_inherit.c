@@ -50,7 +50,8 @@ static int option_of(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
 }
 
-/* False: not one that we listen on. `*out_host` is malloc'd, NULL without memory. */
+/* False: not one that we listen on. A relative path is as it was bound, and as the configuration has it: a process has
+ * the working directory of who starts it. `*out_host` is malloc'd, NULL without memory. */
 static bool address_of(int fd, struct address *out_address, char **out_host)
 {
     struct sockaddr_storage name = {0};
@@ -64,7 +65,7 @@ static bool address_of(int fd, struct address *out_address, char **out_host)
         const struct sockaddr_un *unix_name = (const struct sockaddr_un *)&name;
         *out_host = strndup(unix_name->sun_path, sizeof(unix_name->sun_path));
         *out_address = (struct address){.kind = ADDRESS_UNIX, .host = *out_host};
-        return unix_name->sun_path[0] == '/';
+        return unix_name->sun_path[0] != '\0'; /* which neither an abstract name nor an unnamed one has */
     }
     if (name.ss_family == AF_INET) {
         const struct sockaddr_in *ip4 = (const struct sockaddr_in *)&name;

@@ -189,6 +189,20 @@ def test_unix_sockets_and_the_administration_keep_their_files(origin, larder, tm
     assert not path.exists()
 
 
+def test_relative_paths_go_over(origin, larder, monkeypatch):
+    """The new process has the same working directory: a relative cache.dir, and with it the command socket, and a relative listener stay."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin, server='listen = ["127.0.0.1:0", "unix:relative.sock"]'), listen=(), cache_dir="stored")
+    monkeypatch.chdir(proxy.directory)
+    for _ in range(2):
+        assert proxy.upgrade().wait(30) == 0
+        Client(proxy, address="relative.sock").get("/a").expect(200, body=BODY)
+        Admin(proxy).status()
+    assert "is closed" not in proxy.stderr
+    proxy.stop()
+    assert not (proxy.directory / "relative.sock").exists()
+
+
 def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):
     origin.on("GET *", always(200, FRESH, BODY))
     proxy = larder(config=config(origin))
