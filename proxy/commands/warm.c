@@ -62,30 +62,66 @@ struct warm {
 
 /* ---- what to ask ---- */
 
+static const struct span usual_fields = SPAN_INIT("User-Agent: larder-warm\r\n");
+
 static struct span name_of(const char *field)
 {
     return span_take(span_of(field), span_find(span_of(field), ':'));
 }
 
-/* Every combination of one value of each name, in the order in which names were first given. */
+/* What the request's line and framing say (RFC 9112 §3.2, §6) is not for variants. */
+static bool check_field(const char *field, struct buf *error)
+{
+    static const struct span own[] = {SPAN_INIT("Connection"), SPAN_INIT("Content-Length"),
+                                      SPAN_INIT("Transfer-Encoding")};
+    struct span name = name_of(field);
+
+    if (!is_token(name) || strpbrk(field, "\r\n") != NULL || name.len == span_of(field).len) {
+        buf_format(error, "-H: expected a field such as 'Accept-Encoding: gzip', found %s",
+                   log_quoted(span_of(field)).text);
+        return false;
+    }
+    if (span_equal_nocase(name, SPAN("Host"))) {
+        buf_format(error, "-H: Host is the URL's: give the URL with that host instead of %s",
+                   log_quoted(span_of(field)).text);
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        if (span_equal_nocase(name, own[i])) {
+            buf_format(
+                error,
+                "-H: %.*s makes no variant: larder warm asks by GET without content, on connections that it keeps",
+                SPAN_ARG(own[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_named(const struct options *options, size_t before, struct span name)
+{
+    for (size_t i = 0; i < before; i++) {
+        if (span_equal_nocase(name_of(options->fields[i]), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every combination of one value of each name, in the order in which names were first given; our own User-Agent where
+ * none is. */
 static bool make_variants(struct warm *warm, const struct options *options, struct arena *arena, struct buf *error)
 {
-    warm->variants[0] = SPAN("");
+    warm->variants[0] = is_named(options, options->field_count, SPAN("User-Agent")) ? SPAN("") : usual_fields;
     warm->variant_count = 1;
     for (size_t i = 0; i < options->field_count; i++) {
         struct span name = name_of(options->fields[i]);
         size_t values = 0;
         size_t before = warm->variant_count;
-        bool again = false;
+        bool again = is_named(options, i, name);
         struct span made[VARIANTS_MAX];
-        if (!is_token(name) || strpbrk(options->fields[i], "\r\n") != NULL ||
-            name.len == span_of(options->fields[i]).len) {
-            buf_format(error, "-H: expected a field such as 'Accept-Encoding: gzip', found %s",
-                       log_quoted(span_of(options->fields[i])).text);
+        if (!check_field(options->fields[i], error)) {
             return false;
-        }
-        for (size_t k = 0; k < i; k++) {
-            again = again || span_equal_nocase(name_of(options->fields[k]), name);
         }
         for (size_t k = i; k < options->field_count && !again; k++) {
             if (!span_equal_nocase(name_of(options->fields[k]), name)) {
@@ -156,7 +192,7 @@ static enum err unpack(struct buf *xml)
 static bool ask_for_sitemap(struct warm_client *client, const struct warm_url *url, struct buf *xml,
                             enum err *out_problem, struct buf *error)
 {
-    struct warm_request request = {.host = url->host, .target = url->target, .fields = SPAN(""), .body = xml};
+    struct warm_request request = {.host = url->host, .target = url->target, .fields = usual_fields, .body = xml};
     struct warm_answer answer;
 
     buf_clear(xml);

@@ -57,7 +57,6 @@ static enum err send_request(const struct warm_client *client, const struct warm
     buf_init(&out, HEAD_MAX_BYTES);
     write_request_line(&out, SPAN("GET"), request->target);
     write_field(&out, SPAN("Host"), request->host);
-    write_field(&out, SPAN("User-Agent"), SPAN("larder-warm"));
     buf_add(&out, request->fields);
     write_end(&out);
     enum err error = out.failed ? ERR_HEAD_TOO_LARGE : ERR_OK;

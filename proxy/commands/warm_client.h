@@ -17,7 +17,7 @@ struct warm_client {
 
 struct warm_request {
     struct span host, target;
-    struct span fields; /* lines "Name: value\r\n" */
+    struct span fields; /* all but Host, lines "Name: value\r\n" */
     struct buf *body;   /* gets the answer's; NULL: it is thrown away */
 };
 

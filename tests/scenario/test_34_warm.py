@@ -46,6 +46,21 @@ def test_variants(proxy, origin):
     assert {(request.header("Accept-Language"), request.header("X-One")) for request in origin.requests} == {("de", "1")}
 
 
+def test_a_user_agent_of_ones_own(proxy, origin):
+    """Its field in place of ours, which would be part of every variant by Vary."""
+    origin.on("GET /a", lambda exchange: exchange.reply(200, fresh(Vary="User-Agent"), b"x"))
+    warm(proxy, f"{BASE}/a", "-H", "user-agent: a", "-H", "User-Agent: b")
+    assert sorted(request.header("User-Agent") for request in origin.requests) == ["a", "b"]
+    Client(proxy).get("/a", {"User-Agent": "a"}).expect(200, cache="hit")
+
+
+@pytest.mark.parametrize("field, said", [("Host: x", "give the URL with that host"), ("connection: close", "Connection makes no variant"),
+                                         ("Content-Length: 3", "GET without content"), ("Transfer-Encoding: chunked", "GET without content")])
+def test_fields_that_are_not_for_variants(proxy, field, said):
+    _, err = warm(proxy, f"{BASE}/a", "-H", field, code=2)
+    assert err.startswith("larder: -H: ") and said in err
+
+
 def test_what_is_not_stored_and_what_fails(proxy, origin):
     answers = {"/no-store": (200, {"Cache-Control": "no-store"}), "/private": (200, {"Cache-Control": "private"}),
                "/private2": (200, {"Cache-Control": "private"}), "/moved": (302, {"Location": "/a"}), "/gone": (404, {"Cache-Control": "no-store"}),
