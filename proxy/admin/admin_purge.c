@@ -32,12 +32,12 @@ static enum err add_url(struct order *order, struct span text)
 
 static enum err add_prefix(struct order *order, struct span text)
 {
-    return purge_add_prefix(order->list, text, order->call->arena);
+    return purge_add_prefix(order->list, order->call->admin->scope.config, text, order->call->arena);
 }
 
 static enum err add_glob(struct order *order, struct span text)
 {
-    return purge_add_glob(order->list, text, order->call->arena);
+    return purge_add_glob(order->list, order->call->admin->scope.config, text, order->call->arena);
 }
 
 static enum err add_tag(struct order *order, struct span text)
@@ -58,7 +58,7 @@ static const struct {
     {"urls", add_url, "absolute URLs such as \"http://www.example.com/a\""},
     {"prefixes", add_prefix, "absolute URLs such as \"http://www.example.com/img/\""},
     {"globs", add_glob, "absolute URLs that may have * and ?, such as \"http://*/img/*.png\""},
-    {"tags", add_tag, "tags"},
+    {"tags", add_tag, "names of tags such as \"product-42\""},
     {"sites", add_site, "sites that have hosts, hosts, or \"*.example.com\""},
 };
 
@@ -72,7 +72,9 @@ static bool add_text(struct order *order, size_t member, const json_t *value)
     if (error == ERR_LIMIT) {
         (void)snprintf(order->error, sizeof order->error, "expected at most %d names", CACHE_PURGES_MAX);
     } else if (error == ERR_NOT_FOUND) {
-        (void)snprintf(order->error, sizeof order->error, "%s: no site is called %.80s, and none serves such a host",
+        (void)snprintf(order->error, sizeof order->error,
+                       members[member].add == add_site ? "%s: no site is called %.80s, and none serves such a host"
+                                                       : "%s: no site serves the host of %.80s",
                        members[member].name, log_quoted((struct span){text, len}).text);
     } else if (error != ERR_OK) {
         (void)snprintf(order->error, sizeof order->error, "%s: expected %s, found %.80s", members[member].name,

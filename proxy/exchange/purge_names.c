@@ -68,6 +68,9 @@ enum err purge_add_url(struct purge_list *list, const struct config *config, str
     }
     request.uri.scheme = stored_scheme(request.uri.scheme);
     headers_init(&request.headers, arena);
+    if (!route_has_host(config, uri_host_of(request.uri.authority))) {
+        return ERR_NOT_FOUND;
+    }
     const struct site *site = route_find(config, &request.uri);
     if (site != NULL && !route_rewrite_request(site, &request, arena)) {
         return ERR_ARENA_FULL;
@@ -75,7 +78,7 @@ enum err purge_add_url(struct purge_list *list, const struct config *config, str
     return purge_add_uri(list, cache, reader, &request.uri, arena);
 }
 
-enum err purge_add_prefix(struct purge_list *list, struct span prefix, struct arena *arena)
+enum err purge_add_prefix(struct purge_list *list, const struct config *config, struct span prefix, struct arena *arena)
 {
     struct uri uri;
     struct span rest;
@@ -83,6 +86,9 @@ enum err purge_add_prefix(struct purge_list *list, struct span prefix, struct ar
 
     if (error != ERR_OK) {
         return error;
+    }
+    if (!route_has_host(config, uri_host_of(uri.authority))) {
+        return ERR_NOT_FOUND;
     }
     if (!uri_path_and_query(&uri, arena, &rest)) {
         return ERR_ARENA_FULL;
@@ -92,18 +98,34 @@ enum err purge_add_prefix(struct purge_list *list, struct span prefix, struct ar
     return arena_join(arena, parts, ARRAY_LEN(parts), &name) ? add(list, PURGE_PREFIX, name) : ERR_ARENA_FULL;
 }
 
-enum err purge_add_glob(struct purge_list *list, struct span glob, struct arena *arena)
+static bool has_wildcard(struct span glob)
+{
+    return span_find(glob, '*') != SIZE_MAX || span_find(glob, '?') != SIZE_MAX;
+}
+
+enum err purge_add_glob(struct purge_list *list, const struct config *config, struct span glob, struct arena *arena)
 {
     struct span scheme = span_take(glob, span_find(glob, ':'));
-    struct span authority = span_skip(glob, scheme.len);
+    struct span rest = span_skip(glob, scheme.len);
     struct span text, name;
 
-    if (!span_starts_with(authority, SPAN("://")) || span_find(span_skip(authority, 3), '/') == SIZE_MAX) {
+    if (!span_starts_with(rest, SPAN("://")) || span_find(span_skip(rest, 3), '/') == SIZE_MAX) {
         return ERR_BAD_TARGET;
     }
+    struct span authority = span_take(span_skip(rest, 3), span_find(span_skip(rest, 3), '/'));
+    if (!has_wildcard(authority)) {
+        struct span host;
+        uint16_t port;
+        if (!uri_split_authority(authority, &host, &port)) {
+            return ERR_BAD_TARGET;
+        }
+        if (!route_has_host(config, host)) {
+            return ERR_NOT_FOUND;
+        }
+    }
     scheme = stored_scheme(scheme);
-    const struct span parts[] = {scheme, authority};
-    size_t path = scheme.len + 3 + span_find(span_skip(authority, 3), '/');
+    const struct span parts[] = {scheme, rest};
+    size_t path = scheme.len + 3 + authority.len;
     return arena_join(arena, parts, ARRAY_LEN(parts), &text) && copy_lower(arena, text, path, &name)
                ? add(list, PURGE_GLOB, name)
                : ERR_ARENA_FULL;

@@ -16,7 +16,8 @@ struct purge_list {
     int64_t time_ms;
 };
 
-/* All: ERR_LIMIT: the list is full; ERR_BAD_TARGET: not the form that is expected; ERR_ARENA_FULL. */
+/* All: ERR_LIMIT: the list is full; ERR_BAD_TARGET: not the form that is expected; ERR_ARENA_FULL. Those with a
+ * configuration: ERR_NOT_FOUND: no site serves the host, which is most often a slip: nothing would be purged. */
 
 /* What is stored for the URI of a request whose site has rewritten it: under its own key, and under that which a
  * No-Vary-Search of its path leads to. `reader` may be NULL: the store is not asked. */
@@ -28,10 +29,12 @@ MUST_CHECK enum err purge_add_url(struct purge_list *list, const struct config *
                                   struct cache_reader *reader, struct span url, struct arena *arena);
 
 /* Every URL that begins with this one. */
-MUST_CHECK enum err purge_add_prefix(struct purge_list *list, struct span prefix, struct arena *arena);
+MUST_CHECK enum err purge_add_prefix(struct purge_list *list, const struct config *config, struct span prefix,
+                                     struct arena *arena);
 
-/* scheme://authority/path with * and ?; scheme and authority in any case. */
-MUST_CHECK enum err purge_add_glob(struct purge_list *list, struct span glob, struct arena *arena);
+/* scheme://authority/path with * and ?; scheme and authority in any case. An authority with * or ? may be any. */
+MUST_CHECK enum err purge_add_glob(struct purge_list *list, const struct config *config, struct span glob,
+                                   struct arena *arena);
 
 MUST_CHECK enum err purge_add_tag(struct purge_list *list, struct span tag);
 

@@ -172,6 +172,20 @@ def test_a_host_that_no_site_serves_is_said(larder, origin, name, known):
     assert bool(journal(proxy)) == known
 
 
+@pytest.mark.parametrize("words, known", [
+    (["http://c.test/"], False), (["http://a.test/", "http://c.test/"], False), (["https://WWW.A.TEST:443/x"], True), (["http://b.test:81/"], True),
+    (["--prefix", "http://c.test/x"], False), (["--prefix", "http://b.test/x"], True), (["--prefix", "http://xa.test/"], False),
+    (["--glob", "http://c.test/*"], False), (["--glob", "http://C.test:81/x"], False), (["--glob", "HTTP://B.test:81/*"], True),
+    (["--glob", "http://*/x"], True), (["--glob", "http://c.*/x"], True), (["--glob", "http://?.test/x"], True),
+])
+def test_a_url_that_no_site_serves_is_said(larder, origin, words, known):
+    proxy = larder(None, config=f'[[site]]\nhosts = ["a.test", "*.a.test", "b.test"]\norigin = "{origin.url}"\n')
+    code, out, error = run_larder("purge", *words, "--cache-dir", proxy.cache_dir)
+    assert (code, out) == ((0, "purged, sequence 1\n") if known else (2, ""))
+    assert known or f'no site serves the host of "{words[-1]}"' in error
+    assert bool(journal(proxy)) == known
+
+
 def test_what_was_asked_before_does_not_come_in_behind(proxy, origin, client):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"old", hold=gate)
