@@ -1,7 +1,10 @@
 /* main.c: the command line to the command. */
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "proxy/commands/admin_commands.h"
@@ -358,6 +361,29 @@ static int run(const struct options *options, struct buf *error)
     UNREACHABLE();
 }
 
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
+/* Half an answer must not pass for one; the status of the command. Who closed the pipe (head) has what it wanted.
+ * `said`: a line on standard error tells of a failure already. */
+static int end_output(int status, bool said)
+{
+    int problem = fflush(stdout) == 0 ? 0 : errno;
+
+    if ((problem == 0 && ferror(stdout) == 0) || problem == EPIPE || reader_is_gone()) {
+        return status;
+    }
+    if (!said) { /* of a failure before the flush the cause is not known any more */
+        fprintf(stderr, "larder: cannot write to standard output%s%s\n", problem != 0 ? ": " : "",
+                problem != 0 ? strerror(problem) : "");
+    }
+    return EXIT_BAD_SETTINGS;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -371,6 +397,7 @@ int main(int argc, char **argv)
     } else {
         status = fail(&error);
     }
+    status = end_output(status, error.len > 0);
     buf_finish(&error);
     return status;
 }

@@ -2,10 +2,8 @@
  *
  * Lines are written as the walk comes to them: memory does not grow with the store. There is no column for hits:
  * larder writes nothing to the disk for a hit, so nobody knows. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cache/freshness.h"
 #include "cache/search.h"
@@ -23,7 +21,6 @@ struct listing {
     uint64_t lines;
     uint64_t damaged;
     struct buf line;
-    bool failed; /* standard output */
 };
 
 /* Of what serves several URLs (cache/search.h), the plain one of them. */
@@ -134,9 +131,9 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     } else {
         write_text(listing, item, line);
     }
-    listing->failed = fwrite(line->data, 1, line->len, stdout) != line->len;
+    bool written = fwrite(line->data, 1, line->len, stdout) == line->len; /* main() says what went wrong with it */
     listing->lines++;
-    return !listing->failed && (listing->arguments->limit == 0 || listing->lines < listing->arguments->limit);
+    return written && (listing->arguments->limit == 0 || listing->lines < listing->arguments->limit);
 }
 
 int store_ls_run(struct store_context *context)
@@ -156,10 +153,6 @@ int store_ls_run(struct store_context *context)
     store_context_leave(store, reader);
     if (error != ERR_OK) {
         return store_context_fail(context, error);
-    }
-    if (listing.failed || fflush(stdout) != 0) {
-        buf_format(context->error, "store ls: cannot write: %s", strerror(errno));
-        return STORE_EXIT_FAILED;
     }
     if (listing.damaged > 0) {
         fprintf(stderr, "%" PRIu64 " damaged responses are not listed (larder store check)\n", listing.damaged);

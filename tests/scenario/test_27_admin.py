@@ -1,6 +1,7 @@
 """The administration: its listeners and who may speak to them, the status and the metrics."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,7 +12,7 @@ import pytest
 from support import why
 from support.admin import Admin, admin_addresses
 from support.client import HOST, Client
-from support.proxy import ROOT, run_larder
+from support.proxy import LARDER, ROOT, run_larder
 from support.wire import wait_until
 
 TOKEN = "0123456789abcdef"
@@ -318,3 +319,46 @@ def test_its_token_is_not_told(larder, origin, token, text):
     proxy = larder(origin, config=f"[admin]\ntoken = {token}\n")
     told = json.loads(Admin(proxy).get("/v1/config").expect(200).body)["text"]
     assert told == (text and f"[admin]\n{text}\n")
+
+
+# --- larder's own commands ------------------------------------------------------------------------------------------------------------
+
+
+OUTPUTS = ["version", "help", "help why", "check FILE", "why purged", f"why http://{HOST}/a", "vary", "purges", "purges --json", "report", "mode",
+           "store stat", "store check", "store ls", f"store get http://{HOST}/a"]
+
+
+@pytest.fixture
+def say(proxy, origin, client, tmp_path):
+    """Runs a command of OUTPUTS with standard output to somewhere: (exit status, standard error)."""
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60"}, b"hello")
+    client.get("/a").expect(200)
+    wait_until(lambda: Admin(proxy).status()["store"]["objects"] == 1, "the response to be stored")
+    file = tmp_path / "good.toml"
+    file.write_text(f'[[site]]\norigin = "{origin.url}"\n', encoding="utf-8")
+
+    def run(command, out):
+        words = command.replace("FILE", str(file)).split()
+        asks = words[0] in ("vary", "purges", "report", "mode", "store") or "http" in command
+        done = subprocess.run([LARDER, *words, *(["--cache-dir", proxy.cache_dir] if asks else [])], stdout=out, stderr=subprocess.PIPE, text=True,
+                              check=False, timeout=60)
+        return done.returncode, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("command", [command for command in OUTPUTS if command != "purges"])  # there are none to print
+def test_output_that_cannot_be_written_is_a_failure(say, command):
+    with open("/dev/full", "wb") as full:
+        code, error = say(command, full)
+    assert code == 2 and error.startswith("larder: cannot write to standard output") and error.count("\n") == 1, error
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_a_reader_that_has_enough_is_no_failure(say, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert say(command, writer) == (0, "")
+    finally:
+        os.close(writer)
