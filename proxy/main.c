@@ -52,6 +52,17 @@ static int fail_config(const char *file, const struct buf *error)
     return EXIT_BAD_SETTINGS;
 }
 
+/* Where a command could do without the file. */
+static int fail_needless_config(const struct options *options, const struct buf *error)
+{
+    int status = fail_config(options->config.file, error);
+
+    if (options->config.file != NULL) {
+        fprintf(stderr, "larder: --cache-dir DIR instead of --config reaches the larder that runs without the file\n");
+    }
+    return status;
+}
+
 /* For commands that look for a larder or a store: where they are does not depend on any site, so none need be given. */
 static struct config *load_place(const struct options *options, struct buf *error)
 {
@@ -155,7 +166,7 @@ static int why_of_request(const struct options *options, const struct why_option
     }
     struct config *config = config_load(&flags, error);
     if (config == NULL) {
-        return fail_config(flags.file, error);
+        return fail_needless_config(options, error);
     }
     admin_learn_modes(config);
     int status = ask_why(config, why_options, options->json, out, error) ? EXIT_OK : fail(error);
@@ -251,7 +262,7 @@ static int ask_larder(const struct options *options, struct buf *error,
     struct buf out;
 
     if (config == NULL) {
-        return fail_config(options->config.file, error);
+        return fail_needless_config(options, error);
     }
     buf_init(&out, WHY_TEXT_MAX_BYTES);
     if (!command(config, options, &out, error)) {

@@ -362,3 +362,13 @@ def test_a_reader_that_has_enough_is_no_failure(say, command):
         assert say(command, writer) == (0, "")
     finally:
         os.close(writer)
+
+
+@pytest.mark.parametrize("words", [["purge", "--all"], ["purges"], ["report"], ["mode"], ["why", "http://a.test/"]])
+def test_a_mistake_in_the_file_leaves_a_way(tmp_path, words):
+    file = tmp_path / "bad.toml"
+    file.write_text("[cache]\nsise = 1\n", encoding="utf-8")
+    code, out, error = run_larder(*words, "--config", file)
+    mistake, hint = error.splitlines()
+    assert (code, out) == (2, "") and mistake.startswith(f"{file}:2:")
+    assert hint == "larder: --cache-dir DIR instead of --config reaches the larder that runs without the file"
