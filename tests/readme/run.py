@@ -120,15 +120,19 @@ def start_block(block, url, background):
 
 
 def stop(background):
-    """Ctrl-C for everything in the process group."""
+    """Ctrl-C for everything in the process groups."""
+    stubborn = []
     for process in background:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
+    for process in background:
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise Failed("it did not end on Ctrl-C") from None
+            stubborn.append(" ".join(process.args[-1:]))
+    if stubborn:
+        raise Failed(f"it did not end on Ctrl-C: {'; '.join(stubborn)}")
 
 
 def main():
