@@ -171,6 +171,11 @@ bool admin_bequeath(const struct admin *admin, struct legacy *legacy)
     return true;
 }
 
+void admin_hold_modes(struct admin *admin, bool hold)
+{
+    admin->holds_modes = hold;
+}
+
 void admin_leave(struct admin *admin)
 {
     for (size_t i = 0; i < admin->listener_count; i++) {

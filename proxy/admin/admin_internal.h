@@ -55,6 +55,7 @@ struct admin {
     uv_timer_t collect_timer; /* what workers counted, by time */
     uv_timer_t accept_timer;  /* while a listener owes */
     struct history history;
+    bool holds_modes; /* another process has them, or will */
     bool closing;
 };
 

@@ -39,32 +39,38 @@ void site_modes_destroy(struct site_modes *modes)
     free(modes);
 }
 
+static struct span name_of(const struct site_value *value)
+{
+    return (struct span){value->text, value->name_len};
+}
+
+static struct span path_of(const struct site_value *value)
+{
+    return (struct span){value->text + value->name_len, value->text_len - value->name_len};
+}
+
 static struct site_value *find(const struct site_modes *modes, const struct site *site)
 {
-    struct span name = span_of(site->name);
-
     for (struct site_value *value = modes->first; value != NULL; value = value->next) {
-        if (span_equal((struct span){value->text, value->name_len}, name) &&
-            span_equal(span_skip((struct span){value->text, value->text_len}, value->name_len), site->path_prefix)) {
+        if (span_equal(name_of(value), span_of(site->name)) && span_equal(path_of(value), site->path_prefix)) {
             return value;
         }
     }
     return NULL;
 }
 
-static struct site_value *add(struct site_modes *modes, const struct site *site)
+static struct site_value *add(struct site_modes *modes, const struct mode_order *order)
 {
-    size_t name_len = strlen(site->name);
-    size_t text_len = name_len + site->path_prefix.len;
+    size_t text_len = order->name.len + order->path.len;
     struct site_value *value = calloc(1, sizeof(*value) + text_len);
 
     if (value != NULL) {
-        value->configured = site->mode;
-        atomic_init(&value->now, site->mode);
-        value->name_len = name_len;
+        value->configured = order->configured;
+        atomic_init(&value->now, order->ordered);
+        value->name_len = order->name.len;
         value->text_len = text_len;
-        memcpy(value->text, site->name, name_len);
-        memcpy(value->text + name_len, site->path_prefix.data, site->path_prefix.len);
+        memcpy(value->text, order->name.data, order->name.len);
+        memcpy(value->text + order->name.len, order->path.data, order->path.len);
         value->next = modes->first;
         modes->first = value;
     }
@@ -75,8 +81,9 @@ bool site_modes_bind(struct site_modes *modes, struct config *config)
 {
     for (size_t i = 0; i < config->site_count; i++) {
         struct site *site = &config->sites[i];
+        const struct mode_order unchanged = {span_of(site->name), site->path_prefix, site->mode, site->mode};
         struct site_value *value = find(modes, site);
-        value = value != NULL ? value : add(modes, site);
+        value = value != NULL ? value : add(modes, &unchanged);
         if (value == NULL) {
             return false;
         }
@@ -95,6 +102,23 @@ void site_modes_adopt(struct site_modes *modes, const struct config *config)
             atomic_store(&value->now, site->mode);
         }
     }
+}
+
+bool site_modes_tell(const struct site_modes *modes, bool (*tell)(void *arg, const struct mode_order *order), void *arg)
+{
+    bool told = true;
+
+    for (const struct site_value *value = modes->first; value != NULL && told; value = value->next) {
+        const struct mode_order order = {name_of(value), path_of(value), value->configured,
+                                         (enum mode)atomic_load(&value->now)};
+        told = order.ordered == order.configured || tell(arg, &order);
+    }
+    return told;
+}
+
+bool site_modes_learn(struct site_modes *modes, const struct mode_order *order)
+{
+    return add(modes, order) != NULL;
 }
 
 void site_mode_order(const struct site *site, enum mode mode)

@@ -1,8 +1,8 @@
 /* channel.h: what two larders say to each other while the newer takes the older one's place: messages over a pair of
  * unix sockets (SOCK_SEQPACKET, which keeps messages apart and carries descriptors).
  *
- * The order: STORE (the new one: all but the store is ready) → PINNED… and GO (the old one has let the store go) →
- * SERVING (the new one) → CONNECTION and REMOVED, as they come, from the old one, until it ends and the channel with
+ * The order: STORE (the new one: all but the store is ready) → MODE…, PINNED… and GO (the old one has let the store go)
+ * → SERVING (the new one) → CONNECTION and REMOVED, as they come, from the old one, until it ends and the channel with
  * it. Whoever changes this changes CHANNEL_VERSION: larders of different versions leave each other alone.
  *
  * Threads: channel_send from any, the rest from the owner of the end. */
@@ -12,12 +12,13 @@
 #include "http/check.h"
 #include "http/span.h"
 
-#define CHANNEL_VERSION "2"
+#define CHANNEL_VERSION "3"
 
 enum { CHANNEL_MESSAGE_MAX_BYTES = 96 * 1024 }; /* well below what the kernel queues for such a socket by default */
 
 enum channel_kind {
     CHANNEL_STORE = 1,
+    CHANNEL_MODE,   /* struct channel_mode, then the site's name and its path: an order that is in force */
     CHANNEL_PINNED, /* u64 ids of bodies */
     CHANNEL_GO,     /* struct channel_go */
     CHANNEL_SERVING,
@@ -29,6 +30,12 @@ enum channel_kind {
 struct channel_go {
     uint64_t leaves_ms; /* for how long it finishes what it began, once the new one serves */
     int64_t pid;
+};
+
+struct channel_mode {
+    uint32_t configured; /* enum mode */
+    uint32_t ordered;
+    uint64_t name_len;
 };
 
 struct channel_message {

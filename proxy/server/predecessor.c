@@ -104,7 +104,28 @@ static bool read_go(struct predecessor *predecessor, struct span bytes, struct b
     return true;
 }
 
-bool predecessor_take_store(struct predecessor *predecessor, struct buf *out_error)
+static bool learn_mode(struct site_modes *modes, struct span bytes)
+{
+    struct span text = span_skip(bytes, sizeof(struct channel_mode));
+    struct channel_mode mode;
+
+    if (bytes.len < sizeof(mode)) {
+        return false;
+    }
+    memcpy(&mode, bytes.data, sizeof(mode));
+    if (mode.configured > MODE_RECORD || mode.ordered > MODE_RECORD || mode.name_len > text.len) {
+        return false;
+    }
+    const struct mode_order order = {.name = span_take(text, mode.name_len),
+                                     .path = span_skip(text, mode.name_len),
+                                     .configured = (enum mode)mode.configured,
+                                     .ordered = (enum mode)mode.ordered};
+    log_info("an order of the former larder mode site=%s path=%s mode=%s configured=%s", log_quoted(order.name).text,
+             log_quoted(order.path).text, site_mode_text(order.ordered), site_mode_text(order.configured));
+    return site_modes_learn(modes, &order);
+}
+
+bool predecessor_take_store(struct predecessor *predecessor, struct site_modes *modes, struct buf *out_error)
 {
     struct channel_message message = {.kind = CHANNEL_STORE, .fd = -1};
     bool good = channel_send(predecessor->fd, &message, SUCCESSOR_WAIT_MS);
@@ -114,7 +135,11 @@ bool predecessor_take_store(struct predecessor *predecessor, struct buf *out_err
         if (good && message.kind == CHANNEL_GO) {
             return read_go(predecessor, message.bytes, out_error);
         }
-        good = good && message.kind == CHANNEL_PINNED && message.fd < 0 && add_pinned(predecessor, message.bytes);
+        if (good && message.kind == CHANNEL_MODE) {
+            good = message.fd < 0 && learn_mode(modes, message.bytes);
+        } else {
+            good = good && message.kind == CHANNEL_PINNED && message.fd < 0 && add_pinned(predecessor, message.bytes);
+        }
     }
     buf_add(out_error, SPAN("the larder that runs does not give its store away"));
     return false;

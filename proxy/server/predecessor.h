@@ -1,11 +1,11 @@
 /* predecessor.h: the larder whose place this process is to take, and which started it for that (successor.h).
  *
- * Happy path: known by the environment; asked for its store when everything else is ready, waiting for it; told that we
- *             serve. Then its idle connections come, and what is invalidated by the requests it still has; what it
- *             still sends stays pinned until it ends.
+ * Happy path: known by the environment; asked for its store when everything else is ready, waiting for it, and given
+ *             the modes that were ordered (site_mode.h) before it; told that we serve. Then its idle connections come,
+ *             and what is invalidated by the requests it still has; what it still sends stays pinned until it ends.
  * Failures:   - none without a predecessor. It ends, or gives nothing in time: before we serve, we cannot start.
  *             - once we serve it hangs: PREDECESSOR_GRACE_MS after it should have finished it is killed, which ends
- * what its clients wait for.
+ *               what its clients wait for.
  *
  * Threads: the main thread. */
 #ifndef PROXY_PREDECESSOR_H
@@ -15,6 +15,7 @@
 
 #include "cache/cache.h"
 #include "http/buf.h"
+#include "proxy/config/site_mode.h"
 
 enum { PREDECESSOR_GRACE_MS = 5000 }; /* beyond its shutdown_timeout, to close the store and end */
 
@@ -33,8 +34,9 @@ MUST_CHECK bool predecessor_find(struct predecessor **out_predecessor, struct bu
 unsigned predecessor_workers(const struct predecessor *predecessor);
 const char *predecessor_socket_kinds(const struct predecessor *predecessor); /* for sockets_inherit */
 
-/* Waits until the store is ours. */
-MUST_CHECK bool predecessor_take_store(struct predecessor *predecessor, struct buf *out_error);
+/* Waits until the store is ours, and with it the modes that were ordered. */
+MUST_CHECK bool predecessor_take_store(struct predecessor *predecessor, struct site_modes *modes,
+                                       struct buf *out_error);
 
 /* Pins what it is sending, in the store that was opened, until it ends. Before anything is written there. */
 MUST_CHECK enum err predecessor_pin(struct predecessor *predecessor, struct cache *cache);

@@ -179,8 +179,12 @@ static enum err start(struct server *server, struct config *config)
 {
     enum err error = prepare(server, config);
 
-    if (error == ERR_OK && server->predecessor != NULL && !predecessor_take_store(server->predecessor, &server->text)) {
-        error = ERR_IN_USE;
+    if (error == ERR_OK && server->predecessor != NULL) {
+        if (predecessor_take_store(server->predecessor, server->modes, &server->text)) {
+            site_modes_adopt(server->modes, server->crews->config);
+        } else {
+            error = ERR_IN_USE;
+        }
     }
     if (error == ERR_OK) {
         error = open_cache(server, config);

@@ -1,11 +1,11 @@
 /* server_upgrade.c: another process takes this one's place, without a refused connection or a lost request.
  *
  * Happy path: the program is started anew by its command, with our listening sockets. It reads and checks its
- *             configuration while we serve. When it lacks only the store we write what is queued and let the store go:
- *             for the few milliseconds until it serves we go on without one, and both accept from the same sockets.
- *             Then we accept nothing more, give it our idle connections, and finish what runs within
- *             shutdown_timeout. Bodies that we are still sending from the store it leaves where they are; what our
- *             last requests invalidate we tell it.
+ *             configuration while we serve. When it lacks only the store we tell it the modes that were ordered, and
+ *             take no such order any more; we write what is queued and let the store go: for the few milliseconds until
+ *             it serves we go on without one, and both accept from the same sockets. Then we accept nothing more, give
+ *             it our idle connections, and finish what runs within shutdown_timeout. Bodies that we are still sending
+ *             from the store it leaves where they are; what our last requests invalidate we tell it.
  * Failures:   - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
  *             - it has changed the store before it failed: we go on without storing; the next upgrade or restart mends
  *               that.
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "http/check.h"
+#include "proxy/config/site_mode.h"
 #include "proxy/io/log.h"
 #include "proxy/server/server_internal.h"
 
@@ -75,6 +76,20 @@ static bool tell_pinned(struct successor *successor, const uint64_t *bodies, siz
     return told && successor_tell(successor, CHANNEL_GO, (struct span){(const char *)&go, sizeof(go)}, -1);
 }
 
+static bool tell_mode(void *arg, const struct mode_order *order) /* site_modes_tell */
+{
+    const struct channel_mode mode = {order->configured, order->ordered, order->name.len};
+    struct buf bytes;
+
+    buf_init(&bytes, CHANNEL_MESSAGE_MAX_BYTES);
+    buf_add(&bytes, (struct span){(const char *)&mode, sizeof(mode)});
+    buf_add(&bytes, order->name);
+    buf_add(&bytes, order->path);
+    bool told = !bytes.failed && successor_tell(arg, CHANNEL_MODE, buf_span(&bytes), -1);
+    buf_finish(&bytes);
+    return told;
+}
+
 /* The disk thread writes what is queued, and goes on behind: it is what tells everyone that nothing is stored. */
 static bool on_wants_store(struct successor *successor)
 {
@@ -83,6 +98,10 @@ static bool on_wants_store(struct successor *successor)
     uint64_t *bodies = NULL;
     size_t count = 0;
 
+    admin_hold_modes(server->admin, true);
+    if (!site_modes_tell(server->modes, tell_mode, successor)) {
+        return false;
+    }
     disk_stop(&server->disk);
     bool gone = store_is_away(store) || store_let_go(store, &bodies, &count);
     if (disk_start(&server->disk, server->cache) != ERR_OK) {
@@ -136,6 +155,7 @@ static void on_failed(struct successor *successor, const char *why)
     struct server *server = server_of(successor);
 
     log_error("the upgrade failed, this larder goes on error=\"%s\"", why);
+    admin_hold_modes(server->admin, false);
     if (successor->had_store && !store_take_back(cache_store(server->cache))) {
         log_error("the store was changed by the new larder: this one goes on without it, until it is restarted");
     }

@@ -1,5 +1,6 @@
 """SIGUSR2: the program is started anew and takes the place of the one that runs, without a refused connection or a lost request."""
 
+import json
 import os
 import re
 import signal
@@ -170,6 +171,7 @@ def test_a_successor_that_dies_with_the_store_gives_it_back(origin, larder):
     wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
     hold.close()
     file.write_text(good, encoding="utf-8")
+    order(Admin(proxy), "normal").expect(200)
     client.get("/a").expect(200, body=BODY, cache="hit")
     client.get("/b").expect(200)
     wait_stored(client, "/b")
@@ -201,6 +203,57 @@ def test_relative_paths_go_over(origin, larder, monkeypatch):
     assert "is closed" not in proxy.stderr
     proxy.stop()
     assert not (proxy.directory / "relative.sock").exists()
+
+
+def order(admin, mode):
+    return admin.post("/v1/mode", json.dumps({"site": "default", "mode": mode}).encode(), {"Content-Type": "application/json"})
+
+
+def test_a_mode_that_was_ordered_goes_over(origin, larder):
+    """No request reaches the origin of a site that is offline, before, during or after an upgrade; what is changed in the file holds, as at a reload."""
+    proxy = larder(config=config(origin))
+    order(Admin(proxy), "offline").expect(200)
+    over = threading.Event()
+
+    def load(number):
+        if number == 0:
+            try:
+                for _ in range(2):  # the second one has learnt it from a predecessor itself
+                    assert proxy.upgrade().wait(30) == 0
+            finally:
+                over.set()
+        while not over.is_set():
+            client = Client(proxy)
+            client.get("/a").expect(504)
+            client.close()
+
+    in_parallel(load, range(3))
+    Client(proxy).get("/a").expect(504, cache="!hit; !fwd; detail=offline-miss")
+    assert origin.count() == 0
+    assert [row["mode"] for row in json.loads(Admin(proxy).get("/v1/modes").expect(200).body)["modes"]] == ["offline"]
+    file = proxy.directory / "larder.toml"
+    file.write_text(config(origin, 'mode = "record"'), encoding="utf-8")
+    assert proxy.upgrade().wait(30) == 0
+    assert [row["mode"] for row in json.loads(Admin(proxy).get("/v1/modes").expect(200).body)["modes"]] == ["record"]
+
+
+def test_who_leaves_takes_no_order(origin, larder):
+    """It would be lost: the former process says so to a connection of the administration that it still has."""
+    gate = origin.gate()
+    origin.expect("GET /slow").reply(200, {}, BODY, hold=gate)
+    proxy = larder(config=config(origin))
+    kept = Admin(proxy)
+    kept.status()
+    client = Client(proxy)
+    client.send_raw(client.encode("GET", "/slow"))
+    gate.wait_reached()
+    former = proxy.upgrade()
+    order(kept, "offline").expect(503)
+    assert kept.connections == 1
+    order(Admin(proxy), "offline").expect(200)
+    gate.open()
+    client.read_response().expect(200, body=BODY)
+    assert former.wait(30) == 0
 
 
 def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):

@@ -64,6 +64,49 @@ Test(site_mode, orders_and_reloads)
     site_modes_destroy(modes);
 }
 
+static bool pass_on(void *arg, const struct mode_order *order)
+{
+    return site_modes_learn(arg, order);
+}
+
+static bool refuse(void *arg, const struct mode_order *order)
+{
+    cr_expect(span_equal(order->name, SPAN("a.test")) && span_equal(order->path, SPAN("/")));
+    ++*(unsigned *)arg;
+    return false;
+}
+
+Test(site_mode, orders_go_over_to_another_process)
+{
+    struct config *first = load(SITE_A APP OTHERS);
+    struct config *same = load(APP SITE_A);
+    struct config *changed = load(SITE_A "mode = \"record\"\n");
+    struct site_modes *former = site_modes_create();
+    struct site_modes *later = site_modes_create();
+    struct site_modes *last = site_modes_create();
+    unsigned refused = 0;
+
+    cr_assert(former != NULL && later != NULL && last != NULL && site_modes_bind(former, first));
+    cr_assert(site_modes_tell(former, refuse, &refused) && refused == 0, "nothing was ordered");
+    site_mode_order(&first->sites[0], MODE_OFFLINE);
+    cr_expect(!site_modes_tell(former, refuse, &refused) && refused == 1);
+    cr_assert(site_modes_tell(former, pass_on, later));
+    site_modes_adopt(later, same);
+    cr_assert(site_modes_bind(later, same));
+    cr_expect_eq(site_mode(&same->sites[0]), MODE_RECORD);
+    cr_expect_eq(site_mode(&same->sites[1]), MODE_OFFLINE, "ordered there, in force here");
+    cr_assert(site_modes_tell(later, pass_on, last));
+    site_modes_adopt(last, changed);
+    cr_assert(site_modes_bind(last, changed));
+    cr_expect_eq(site_mode(&changed->sites[0]), MODE_RECORD, "what was changed in the file holds");
+    config_destroy(first);
+    config_destroy(same);
+    config_destroy(changed);
+    site_modes_destroy(former);
+    site_modes_destroy(later);
+    site_modes_destroy(last);
+}
+
 Test(site_mode, names)
 {
     struct config *config = load(SITE_A APP OTHERS);
