@@ -103,17 +103,15 @@ static bool on_wants_store(struct successor *successor)
         return false;
     }
     disk_stop(&server->disk);
-    bool gone = store_is_away(store) || store_let_go(store, &bodies, &count);
+    successor->had_store = store_is_away(store) || store_let_go(store, &bodies, &count);
     if (disk_start(&server->disk, server->cache) != ERR_OK) {
         log_error("cannot start the thread that writes the store, nothing is stored any more");
         store_give_up(store);
     }
-    if (gone && !tell_pinned(successor, bodies, count, server->crews->config->server.shutdown_timeout_ms)) {
-        successor->had_store = true;
-        gone = false;
-    }
+    bool told = successor->had_store &&
+                tell_pinned(successor, bodies, count, server->crews->config->server.shutdown_timeout_ms);
     free(bodies);
-    return gone;
+    return told;
 }
 
 static void on_removed(void *arg, struct span key_text) /* cache_removed_fn: the disk thread */
@@ -153,10 +151,11 @@ static void on_serves(struct successor *successor)
 static void on_failed(struct successor *successor, const char *why)
 {
     struct server *server = server_of(successor);
+    bool stores = !successor->had_store || store_take_back(cache_store(server->cache));
 
-    log_error("the upgrade failed, this larder goes on error=\"%s\"", why);
     admin_hold_modes(server->admin, false);
-    if (successor->had_store && !store_take_back(cache_store(server->cache))) {
+    log_error("the upgrade failed, this larder goes on error=\"%s\"", why);
+    if (!stores) {
         log_error("the store was changed by the new larder: this one goes on without it, until it is restarted");
     }
 }

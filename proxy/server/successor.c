@@ -156,8 +156,7 @@ static void on_message(struct successor *successor, const struct channel_message
         close(message->fd);
     }
     if (message->kind == CHANNEL_STORE && successor->state == SUCCESSOR_STARTING) {
-        successor->had_store = successor->events->wants_store(successor);
-        if (!successor->had_store) {
+        if (!successor->events->wants_store(successor)) {
             fail(successor, "the store cannot be given away");
             return;
         }

@@ -34,7 +34,7 @@ enum successor_state {
 struct successor;
 
 struct successor_events {
-    bool (*wants_store)(struct successor *successor); /* let it go and tell; false: it cannot be */
+    bool (*wants_store)(struct successor *successor); /* let it go, note that, and tell; false: it cannot be */
     void (*serves)(struct successor *successor);
     void (*failed)(struct successor *successor, const char *why); /* `had_store` says whether it must be taken back */
 };
@@ -47,8 +47,8 @@ struct successor {
     uv_timer_t timer;
     int fd;           /* our end of the channel */
     atomic_bool deaf; /* it did not hear what it was told last */
-    bool had_store;
-    const char *why; /* it failed */
+    bool had_store;   /* noted by wants_store: the store was let go for it, whether or not it heard */
+    const char *why;  /* it failed */
     unsigned open_handles;
     char *buffer; /* of the channel */
 };

@@ -179,6 +179,41 @@ def test_a_successor_that_dies_with_the_store_gives_it_back(origin, larder):
     client.get("/b").expect(200, body=BODY, cache="hit")
 
 
+def test_a_successor_that_does_not_hear_gives_the_store_back(origin, larder):
+    """It asks for the store, and takes no answer: the former one has let the store go by then, and stores again."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin), program_copy=True)
+    client = Client(proxy)
+    client.get("/a").expect(200)
+    wait_stored(client, "/a")
+    good = proxy.program.read_bytes()
+    deaf = proxy.program.with_name("deaf")
+    deaf.write_text(DEAF, encoding="ascii")
+    deaf.chmod(0o755)
+    deaf.replace(proxy.program)
+    proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    assert "the store cannot be given away" in proxy.stderr
+    client.get("/a").expect(200, body=BODY, cache="hit")
+    client.get("/b").expect(200)
+    wait_stored(client, "/b")
+    deaf.write_bytes(good)
+    deaf.chmod(0o755)
+    deaf.replace(proxy.program)
+    assert proxy.upgrade().wait(30) == 0
+    client.get("/b").expect(200, body=BODY, cache="hit")
+
+
+DEAF = """#!/usr/bin/python3
+import os, signal, socket
+sockets = os.environ["LARDER_SUCCESSOR"].split()[2]
+channel = socket.socket(fileno=3 + len(sockets))
+channel.shutdown(socket.SHUT_RD)
+channel.send(bytes([1]))  # CHANNEL_STORE
+signal.pause()
+"""
+
+
 def test_unix_sockets_and_the_administration_keep_their_files(origin, larder, tmp_path):
     origin.on("GET *", always(200, FRESH, BODY))
     path = tmp_path / "larder.sock"
