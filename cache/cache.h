@@ -222,8 +222,8 @@ bool cache_was_invalidated(struct cache *cache, const struct key *key);
 
 enum { CACHE_PURGES_MAX = 256 }; /* of one call */
 
-/* On the disk thread. ERR_OK: the purges are durable; else they are in force until this process ends. `sequence` is
- * that of the last one. */
+/* On the disk thread. ERR_OK: the purges are durable; else they are in force until this process ends, and written when
+ * the disk takes writes again, unless they are too many. `sequence` is that of the last one. */
 typedef void (*cache_purged_fn)(void *arg, uint64_t sequence, enum err error);
 
 /* Purges what they name (sequences are given here), in one commit. When it returns they are in force: for look-ups

@@ -125,8 +125,10 @@ struct job {
     struct settled *settled; /* PUBLISH, FRESHEN: its owner */
     struct entry *entry;     /* REMOVE */
     struct purge_rows *rows; /* PURGE: its owner */
-    unsigned refusals;       /* DROP, REMOVE: by the disk, since the writes were stopped; PURGE: ever */
+    unsigned refusals;       /* DROP, REMOVE, PURGE: by the disk, since the writes were stopped */
+    unsigned tries;          /* PURGE: that were refused, ever */
     bool again;              /* DROP: counted in the batch's drops */
+    bool told;               /* PURGE: who waited knows that the disk refuses it; it is kept until the disk does not */
 };
 
 struct job_list {
@@ -134,8 +136,15 @@ struct job_list {
     struct job *last;
 };
 
-/* Purges stand in a line of their own, which goes first: who waits for one does not wait for all that is to be stored.
- * It makes no difference to what they name, which is decided by births and not by the order of commits. */
+void job_list_append(struct job_list *list, struct job *job);
+struct job *job_list_take(struct job_list *list); /* the first; there is one */
+
+/* Does someone wait for it? */
+bool job_is_urgent(const struct job *job);
+
+/* Purges stand in a line of their own, which goes first: who waits for one does not wait for all that is to be stored,
+ * and what was born after one is not written before it (store_newest_purge). The line is in the order of their
+ * sequences, those that the disk refuses first: they go back to its front. */
 struct queue {
     pthread_mutex_t mutex; /* guards everything below */
     pthread_cond_t changed;
@@ -159,7 +168,8 @@ struct batch {
     struct store_op ops[BATCH_JOBS + RECLAIM_OPS]; /* one for each job, then those of the reclaim */
     size_t count;
     size_t bytes;
-    size_t drops; /* JOB_DROPs that were refused and queued again */
+    size_t drops;            /* JOB_DROPs that were refused and queued again */
+    struct job_list refused; /* purges: to be queued again, in their order */
 };
 
 /* Deleting what purges made dead (reclaim.c); the disk thread's. */
@@ -269,10 +279,6 @@ void queue_hold(struct queue *queue, ptrdiff_t bytes);
  * shard's mutex is held. */
 bool queue_push_removal(struct queue *queue, struct entry *entry);
 
-/* May rows of so many bytes wait for the disk, too? Then they count until queue_end_purge. */
-MUST_CHECK bool queue_admit_purge(struct queue *queue, size_t bytes);
-void queue_end_purge(struct queue *queue, size_t bytes);
-
 /* Has the disk thread call fill_resume when there is room again. */
 void queue_add_backlog(struct queue *queue, struct fill *fill);
 
@@ -297,6 +303,20 @@ bool cache_purges_asked(const struct fill *fill, uint64_t birth, struct arena *a
 
 /* Says in `cached` what the purges in force make of it. */
 void cache_apply_purges(struct cache_reader *reader, const struct key *key, struct arena *arena, struct cached *cached);
+
+/* ---- purges on their way to the journal (purge_queue.c) ---- */
+
+/* May rows of so many bytes wait for the disk, too? Then they count until queue_end_purge. */
+MUST_CHECK bool queue_admit_purge(struct queue *queue, size_t bytes);
+void queue_end_purge(struct queue *queue, size_t bytes);
+
+/* The disk thread: what came of a JOB_PURGE. Who waits is told of the success, or of a refusal that is not the first;
+ * true: its rows are destroyed. False, unless it was `last_try`: it is to be put back. */
+bool purge_written(struct queue *queue, struct job *job, enum err error, bool last_try);
+
+/* The disk thread: purges that were refused, in their order, back to the front of the line; empties `refused`. Of those
+ * that nobody waits for any more the newest are kept, a part of a batch of `batch_bytes`. */
+void queue_put_back_purges(struct queue *queue, struct job_list *refused, uint64_t batch_bytes);
 
 /* ---- reclaim.c: the disk thread ---- */
 

@@ -5,8 +5,8 @@
  * tells who waits. Rows are queued before their sequence is published, so that they are on the disk with or before
  * everything that was born after them.
  *
- * Failures: rows that the disk refuses are tried again a few times, then given up: they stay in force in this process,
- * and who waits is told that they are not durable. */
+ * Failures: rows that the disk refuses are tried again (purge_queue.c): they are in force in this process, and who
+ * waits is told after a few tries that they are not durable. */
 #include <stdlib.h>
 
 #include "cache/cache_internal.h"

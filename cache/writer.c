@@ -5,14 +5,13 @@
  * transaction, and what they made true is taken off the table: the store says it now.
  *
  * Failures: of a refused batch the fills go on without being stored, the publications are forgotten, and the removals
- * are tried again. */
+ * and the purges (purge_queue.c) are tried again. */
 #include <errno.h>
 
 #include "cache/cache_internal.h"
 
 enum {
     STOPPED_TRIES = 10,
-    PURGE_TRIES = 5,
     DROPS_MAX = 1024, /* that wait for a disk that refuses everything */
 };
 
@@ -22,19 +21,19 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
 
 /* ---- the queue ---- */
 
-static bool is_urgent(const struct job *job)
+bool job_is_urgent(const struct job *job)
 {
     return job->kind == JOB_PURGE && job->rows->done != NULL;
 }
 
-static void append(struct job_list *list, struct job *job)
+void job_list_append(struct job_list *list, struct job *job)
 {
     job->next = NULL;
     *(list->last != NULL ? &list->last->next : &list->first) = job;
     list->last = job;
 }
 
-static struct job *take_first(struct job_list *list)
+struct job *job_list_take(struct job_list *list)
 {
     struct job *job = list->first;
 
@@ -48,9 +47,9 @@ static struct job *take_first(struct job_list *list)
 static void push(struct queue *queue, struct job *job)
 {
     pthread_mutex_lock(&queue->mutex);
-    append(job->kind == JOB_PURGE ? &queue->purges : &queue->jobs, job);
+    job_list_append(job->kind == JOB_PURGE ? &queue->purges : &queue->jobs, job);
     queue->bytes += job->bytes;
-    queue->urgent += is_urgent(job) ? 1 : 0;
+    queue->urgent += job_is_urgent(job) ? 1 : 0;
     if (queue->bytes >= queue->wake_bytes || queue->urgent > 0) { /* once: waking costs more than most jobs */
         queue->wake_bytes = SIZE_MAX;
         pthread_cond_signal(&queue->changed);
@@ -110,23 +109,6 @@ bool queue_push_removal(struct queue *queue, struct entry *entry)
     entry->removals++;
     entry->removal_waits = true;
     return true;
-}
-
-/* Purges are not refused because bodies fill the queue. */
-bool queue_admit_purge(struct queue *queue, size_t bytes)
-{
-    pthread_mutex_lock(&queue->mutex);
-    bool room = queue->purge_bytes + bytes <= PURGES_MAX_BYTES;
-    queue->purge_bytes += room ? bytes : 0;
-    pthread_mutex_unlock(&queue->mutex);
-    return room;
-}
-
-void queue_end_purge(struct queue *queue, size_t bytes)
-{
-    pthread_mutex_lock(&queue->mutex);
-    queue->purge_bytes -= bytes;
-    pthread_mutex_unlock(&queue->mutex);
 }
 
 size_t cache_queued_bytes(struct cache *cache)
@@ -218,6 +200,7 @@ bool cache_write(struct cache *cache)
             free(batch->jobs[i]);
         }
     }
+    queue_put_back_purges(&cache->queue, &batch->refused, store_batch_bytes(cache->store));
     resume_backlog(&cache->queue);
     return error == ERR_OK;
 }
@@ -275,14 +258,14 @@ static void collect(struct cache *cache, struct batch *batch)
 
     pthread_mutex_lock(&queue->mutex);
     while (queue->purges.first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes) {
-        struct job *job = take_first(&queue->purges);
-        queue->urgent -= is_urgent(job) ? 1 : 0;
-        batch->bytes += job->bytes;
+        struct job *job = job_list_take(&queue->purges);
+        queue->urgent -= job_is_urgent(job) ? 1 : 0;
+        batch->bytes += job->told ? 0 : job->bytes; /* what is kept leaves room for what it holds up */
         batch->jobs[batch->count++] = job;
     }
     while (queue->jobs.first != NULL && batch->count < BATCH_JOBS && batch->bytes < limit_bytes &&
            !must_wait_for_id(queue->jobs.first, batch)) {
-        struct job *job = take_first(&queue->jobs);
+        struct job *job = job_list_take(&queue->jobs);
         batch->bytes += job->bytes;
         batch->jobs[batch->count++] = job;
     }
@@ -364,15 +347,6 @@ static void removed(struct queue *queue, struct entry *entry)
     shard->generation++;
     entry_release(entry);
     pthread_mutex_unlock(&shard->mutex);
-}
-
-static void purged(struct queue *queue, struct purge_rows *rows, enum err error)
-{
-    queue_end_purge(queue, rows->memory_bytes);
-    if (rows->done != NULL) {
-        rows->done(rows->arg, rows->items[rows->count - 1].sequence, error);
-    }
-    purge_rows_destroy(rows);
 }
 
 static void count_written(struct queue *queue, size_t bytes)
@@ -468,12 +442,10 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         break;
     case JOB_PURGE:
         count_written(&cache->queue, job->bytes);
-        job->refusals++;
-        if (error != ERR_OK && !store_failed(cache->store) && job->refusals < PURGE_TRIES) {
-            push(&cache->queue, job);
+        if (!purge_written(&cache->queue, job, error, error != ERR_OK && give_up(cache, job))) {
+            job_list_append(&cache->batch->refused, job);
             return false;
         }
-        purged(&cache->queue, job->rows, error);
         break;
     }
     return true;

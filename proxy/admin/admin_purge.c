@@ -156,7 +156,8 @@ static void on_durable(void *arg, uint64_t sequence, enum err error) /* purge_wa
     } else {
         (void)admin_reply_json(call, 500,
                                json_pack("{sI sI ss}", "first_sequence", first, "sequence", last, "error",
-                                         "the disk refuses: the purge is in force until larder ends, and then lost"));
+                                         "the disk refuses: the purge is in force, but lost if larder ends before "
+                                         "the disk takes writes again"));
     }
     admin_answer(call);
 }

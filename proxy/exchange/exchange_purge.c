@@ -4,7 +4,7 @@
  *             URL is dead; once that is durable the answer is 200, or 404 where nothing was stored (what was on its way
  *             from the origin is dead, too).
  * Failures:   - another address: 403.
- *             - the disk refuses, or takes too long: 500; the purge is in force until larder ends.
+ *             - the disk refuses, or takes too long: 500; the purge is in force, and written when the disk allows.
  *             - the client is gone: the purge goes on. */
 #include "proxy/exchange/exchange_internal.h"
 #include "proxy/exchange/purge_names.h"

@@ -66,6 +66,30 @@ def test_a_disk_that_refuses_writes_and_takes_them_again(origin, larder, faults,
     client.get("/before").expect(200, cache="hit")
 
 
+@pytest.mark.parametrize("what", [["--all"], ["--tag", "news"]], ids=["all", "tag"])
+def test_a_purge_while_the_disk_refuses_writes(origin, larder, faults, what):
+    """In force at once; written when the disk takes writes again, and no younger than what is fetched after it."""
+    origin.on("GET /*", lambda exchange: exchange.reply(200, fresh(3600, Surrogate_Key="news"), b"news"))
+    proxy = larder(origin, env=faults.env)
+    client = Client(proxy)
+    client.get("/before").expect(200)
+    client.get("/both").expect(200)
+    proxy.restart()  # then they are committed
+    client = Client(proxy)
+    faults.fail(errno.ENOSPC)
+    code, _, error = run_larder("purge", *what, "--cache-dir", proxy.cache_dir)
+    assert code == 2 and "the disk refuses: the purge is in force" in error, error
+    client.get("/both").expect(200, cache="!hit")
+    faults.well()
+    wait_until(lambda: TAKES in proxy.stderr, "the log to say that it is well")
+    client.get("/after").expect(200, cache="!hit")
+    client.get("/after").expect(200, cache="hit")
+    proxy.restart()
+    client = Client(proxy)
+    client.get("/after").expect(200, cache="hit")
+    client.get("/before").expect(200, cache="!hit")
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 11, 14, 17])
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 def test_a_fault_at_any_call_of_a_start_and_a_load(origin, larder, faults, tmp_path, at, lasting):

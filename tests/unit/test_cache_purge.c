@@ -646,24 +646,117 @@ Test(cache_purge, in_force_after_kill_9)
 
 /* ---- a disk that refuses ---- */
 
-Test(cache_purge, a_disk_that_refuses)
+static void refuse_writes(bool refuse)
 {
-    struct rlimit limit;
+    static struct rlimit limit;
 
-    store_it("/a", TAGGED);
-    write_some();
     cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = 100;
+    limit.rlim_cur = refuse ? 100 : limit.rlim_max;
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
-    for (unsigned i = 0; i < 20 && told == 0; i++) {
+}
+
+static void write_until_told(unsigned count)
+{
+    for (unsigned i = 0; i < 100 && told < count; i++) {
         (void)cache_write(cache);
     }
-    cr_expect_eq(told, 1);
+    cr_assert_eq(told, count);
     cr_expect_neq(told_error, ERR_OK);
+}
+
+Test(cache_purge, a_disk_that_refuses)
+{
+    store_it("/a", TAGGED);
+    write_some();
+    refuse_writes(true);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    write_until_told(1);
     expect("/a", false, PURGED_HARD, "in force all the same");
-    limit.rlim_cur = RLIM_INFINITY;
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    refuse_writes(false);
+}
+
+/* Then the purge is written, with or before what was born after it. */
+Test(cache_purge, a_disk_that_takes_writes_again)
+{
+    store_it("/a", TAGGED);
+    store_it("/b", TAGGED);
+    write_some();
+    refuse_writes(true);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    write_until_told(1);
+    refuse_writes(false);
+    store_it("/b", TAGGED);
+    cr_assert(cache_write(cache));
+    expect("/b", true, PURGED_NOT, "born after the purge");
+    cr_expect_eq(rows(), 1, "the journal has it");
+    cr_expect_eq(told, 1, "once");
+    close_cache();
+    open_cache();
+    expect("/a", false, PURGED_HARD, "in force after a restart");
+    expect("/b", true, PURGED_NOT, "after a restart");
+}
+
+/* Of purges without end the newest is kept: with it on the disk, nothing is taken for older than it is. */
+Test(cache_purge, purges_without_end_on_a_disk_that_refuses)
+{
+    enum { LOTS = 3000 };
+    char tag[32];
+
+    refuse_writes(true);
+    for (unsigned i = 1; i <= LOTS; i++) {
+        (void)snprintf(tag, sizeof(tag), "tag%u", i);
+        cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, tag), ERR_OK);
+    }
+    write_until_told(LOTS);
+    cr_expect_eq(told_sequence, LOTS, "in their order");
+    refuse_writes(false);
+    store_it("/a", "xkey: tag3000\r\n");
+    cr_assert(cache_write(cache));
+    expect("/a", true, PURGED_NOT, "born after all of them");
+    unsigned kept = rows();
+    cr_expect(kept > 100 && kept < LOTS, "%u", kept);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "tag3000"), ERR_OK);
+    expect("/a", false, PURGED_HARD, "the next one");
+}
+
+/* One call that is more than may be kept. */
+Test(cache_purge, a_purge_of_much_on_a_disk_that_refuses)
+{
+    static char name[PURGE_NAME_MAX_BYTES + 1];
+    struct purge purges[CACHE_PURGES_MAX];
+
+    memset(name, 't', PURGE_NAME_MAX_BYTES);
+    for (size_t i = 0; i < ARRAY_LEN(purges); i++) {
+        purges[i] = (struct purge){.kind = PURGE_TAG, .mode = PURGE_HARD, .name = {name, sizeof(name) - 1 - i}};
+    }
+    purges[ARRAY_LEN(purges) - 1].name = SPAN("one");
+    refuse_writes(true);
+    cr_assert_eq(cache_purge(cache, purges, ARRAY_LEN(purges), on_purged, NULL), ERR_OK);
+    write_until_told(1);
+    refuse_writes(false);
+    store_it("/a", TAGGED);
+    cr_assert(cache_write(cache));
+    expect("/a", true, PURGED_NOT, "born after it");
+    cr_expect_eq(rows(), 1, "its last");
+}
+
+/* A stop does not wait for the disk without end. */
+Test(cache_purge, a_stop_while_the_disk_refuses)
+{
+    refuse_writes(true);
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
+    write_until_told(1);
+    cache_stop_writes(cache);
+    const struct timespec now = {0};
+    unsigned batches = 0;
+    while (batches < 100 && cache_wait(cache, WAIT_FOR_WORK, &now)) {
+        (void)cache_write(cache);
+        batches++;
+    }
+    cr_expect_lt(batches, 100);
+    cr_expect_eq(told, 1);
+    refuse_writes(false);
+    cache_start_writes(cache);
 }
 
 /* The disk is behind: memory is not without end. */
