@@ -372,8 +372,9 @@ static enum err open_guarded(struct store *store, const struct store_options *op
 {
     struct open_call call = {.store = store, .options = options};
 
+    /* A page of the lock file for which there is no room on the disk faults, too: that is no damage. */
     if (!guard_run(store, on_open, &call)) {
-        call.code = MDB_CORRUPTED;
+        call.code = store_disk_is_full(store) ? ENOSPC : MDB_CORRUPTED;
     }
     if (call.code != 0) {
         buf_format(note, "cannot open the store in %s: %s", options->dir,

@@ -224,6 +224,9 @@ unsigned store_format(void);
  * where something was lost. Inside no guarded call. */
 enum err store_shrink(struct store *store, struct buf *note);
 
+/* So full that what LMDB cannot do is no fault of the disk's (store_write.c). */
+bool store_disk_is_full(const struct store *store);
+
 /* Marks the store failed where the code says that LMDB cannot or should not go on. */
 void store_note_code(struct store *store, int code);
 

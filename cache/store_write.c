@@ -44,8 +44,7 @@ bool store_wants_apply(struct store *store)
            atomic_load_explicit(&store->freed_seen, memory_order_relaxed) != pins_freed(store->pins);
 }
 
-/* The first write that does not fit any more is cut short, of which LMDB says EIO. */
-static bool disk_is_full(const struct store *store)
+bool store_disk_is_full(const struct store *store)
 {
     struct statvfs status;
 
@@ -78,7 +77,8 @@ enum err store_apply(struct store *store, struct store_op *ops, size_t count)
     if (call.code == 0 && !guard_run(store, on_apply, &call)) {
         call.code = MDB_PANIC;
     }
-    if (call.code == EIO && disk_is_full(store)) {
+    /* The first write that does not fit any more is cut short, of which LMDB says EIO. */
+    if (call.code == EIO && store_disk_is_full(store)) {
         call.code = ENOSPC;
     }
     atomic_store_explicit(&store->refusal, call.code, memory_order_relaxed);

@@ -1,5 +1,6 @@
 """A disk in trouble: a clear line in the log, and clients do not notice; or no start, where a start would destroy."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -195,23 +196,51 @@ def test_a_file_that_cannot_be_read_any_more_costs_the_store_only(origin, larder
     client.get("/b").expect(200, cache="hit")
 
 
+@contextlib.contextmanager
+def mounted(place, mib):
+    """A file system of its own that is so small."""
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", place], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_a_full_file_system(origin, larder, tmp_path):
     """What is stored is served on, what comes is passed on, and there is a line and a metric for it."""
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", small], capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not allowed here")
     serve(origin)
-    proxy = larder(origin, cache_dir=small / "cache")
-    try:
-        client = Client(proxy)
-        ask(client, ["first"])
-        numbers = itertools.count()
-        wait_until(lambda: ask(client, itertools.islice(numbers, 20)) or REFUSES in proxy.stderr, "the disk to be full")
-        assert f"{REFUSES} ({os.strerror(errno.ENOSPC)})" in proxy.stderr
-        assert metric(proxy, "refused") == 1
-        client.get("/first").expect(200, body=body_of("/first"), cache="hit")
-    finally:
-        proxy.stop()
-        subprocess.run(["umount", small], check=True)
+    with mounted(tmp_path / "small", 12) as small:
+        proxy = larder(origin, cache_dir=small / "cache")
+        try:
+            client = Client(proxy)
+            ask(client, ["first"])
+            numbers = itertools.count()
+            wait_until(lambda: ask(client, itertools.islice(numbers, 20)) or REFUSES in proxy.stderr, "the disk to be full")
+            assert f"{REFUSES} ({os.strerror(errno.ENOSPC)})" in proxy.stderr
+            assert metric(proxy, "refused") == 1
+            client.get("/first").expect(200, body=body_of("/first"), cache="hit")
+        finally:
+            proxy.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("pages", range(4))
+def test_a_new_directory_on_a_full_file_system(origin, larder, tmp_path, pages):
+    """The start is refused for what it is, wherever it ran out of room; with room there it starts."""
+    serve(origin)
+    with mounted(tmp_path / "small", 12) as small:
+        fill = small / "fill"
+        fill.write_bytes(bytes(12 * 1024 * 1024 - pages * os.sysconf("SC_PAGE_SIZE")))
+        code, _, error = run_larder("serve", "--listen", "127.0.0.1:0", "--origin", origin.url, "--cache-dir", small / "cache")
+        assert code == 2 and os.strerror(errno.ENOSPC) in error and error.count("\n") == 1, error
+        assert "aside" not in error, error
+        fill.unlink()
+        proxy = larder(origin, cache_dir=small / "cache")
+        try:
+            ask(Client(proxy), ["a"])
+            Client(proxy).get("/a").expect(200, cache="hit")
+        finally:
+            proxy.stop()
