@@ -136,6 +136,9 @@ static bool ask_why(const struct config *config, const struct why_options *optio
 
     arena_init(&arena, WHY_ARENA_BYTES);
     bool asked = why_ask(config, options, worker_now_ms(), &arena, &why, error);
+    if (asked && !why.has_selected) { /* people ask why it is not stored */
+        admin_learn_last(config, options, &why);
+    }
     if (asked && json) {
         why_write_json(&why, out);
     } else if (asked) {

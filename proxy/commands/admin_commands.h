@@ -29,6 +29,9 @@ void admin_learn_modes(struct config *config);
 MUST_CHECK bool admin_command_why(const struct config *config, const struct why_options *options, bool json, bool bold,
                                   struct buf *out, struct buf *error);
 
+/* admin_why_command.c: what the origin last answered, as the larder that runs remembers it, if one does. */
+void admin_learn_last(const struct config *config, const struct why_options *options, struct why *why);
+
 /* admin_log_command.c: prints lines as they come, until Ctrl-C. */
 MUST_CHECK bool admin_command_log(const struct config *config, const struct options *options, struct buf *out,
                                   struct buf *error);

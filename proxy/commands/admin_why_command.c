@@ -56,6 +56,34 @@ static void write_error(const struct admin_answer *answer, struct buf *error)
     json_decref(object);
 }
 
+static enum reason reason_in(const json_t *last, const char *name)
+{
+    return reason_of_token(admin_text_of(json_object_get(last, name), "reason"));
+}
+
+void admin_learn_last(const struct config *config, const struct why_options *options, struct why *why)
+{
+    json_t *answer = NULL;
+    struct buf target, error;
+
+    buf_init(&target, TARGET_MAX_BYTES);
+    buf_init(&error, 4096);
+    if (write_target(options, true, &target)) {
+        answer = admin_ask_json(config, target.data, SPAN(""), &error); /* NULL: none runs, or none that tells */
+    }
+    const json_t *last = json_object_get(answer, "last");
+    if (last != NULL) {
+        why->last = (struct why_last){.known = true,
+                                      .time_ms = why->now_ms - admin_number_of(last, "seconds_ago") * 1000,
+                                      .status = (unsigned)admin_number_of(last, "status"),
+                                      .reason = reason_in(last, "asked"),
+                                      .store_reason = reason_in(last, "storing")};
+    }
+    json_decref(answer);
+    buf_finish(&error);
+    buf_finish(&target);
+}
+
 bool admin_command_why(const struct config *config, const struct why_options *options, bool json, bool bold,
                        struct buf *out, struct buf *error)
 {

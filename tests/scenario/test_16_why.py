@@ -504,4 +504,8 @@ def test_what_the_origin_last_answered(origin, larder):
     assert last["storing"]["hint"] and last["seconds_ago"] < 600
     assert "last" not in running("/a?q=2&r") and "last" not in running("/a?q=1&r", "&method=HEAD")
     text_form = Admin(proxy).get("/v1/why?form=text&url=" + quote(f"http://{HOST}/a?q=1&r", safe="")).expect(200).body.decode()
+    words = ("why", "--cache-dir", proxy.cache_dir, "--origin", origin.url, f"http://{HOST}/a?q=1&r")
+    beside = json.loads(run_larder(*words, "--json")[1])["last"]  # a process of its own asks it
+    assert (beside["status"], beside["asked"], beside["storing"]) == (200, last["asked"], last["storing"])
+    assert "the origin's last answer" in run_larder(*words)[1] and "the origin's last answer" not in run_larder(*words, "--method", "HEAD")[1]
     assert re.search(r"the origin's last answer\n  asked         \d+ s ago, uri-miss; answered 200 OK\n  stored        no, set-cookie: ", text_form)
