@@ -369,8 +369,8 @@ static bool reload(struct server *server)
         replace_crew(server, crew);
         return true;
     }
-    log_error("the new configuration cannot be used, the former one goes on error=\"%.*s\"",
-              SPAN_ARG(buf_span(&server->text)));
+    log_error("the new configuration cannot be used, the former one goes on error=%s",
+              log_quoted(buf_span(&server->text)).text);
     if (crew != NULL) { /* it ends like a former one */
         crew->next = former->next;
         former->next = crew;

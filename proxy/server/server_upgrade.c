@@ -154,7 +154,7 @@ static void on_failed(struct successor *successor, const char *why)
     bool stores = !successor->had_store || store_take_back(cache_store(server->cache));
 
     admin_hold_modes(server->admin, false);
-    log_error("the upgrade failed, this larder goes on error=\"%s\"", why);
+    log_error("the upgrade failed, this larder goes on error=%s", log_quoted(span_of(why)).text);
     if (!stores) {
         log_error("the store was changed by the new larder: this one goes on without it, until it is restarted");
     }

@@ -270,6 +270,16 @@ def test_stopping_ends_former_workers_too(origins, larder):
     assert proxy.process.wait(20) == 0
 
 
+def test_an_error_with_quotes_is_one_value(origin, larder, tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    file = logs / "access.log"
+    proxy = larder(config=site(origin), flags=["--access-log", str(file)])
+    logs.rename(tmp_path / "moved")
+    line = Reloaded(proxy).refuse(site(origin))
+    assert f'error="server.access_log: cannot write \\"{file}\\": ' in line and line.rstrip().endswith('"'), line
+
+
 def test_the_access_log_is_opened_anew(origin, larder):
     """SIGUSR1: lines before it are in the file that was moved away, lines after it in a new one."""
     origin.on("GET *", always(200, NO_STORE, b"x"))
