@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cache/freshness.h"
+#include "cache/purge.h"
 #include "cache/search.h"
 #include "cache/vary.h"
 #include "proxy/commands/store_command.h"
@@ -27,6 +28,16 @@ struct listing {
 static struct span url_of(struct span key)
 {
     return key_url(key_without_mark(key));
+}
+
+/* A pattern that begins with "/" is one of paths, as of `larder log --url`. */
+static bool fits(const struct listing *listing, struct span key)
+{
+    struct span url = url_of(key);
+    bool of_path = span_starts_with(listing->pattern, SPAN("/"));
+
+    return listing->pattern.len == 0 ||
+           span_matches_glob(of_path ? span_skip(url, purge_url_origin(url).len) : url, listing->pattern);
 }
 
 static void add_padded(struct buf *out, size_t start, size_t width)
@@ -122,7 +133,7 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
         listing->damaged++;
         return true;
     }
-    if (listing->pattern.len > 0 && !span_matches_glob(url_of(item->key), listing->pattern)) {
+    if (!fits(listing, item->key)) {
         return true;
     }
     buf_clear(line);

@@ -17,7 +17,7 @@ static const struct {
     [STORE_CHECK] = {"check", "", WORD_NONE, "read everything, compare every checksum and digest, count anew"},
     [STORE_COMPACT] = {"compact", "", WORD_NONE, "write the file anew without holes; larder must be stopped"},
     [STORE_LS] = {"ls", "PATTERN", WORD_OPTIONAL,
-                  "list what is stored; * and ? in PATTERN stand for any text, any byte"},
+                  "list what is stored; * and ? in PATTERN stand for any text, any byte; \"/img/*\" is one of paths"},
     [STORE_GET] = {"get", "KEY", WORD_NEEDED,
                    "print a response as it is stored, with Age and Content-Length; KEY is a URL"},
     [STORE_EXPORT] = {"export", "FILE", WORD_NEEDED, "write what is stored to FILE (- is standard output)"},

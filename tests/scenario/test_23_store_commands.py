@@ -90,6 +90,8 @@ def test_ls(origin, filled, client):
         assert (german["variant"], german["variants"], german["selection"]) == (2, 2, {"accept-language": "de"})
         assert (english["variant"], english["body_bytes"], english["status"]) == (1, 7, 200)
         assert [row["url"] for row in listed(filled, f"{URL}/c/*")] == [f"{URL}/c/d", f"{URL}/c/e"]
+        assert [row["url"] for row in listed(filled, "/c/*")] == [f"{URL}/c/d", f"{URL}/c/e"]
+        assert len(listed(filled, "/*")) == 6 and listed(filled, "/c") == []
         assert len(listed(filled, "--limit", "3")) == 3
         assert listed(filled, "nothing like it") == []
         assert ok(filled, "ls").count("\n") == 6
