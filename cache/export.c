@@ -117,7 +117,9 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
         export->result.partial++;
     } else if (is_purged(export, item)) {
         export->result.purged++;
-    } else if (!key_is_of_uri(key) || export_excludes(export->options, key, item->stored.selection, &head)) {
+    } else if (!key_is_of_uri(key)) {
+        export->result.recorded++;
+    } else if (export_excludes(export->options, key, item->stored.selection, &head)) {
         export->result.excluded++;
     } else {
         more = export_item(export, item, key, &head);

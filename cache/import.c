@@ -41,7 +41,7 @@ struct current {
 
 struct import {
     struct store *store;
-    const struct import_options *options;
+    int64_t now_ms;
     struct import_result *result;
     int64_t export_ms;
     struct current current;
@@ -75,10 +75,10 @@ static bool keep_current_key(struct import *import);
 static bool has_newer(struct import *import, const struct key *key, struct span selection, int64_t response_ms);
 static void carry_age(struct record *record, int64_t export_ms, int64_t now_ms);
 
-enum err import_run(struct store *store, const struct import_options *options, struct import_result *out_result)
+enum err import_run(struct store *store, struct archive_reader *archive, int64_t now_ms,
+                    struct import_result *out_result)
 {
     struct import *import = calloc(1, sizeof(*import));
-    struct archive_reader *archive = NULL;
     struct store_stats stats;
     enum err error = ERR_NO_MEMORY;
 
@@ -88,7 +88,8 @@ enum err import_run(struct store *store, const struct import_options *options, s
     }
     store_stats_of(store, &stats);
     import->store = store;
-    import->options = options;
+    import->now_ms = now_ms;
+    import->export_ms = archive_export_ms(archive);
     import->result = out_result;
     import->batch_bytes = (size_t)(store_batch_bytes(store) / STORE_PIECE_BYTES * STORE_PIECE_BYTES);
     import->max_stream_bytes = stats.size_bytes / 2;
@@ -100,13 +101,8 @@ enum err import_run(struct store *store, const struct import_options *options, s
         error = load_purges(import);
     }
     if (error == ERR_OK) {
-        error = archive_open(options->get, options->arg, &archive);
-    }
-    if (error == ERR_OK) {
-        import->export_ms = archive_export_ms(archive);
         error = run(import, archive);
     }
-    archive_close(archive);
     store_reader_destroy(import->reader);
     arena_finish(&import->keys);
     arena_finish(&import->look);
@@ -180,7 +176,7 @@ static enum err begin(struct import *import, const struct archive_response *resp
         return ERR_NO_MEMORY;
     }
     current->record.purge_sequence = birth_of(import, &response->record);
-    carry_age(&current->record, import->export_ms, import->options->now_ms);
+    carry_age(&current->record, import->export_ms, import->now_ms);
     current->state = TAKING;
     current->body_id = store_new_body_id(import->store);
     enum err error = add_bytes(import, response->key);
@@ -326,7 +322,7 @@ static enum err load_purges(struct import *import)
  * the clocks disagree so much that nothing can be said, all of them do. */
 static uint64_t birth_of(const struct import *import, const struct record *record)
 {
-    if (import->options->now_ms < import->export_ms && import->purge_count > 0) {
+    if (import->now_ms < import->export_ms && import->purge_count > 0) {
         return import->purges[0].sequence - 1;
     }
     for (size_t i = 0; i < import->purge_count; i++) {

@@ -33,7 +33,8 @@ struct export_options {
 struct export_result {
     uint64_t responses;
     uint64_t body_bytes;
-    uint64_t excluded; /* by the options; recordings (key.h), for this larder only; heads too long for an import */
+    uint64_t excluded; /* by the options; heads too long for an import */
+    uint64_t recorded; /* left out: recordings (key.h) are for this larder only */
     uint64_t partial;  /* left out: a part of a body is of use only where the rest is asked for */
     uint64_t purged;   /* left out: a purge in force names them, hard or soft */
     uint64_t damaged;  /* left out */
@@ -52,12 +53,6 @@ bool export_excludes(const struct export_options *options, struct span key, stru
 
 /* ---- in ---- */
 
-struct import_options {
-    int64_t now_ms;
-    archive_get_fn get;
-    void *arg; /* its */
-};
-
 struct import_result {
     uint64_t responses; /* stored */
     uint64_t body_bytes;
@@ -66,11 +61,11 @@ struct import_result {
     uint64_t abandoned; /* by the export */
 };
 
-/* Stores what the file holds, each response once it is whole and every check has passed: what was stored before an
- * error is good and stays. An import evicts as traffic does. The store must be this process's own (store_open).
- * ERR_FOREIGN, ERR_TRUNCATED, ERR_DAMAGED: of the file (archive.h); ERR_NO_SPACE, ERR_IO: of the store;
+/* Stores what the archive still holds, each response once it is whole and every check has passed: what was stored
+ * before an error is good and stays. An import evicts as traffic does. The store must be this process's own
+ * (store_open). ERR_TRUNCATED, ERR_DAMAGED: of the archive (archive.h); ERR_NO_SPACE, ERR_IO: of the store;
  * ERR_NO_MEMORY. `out_result` counts in any case. */
-MUST_CHECK enum err import_run(struct store *store, const struct import_options *options,
+MUST_CHECK enum err import_run(struct store *store, struct archive_reader *archive, int64_t now_ms,
                                struct import_result *out_result);
 
 #endif

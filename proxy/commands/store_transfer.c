@@ -105,6 +105,9 @@ static void tell_export(const struct export_result *result, uint64_t bytes)
     if (result->excluded > 0) {
         buf_format(&text, "; %" PRIu64 " excluded", result->excluded);
     }
+    if (result->recorded > 0) {
+        buf_format(&text, "; %" PRIu64 " recorded and left out", result->recorded);
+    }
     if (result->partial > 0) {
         buf_format(&text, "; %" PRIu64 " partial and left out", result->partial);
     }
@@ -233,20 +236,27 @@ static int fail_import(struct store_context *context, const struct transfer *tra
     return store_context_fail(context, error);
 }
 
+/* The file is looked at first: what is no export makes no store. */
 static int import_from(struct store_context *context, struct transfer *transfer)
 {
-    struct import_options options = {.now_ms = worker_now_ms(), .get = on_get, .arg = transfer};
+    struct archive_reader *archive;
     struct import_result result;
     struct stat status;
-    struct store *store = store_context_own(context, true);
+    bool sized = fstat(fileno(transfer->file), &status) == 0 && S_ISREG(status.st_mode);
 
+    enum err error = archive_open(on_get, transfer, &archive);
+    if (error != ERR_OK) {
+        return fail_import(context, transfer, error);
+    }
+    struct store *store = store_context_own(context, true);
     if (store == NULL) {
+        archive_close(archive);
         return STORE_EXIT_FAILED;
     }
-    bool sized = fstat(fileno(transfer->file), &status) == 0 && S_ISREG(status.st_mode);
     progress_begin(&transfer->progress, "import", sized ? (uint64_t)status.st_size : 0, context->arguments->quiet);
-    enum err error = import_run(store, &options, &result);
+    error = import_run(store, archive, worker_now_ms(), &result);
     progress_end(&transfer->progress);
+    archive_close(archive);
     store_close(store);
     tell_import(&result);
     return error == ERR_OK ? STORE_EXIT_OK : fail_import(context, transfer, error);
