@@ -171,9 +171,9 @@ bool admin_bequeath(const struct admin *admin, struct legacy *legacy)
     return true;
 }
 
-void admin_hold_modes(struct admin *admin, bool hold)
+void admin_hold_orders(struct admin *admin, bool hold)
 {
-    admin->holds_modes = hold;
+    admin->holds_orders = hold;
 }
 
 void admin_leave(struct admin *admin)

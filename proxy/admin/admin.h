@@ -48,8 +48,8 @@ void admin_use(struct admin *admin, const struct config *config, struct origin_s
 /* Adds the listeners' sockets. False: no memory. */
 MUST_CHECK bool admin_bequeath(const struct admin *admin, struct legacy *legacy);
 
-/* Whether orders of modes (site_mode.h) are refused: they were told to a process that takes our place. */
-void admin_hold_modes(struct admin *admin, bool hold);
+/* Whether orders (modes, purges) are refused: a process that takes our place has the modes and the store. */
+void admin_hold_orders(struct admin *admin, bool hold);
 
 /* Another process has the sockets now: closes the listeners, not their files; what was begun is answered. */
 void admin_leave(struct admin *admin);

@@ -55,7 +55,7 @@ struct admin {
     uv_timer_t collect_timer; /* what workers counted, by time */
     uv_timer_t accept_timer;  /* while a listener owes */
     struct history history;
-    bool holds_modes; /* another process has them, or will */
+    bool holds_orders; /* another process has what they change, or will */
     bool closing;
 };
 
@@ -142,6 +142,9 @@ MUST_CHECK bool admin_parameter_texts(const struct admin_call *call, struct span
 enum admin_progress admin_reply_json(struct admin_call *call, unsigned status, json_t *value);
 enum admin_progress admin_fail(struct admin_call *call, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* An order that another process has to be given (admin_hold_orders). */
+enum admin_progress admin_fail_held(struct admin_call *call);
 
 /* admin_client.c: takes the connection that waits at the listener. ERR_NO_MEMORY: it waits there still. */
 MUST_CHECK enum err admin_client_accept(struct admin *admin, struct admin_listener *listener);

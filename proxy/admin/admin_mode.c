@@ -56,8 +56,8 @@ enum admin_progress admin_run_mode(struct admin_call *call)
     if (!span_equal_nocase(span_trim(span_take(type, span_find(type, ';'))), SPAN("application/json"))) {
         return admin_fail(call, 415, "expected Content-Type: application/json");
     }
-    if (call->admin->holds_modes) {
-        return admin_fail(call, 503, "an upgrade is under way, this larder takes no orders any more; try again");
+    if (call->admin->holds_orders) {
+        return admin_fail_held(call);
     }
     json_t *object =
         json_loadb(call->body.len > 0 ? call->body.data : "", call->body.len, JSON_REJECT_DUPLICATES, &error);

@@ -188,6 +188,9 @@ enum admin_progress admin_run_purge(struct admin_call *call)
     if (order.list == NULL) {
         return admin_fail(call, 500, "no memory");
     }
+    if (call->admin->holds_orders) {
+        return admin_fail_held(call);
+    }
     /* Pages of other sites can send forms, not this. */
     if (!span_equal_nocase(span_trim(span_take(type, span_find(type, ';'))), SPAN("application/json"))) {
         return admin_fail(call, 415, "expected Content-Type: application/json");

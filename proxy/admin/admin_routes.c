@@ -159,6 +159,11 @@ enum admin_progress admin_fail(struct admin_call *call, unsigned status, const c
     return admin_reply_json(call, status, json_pack("{ss}", "error", text));
 }
 
+enum admin_progress admin_fail_held(struct admin_call *call)
+{
+    return admin_fail(call, 503, "an upgrade is under way, this larder takes no orders any more; try again");
+}
+
 json_t *admin_time_json(int64_t time_ms)
 {
     time_t seconds = (time_t)(time_ms / 1000);

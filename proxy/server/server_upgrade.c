@@ -98,7 +98,7 @@ static bool on_wants_store(struct successor *successor)
     uint64_t *bodies = NULL;
     size_t count = 0;
 
-    admin_hold_modes(server->admin, true);
+    admin_hold_orders(server->admin, true);
     if (!site_modes_tell(server->modes, tell_mode, successor)) {
         return false;
     }
@@ -153,7 +153,7 @@ static void on_failed(struct successor *successor, const char *why)
     struct server *server = server_of(successor);
     bool stores = !successor->had_store || store_take_back(cache_store(server->cache));
 
-    admin_hold_modes(server->admin, false);
+    admin_hold_orders(server->admin, false);
     log_error("the upgrade failed, this larder goes on error=%s", log_quoted(span_of(why)).text);
     if (!stores) {
         log_error("the store was changed by the new larder: this one goes on without it, until it is restarted");

@@ -284,6 +284,7 @@ def test_who_leaves_takes_no_order(origin, larder):
     gate.wait_reached()
     former = proxy.upgrade()
     order(kept, "offline").expect(503)
+    kept.post("/v1/purge", b'{"everything": true}', {"Content-Type": "application/json"}).expect(503)
     assert kept.connections == 1
     order(Admin(proxy), "offline").expect(200)
     gate.open()
