@@ -6,6 +6,7 @@ import threading
 import pytest
 from support.admin import Admin, admin_addresses
 from support.client import HOST, Client
+from support.parallel import in_parallel
 from support.proxy import run_larder
 from support.say import fresh
 from support.wire import wait_until
@@ -18,7 +19,10 @@ SITES = '[[site]]\nhosts = ["a.test", "*.a.test"]\norigin = "ORIGIN"\n[[site]]\n
 
 def order(proxy, **what):
     """Purges; the sequence of the last row."""
-    return json.loads(Admin(proxy).post("/v1/purge", json.dumps(what).encode(), JSON).expect(200).body)["sequence"]
+    admin = Admin(proxy)
+    answer = admin.post("/v1/purge", json.dumps(what).encode(), JSON).expect(200)
+    admin.close()
+    return json.loads(answer.body)["sequence"]
 
 
 def journal(proxy, query=""):
@@ -300,11 +304,7 @@ def test_the_journal(proxy):
 
 def test_two_hundred_orders_at_once(larder, origin):
     proxy = larder(origin)
-    threads = [threading.Thread(target=lambda: [order(proxy, tags=f"t{i}") for i in range(10)]) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_parallel(lambda _: [order(proxy, tags=f"t{i}") for i in range(10)], range(20))
     assert len(journal(proxy, "?limit=1000")) == 10
 
 
