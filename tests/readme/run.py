@@ -95,13 +95,18 @@ def run_block(block):
         expect_output(command, want, shell(command))
 
 
+def heed_interrupts():
+    """Whoever runs in the background of a shell ignores them, and all that it starts does so, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_block(block, url, background):
     command = block["text"]
     environment = {**os.environ, "LARDER_RUN_CACHE": CACHE}
     if block["language"] == "console":
         command = "\n".join(step for step, _ in transcript(command))
     process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+                               stdin=subprocess.DEVNULL, start_new_session=True, env=environment, preexec_fn=heed_interrupts)
     background.append(process)
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
