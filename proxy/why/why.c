@@ -277,12 +277,11 @@ static void judge(struct why *why)
 
 /* ---- the answer, as in respond.c ---- */
 
-/* What Range makes of a stored 200 (RFC 9110 §14.2). */
-static unsigned status_of_range(const struct why *why, const struct headers *headers)
+unsigned why_status_of_range(const struct why *why, const struct headers *headers, uint64_t body_len)
 {
     struct ranges ranges;
 
-    switch (decide_ranges(&why->request, headers, why->selected.record.body_len, why->now_ms, &ranges)) {
+    switch (decide_ranges(&why->request, headers, body_len, why->now_ms, &ranges)) {
     case RANGE_NONE:
         return 200;
     case RANGE_SATISFIABLE:
@@ -321,7 +320,7 @@ static bool answer_stored(struct why *why)
         why->not_modified = true;
         why->status = 304;
     } else if (record->status == 200) {
-        why->status = status_of_range(why, &headers);
+        why->status = why_status_of_range(why, &headers, record->body_len);
     }
     return true;
 }

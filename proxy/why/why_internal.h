@@ -38,4 +38,8 @@ MUST_CHECK bool why_url_of(const struct why *why, const struct uri *uri, struct 
 
 bool why_no_memory(struct buf *error); /* writes the line; false, always */
 
+/* why.c: what the request's Range makes of a 200 with these fields and so long a body (RFC 9110 §14.2): 200, 206, 416.
+ */
+unsigned why_status_of_range(const struct why *why, const struct headers *headers, uint64_t body_len);
+
 #endif

@@ -117,23 +117,13 @@ static bool asks_for_part(const struct why *why)
 static unsigned status_for_client(const struct why *why, unsigned status, const struct headers *headers,
                                   uint64_t length)
 {
-    struct ranges ranges;
-
     if (why->action == WHY_PASS || status != 200) {
         return status;
     }
     if (decide_not_modified(&why->request, status, headers, why->now_ms, why->now_ms)) {
         return 304;
     }
-    switch (decide_ranges(&why->request, headers, length, why->now_ms, &ranges)) {
-    case RANGE_NONE:
-        return 200;
-    case RANGE_SATISFIABLE:
-        return 206;
-    case RANGE_UNSATISFIABLE:
-        return 416;
-    }
-    UNREACHABLE();
+    return why_status_of_range(why, headers, length);
 }
 
 static void conclude_status(struct why *why)
