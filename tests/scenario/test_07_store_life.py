@@ -4,13 +4,13 @@ import itertools
 import mmap
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 from support.client import Client
 from support.proxy import run_larder
 from support.say import always, fresh, stale
+from support.small_disk import mounted, needs_root
 from support.wire import Malformed, wait_until
 
 MIB = 1 << 20
@@ -292,26 +292,20 @@ def test_a_missing_directory_is_made(origin, larder, tmp_path):
     assert (tmp_path / "not-yet").is_dir()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@needs_root
 def test_a_full_disk_never_harms_a_client(origin, larder, tmp_path):
     """It degrades to a proxy that does not store."""
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], capture_output=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    try:
-        proxy = larder(origin, flags=["--cache-size", "64MiB"], cache_dir=small / "cache")
-        client = Client(proxy)
-        fill(origin, client, 40, 500_000)
-        fill(origin, client, 40, 2000, path="/g")
-        proxy.stop()
-    except AssertionError:
-        # Refusing to start in so little room is an answer too; dying under a client is none.
-        if "listening" in "".join(proxy.lines if "proxy" in locals() else []):
-            raise
-    finally:
-        subprocess.run(["umount", "-l", small], check=False)
+    with mounted(tmp_path / "small", 4) as small:
+        try:
+            proxy = larder(origin, flags=["--cache-size", "64MiB"], cache_dir=small / "cache")
+            client = Client(proxy)
+            fill(origin, client, 40, 500_000)
+            fill(origin, client, 40, 2000, path="/g")
+            proxy.stop()
+        except AssertionError:
+            # Refusing to start in so little room is an answer too; dying under a client is none.
+            if "listening" in "".join(proxy.lines if "proxy" in locals() else []):
+                raise
 
 
 def test_hits_write_nothing(origin, proxy, client):

@@ -1,11 +1,9 @@
 """A disk in trouble: a clear line in the log, and clients do not notice; or no start, where a start would destroy."""
 
-import contextlib
 import errno
 import itertools
 import os
 import struct
-import subprocess
 
 import pytest
 from support.admin import Admin
@@ -13,6 +11,7 @@ from support.client import Client
 from support.faults import SHIM, Faults
 from support.proxy import Proxy, run_larder
 from support.say import fresh
+from support.small_disk import mounted, needs_root
 from support.wire import wait_until
 
 pytestmark = pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
@@ -196,19 +195,7 @@ def test_a_file_that_cannot_be_read_any_more_costs_the_store_only(origin, larder
     client.get("/b").expect(200, cache="hit")
 
 
-@contextlib.contextmanager
-def mounted(place, mib):
-    """A file system of its own that is so small."""
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", place], capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@needs_root
 def test_a_full_file_system(origin, larder, tmp_path):
     """What is stored is served on, what comes is passed on, and there is a line and a metric for it."""
     serve(origin)
@@ -226,7 +213,7 @@ def test_a_full_file_system(origin, larder, tmp_path):
             proxy.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@needs_root
 @pytest.mark.parametrize("pages", range(4))
 def test_a_new_directory_on_a_full_file_system(origin, larder, tmp_path, pages):
     """The start is refused for what it is, wherever it ran out of room; with room there it starts."""

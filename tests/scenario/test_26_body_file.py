@@ -2,12 +2,10 @@
 
 import os
 import random
-import subprocess
-
-import pytest
 
 from support.admin import Admin
 from support.client import Client
+from support.small_disk import mounted, needs_root
 from support.wire import wait_until
 
 SIZE = "128MiB"
@@ -129,19 +127,13 @@ def test_a_smaller_size_is_obeyed_by_the_next_start(origin, larder, tmp_path):
     assert found > 5
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@needs_root
 def test_a_disk_too_small_for_the_size_is_said_at_the_start(origin, larder, tmp_path):
     """With one line; what fits is used."""
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", small], capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    try:
+    with mounted(tmp_path / "small", 120) as small:
         proxy = larder(origin, flags=["--cache-size", "300MiB"], cache_dir=small / "cache")
         assert proxy.stderr.count("cannot reserve") == 1
         client = Client(proxy)
         fill(origin, client, range(3), 500_000)
         client.get("/1").expect(200, body=body_of(1, 500_000), cache="hit")
         proxy.stop()
-    finally:
-        subprocess.run(["umount", "-l", small], check=False)
