@@ -2,13 +2,10 @@
  *
  * The file named by $CLOCK_CONTROL is mapped as struct control, which a test changes. The monotonic clock goes on as it
  * does. Without the variable it does nothing. */
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "control.h"
 
 struct control {
     _Atomic int64_t offset_s;
@@ -18,15 +15,7 @@ static struct control *control;
 
 __attribute__((constructor)) static void start(void)
 {
-    const char *path = getenv("CLOCK_CONTROL");
-    int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-
-    if (fd < 0) {
-        return;
-    }
-    void *page = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    control = page == MAP_FAILED ? NULL : page;
+    control = control_map("CLOCK_CONTROL", sizeof(*control));
 }
 
 int clock_gettime(clockid_t clock, struct timespec *out)

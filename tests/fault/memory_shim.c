@@ -4,12 +4,10 @@
  * The file named by $MEMORY_CONTROL is mapped as struct control; a test changes it while the process runs. Without the
  * variable it does nothing. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
+
+#include "control.h"
 
 struct control {
     _Atomic uint64_t calls; /* since the test set it to 0 */
@@ -27,15 +25,7 @@ static struct control *control;
 
 __attribute__((constructor)) static void start(void)
 {
-    const char *path = getenv("MEMORY_CONTROL");
-    int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-
-    if (fd < 0) {
-        return;
-    }
-    void *page = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    control = page == MAP_FAILED ? NULL : page;
+    control = control_map("MEMORY_CONTROL", sizeof(*control));
 }
 
 static bool fails(void)

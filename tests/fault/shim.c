@@ -20,19 +20,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "control.h"
+
 static struct fault_control *control;
 
 __attribute__((constructor)) static void start(void)
 {
-    const char *path = getenv("FAULT_CONTROL");
-    int fd = path == NULL ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
-
-    if (fd < 0) {
-        return;
-    }
-    void *page = (void *)syscall(SYS_mmap, NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    control = page == MAP_FAILED ? NULL : page;
+    control = control_map("FAULT_CONTROL", sizeof(*control));
 }
 
 static bool path_is_meant(const char *path)
