@@ -19,7 +19,7 @@ enum {
 };
 
 static enum err open_all(struct admin *admin, struct buf *error);
-static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error);
+static enum err open_listener(struct admin *admin, const struct address *configured, struct buf *error);
 static void close_listener(struct admin_listener *listener);
 static void on_connection(uv_stream_t *stream, int status);
 static void on_listener_closed(uv_handle_t *handle);
@@ -121,14 +121,15 @@ static enum err bind_listener(struct admin_listener *listener, int *out_fd, stru
     return result;
 }
 
-static enum err open_listener(struct admin *admin, const struct address *address, struct buf *error)
+static enum err open_listener(struct admin *admin, const struct address *configured, struct buf *error)
 {
+    const struct address wanted = listener_address(configured);
     struct admin_listener *listener = &admin->listeners[admin->listener_count];
     struct buf text;
     int fd;
 
     free(listener->host); /* of one that could not be opened */
-    *listener = (struct admin_listener){.admin = admin, .host = strdup(address->host), .wanted = *address};
+    *listener = (struct admin_listener){.admin = admin, .host = strdup(wanted.host), .wanted = wanted};
     if (listener->host == NULL) {
         buf_add_text(error, err_text(ERR_NO_MEMORY));
         return ERR_NO_MEMORY;

@@ -37,9 +37,11 @@ struct listener {
     bool complained;  /* that accepting fails, since it last worked */
 };
 
-/* Binds `count` sockets (one a worker) and fills `out_fds`; nothing listens yet. Port 0 and an address that has to be
- * another one ("::" on a machine without IPv6) are replaced in `address` by what it became. On failure one line in
- * `out_error` that names the address, and nothing is open. */
+/* What can be listened on for a configured address: itself, but 0.0.0.0 for "::", all, on a machine without IPv6. */
+struct address listener_address(const struct address *configured);
+
+/* Binds `count` sockets (one a worker) and fills `out_fds`; nothing listens yet. Port 0 is replaced in `address` by
+ * what it became. On failure one line in `out_error` that names the address, and nothing is open. */
 MUST_CHECK enum err listener_open(struct address *address, unsigned count, int *out_fds, struct buf *out_error);
 
 /* Starts listening on what listener_open bound: when all addresses are. On failure one line in `out_error`. */
@@ -63,6 +65,10 @@ void listener_close(struct listener *listener);
 /* As the kernel wants it. False: a path that is too long. */
 MUST_CHECK bool listener_sockaddr(const struct address *address, struct sockaddr_storage *out_address,
                                   socklen_t *out_len);
+
+/* Would a socket be bound to the same for both, however they are written? "[::1]:80" and "[0:0::1]:80" are the same,
+ * so are an IPv4 address and its form in IPv6, and two paths of one name in one directory ("unix:a", "unix:./a"). */
+bool address_equal(const struct address *a, const struct address *b);
 
 /* "127.0.0.1:8080", "[::1]:8080", "unix:/path". */
 void address_format(const struct address *address, struct buf *out);

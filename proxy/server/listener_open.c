@@ -4,7 +4,6 @@
  *             socket a worker binds it with SO_REUSEPORT. Port 0: the first of these picks, the others follow.
  * Failures:   each is one line that names the address; what was opened is closed.
  *             - a unix socket's file is there and nobody answers on it: left by a crash, removed.
- *             - no IPv6 on this machine and the address is "::", all: 0.0.0.0 instead.
  * Plain sockets instead of libuv's: its uv_tcp_bind has no SO_REUSEPORT (1.44) and puts EADDRINUSE off until uv_listen.
  */
 #include <arpa/inet.h>
@@ -30,19 +29,29 @@ static int remove_stale(const struct address *address, const struct sockaddr_sto
 static void close_all(const int *fds, unsigned count);
 static enum err report(const struct address *address, const char *what, int error, struct buf *out_error);
 
+struct address listener_address(const struct address *configured)
+{
+    struct address any = *configured;
+    struct in6_addr ip;
+
+    if (any.kind != ADDRESS_IP || inet_pton(AF_INET6, any.host, &ip) != 1 || !IN6_IS_ADDR_UNSPECIFIED(&ip)) {
+        return any;
+    }
+    any.port = 0; /* which is never in use */
+    int probe = bind_one(&any, false);
+    if (probe >= 0) {
+        close(probe);
+    } else if (probe == -EAFNOSUPPORT || probe == -EADDRNOTAVAIL) {
+        any.host = "0.0.0.0";
+    }
+    any.port = configured->port;
+    return any;
+}
+
 enum err listener_open(struct address *address, unsigned count, int *out_fds, struct buf *out_error)
 {
-    int error;
+    int error = address->kind == ADDRESS_UNIX ? open_unix(address, count, out_fds) : bind_all(address, count, out_fds);
 
-    if (address->kind == ADDRESS_UNIX) {
-        error = open_unix(address, count, out_fds);
-    } else {
-        error = bind_all(address, count, out_fds);
-        if ((error == EAFNOSUPPORT || error == EADDRNOTAVAIL) && strcmp(address->host, "::") == 0) {
-            address->host = "0.0.0.0";
-            error = bind_all(address, count, out_fds);
-        }
-    }
     return error == 0 ? ERR_OK : report(address, "listen on", error, out_error);
 }
 
@@ -60,18 +69,6 @@ void listener_remove_file(const struct address *address)
 {
     if (address->kind == ADDRESS_UNIX) {
         (void)unlink(address->host); /* may be gone already, and at the end there is nothing to do about a failure */
-    }
-}
-
-void address_format(const struct address *address, struct buf *out)
-{
-    bool is_v6 = strchr(address->host, ':') != NULL;
-
-    if (address->kind == ADDRESS_UNIX) {
-        buf_add(out, SPAN("unix:"));
-        buf_add_text(out, address->host);
-    } else {
-        buf_format(out, is_v6 ? "[%s]:%u" : "%s:%u", address->host, (unsigned)address->port);
     }
 }
 
@@ -208,29 +205,6 @@ static int remove_stale(const struct address *address, const struct sockaddr_sto
         return EADDRINUSE; /* it answers, or has a full queue (EAGAIN) */
     }
     return unlink(address->host) < 0 ? errno : 0;
-}
-
-bool listener_sockaddr(const struct address *address, struct sockaddr_storage *out_address, socklen_t *out_len)
-{
-    *out_address = (struct sockaddr_storage){0};
-    if (address->kind == ADDRESS_UNIX) {
-        struct sockaddr_un *name = (struct sockaddr_un *)out_address;
-        size_t len = strlen(address->host);
-
-        if (len >= sizeof name->sun_path) {
-            return false;
-        }
-        name->sun_family = AF_UNIX;
-        memcpy(name->sun_path, address->host, len);
-        *out_len = sizeof *name;
-        return true;
-    }
-    if (uv_ip4_addr(address->host, address->port, (struct sockaddr_in *)out_address) == 0) {
-        *out_len = sizeof(struct sockaddr_in);
-        return true;
-    }
-    *out_len = sizeof(struct sockaddr_in6);
-    return uv_ip6_addr(address->host, address->port, (struct sockaddr_in6 *)out_address) == 0;
 }
 
 static void close_all(const int *fds, unsigned count)

@@ -6,7 +6,7 @@
 
 #include "http/check.h"
 #include "proxy/io/log.h"
-#include "proxy/server/sockets.h"
+#include "proxy/server/listener.h"
 #include "proxy/why/check_tests.h"
 
 enum { ERROR_MAX_BYTES = 65536 };

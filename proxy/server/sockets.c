@@ -12,11 +12,6 @@
 
 #include "proxy/server/listener.h"
 
-bool address_equal(const struct address *a, const struct address *b)
-{
-    return a->kind == b->kind && a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 static void close_fds(int *fds, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -70,9 +65,6 @@ static enum err take_from(struct bound *bound, struct bound *former, unsigned wo
     }
     bound->former = former;
     bound->address.port = former->address.port;
-    if (bound->address.kind == ADDRESS_IP && strcmp(former->address.host, "0.0.0.0") == 0) {
-        bound->address.host = "0.0.0.0"; /* of "::", on a machine without IPv6 */
-    }
     return ERR_OK;
 }
 
@@ -87,13 +79,14 @@ static enum err bind_new(struct bound *bound, unsigned workers, struct buf *out_
     return error;
 }
 
-static enum err open_one(struct sockets *sockets, const struct address *wanted, const struct sockets *former,
+static enum err open_one(struct sockets *sockets, const struct address *configured, const struct sockets *former,
                          struct buf *out_error)
 {
-    struct bound *same = find_former(sockets, former, wanted);
+    struct address wanted = listener_address(configured);
+    struct bound *same = find_former(sockets, former, &wanted);
     struct bound *bound = &sockets->bounds[sockets->count];
 
-    *bound = (struct bound){.wanted = *wanted, .address = *wanted, .fds = malloc(sockets->workers * sizeof(int))};
+    *bound = (struct bound){.wanted = wanted, .address = wanted, .fds = malloc(sockets->workers * sizeof(int))};
     if (bound->fds == NULL) {
         buf_add_text(out_error, err_text(ERR_NO_MEMORY));
         return ERR_NO_MEMORY;

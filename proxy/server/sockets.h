@@ -1,9 +1,9 @@
 /* sockets.h: the listening sockets of one configuration.
  *
  * Each address of the configuration has one socket a worker. A configuration that follows another has the same sockets
- * where it has the same address: both hold a descriptor of their own, so that neither a waiting connection nor the port
- * is lost when the former one goes. Ownership: the descriptors are the set's; workers get duplicates. Addresses point
- * into the configuration, which outlives the set. Threads: the main thread. */
+ * where it has the same address, however it is written (address_equal): both hold a descriptor of their own, so that
+ * neither a waiting connection nor the port is lost when the former one goes. Ownership: the descriptors are the set's;
+ * workers get duplicates. Addresses point into the configuration, which outlives the set. Threads: the main thread. */
 #ifndef PROXY_SOCKETS_H
 #define PROXY_SOCKETS_H
 
@@ -12,7 +12,7 @@
 #include "proxy/config/config.h"
 
 struct bound {
-    struct address wanted;  /* as configured */
+    struct address wanted;  /* as configured, but for what this machine lacks (listener_address) */
     struct address address; /* as it became: with the port that the system picked */
     char *own_host;         /* text of both, when no configuration has it */
     int *fds;               /* one a worker */
@@ -20,8 +20,6 @@ struct bound {
     bool taken;             /* of a set that was inherited: somebody has duplicates */
     bool has_file;          /* a unix socket's file is removed with it */
 };
-
-bool address_equal(const struct address *a, const struct address *b);
 
 struct sockets {
     struct bound *bounds; /* in the order of server.listen */

@@ -240,6 +240,33 @@ def test_relative_paths_go_over(origin, larder, monkeypatch):
     assert not (proxy.directory / "relative.sock").exists()
 
 
+def test_listeners_that_are_written_otherwise_go_over(origin, larder, monkeypatch):
+    """A socket is known by what it is bound to, not by how the file names it: at an upgrade, and at a reload."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as spare:
+        port = spare.getsockname()[1]
+
+    def written(ip, directory):
+        return config(origin, f'[admin]\nsocket = "{directory}admin.sock"', f'listen = ["[{ip}]:{port}", "unix:{directory}larder.sock"]')
+
+    proxy = larder(config=written("::1", ""), listen=())
+    monkeypatch.chdir(proxy.directory)
+    file = proxy.directory / "larder.toml"
+    for ip, directory in (("0:0::0001", "./"), ("::1", f"{proxy.directory}/")):
+        file.write_text(written(ip, directory), encoding="utf-8")
+        assert proxy.upgrade().wait(30) == 0
+        Client(proxy, address="larder.sock").get("/a").expect(200, body=BODY)
+        Client(proxy, address=("::1", port)).get("/a").expect(200, body=BODY)
+        Admin(proxy, "admin.sock").status()
+    file.write_text(written("0::1", ""), encoding="utf-8")
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    Client(proxy, address="larder.sock").get("/a").expect(200, body=BODY)
+    assert "is closed" not in proxy.stderr
+    proxy.stop()
+    assert not Path("larder.sock").exists() and not Path("admin.sock").exists()
+
+
 def order(admin, mode):
     return admin.post("/v1/mode", json.dumps({"site": "default", "mode": mode}).encode(), {"Content-Type": "application/json"})
 

@@ -142,3 +142,37 @@ Test(listener, addresses_are_written_as_they_are_configured, .init = setup)
     }
     buf_finish(&error);
 }
+
+Test(listener, addresses_are_the_same_however_they_are_written)
+{
+    static const struct {
+        struct address a;
+        struct address b;
+        bool want;
+    } cases[] = {
+        {{ADDRESS_IP, "127.0.0.1", 80}, {ADDRESS_IP, "127.0.0.1", 80}, true},
+        {{ADDRESS_IP, "127.0.0.1", 80}, {ADDRESS_IP, "127.0.0.1", 81}, false},
+        {{ADDRESS_IP, "127.0.0.1", 80}, {ADDRESS_IP, "127.0.0.2", 80}, false},
+        {{ADDRESS_IP, "127.0.0.1", 80}, {ADDRESS_IP, "::ffff:127.0.0.1", 80}, true},
+        {{ADDRESS_IP, "::1", 80}, {ADDRESS_IP, "0:0:0::0001", 80}, true},
+        {{ADDRESS_IP, "fd00::a", 80}, {ADDRESS_IP, "FD00::A", 80}, true},
+        {{ADDRESS_IP, "::1", 80}, {ADDRESS_IP, "::2", 80}, false},
+        {{ADDRESS_IP, "::", 80}, {ADDRESS_IP, "0::0", 80}, true},
+        {{ADDRESS_IP, "::", 80}, {ADDRESS_IP, "0.0.0.0", 80}, false},
+        {{ADDRESS_UNIX, "a", 0}, {ADDRESS_UNIX, "./a", 0}, true},
+        {{ADDRESS_UNIX, "a", 0}, {ADDRESS_UNIX, "./b", 0}, false},
+        {{ADDRESS_UNIX, "/tmp/a", 0}, {ADDRESS_UNIX, "/tmp/../tmp//a", 0}, true},
+        {{ADDRESS_UNIX, "/a", 0}, {ADDRESS_UNIX, "/../a", 0}, true},
+        {{ADDRESS_UNIX, "/tmp/a", 0}, {ADDRESS_UNIX, "/a", 0}, false},
+        {{ADDRESS_UNIX, "/no-such/a", 0}, {ADDRESS_UNIX, "/no-such/a", 0}, true},
+        {{ADDRESS_UNIX, "/no-such/a", 0}, {ADDRESS_UNIX, "/nor-such/a", 0}, false},
+        {{ADDRESS_UNIX, "::1", 0}, {ADDRESS_IP, "::1", 0}, false},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cr_expect_eq(address_equal(&cases[i].a, &cases[i].b), cases[i].want, "%s, %s", cases[i].a.host,
+                     cases[i].b.host);
+        cr_expect_eq(address_equal(&cases[i].b, &cases[i].a), cases[i].want, "%s, %s", cases[i].b.host,
+                     cases[i].a.host);
+    }
+}
