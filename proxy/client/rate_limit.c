@@ -7,7 +7,7 @@
 #include "cache/key.h"
 
 enum {
-    SET_COUNT = 4096,
+    SET_COUNT = 16384,
     WAYS = 8, /* clients in a set: one or two cache lines */
 };
 
@@ -51,8 +51,8 @@ static uint64_t name_of(const struct rate_limit *limit, const struct client_id *
     return hash | 1;
 }
 
-/* The client's entry, or the one it displaces: of whoever has used up least. */
-static struct entry *entry_of(struct rate_limit *limit, uint64_t name, uint64_t most_us)
+/* The client's entry, or a new one in the place of whoever has used up least. */
+static struct entry *entry_of(struct rate_limit *limit, uint64_t name)
 {
     struct entry *set = limit->sets[(name >> 32) % SET_COUNT];
     struct entry *least = &set[0];
@@ -65,10 +65,7 @@ static struct entry *entry_of(struct rate_limit *limit, uint64_t name, uint64_t 
             least = &set[i];
         }
     }
-    least->name = name;
-    if (least->at_us > most_us) { /* under a rule of another scale */
-        least->at_us = most_us;
-    }
+    *least = (struct entry){.name = name};
     return least;
 }
 
@@ -79,7 +76,7 @@ bool rate_limit_take(struct rate_limit *limit, const struct client_id *id, struc
     uint64_t name = name_of(limit, id, site, rule);
 
     pthread_mutex_lock(&limit->mutex);
-    struct entry *entry = entry_of(limit, name, latest_us);
+    struct entry *entry = entry_of(limit, name);
     uint64_t at_us = entry->at_us > now_us ? entry->at_us : now_us;
     bool taken = at_us <= latest_us;
     if (taken) {

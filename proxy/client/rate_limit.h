@@ -4,10 +4,12 @@
  * bucket, GCRA). A request moves it on by the interval of the rate; one that would move it further than the burst ahead
  * of now is refused, and moves nothing.
  *
- * The table has a fixed size. Where it is full, a newcomer takes the place of the client, of eight, that has used up
- * least, and begins with what that one had used up: so a client that sends too much never gets rid of it by a flood
- * from other addresses, and under such a flood newcomers have less than a whole burst at first. Time is an argument.
- * Threads: any. */
+ * The table has a fixed size: 131 072 clients, each counted once a rule, in 2 MiB. Where it is full, a newcomer takes
+ * the place of the client, of eight, that has used up least, and begins with nothing used up: nobody pays for what
+ * another did. What that costs: the displaced one has its burst back. It is the one that would have had it back
+ * soonest, and an offender goes last: to displace it, eight others that the secret puts beside it must have used up
+ * more, for which as many addresses as the table has places must each use up theirs. Whoever has so many is not held by
+ * a limit for each address. Time is an argument. Threads: any. */
 #ifndef PROXY_RATE_LIMIT_H
 #define PROXY_RATE_LIMIT_H
 

@@ -132,8 +132,25 @@ Test(rate_limit, a_flood_of_clients_frees_nobody)
         struct client_id other = id_of(text);
         taken += rate_limit_take(limit, &other, SPAN("site"), SPAN("rule"), &rate, now_us, &wait_us) ? 1 : 0;
     }
-    cr_expect_gt(taken, 100000, "most newcomers are served: %u", taken);
+    cr_expect_eq(taken, 200000, "each is served, as if it came alone: %u", taken);
     cr_expect_eq(take_all(limit, &id, rate, now_us), 0);
+    rate_limit_destroy(limit);
+}
+
+Test(rate_limit, a_newcomer_does_not_pay_for_others)
+{
+    struct rate_limit *limit = rate_limit_create(7);
+    struct rate rate = {.interval_us = SECOND_US, .burst = 2};
+    uint64_t now_us = 1000 * SECOND_US;
+    unsigned short_of_burst = 0;
+
+    for (unsigned i = 0; i < 200000; i++) { /* all of the table and more use up what they have */
+        char text[64];
+        snprintf(text, sizeof text, "2001:db8:%x:%x::1", i >> 16, i & 0xffff);
+        struct client_id id = id_of(text);
+        short_of_burst += take_all(limit, &id, rate, now_us) == 2 ? 0 : 1;
+    }
+    cr_expect_eq(short_of_burst, 0, "%u", short_of_burst);
     rate_limit_destroy(limit);
 }
 
