@@ -4,6 +4,8 @@
  *             URL is dead; once that is durable the answer is 200, or 404 where nothing was stored (what was on its way
  *             from the origin is dead, too).
  * Failures:   - another address: 403.
+ *             - another process has taken the store over, which knows nothing of the purge: 503, and who asks again
+ *               asks that one.
  *             - the disk refuses, or takes too long: 500; the purge is in force, and written when the disk allows.
  *             - the client is gone: the purge goes on. */
 #include "proxy/exchange/exchange_internal.h"
@@ -53,6 +55,18 @@ static bool is_stored(struct exchange *ex, const struct purge_list *list)
     return stored;
 }
 
+/* It is not durable. */
+static void fail(struct exchange *ex, enum err error)
+{
+    if (store_is_away(cache_store(ex->worker->cache))) {
+        ex->status = 503;
+        exchange_because(ex, REASON_STORE_AWAY, NULL);
+    } else {
+        ex->status = error == ERR_LIMIT ? 503 : 500;
+        ex->error = error;
+    }
+}
+
 static void on_durable(void *arg, uint64_t sequence, enum err error) /* purge_wait_fn */
 {
     struct exchange *ex = arg;
@@ -65,8 +79,7 @@ static void on_durable(void *arg, uint64_t sequence, enum err error) /* purge_wa
         ex->rule = ex->purge_text;
     }
     if (error != ERR_OK) {
-        ex->error = error;
-        ex->status = 500;
+        fail(ex, error);
     }
     exchange_reply(ex);
 }
@@ -78,6 +91,10 @@ enum step exchange_purge(struct exchange *ex)
     if (!is_allowed(ex)) {
         ex->status = 403;
         ex->reason = REASON_PURGE_REFUSED;
+        return STEP_REPLY;
+    }
+    if (store_is_away(cache_store(ex->worker->cache))) {
+        fail(ex, ERR_OK);
         return STEP_REPLY;
     }
     if (list == NULL) {
@@ -93,8 +110,7 @@ enum step exchange_purge(struct exchange *ex)
     }
     ex->reason = REASON_PURGE;
     if (error != ERR_OK) {
-        ex->error = error;
-        ex->status = error == ERR_LIMIT ? 503 : 500;
+        fail(ex, error);
         return STEP_REPLY;
     }
     stream_set_deadline(ex->stream, PURGE_WAIT_MS);
@@ -105,7 +121,6 @@ enum step exchange_purge_waited(struct exchange *ex)
 {
     purge_wait_forget(ex->purging);
     ex->purging = NULL;
-    ex->error = ERR_TIMEOUT;
-    ex->status = 500;
+    fail(ex, ERR_TIMEOUT);
     return STEP_REPLY;
 }

@@ -10,6 +10,7 @@ static const char *const errors[REASON_COUNT] = {
     [REASON_TOO_MANY_CONNECTIONS] = "proxy_internal_response",
     [REASON_CLIENT_CONNECTIONS] = "proxy_internal_response",
     [REASON_TOO_MANY_REQUESTS] = "proxy_internal_response",
+    [REASON_STORE_AWAY] = "proxy_internal_response",
     [REASON_OWN_TAG] = "http_request_error",
     [REASON_RATE_LIMIT] = "http_request_error",
     [REASON_PURGE_REFUSED] = "http_request_denied",

@@ -319,6 +319,34 @@ def test_who_leaves_takes_no_order(origin, larder):
     assert former.wait(30) == 0
 
 
+def test_a_purge_that_comes_while_the_store_changes_hands(origin, larder):
+    """It would be lost, as what the former process has in memory is: 503, and the next try finds who has the store."""
+    proxy = larder(config=config(origin, 'purge_from = ["127.0.0.1"]'), program_copy=True)
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, FRESH, b"before")
+    client.get("/a").expect(200)
+    wait_stored(client, "/a")
+    idle = proxy.program.with_name("idle")
+    idle.write_text(IDLE, encoding="ascii")
+    idle.chmod(0o755)
+    idle.replace(proxy.program)
+    proxy.process.send_signal(signal.SIGUSR2)
+    origin.on("GET /b", always(200, FRESH, BODY))
+    wait_until(lambda: "store-away" in client.get("/b").header("Cache-Status"), "the store to be let go")
+    answer = client.request("PURGE", "/a").expect(503, cache="detail=store-away")
+    assert answer.header("Retry-After") == "1" and b"another larder has taken the store over" in answer.body
+    [successor] = children_of(proxy.pid)
+    os.kill(successor, signal.SIGKILL)
+    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    client.get("/a").expect(200, body=b"before", cache="hit")
+    client.request("PURGE", "/a").expect(200, cache="detail=purge")
+    origin.expect("GET /a").reply(200, FRESH, b"after")
+    client.get("/a").expect(200, body=b"after")
+
+
+IDLE = DEAF.replace("channel.shutdown(socket.SHUT_RD)\n", "")
+
+
 def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):
     origin.on("GET *", always(200, FRESH, BODY))
     proxy = larder(config=config(origin))
@@ -389,6 +417,6 @@ def test_a_stop_during_an_upgrade_stops_both(origin, larder):
 
 def children_of(pid):
     """Those that run."""
-    states = [Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-              for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
-    return [state for state in states if state != "Z"]
+    states = {child: Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+              for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()}
+    return [int(child) for child, state in states.items() if state != "Z"]
