@@ -9,8 +9,8 @@ struct cache *cache;
 struct cache_reader *reader;
 struct arena arena;
 int64_t now_ms;
-uint64_t used_before; /* bytes of the empty store */
-size_t stream_memory; /* of the next open_cache; 0: no limit */
+uint64_t used_before;
+size_t stream_memory;
 
 static void on_wake(struct party *party)
 {
@@ -30,10 +30,17 @@ void open_cache(uint64_t store_bytes, size_t queue_bytes)
     struct buf note;
 
     buf_init(&note, 1024);
-    cr_assert_eq(cache_open(&options, &cache, &note), ERR_OK);
+    REQUIRE(cache_open(&options, &cache, &note) == ERR_OK);
     buf_finish(&note);
     reader = cache_reader_create(cache);
-    cr_assert_not_null(reader);
+    REQUIRE(reader != NULL);
+}
+
+void close_cache(void)
+{
+    cache_stop_writes(cache);
+    cache_reader_destroy(reader);
+    cache_close(cache);
 }
 
 void write_some(void)
@@ -43,7 +50,7 @@ void write_some(void)
     }
 }
 
-void setup(void)
+void setup_with(uint64_t store_bytes, size_t queue_bytes)
 {
     struct store_stats stats;
 
@@ -51,18 +58,20 @@ void setup(void)
     support_dir_make(dir);
     arena_init(&arena, 64 * 1024 * 1024);
     signal(SIGXFSZ, SIG_IGN);
-    open_cache(STORE_SIZE, QUEUE);
+    open_cache(store_bytes, queue_bytes);
     store_stats_of(cache_store(cache), &stats);
     used_before = stats.used_bytes;
 }
 
-/* cache_close checks that everything has been given back. */
+void setup(void)
+{
+    setup_with(STORE_SIZE, QUEUE);
+}
+
 void teardown(void)
 {
     write_some();
-    cache_stop_writes(cache);
-    cache_reader_destroy(reader);
-    cache_close(cache);
+    close_cache();
     arena_finish(&arena);
     support_dir_remove(dir);
 }
@@ -84,7 +93,7 @@ static struct span body_of(unsigned version, size_t len)
 {
     static char bytes[BODY_MAX];
 
-    cr_assert_leq(len, BODY_MAX);
+    REQUIRE(len <= BODY_MAX);
     for (size_t i = 0; i < len; i++) {
         bytes[i] = byte_at(version, i);
     }
@@ -134,7 +143,6 @@ static bool read_flight(struct flight *flight, struct check *check, enum flight_
     }
 }
 
-/* Is the whole body of what was found there, and of this version? */
 bool reads_as(const struct cached *cached, unsigned version)
 {
     const struct stored *stored = &cached->stored;
@@ -154,7 +162,6 @@ bool reads_as(const struct cached *cached, unsigned version)
     return !check.wrong && check.at == stored->record.body_len;
 }
 
-/* What a client that follows from the first byte reads now: how much, and why no more. */
 uint64_t followed(struct client *client, unsigned version, enum flight_read want_last, const char *name)
 {
     struct check check = {.version = version};
@@ -171,7 +178,7 @@ struct client client_for(const char *path, const char *variant)
 {
     struct client client = {.party.wake = on_wake};
 
-    cr_assert(arena_format(&arena, &client.key.text, "GET http://test.example%s", path));
+    REQUIRE(arena_format(&arena, &client.key.text, "GET http://test.example%s", path));
     client.key.hash = key_hash_of(client.key.text, cache_secret(cache));
     client.request = (struct http_request){.method = METHOD_GET, .method_name = SPAN_INIT("GET"), .minor = 1};
     headers_init(&client.request.headers, &arena);
@@ -254,7 +261,7 @@ enum err give_head(struct client *client, const struct answer *answer)
 
 void give_body(struct client *client, unsigned version, size_t from, size_t to)
 {
-    cr_assert_eq(cache_fill_append(client->fill, span_take(span_skip(body_of(version, to), from), to - from)), ERR_OK);
+    REQUIRE(cache_fill_append(client->fill, span_take(span_skip(body_of(version, to), from), to - from)) == ERR_OK);
 }
 
 void complete(struct client *client)
@@ -263,14 +270,14 @@ void complete(struct client *client)
     client->fill = NULL;
 }
 
-/* A whole fetch by a leader of its own; nothing is written to the disk. The client keeps its flight. */
 struct client fetched(const char *path, const struct answer *answer, unsigned version, size_t len)
 {
     struct client client = client_for(path, answer->variant);
 
     (void)find(&client);
-    cr_assert_eq(join(&client, JOIN_WITHOUT_OTHERS), JOIN_ALONE);
-    cr_assert_eq(give_head(&client, answer), ERR_OK);
+    REQUIRE(join(&client, JOIN_WITHOUT_OTHERS) == JOIN_ALONE);
+    cache_fill_sent(client.fill);
+    REQUIRE(give_head(&client, answer) == ERR_OK);
     if (len > 0) {
         give_body(&client, version, 0, len);
     }
@@ -278,7 +285,6 @@ struct client fetched(const char *path, const struct answer *answer, unsigned ve
     return client;
 }
 
-/* Fetches it and forgets the client. */
 void store_it(const char *path, unsigned version, size_t len)
 {
     struct client client = fetched(path, &(struct answer){.length_known = true, .body_len = len}, version, len);
@@ -308,7 +314,6 @@ void expect_absent(const char *path, const char *name)
     leave(&client);
 }
 
-/* Nothing of any body is left: with no objects and no pins the store is as large as it was empty. */
 void expect_empty_store(const char *name)
 {
     struct store_stats stats;
@@ -332,7 +337,6 @@ void confirm(struct client *client, const char *head)
 
 /* ---- a full queue, a disk that fails ---- */
 
-/* Makes the queue full with the pieces of fetches that are under way. */
 void fill_queue(struct client clients[8])
 {
     for (unsigned i = 0; i < 8; i++) {
@@ -365,7 +369,6 @@ static void limit_files_to(rlim_t bytes)
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-/* From now on commits fail; what is in the store can be read. */
 void break_disk(void)
 {
     limit_files_to(2 * STORE_PIECE_BYTES + 100);

@@ -1,6 +1,7 @@
 /* cache_fixture.h: a cache whose disk thread's part is played by hand, and clients of it, for the tests of cache.h.
  *
- * Between two calls of `write_some` nothing is committed. */
+ * Between two calls of `write_some` nothing is committed. What only sets up ends the process where it fails, so that a
+ * forked child may use it, too. */
 #ifndef TESTS_UNIT_CACHE_FIXTURE_H
 #define TESTS_UNIT_CACHE_FIXTURE_H
 
@@ -56,9 +57,12 @@ struct answer {
 };
 
 void open_cache(uint64_t store_bytes, size_t queue_bytes);
+/* Nothing more is written. Checks that everything has been given back. */
+void close_cache(void);
 void write_some(void);
 void setup(void);
-/* cache_close checks that everything has been given back. */
+void setup_with(uint64_t store_bytes, size_t queue_bytes);
+/* Writes what is queued, then closes. */
 void teardown(void);
 /* Is the whole body of what was found there, and of this version? */
 bool reads_as(const struct cached *cached, unsigned version);

@@ -190,8 +190,7 @@ Test(cache, what_is_complete_is_found_before_and_after_the_commit)
         leave(&client);
         expect_found(path, (unsigned)i, "A: 1\r\n", "without the flight");
     }
-    cache_reader_destroy(reader);
-    cache_close(cache);
+    close_cache();
     open_cache(STORE_SIZE, QUEUE);
     for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
         snprintf(path, sizeof(path), "/%zu", i);

@@ -75,8 +75,7 @@ Test(cache_disk, another_process_takes_the_store_and_gives_it_back)
 
 Test(cache_disk, nothing_more_is_stored_when_streams_have_all_their_memory)
 {
-    cache_reader_destroy(reader);
-    cache_close(cache);
+    close_cache();
     stream_memory = 2 * SLOT;
     open_cache(STORE_SIZE, QUEUE);
     struct client leader = client_for("/a", NULL), other = client_for("/b", NULL);
@@ -104,8 +103,7 @@ Test(cache_disk, pieces_behind_a_failed_commit_are_not_left_in_the_store)
 {
     enum { LENGTH = 2 * 1024 * 1024 };
 
-    cache_reader_destroy(reader);
-    cache_close(cache);
+    close_cache();
     open_cache(STORE_MIN_SIZE_BYTES, 4 * LENGTH);
     cr_assert_lt(store_batch_bytes(cache_store(cache)), LENGTH);
     struct client leader = client_for("/a", NULL), follower = client_for("/a", NULL);
@@ -236,8 +234,7 @@ Test(cache_disk, a_stop_writes_what_is_queued)
     while (!done_writing()) {
         cr_assert(cache_write(cache));
     }
-    cache_reader_destroy(reader);
-    cache_close(cache);
+    close_cache();
     open_cache(STORE_SIZE, QUEUE);
     expect_found("/a", 1, "A: 1\r\n", "after a new start");
 }
