@@ -1,10 +1,8 @@
 /* store_fixture.c: see store_fixture.h. */
 #include "store_fixture.h"
 
-char dir[SUPPORT_PATH_BYTES];
 struct store *store;
 struct store_reader *reader;
-struct arena arena;
 
 void open_store(uint64_t size_bytes)
 {
@@ -21,16 +19,14 @@ void close_store(void)
 
 void fixture_begin(uint64_t size_bytes)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    dir_begin();
     open_store(size_bytes);
 }
 
 void fixture_end(void)
 {
     close_store();
-    arena_finish(&arena);
-    support_dir_remove(dir);
+    dir_end();
 }
 
 struct store_stats stats_now(void)

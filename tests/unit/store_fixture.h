@@ -2,14 +2,10 @@
 #ifndef TESTS_UNIT_STORE_FIXTURE_H
 #define TESTS_UNIT_STORE_FIXTURE_H
 
-#include <criterion/criterion.h>
+#include "store_dir_fixture.h"
 
-#include "store_support.h"
-
-extern char dir[SUPPORT_PATH_BYTES];
 extern struct store *store;
 extern struct store_reader *reader;
-extern struct arena arena;
 
 void fixture_begin(uint64_t size_bytes);
 void fixture_end(void);

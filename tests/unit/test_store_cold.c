@@ -1,16 +1,13 @@
 /* test_store_cold.c: look-ups whose pages are not in memory. */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "store_support.h"
+#include "store_dir_fixture.h"
 
 enum { SIZE = 16 * 1024 * 1024, COUNT = 3000, CHUNK = 1000 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct arena arena;
 static struct support_object objects[COUNT];
 
 /* Small ones of one leaf's node, of a page, and of several. */
@@ -23,8 +20,7 @@ static size_t body_len(unsigned number)
 
 static void setup(void)
 {
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
+    dir_begin();
     struct store *store = support_open(dir, SIZE);
     for (unsigned i = 0; i < COUNT; i++) {
         objects[i] = (struct support_object){.number = i, .body_len = body_len(i)};
@@ -35,21 +31,13 @@ static void setup(void)
     store_close(store);
 }
 
-static void teardown(void)
-{
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_cold, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(store_cold, .init = setup, .fini = dir_end, .timeout = 60);
 
 /* As after a restart of the machine. */
 static void forget_pages(void)
 {
-    char path[SUPPORT_PATH_BYTES + 32];
+    int fd = open(data_path, O_RDWR);
 
-    snprintf(path, sizeof(path), "%s/data.mdb", dir);
-    int fd = open(path, O_RDWR);
     cr_assert_geq(fd, 0);
     cr_assert_eq(fdatasync(fd), 0);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);

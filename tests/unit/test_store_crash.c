@@ -1,7 +1,5 @@
 /* test_store_crash.c: damaged, foreign and taken files, a disk that fails. Killed processes: test_store_kill.c. */
-#include <criterion/criterion.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,41 +7,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store_support.h"
+#include "store_dir_fixture.h"
+#include "store_files.h"
 
 enum { SIZE = 32 * 1024 * 1024, PAGE = 4096 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static char data_path[SUPPORT_PATH_BYTES + 16];
-static struct arena arena;
-static struct buf note;
-
-static void setup(void)
-{
-    support_dir_make(dir);
-    snprintf(data_path, sizeof(data_path), "%s/data.mdb", dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    buf_init(&note, 4096);
-}
-
-static void teardown(void)
-{
-    arena_finish(&arena);
-    buf_finish(&note);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_crash, .init = setup, .fini = teardown, .timeout = 100);
+TestSuite(store_crash, .init = dir_begin, .fini = dir_end, .timeout = 100);
 
 /* ---- damaged, foreign, taken ---- */
 
-static void write_file(const void *bytes, size_t len)
+/* As LMDB's file, in place of the one there may be. */
+static void put_data(const void *bytes, size_t len)
 {
-    int fd = open(data_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(write(fd, bytes, len), (ssize_t)len);
-    close(fd);
+    (void)unlink(data_path);
+    file_write(data_path, 0, bytes, len);
 }
 
 /* A store with some objects in it, closed again. */
@@ -98,15 +75,15 @@ Test(store_crash, files_that_are_not_ours_are_set_aside)
     static char garbage[100000];
     uint64_t seed = 1;
 
-    write_file("hello", 5);
+    put_data("hello", 5);
     expect_set_aside("truncated", "a short text");
     for (size_t i = 0; i < sizeof(garbage); i++) {
         garbage[i] = (char)(support_random(&seed) & 0xff);
     }
-    write_file(garbage, sizeof(garbage));
+    put_data(garbage, sizeof(garbage));
     expect_set_aside("not LMDB's", "random bytes");
     memset(garbage, 0, sizeof(garbage));
-    write_file(garbage, sizeof(garbage));
+    put_data(garbage, sizeof(garbage));
     expect_set_aside("not LMDB's", "zeros");
     char name[256];
     cr_expect_eq(set_aside_count(name), 1);
@@ -117,7 +94,7 @@ Test(store_crash, an_empty_file_is_a_new_store)
 {
     struct store *store = NULL;
 
-    write_file("", 0);
+    put_data("", 0);
     cr_expect_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
     cr_expect_eq(note.len, 0);
     store_close(store);
@@ -134,16 +111,6 @@ Test(store_crash, truncated_files_are_set_aside)
         cr_assert_eq(truncate(data_path, len), 0);
         expect_set_aside("truncated", "cut");
     }
-}
-
-/* Changes bytes of the file. */
-static void overwrite(off_t at, const void *bytes, size_t len)
-{
-    int fd = open(data_path, O_WRONLY);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(pwrite(fd, bytes, len, at), (ssize_t)len);
-    close(fd);
 }
 
 Test(store_crash, unknown_meta_pages_are_set_aside)
@@ -163,47 +130,22 @@ Test(store_crash, unknown_meta_pages_are_set_aside)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         make_store(3, 1000);
-        overwrite(cases[i].at, &cases[i].value, sizeof(cases[i].value));
+        file_write(data_path, cases[i].at, &cases[i].value, sizeof(cases[i].value));
         if (cases[i].at % PAGE >= 80) {
             uint32_t high = 0; /* half of the number of a page */
-            overwrite(cases[i].at + 4, &high, sizeof(high));
+            file_write(data_path, cases[i].at + 4, &high, sizeof(high));
         }
         expect_set_aside(cases[i].text, cases[i].name);
     }
 }
 
-/* All places in the file where `text` stands. */
-static unsigned replace_all(const char *text, const char *with)
-{
-    size_t len = strlen(text);
-    struct stat status;
-    unsigned count = 0;
-    int fd = open(data_path, O_RDWR);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(fstat(fd, &status), 0);
-    char *bytes = malloc((size_t)status.st_size);
-    cr_assert_not_null(bytes);
-    cr_assert_eq(pread(fd, bytes, (size_t)status.st_size, 0), (ssize_t)status.st_size);
-    for (size_t at = 0; at + len <= (size_t)status.st_size; at++) {
-        if (memcmp(bytes + at, text, len) == 0) {
-            cr_assert_eq(pwrite(fd, with, len, (off_t)at), (ssize_t)len);
-            count++;
-        }
-    }
-    free(bytes);
-    close(fd);
-    return count;
-}
-
 Test(store_crash, an_unknown_format_is_set_aside)
 {
     make_store(3, 1000);
-    cr_assert_gt(replace_all("larder\0", "larder\0"), 0);
-    cr_assert_gt(replace_all("larder", "tinder"), 0);
+    cr_assert_gt(file_replace(data_path, SPAN("larder"), SPAN("tinder")), 0);
     expect_set_aside("format is unknown", "another format");
     make_store(3, 1000);
-    cr_assert_gt(replace_all("chunks", "chonks"), 0);
+    cr_assert_gt(file_replace(data_path, SPAN("chunks"), SPAN("chonks")), 0);
     expect_set_aside("format is unknown", "other tables");
 }
 
@@ -274,8 +216,6 @@ Test(store_crash, a_write_that_fails_costs_the_batch_only)
 
 /* ---- what LMDB writes and we must not take for damage ---- */
 
-static unsigned char *read_file(size_t *out_len);
-
 static uint64_t u64_of(const unsigned char *bytes)
 {
     uint64_t value;
@@ -304,8 +244,8 @@ static bool shorten_a_free_list(const unsigned char *bytes)
         if ((u16_of(node + 4) & BIG) != 0) {
             uint16_t size = (SHORT + 1) * sizeof(uint64_t);
             uint64_t count = SHORT;
-            overwrite(node - bytes, &size, sizeof(size));
-            overwrite((off_t)(u64_of(node + 16) * PAGE + HEADER), &count, sizeof(count));
+            file_write(data_path, node - bytes, &size, sizeof(size));
+            file_write(data_path, (off_t)(u64_of(node + 16) * PAGE + HEADER), &count, sizeof(count));
             return true;
         }
     }
@@ -324,7 +264,7 @@ Test(store_crash, a_short_free_list_in_pages_of_its_own_is_no_damage)
     cr_assert_eq(support_put(store, &large, NULL, NULL), ERR_OK);
     cr_assert_eq(support_remove(store, 1), ERR_OK);
     store_close(store);
-    unsigned char *bytes = read_file(&len);
+    unsigned char *bytes = file_read(data_path, &len);
     cr_assert(shorten_a_free_list(bytes));
     free(bytes);
     cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
@@ -352,21 +292,6 @@ static size_t piece_pages(unsigned char *bytes, size_t len, size_t *out_pages, s
     return count;
 }
 
-static unsigned char *read_file(size_t *out_len)
-{
-    struct stat status;
-    int fd = open(data_path, O_RDONLY);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(fstat(fd, &status), 0);
-    unsigned char *bytes = malloc((size_t)status.st_size);
-    cr_assert_not_null(bytes);
-    cr_assert_eq(pread(fd, bytes, (size_t)status.st_size, 0), (ssize_t)status.st_size);
-    close(fd);
-    *out_len = (size_t)status.st_size;
-    return bytes;
-}
-
 Test(store_crash, flipped_bytes_in_pieces_are_never_served)
 {
     enum { OBJECTS = 40, MAX_PAGES = 4000 };
@@ -377,13 +302,13 @@ Test(store_crash, flipped_bytes_in_pieces_are_never_served)
     unsigned absent = 0;
 
     make_store(OBJECTS, 60000);
-    unsigned char *bytes = read_file(&len);
+    unsigned char *bytes = file_read(data_path, &len);
     size_t count = piece_pages(bytes, len, pages, MAX_PAGES);
     cr_assert_gt(count, OBJECTS * 10);
     for (unsigned i = 0; i < 40; i++) {
         size_t at = pages[support_random(&seed) % count] * PAGE + 16 + support_random(&seed) % (PAGE - 16);
         unsigned char flipped = bytes[at] ^ (unsigned char)(1u << support_random(&seed) % 8);
-        overwrite((off_t)at, &flipped, 1);
+        file_write(data_path, (off_t)at, &flipped, 1);
     }
     free(bytes);
     struct store *store = support_open(dir, SIZE);
@@ -421,7 +346,7 @@ Test(store_crash, flipped_bytes_in_rows_are_never_served)
     cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
     cr_assert_eq(support_put(store, &other, NULL, NULL), ERR_OK);
     store_close(store);
-    unsigned char *bytes = read_file(&len);
+    unsigned char *bytes = file_read(data_path, &len);
     unsigned checked = 0;
     for (size_t at = 2 * PAGE; at + 16 < len; at++) {
         /* The selections end in these words, in every copy of the row that is in the file. */
@@ -429,7 +354,7 @@ Test(store_crash, flipped_bytes_in_rows_are_never_served)
             continue;
         }
         unsigned char other_letter = bytes[at + 8] ^ 3; /* a becomes b, b becomes a */
-        overwrite((off_t)(at + 8), &other_letter, 1);
+        file_write(data_path, (off_t)(at + 8), &other_letter, 1);
         checked++;
     }
     cr_assert_gt(checked, 0);

@@ -1,7 +1,5 @@
 /* test_store_damage.c: damage in LMDB's own pages, unclean stops, a smaller limit. Never a crash, never a wrong byte.
  */
-#include <criterion/criterion.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,33 +9,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "store_support.h"
+#include "store_dir_fixture.h"
+#include "store_files.h"
 
 enum { SIZE = 16 * 1024 * 1024, PAGE = 4096, SMALL = 400, LARGE = 30, NUMBERS = SMALL + LARGE };
 
-static char dir[SUPPORT_PATH_BYTES];
-static char data_path[SUPPORT_PATH_BYTES + 16];
 static char marker_path[SUPPORT_PATH_BYTES + 16];
-static struct arena arena;
-static struct buf note;
 
 static void setup(void)
 {
-    support_dir_make(dir);
-    snprintf(data_path, sizeof(data_path), "%s/data.mdb", dir);
-    snprintf(marker_path, sizeof(marker_path), "%s/marker", dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    buf_init(&note, 4096);
+    dir_begin();
+    (void)snprintf(marker_path, sizeof(marker_path), "%s/marker", dir);
 }
 
-static void teardown(void)
-{
-    arena_finish(&arena);
-    buf_finish(&note);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_damage, .init = setup, .fini = teardown, .timeout = 170);
+TestSuite(store_damage, .init = setup, .fini = dir_end, .timeout = 170);
 
 static struct support_object object_of(unsigned number)
 {
@@ -64,29 +49,6 @@ static void fill(void)
     }
     cr_assert_eq(support_settle(store), ERR_OK);
     store_close(store);
-}
-
-static size_t read_file(const char *path, unsigned char **out_bytes)
-{
-    struct stat status;
-    int fd = open(path, O_RDONLY);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(fstat(fd, &status), 0);
-    *out_bytes = malloc((size_t)status.st_size);
-    cr_assert_not_null(*out_bytes);
-    cr_assert_eq(pread(fd, *out_bytes, (size_t)status.st_size, 0), (ssize_t)status.st_size);
-    close(fd);
-    return (size_t)status.st_size;
-}
-
-static void write_file(const char *path, const void *bytes, size_t len)
-{
-    int fd = open(path, O_WRONLY | O_CREAT, 0600); /* in place: also under a store that is open */
-
-    REQUIRE(fd >= 0);
-    REQUIRE(pwrite(fd, bytes, len, 0) == (ssize_t)len);
-    close(fd);
 }
 
 /* Damages pages of the trees (and now and then the header of any page) in one of many ways. */
@@ -147,7 +109,7 @@ _Noreturn static void use_store(const unsigned char *live, size_t live_bytes)
     struct store_reader *reader = store_reader_create(store);
     REQUIRE(reader != NULL);
     if (live != NULL) {
-        write_file(data_path, live, live_bytes);
+        file_write(data_path, 0, live, live_bytes);
     }
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < NUMBERS; i++) {
@@ -180,8 +142,8 @@ static void expect_good_end(pid_t child, unsigned variation)
 /* The process found the damage while it used the store. */
 static bool was_noticed(void)
 {
-    unsigned char *marker;
-    size_t len = read_file(marker_path, &marker);
+    size_t len;
+    unsigned char *marker = file_read(marker_path, &len);
     bool damaged = len > 7 && memcmp(marker, "damaged", 7) == 0;
 
     free(marker);
@@ -190,11 +152,11 @@ static bool was_noticed(void)
 
 static void damage_in_many_ways(unsigned variations, uint64_t seed, bool live)
 {
-    unsigned char *good;
     unsigned failed = 0;
+    size_t bytes;
 
     fill();
-    size_t bytes = read_file(data_path, &good);
+    unsigned char *good = file_read(data_path, &bytes);
     while (bytes > PAGE && good[bytes - PAGE + 10] == 0 && good[bytes - PAGE + 12] == 0) {
         bytes -= PAGE; /* never written */
     }
@@ -204,9 +166,9 @@ static void damage_in_many_ways(unsigned variations, uint64_t seed, bool live)
         memcpy(bad, good, bytes);
         damage(bad, bytes / PAGE, &seed);
         (void)unlink(data_path); /* it may have been set aside */
-        write_file(data_path, live ? good : bad, bytes);
+        file_write(data_path, 0, live ? good : bad, bytes);
         cr_assert_eq(truncate(data_path, SIZE), 0);
-        write_file(marker_path, i % 3 == 0 ? "running 0 00000000000\n" : "stopped 0 00000000000\n", 22);
+        file_write(marker_path, 0, i % 3 == 0 ? "running 0 00000000000\n" : "stopped 0 00000000000\n", 22);
         pid_t child = fork();
         cr_assert_geq(child, 0);
         if (child == 0) {
@@ -366,7 +328,7 @@ Test(store_damage, crashes_long_after_the_start_keep_it)
     struct store *store = NULL;
 
     fill();
-    write_file(marker_path, "crashed 1 00000000100\n", 22);
+    file_write(marker_path, 0, "crashed 1 00000000100\n", 22);
     cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
     cr_expect_eq(note.len, 0);
     store_close(store);
@@ -377,7 +339,7 @@ Test(store_damage, a_marker_that_makes_no_sense_is_an_unclean_stop)
     struct store *store = NULL;
 
     fill();
-    write_file(marker_path, "\0\0\0\0 x y\n..............", 22);
+    file_write(marker_path, 0, "\0\0\0\0 x y\n..............", 22);
     cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
     cr_expect_eq(note.len, 0);
     store_close(store);

@@ -24,11 +24,9 @@ static enum support_outcome check(unsigned number)
 
 static uint64_t file_bytes(void)
 {
-    char path[SUPPORT_PATH_BYTES + 16];
     struct stat status;
 
-    snprintf(path, sizeof(path), "%s/data.mdb", dir);
-    cr_assert_eq(stat(path, &status), 0);
+    cr_assert_eq(stat(data_path, &status), 0);
     return (uint64_t)status.st_size;
 }
 

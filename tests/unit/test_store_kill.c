@@ -1,36 +1,17 @@
 /* test_store_kill.c: processes that are killed while they store, replace, freshen, remove, purge and evict: whatever
  * can be found afterwards is whole, and what the file says of itself is what a recount finds. */
-#include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store_dir_fixture.h"
 #include "store_recount.h"
-#include "store_support.h"
 
 enum { PAGE = 4096, BLOCK = 4096 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct arena arena;
-static struct buf note;
-
-static void setup(void)
-{
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    buf_init(&note, 4096);
-}
-
-static void teardown(void)
-{
-    arena_finish(&arena);
-    buf_finish(&note);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_kill, .init = setup, .fini = teardown, .timeout = 100);
+TestSuite(store_kill, .init = dir_begin, .fini = dir_end, .timeout = 100);
 
 enum {
     NUMBERS = 120,

@@ -1,35 +1,16 @@
 /* test_store_readonly.c: a look at a store from outside: stopped, in use by another process, absent, foreign. */
-#include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store_support.h"
+#include "store_dir_fixture.h"
+#include "store_files.h"
 
 enum { SIZE = 16 * 1024 * 1024, OBJECTS = 8 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct arena arena;
-static struct buf note;
-
-static void setup(void)
-{
-    support_dir_make(dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    buf_init(&note, 1024);
-}
-
-static void teardown(void)
-{
-    buf_finish(&note);
-    arena_finish(&arena);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_readonly, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(store_readonly, .init = dir_begin, .fini = dir_end, .timeout = 60);
 
 static void put_all(struct store *store)
 {
@@ -164,42 +145,27 @@ Test(store_readonly, what_is_no_store)
     (void)snprintf(path, sizeof path, "%s/lock.mdb", dir);
     cr_expect_neq(stat(path, &after), 0, "nothing was made");
 
-    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
-    FILE *file = fopen(path, "w");
+    FILE *file = fopen(data_path, "w");
     cr_assert_not_null(file);
     for (unsigned i = 0; i < 10000; i++) {
         fputs("not a store ", file);
     }
     fclose(file);
-    cr_assert_eq(stat(path, &before), 0);
+    cr_assert_eq(stat(data_path, &before), 0);
     buf_clear(&note);
     cr_expect_eq(store_open_readonly(dir, &store, &note), ERR_FOREIGN);
     cr_expect_gt(note.len, 0);
-    cr_assert_eq(stat(path, &after), 0, "it is not set aside");
+    cr_assert_eq(stat(data_path, &after), 0, "it is not set aside");
     cr_expect_eq(after.st_size, before.st_size);
     cr_expect_null(store);
 }
 
 Test(store_readonly, another_format)
 {
-    char path[SUPPORT_PATH_BYTES + 32];
-    char bytes[64 * 1024];
     struct store *store = support_open(dir, SIZE);
-    bool changed = false;
 
     store_close(store);
-    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
-    int fd = open(path, O_RDWR);
-    cr_assert_geq(fd, 0);
-    ssize_t got = pread(fd, bytes, sizeof bytes, 0);
-    for (ssize_t i = 0; i + 8 <= got; i++) {
-        if (memcmp(bytes + i, "larder\0\3", 8) == 0) {
-            cr_assert_eq(pwrite(fd, "\4", 1, i + 7), 1);
-            changed = true;
-        }
-    }
-    close(fd);
-    cr_assert(changed);
+    cr_assert_gt(file_replace(data_path, (struct span){"larder\0\3", 8}, (struct span){"larder\0\4", 8}), 0);
     cr_expect_eq(store_open_readonly(dir, &store, &note), ERR_FOREIGN);
     cr_expect(span_equal(buf_span(&note), SPAN("its format is unknown")));
 }

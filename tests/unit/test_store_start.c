@@ -1,6 +1,5 @@
 /* test_store_start.c: a store of more pages than an open looks at: it serves at once, and stores once all were looked
  * at. */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,14 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store_support.h"
+#include "store_dir_fixture.h"
 
 enum { SIZE = 16 * 1024 * 1024, PAGE = 4096, COUNT = 4000, AT_FLAGS = 10, AT_LOWER = 12, LEAF = 2 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static char data_path[SUPPORT_PATH_BYTES + 16];
-static struct arena arena;
-static struct buf note;
 static struct support_object objects[COUNT];
 
 static void fill(struct store *store)
@@ -27,10 +22,7 @@ static void fill(struct store *store)
 
 static void setup(void)
 {
-    support_dir_make(dir);
-    snprintf(data_path, sizeof(data_path), "%s/data.mdb", dir);
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
-    buf_init(&note, 4096);
+    dir_begin();
     for (unsigned i = 0; i < COUNT; i++) {
         objects[i] = (struct support_object){.number = i, .body_len = 300};
     }
@@ -39,14 +31,7 @@ static void setup(void)
     store_close(store);
 }
 
-static void teardown(void)
-{
-    arena_finish(&arena);
-    buf_finish(&note);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_start, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(store_start, .init = setup, .fini = dir_end, .timeout = 60);
 
 static void use_and_die(void)
 {

@@ -1,35 +1,19 @@
-/* test_store_objects.c: everything that is stored, one after another; figures; what a check of the whole finds. */
-#include <criterion/criterion.h>
-#include <fcntl.h>
+/* test_store_tools.c: everything that is stored, one after another; figures; what a check of the whole finds. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cache/store_tools.h"
-#include "store_support.h"
+#include "store_files.h"
+#include "store_fixture.h"
 
 enum { SIZE = 32 * 1024 * 1024 };
 
-static char dir[SUPPORT_PATH_BYTES];
-static struct store *store;
-static struct store_reader *reader;
-
 static void setup(void)
 {
-    support_dir_make(dir);
-    store = support_open(dir, SIZE);
-    reader = store_reader_create(store);
-    cr_assert_not_null(reader);
+    fixture_begin(SIZE);
 }
 
-static void teardown(void)
-{
-    store_reader_destroy(reader);
-    store_close(store);
-    support_dir_remove(dir);
-}
-
-TestSuite(store_tools, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(store_tools, .init = setup, .fini = fixture_end, .timeout = 60);
 
 static void put(unsigned number, unsigned version, const char *variant, size_t body_len)
 {
@@ -149,16 +133,13 @@ Test(store_tools, removed_while_its_own_body_is_read)
 {
     struct seen seen = {0};
     struct stored stored;
-    struct arena arena;
 
-    arena_init(&arena, SUPPORT_ARENA_BYTES);
     put(1, 1, NULL, 3000000);
     cr_assert_eq(support_find(reader, store, 1, NULL, &arena, &stored), STORE_FOUND);
     store_unpin(store, stored.record.body_id);
     cr_assert_eq(support_remove(store, 1), ERR_OK);
     cr_assert_eq(support_settle(store), ERR_OK);
     cr_expect_eq(store_read_body(reader, &stored.record, add_bytes, &seen), STORE_FAULT_GONE);
-    arena_finish(&arena);
 }
 
 Test(store_tools, figures)
@@ -227,27 +208,6 @@ Test(store_tools, a_good_store_adds_up)
     cr_expect_eq(recount.bodies, 0, "not looked at while larder runs");
 }
 
-/* Changes one byte of every place where `what` stands in the file. */
-static unsigned damage(const char *what, size_t len)
-{
-    static char bytes[SIZE];
-    char path[SUPPORT_PATH_BYTES + 32];
-    unsigned changed = 0;
-
-    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
-    int fd = open(path, O_RDWR);
-    cr_assert_geq(fd, 0);
-    ssize_t got = pread(fd, bytes, sizeof bytes, 0);
-    for (ssize_t i = 0; i + (ssize_t)len <= got; i++) {
-        if (memcmp(bytes + i, what, len) == 0) {
-            cr_assert_eq(pwrite(fd, "!", 1, i), 1);
-            changed++;
-        }
-    }
-    close(fd);
-    return changed;
-}
-
 Test(store_tools, a_damaged_head_is_named)
 {
     struct seen seen = {0};
@@ -255,7 +215,7 @@ Test(store_tools, a_damaged_head_is_named)
     put(1, 1, NULL, 100);
     put(2, 7654321, NULL, 100);
     put(3, 1, NULL, 100);
-    cr_assert_gt(damage("X-Version: 7654321", sizeof("X-Version: 7654321") - 1), 0);
+    cr_assert_gt(file_replace(data_path, SPAN("X-Version: 7654321"), SPAN("!")), 0);
     walk(&seen);
     cr_expect_eq(seen.count, 3);
     cr_expect_eq(seen.faults, 1);
@@ -267,7 +227,6 @@ Test(store_tools, compacting_keeps_everything)
     struct seen seen = {0};
     struct store_recount recount;
     struct store_survey survey;
-    struct buf note;
 
     for (unsigned i = 0; i < 200; i++) {
         put(i, 1, NULL, 20000);
@@ -277,14 +236,11 @@ Test(store_tools, compacting_keeps_everything)
     }
     cr_assert_eq(store_survey_of(store, &survey), ERR_OK);
     uint64_t disk_before = survey.disk_bytes;
-    buf_init(&note, 1024);
     store_reader_destroy(reader);
     cr_expect_eq(store_compact(store, &note), ERR_OK, "%.*s", SPAN_ARG(buf_span(&note)));
-    buf_finish(&note);
     cr_expect_eq(store_size_in(dir), SIZE, "the limit is kept");
     cr_expect(store_trees_good(dir));
-    store = support_open(dir, SIZE);
-    reader = store_reader_create(store);
+    open_store(SIZE);
     walk(&seen);
     cr_expect_eq(seen.count, 50);
     cr_expect_eq(seen.faults, 0);
@@ -298,10 +254,8 @@ Test(store_tools, compacting_keeps_everything)
 
 Test(store_tools, holding_keeps_others_out)
 {
-    struct buf note;
     int hold = -1;
 
-    buf_init(&note, 1024);
     cr_expect_eq(store_hold(dir, &hold, &note), ERR_IN_USE, "it is ours already");
     cr_expect_eq(store_hold("/nowhere", &hold, &note), ERR_NOT_FOUND);
     store_reader_destroy(reader);
@@ -309,7 +263,5 @@ Test(store_tools, holding_keeps_others_out)
     cr_assert_eq(store_hold(dir, &hold, &note), ERR_OK);
     cr_expect_eq(support_try_open(dir, SIZE, &store, &note), ERR_IN_USE);
     store_release(hold);
-    buf_finish(&note);
-    store = support_open(dir, SIZE);
-    reader = store_reader_create(store);
+    open_store(SIZE);
 }
