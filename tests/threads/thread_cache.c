@@ -3,14 +3,13 @@
  * gets a version from before an invalidation that had returned; in the end everything was given back. A plain program:
  * ThreadSanitizer does not run under Criterion. Usage: thread_cache [seconds] */
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "cache/cache.h"
+#include "store_files.h"
 #include "store_support.h"
 
 enum {
@@ -569,11 +568,7 @@ static struct timespec time_in(long delay_ms)
 /* While it is broken the file's later pages cannot be written. */
 static void break_disk(bool broken)
 {
-    struct rlimit limit;
-
-    REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
-    limit.rlim_cur = broken ? 3 * STORE_PIECE_BYTES : limit.rlim_max;
-    REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    files_limit(broken ? 3 * STORE_PIECE_BYTES : UINT64_MAX);
 }
 
 static void *run_disk(void *arg)
@@ -658,7 +653,6 @@ int main(int count, char **arguments)
     pthread_t disk;
     uint64_t seed = 1;
 
-    (void)signal(SIGXFSZ, SIG_IGN);
     for (size_t i = 0; i < PERIOD; i++) {
         bytes_of_all[i] = bytes_of_all[i + PERIOD] = (char)support_random(&seed);
     }

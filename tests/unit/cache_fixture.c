@@ -1,8 +1,7 @@
 /* cache_fixture.c: see cache_fixture.h. */
 #include "cache_fixture.h"
 
-#include <signal.h>
-#include <sys/resource.h>
+#include "store_files.h"
 
 char dir[SUPPORT_PATH_BYTES];
 struct cache *cache;
@@ -57,7 +56,6 @@ void setup_with(uint64_t store_bytes, size_t queue_bytes)
     now_ms = NOW_MS;
     support_dir_make(dir);
     arena_init(&arena, 64 * 1024 * 1024);
-    signal(SIGXFSZ, SIG_IGN);
     open_cache(store_bytes, queue_bytes);
     store_stats_of(cache_store(cache), &stats);
     used_before = stats.used_bytes;
@@ -360,21 +358,12 @@ void end_busy(struct client clients[8])
     }
 }
 
-static void limit_files_to(rlim_t bytes)
-{
-    struct rlimit limit;
-
-    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 void break_disk(void)
 {
-    limit_files_to(2 * STORE_PIECE_BYTES + 100);
+    files_limit(2 * STORE_PIECE_BYTES + 100);
 }
 
 void mend_disk(void)
 {
-    limit_files_to(RLIM_INFINITY);
+    files_limit(UINT64_MAX);
 }

@@ -2,8 +2,10 @@
 #include "store_files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,4 +50,14 @@ unsigned file_replace(const char *path, struct span what, struct span with)
     }
     free(bytes);
     return count;
+}
+
+void files_limit(uint64_t bytes)
+{
+    struct rlimit limit;
+
+    (void)signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = bytes == UINT64_MAX ? limit.rlim_max : bytes;
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 }

@@ -16,4 +16,8 @@ void file_write(const char *path, off_t at, const void *bytes, size_t len);
 /* Writes `with` over the beginning of every place where `what` stands; tells how many there are. */
 unsigned file_replace(const char *path, struct span what, struct span with);
 
+/* From now on this process cannot write behind this place of any file: such writes fail, with no signal.
+ * UINT64_MAX: it can again. */
+void files_limit(uint64_t bytes);
+
 #endif

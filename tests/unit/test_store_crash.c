@@ -1,9 +1,7 @@
 /* test_store_crash.c: damaged, foreign and taken files, a disk that fails. Killed processes: test_store_kill.c. */
 #include <dirent.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -175,26 +173,16 @@ Test(store_crash, a_directory_that_cannot_be_made)
 
 /* ---- a disk that fails ---- */
 
-static void limit_files_to(rlim_t bytes)
-{
-    struct rlimit limit;
-
-    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 /* Writes behind a place in the file fail: the batch is lost, what was there is served, and later batches try again. */
 Test(store_crash, a_write_that_fails_costs_the_batch_only)
 {
     struct support_object object = {.number = 1, .body_len = 1000000};
     unsigned version;
 
-    signal(SIGXFSZ, SIG_IGN);
     struct store *store = support_open(dir, SIZE);
     struct store_reader *reader = store_reader_create(store);
     cr_assert_eq(support_put(store, &object, NULL, NULL), ERR_OK);
-    limit_files_to(1500000);
+    files_limit(1500000);
     object.number = 2;
     for (unsigned i = 0; i < 3; i++) {
         cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_IO);
@@ -202,7 +190,7 @@ Test(store_crash, a_write_that_fails_costs_the_batch_only)
         cr_expect_eq(support_check(reader, store, 1, NULL, &arena, &version), SUPPORT_GOOD);
         cr_expect_eq(support_check(reader, store, 2, NULL, &arena, &version), SUPPORT_ABSENT);
     }
-    limit_files_to(RLIM_INFINITY);
+    files_limit(UINT64_MAX);
     cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_OK);
     cr_expect_eq(support_check(reader, store, 2, NULL, &arena, &version), SUPPORT_GOOD);
     cr_expect_eq(support_check(reader, store, 1, NULL, &arena, &version), SUPPORT_GOOD);
