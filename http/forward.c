@@ -159,9 +159,13 @@ static bool set_unless_trusted(struct headers *headers, const struct forwarded *
 static bool add_x_forwarded(struct headers *headers, const struct forwarded *forwarded)
 {
     struct span client = forwarded->client.len > 0 ? forwarded->client : SPAN("unknown");
+    struct span scheme = forwarded->scheme;
     struct span before, value;
     bool present;
 
+    if (forwarded->trust) {
+        scheme = forward_scheme(headers, FORWARDED_X, scheme); /* Forwarded may be all that was said */
+    }
     if (!headers_combine(headers, SPAN("X-Forwarded-For"), headers->arena, &before, &present)) {
         return false;
     }
@@ -169,7 +173,7 @@ static bool add_x_forwarded(struct headers *headers, const struct forwarded *for
 
     return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) &&
            headers_set(headers, SPAN("X-Forwarded-For"), value) &&
-           set_unless_trusted(headers, forwarded, SPAN("X-Forwarded-Proto"), forwarded->scheme) &&
+           set_unless_trusted(headers, forwarded, SPAN("X-Forwarded-Proto"), scheme) &&
            set_unless_trusted(headers, forwarded, SPAN("X-Forwarded-Host"), forwarded->host);
 }
 
@@ -211,6 +215,49 @@ static bool add_rfc7239(struct headers *headers, const struct forwarded *forward
 
     return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) &&
            headers_set(headers, SPAN("Forwarded"), value);
+}
+
+/* The first member of a list field; empty where there is none. */
+static struct span first_member(const struct headers *headers, struct span name)
+{
+    const struct header *line = headers_find(headers, name);
+    struct span member = SPAN("");
+    struct span rest = line != NULL ? line->value : SPAN("");
+
+    (void)list_next(&rest, &member); /* an empty list has none */
+    return member;
+}
+
+/* RFC 7239 §5.4 */
+static struct span forwarded_proto(struct span element)
+{
+    struct span pair, name, value;
+    bool has_value;
+
+    while (parameter_next(&element, &pair)) {
+        parameter_split(pair, &name, &value, &has_value);
+        if (span_equal_nocase(name, SPAN("proto"))) {
+            bool quoted = value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"';
+            return quoted ? span_skip(span_take(value, value.len - 1), 1) : value;
+        }
+    }
+    return SPAN("");
+}
+
+struct span forward_scheme(const struct headers *request_headers, enum forwarded_style style, struct span scheme)
+{
+    struct span said = SPAN("");
+
+    if (style == FORWARDED_X) {
+        said = first_member(request_headers, SPAN("X-Forwarded-Proto"));
+    }
+    if (style != FORWARDED_NONE && said.len == 0) {
+        said = forwarded_proto(first_member(request_headers, SPAN("Forwarded")));
+    }
+    if (span_equal_nocase(said, SPAN("https"))) {
+        return SPAN("https");
+    }
+    return span_equal_nocase(said, SPAN("http")) ? SPAN("http") : scheme;
 }
 
 enum { LOOP_ID_BYTES = 16 };

@@ -41,4 +41,10 @@ struct forwarded {
 
 MUST_CHECK bool forward_add_forwarded(struct headers *headers, const struct forwarded *forwarded);
 
+/* The scheme that the client used, as a trusted proxy in front says with the fields that this style leaves in the
+ * request: X-Forwarded-Proto, else the proto of Forwarded; of several the first, which is the client's own hop.
+ * "http", "https", or `scheme`, that of the connection, where they say neither. Two resources that differ in nothing
+ * else are different ones (RFC 9110 §4.2.2), and applications answer them differently: the key has this scheme. */
+struct span forward_scheme(const struct headers *request_headers, enum forwarded_style style, struct span scheme);
+
 #endif

@@ -27,7 +27,7 @@ static void recall(const struct admin *admin, struct why *why)
 
     buf_init(&url, FACT_MAX_BYTES);
     buf_init(&line, FACT_MAX_BYTES);
-    facts_write_url(admin->scope.facts, SPAN("http"), why->host, why->request.target, &url);
+    facts_write_url(admin->scope.facts, why->request.uri.scheme, why->host, why->request.target, &url);
     bool found = why->error == ERR_OK && !url.failed &&
                  facts_last(admin->scope.facts, why->request.method_name, buf_span(&url), &line);
     json_t *fact = found ? json_loadb(line.data, line.len, 0, NULL) : NULL;

@@ -48,6 +48,7 @@ struct warm {
     const struct warm_urls *urls;
     struct span variants[VARIANTS_MAX]; /* lines of fields */
     size_t variant_count;
+    bool names_scheme;    /* fields say what a proxy in front would */
     uint64_t interval_us; /* between two starts; 0: none */
     bool quiet;
     pthread_mutex_t mutex; /* guards everything below */
@@ -114,6 +115,8 @@ static bool make_variants(struct warm *warm, const struct options *options, stru
 {
     warm->variants[0] = is_named(options, options->field_count, SPAN("User-Agent")) ? SPAN("") : usual_fields;
     warm->variant_count = 1;
+    warm->names_scheme = is_named(options, options->field_count, SPAN("X-Forwarded-Proto")) ||
+                         is_named(options, options->field_count, SPAN("Forwarded"));
     for (size_t i = 0; i < options->field_count; i++) {
         struct span name = name_of(options->fields[i]);
         size_t values = 0;
@@ -192,7 +195,8 @@ static enum err unpack(struct buf *xml)
 static bool ask_for_sitemap(struct warm_client *client, const struct warm_url *url, struct buf *xml,
                             enum err *out_problem, struct buf *error)
 {
-    struct warm_request request = {.host = url->host, .target = url->target, .fields = usual_fields, .body = xml};
+    struct warm_request request = {
+        .secure = url->secure, .host = url->host, .target = url->target, .fields = usual_fields, .body = xml};
     struct warm_answer answer;
 
     buf_clear(xml);
@@ -325,8 +329,8 @@ static void count(struct warm *warm, const struct warm_url *url, enum err error,
             char status[16];
             (void)snprintf(status, sizeof status, "%u", answer->status);
             progress_end(&warm->progress);
-            fprintf(stderr, "larder: warm: %s: http://%.*s%.*s\n", error == ERR_OK ? status : err_text(error),
-                    SPAN_ARG(url->host), SPAN_ARG(url->target));
+            fprintf(stderr, "larder: warm: %s: %s://%.*s%.*s\n", error == ERR_OK ? status : err_text(error),
+                    url->secure ? "https" : "http", SPAN_ARG(url->host), SPAN_ARG(url->target));
             progress_begin(&warm->progress, "warm", warm->progress.total, warm->quiet);
         }
     }
@@ -342,8 +346,10 @@ static void *run(void *arg) /* start routine of a thread */
 
     while (take(warm, &index, &due_us)) {
         const struct warm_url *url = &warm->urls->items[index / warm->variant_count];
-        struct warm_request request = {
-            .host = url->host, .target = url->target, .fields = warm->variants[index % warm->variant_count]};
+        struct warm_request request = {.secure = url->secure && !warm->names_scheme,
+                                       .host = url->host,
+                                       .target = url->target,
+                                       .fields = warm->variants[index % warm->variant_count]};
         struct warm_answer answer = {.status = 0};
         sleep_until(due_us);
         count(warm, url, warm_client_get(&client, &request, &answer), &answer);

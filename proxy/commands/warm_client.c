@@ -57,6 +57,10 @@ static enum err send_request(const struct warm_client *client, const struct warm
     buf_init(&out, HEAD_MAX_BYTES);
     write_request_line(&out, SPAN("GET"), request->target);
     write_field(&out, SPAN("Host"), request->host);
+    if (request->secure) { /* larder looks at the one that it writes itself (`forwarded`) */
+        write_field(&out, SPAN("X-Forwarded-Proto"), SPAN("https"));
+        write_field(&out, SPAN("Forwarded"), SPAN("proto=https"));
+    }
     buf_add(&out, request->fields);
     write_end(&out);
     enum err error = out.failed ? ERR_HEAD_TOO_LARGE : ERR_OK;

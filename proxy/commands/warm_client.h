@@ -16,6 +16,7 @@ struct warm_client {
 };
 
 struct warm_request {
+    bool secure; /* as a proxy that ends TLS would ask, which says so where `fields` do not */
     struct span host, target;
     struct span fields; /* all but Host, lines "Name: value\r\n" */
     struct buf *body;   /* gets the answer's; NULL: it is thrown away */

@@ -33,7 +33,7 @@ void warm_urls_finish(struct warm_urls *urls)
 
 static uint64_t hash_of(const struct warm_url *url)
 {
-    return key_hash_short(url->target, key_hash_short(url->host, 0));
+    return key_hash_short(url->target, key_hash_short(url->host, url->secure));
 }
 
 /* Where the URL stands, or the free slot where it would. */
@@ -43,7 +43,8 @@ static uint32_t *slot_of(const struct warm_urls *urls, const struct warm_url *ur
 
     while (urls->slots[at] != 0) { /* at most half of them are taken */
         const struct warm_url *there = &urls->items[urls->slots[at] - 1];
-        if (span_equal(there->host, url->host) && span_equal(there->target, url->target)) {
+        if (there->secure == url->secure && span_equal(there->host, url->host) &&
+            span_equal(there->target, url->target)) {
             break;
         }
         at = (at + 1) & (urls->slot_count - 1);
@@ -93,6 +94,7 @@ static enum err add(struct warm_urls *urls, const struct warm_url *url)
     if (!arena_copy(&urls->arena, url->host, &item->host) || !arena_copy(&urls->arena, url->target, &item->target)) {
         return ERR_LIMIT;
     }
+    item->secure = url->secure;
     urls->count++;
     *slot = (uint32_t)urls->count;
     return ERR_OK;
@@ -100,22 +102,15 @@ static enum err add(struct warm_urls *urls, const struct warm_url *url)
 
 enum err warm_urls_add(struct warm_urls *urls, struct span url)
 {
-    char memory[LINE_BYTES];
     struct arena arena;
-    struct buf text;
     struct uri uri;
     struct warm_url parts;
 
     url = span_take(url, span_find(url, '#'));
-    buf_init_in(&text, memory, sizeof memory);
-    if (span_equal_nocase(span_take(url, 8), SPAN("https://"))) {
-        buf_add_text(&text, "http://");
-        url = span_skip(url, 8);
-    }
-    buf_add(&text, url);
     arena_init(&arena, 4 * LINE_BYTES);
-    enum err error = text.failed ? ERR_BAD_TARGET : uri_parse_absolute(buf_span(&text), &arena, &uri);
+    enum err error = url.len > LINE_BYTES ? ERR_BAD_TARGET : uri_parse_absolute(url, &arena, &uri);
     if (error == ERR_OK) {
+        parts.secure = span_equal(uri.scheme, SPAN("https"));
         parts.host = uri.authority;
         error = uri_path_and_query(&uri, &arena, &parts.target) ? add(urls, &parts) : ERR_BAD_TARGET;
     }
@@ -183,7 +178,8 @@ enum err warm_urls_read_list(struct warm_urls *urls, FILE *file)
 }
 
 /* A request as a log has it. */
-static enum err take_request(struct warm_urls *urls, struct span method, struct span host, struct span target)
+static enum err take_request(struct warm_urls *urls, struct span method, struct span scheme, struct span host,
+                             struct span target)
 {
     char memory[LINE_BYTES];
     struct buf url;
@@ -193,7 +189,8 @@ static enum err take_request(struct warm_urls *urls, struct span method, struct 
         return ERR_OK;
     }
     if (target.len > 0 && target.data[0] == '/') {
-        buf_add_text(&url, "http://");
+        buf_add(&url, scheme);
+        buf_add_text(&url, "://");
         buf_add(&url, host);
     }
     buf_add(&url, target);
@@ -208,12 +205,14 @@ static enum err take_json(struct warm_urls *urls, struct span line)
 {
     json_t *entry = json_loadb(line.data, line.len, 0, NULL);
     const char *method = json_string_value(json_object_get(entry, "method"));
+    const char *scheme = json_string_value(json_object_get(entry, "scheme"));
     const char *host = json_string_value(json_object_get(entry, "host"));
     const char *target = json_string_value(json_object_get(entry, "target"));
     enum err error = ERR_OK;
 
     if (method != NULL && host != NULL && target != NULL) {
-        error = take_request(urls, span_of(method), span_of(host), span_of(target));
+        error = take_request(urls, span_of(method), span_of(scheme != NULL ? scheme : "http"), span_of(host),
+                             span_of(target));
     } else {
         urls->skipped++;
     }
@@ -234,7 +233,7 @@ static enum err take_log_line(struct warm_urls *urls, struct span line, struct s
         urls->skipped++;
         return ERR_OK;
     }
-    return take_request(urls, method, host, target);
+    return take_request(urls, method, SPAN("http"), host, target);
 }
 
 enum err warm_urls_read_log(struct warm_urls *urls, FILE *file, struct span host)

@@ -13,8 +13,10 @@
 
 enum { WARM_URLS_MAX = 1000000 };
 
-/* What larder is asked: it knows no fragment, and its listener no scheme. */
+/* What larder is asked: it knows no fragment, and its listener no scheme: that can only be told, as by a proxy in front
+ * (X-Forwarded-Proto, Forwarded), and counts where larder trusts it. */
 struct warm_url {
+    bool secure;        /* https */
     struct span host;   /* as for Host */
     struct span target; /* path and query */
 };
@@ -31,8 +33,7 @@ struct warm_urls {
 void warm_urls_init(struct warm_urls *urls);
 void warm_urls_finish(struct warm_urls *urls);
 
-/* Adds "http://host/path?query" ("https://" as well: who speaks TLS in front of larder asks it for the same). ERR_OK
- * also for one that is there; ERR_BAD_TARGET; ERR_LIMIT. */
+/* Adds "http://host/path?query", or "https://". ERR_OK also for one that is there; ERR_BAD_TARGET; ERR_LIMIT. */
 MUST_CHECK enum err warm_urls_add(struct warm_urls *urls, struct span url);
 
 /* A URL a line; empty lines and those that begin with # are left out. ERR_LIMIT, ERR_IO. */

@@ -6,6 +6,25 @@
 #include "http/token.h"
 #include "http/validators.h"
 
+/* The target URI (RFC 9110 §7.1). Behind a trusted proxy its scheme is the one that the client used there; an absolute
+ * target names that of this connection (RFC 9110 §7.4). */
+static enum err read_uri(const struct config *config, struct span scheme, struct span host,
+                         struct http_request *request, struct arena *arena)
+{
+    struct span target = request->target;
+    struct span used = scheme;
+
+    if (config->server.trust_forwarded) {
+        used = forward_scheme(&request->headers, config->server.forwarded, scheme);
+    }
+    bool is_absolute = target.len > 0 && target.data[0] != '/' && target.data[0] != '*';
+    enum err error = uri_of_request(is_absolute ? scheme : used, target, host, arena, &request->uri);
+    if (error == ERR_OK) {
+        request->uri.scheme = used;
+    }
+    return error;
+}
+
 enum err decide_request(const struct config *config, struct span scheme, struct span host, struct http_request *request,
                         struct arena *arena)
 {
@@ -27,7 +46,7 @@ enum err decide_request(const struct config *config, struct span scheme, struct 
     if (limit > 0 && request->framing.kind == FRAMING_LENGTH && request->framing.length > limit) {
         return ERR_BODY_TOO_LARGE;
     }
-    return uri_of_request(scheme, request->target, host, arena, &request->uri);
+    return read_uri(config, scheme, host, request, arena);
 }
 
 enum reason decide_refusal(enum err error)

@@ -7,7 +7,8 @@
 #include "cache/purge.h"
 #include "proxy/observe/access_log.h"
 
-/* Is it a request that larder serves at all? Fills `request->uri`. Else the error it is answered with. */
+/* Is it a request that larder serves at all? Fills `request->uri`; its scheme is the connection's, or the one that a
+ * trusted proxy says its client used. Else the error it is answered with. */
 MUST_CHECK enum err decide_request(const struct config *config, struct span scheme, struct span host,
                                    struct http_request *request, struct arena *arena);
 

@@ -135,7 +135,7 @@ static void add_url(const struct exchange *ex, struct buf *out)
     struct buf url;
 
     buf_init_in(&url, memory, sizeof memory);
-    facts_write_url(facts_of(ex->worker->facts), ex->scheme, ex->host, ex->target, &url);
+    facts_write_url(facts_of(ex->worker->facts), exchange_scheme(ex), ex->host, ex->target, &url);
     buf_add_json_string(out, buf_span(&url));
     out->failed = out->failed || url.failed;
 }

@@ -57,8 +57,8 @@ struct exchange {
     struct arena *arena;
     const char *client;
     uint16_t client_port;
-    struct span named; /* by the trusted proxy that the client is: its client; empty: none */
-    struct span scheme;
+    struct span named;   /* by the trusted proxy that the client is: its client; empty: none */
+    struct span scheme;  /* of the connection; exchange_scheme has what the client used */
     struct message wake; /* the flight's party wakes us through the worker's mailbox */
     struct party party;
     enum step step;
@@ -167,6 +167,7 @@ void exchange_keep_facts(const struct exchange *ex, const struct stream_count *c
 
 /* exchange_log.c: what the origin is asked for on its behalf; lives as long as the configuration. */
 struct fetch_cause exchange_cause(const struct exchange *ex);
+struct span exchange_scheme(const struct exchange *ex); /* as the client used it, if it is known (decide_request) */
 
 /* exchange_admit.c: is it within the limits on requests? False: status, reason and Retry-After are filled in. What it
  * counted exchange_leave_count takes back. */

@@ -10,6 +10,11 @@ static const char *rule_of(const struct exchange *ex)
     return ex->rule == ex->purge_text ? NULL : ex->rule;
 }
 
+struct span exchange_scheme(const struct exchange *ex)
+{
+    return ex->request.uri.scheme.len > 0 ? ex->request.uri.scheme : ex->scheme;
+}
+
 static struct access_entry entry_of(const struct exchange *ex, const struct stream_count *count)
 {
     return (struct access_entry){
@@ -17,7 +22,7 @@ static struct access_entry entry_of(const struct exchange *ex, const struct stre
         .client = ex->client,
         .client_port = ex->client_port,
         .method = ex->request.method_name,
-        .scheme = ex->scheme,
+        .scheme = exchange_scheme(ex),
         .host = ex->host,
         .target = ex->target,
         .minor = ex->request.minor,

@@ -102,7 +102,8 @@ enum step exchange_purge(struct exchange *ex)
     }
     list->mode = PURGE_HARD;
     list->time_ms = ex->time_ms;
-    enum err error = purge_add_uri(list, ex->worker->cache, ex->worker->cache_reader, &ex->request.uri, ex->arena);
+    enum err error = purge_add_uri(list, ex->worker->config, ex->worker->cache, ex->worker->cache_reader,
+                                   &ex->request.uri, ex->arena);
     if (error == ERR_OK) {
         ex->status = is_stored(ex, list) ? 200 : 404;
         error = purge_wait_begin(ex->worker->cache, &ex->worker->mailbox, list->items, list->count, on_durable, ex,

@@ -33,14 +33,26 @@ static bool copy_lower(struct arena *arena, struct span text, size_t count, stru
     return true;
 }
 
-/* The one scheme of keys. TLS ends in front of larder: what clients there call https is stored as http. */
-static struct span stored_scheme(struct span scheme)
+/* The schemes that a name with this one stands for. TLS ends in front of larder: what clients there call https is
+ * stored as http, unless the proxy that ends it is trusted to say so (forward_scheme). Then both may be stored, and the
+ * purge of a page means it by either: who orders it may well know only one. */
+struct schemes {
+    struct span items[2];
+    size_t count;
+};
+
+static struct schemes stored_schemes(const struct config *config, struct span scheme)
 {
-    return span_equal_nocase(scheme, SPAN("https")) ? SPAN("http") : scheme;
+    bool told = config->server.trust_forwarded && config->server.forwarded != FORWARDED_NONE;
+
+    if (!span_equal_nocase(scheme, SPAN("http")) && !span_equal_nocase(scheme, SPAN("https"))) {
+        return (struct schemes){.items = {scheme}, .count = 1}; /* of a glob: a pattern */
+    }
+    return (struct schemes){.items = {SPAN_INIT("http"), SPAN_INIT("https")}, .count = told ? 2 : 1};
 }
 
-enum err purge_add_uri(struct purge_list *list, struct cache *cache, struct cache_reader *reader, const struct uri *uri,
-                       struct arena *arena)
+static enum err add_stored_uri(struct purge_list *list, struct cache *cache, struct cache_reader *reader,
+                               const struct uri *uri, struct arena *arena)
 {
     uint64_t secret = cache_secret(cache);
     struct search search;
@@ -57,6 +69,20 @@ enum err purge_add_uri(struct purge_list *list, struct cache *cache, struct cach
     return error;
 }
 
+enum err purge_add_uri(struct purge_list *list, const struct config *config, struct cache *cache,
+                       struct cache_reader *reader, const struct uri *uri, struct arena *arena)
+{
+    struct schemes schemes = stored_schemes(config, uri->scheme);
+    enum err error = ERR_OK;
+
+    for (size_t i = 0; i < schemes.count && error == ERR_OK; i++) {
+        struct uri stored = *uri;
+        stored.scheme = schemes.items[i];
+        error = add_stored_uri(list, cache, reader, &stored, arena);
+    }
+    return error;
+}
+
 enum err purge_add_url(struct purge_list *list, const struct config *config, struct cache *cache,
                        struct cache_reader *reader, struct span url, struct arena *arena)
 {
@@ -66,7 +92,6 @@ enum err purge_add_url(struct purge_list *list, const struct config *config, str
     if (error != ERR_OK) {
         return error;
     }
-    request.uri.scheme = stored_scheme(request.uri.scheme);
     headers_init(&request.headers, arena);
     if (!route_has_host(config, uri_host_of(request.uri.authority))) {
         return ERR_NOT_FOUND;
@@ -75,7 +100,7 @@ enum err purge_add_url(struct purge_list *list, const struct config *config, str
     if (site != NULL && !route_rewrite_request(site, &request, arena)) {
         return ERR_ARENA_FULL;
     }
-    return purge_add_uri(list, cache, reader, &request.uri, arena);
+    return purge_add_uri(list, config, cache, reader, &request.uri, arena);
 }
 
 enum err purge_add_prefix(struct purge_list *list, const struct config *config, struct span prefix, struct arena *arena)
@@ -93,9 +118,13 @@ enum err purge_add_prefix(struct purge_list *list, const struct config *config, 
     if (!uri_path_and_query(&uri, arena, &rest)) {
         return ERR_ARENA_FULL;
     }
-    const struct span parts[] = {stored_scheme(uri.scheme), SPAN_INIT("://"), uri.authority, rest};
-    struct span name;
-    return arena_join(arena, parts, ARRAY_LEN(parts), &name) ? add(list, PURGE_PREFIX, name) : ERR_ARENA_FULL;
+    struct schemes schemes = stored_schemes(config, uri.scheme);
+    for (size_t i = 0; i < schemes.count && error == ERR_OK; i++) {
+        const struct span parts[] = {schemes.items[i], SPAN_INIT("://"), uri.authority, rest};
+        struct span name;
+        error = arena_join(arena, parts, ARRAY_LEN(parts), &name) ? add(list, PURGE_PREFIX, name) : ERR_ARENA_FULL;
+    }
+    return error;
 }
 
 static bool has_wildcard(struct span glob)
@@ -107,7 +136,7 @@ enum err purge_add_glob(struct purge_list *list, const struct config *config, st
 {
     struct span scheme = span_take(glob, span_find(glob, ':'));
     struct span rest = span_skip(glob, scheme.len);
-    struct span text, name;
+    enum err error = ERR_OK;
 
     if (!span_starts_with(rest, SPAN("://")) || span_find(span_skip(rest, 3), '/') == SIZE_MAX) {
         return ERR_BAD_TARGET;
@@ -123,12 +152,16 @@ enum err purge_add_glob(struct purge_list *list, const struct config *config, st
             return ERR_NOT_FOUND;
         }
     }
-    scheme = stored_scheme(scheme);
-    const struct span parts[] = {scheme, rest};
-    size_t path = scheme.len + 3 + authority.len;
-    return arena_join(arena, parts, ARRAY_LEN(parts), &text) && copy_lower(arena, text, path, &name)
-               ? add(list, PURGE_GLOB, name)
-               : ERR_ARENA_FULL;
+    struct schemes schemes = stored_schemes(config, scheme);
+    for (size_t i = 0; i < schemes.count && error == ERR_OK; i++) {
+        const struct span parts[] = {schemes.items[i], rest};
+        size_t path = schemes.items[i].len + 3 + authority.len;
+        struct span text, name;
+        error = arena_join(arena, parts, ARRAY_LEN(parts), &text) && copy_lower(arena, text, path, &name)
+                    ? add(list, PURGE_GLOB, name)
+                    : ERR_ARENA_FULL;
+    }
+    return error;
 }
 
 enum err purge_add_tag(struct purge_list *list, struct span tag)

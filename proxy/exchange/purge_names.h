@@ -20,11 +20,12 @@ struct purge_list {
  * configuration: ERR_NOT_FOUND: no site serves the host, which is most often a slip: nothing would be purged. */
 
 /* What is stored for the URI of a request whose site has rewritten it: under its own key, and under that which a
- * No-Vary-Search of its path leads to. `reader` may be NULL: the store is not asked. */
-MUST_CHECK enum err purge_add_uri(struct purge_list *list, struct cache *cache, struct cache_reader *reader,
-                                  const struct uri *uri, struct arena *arena);
+ * No-Vary-Search of its path leads to. `reader` may be NULL: the store is not asked. Here and below http and https
+ * stand for each other: TLS ends in front of larder, and whether it knows of it depends on trust_forwarded. */
+MUST_CHECK enum err purge_add_uri(struct purge_list *list, const struct config *config, struct cache *cache,
+                                  struct cache_reader *reader, const struct uri *uri, struct arena *arena);
 
-/* An absolute URL, as a client would ask for it; here and below https stands for http: TLS ends in front of larder. */
+/* An absolute URL, as a client would ask for it. */
 MUST_CHECK enum err purge_add_url(struct purge_list *list, const struct config *config, struct cache *cache,
                                   struct cache_reader *reader, struct span url, struct arena *arena);
 

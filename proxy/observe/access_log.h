@@ -63,7 +63,7 @@ struct access_entry {
     int64_t time_ms;    /* wall clock when the request's head was complete */
     const char *client; /* address */
     uint16_t client_port;
-    struct span method, scheme, host, target; /* as received; host: the Host field */
+    struct span method, scheme, host, target; /* as received; host: the Host field; scheme: decide_request */
     unsigned minor;
     struct span user_agent, referer;
     unsigned status;         /* sent to the client; 0: none */

@@ -11,9 +11,9 @@
 
 enum { REQUEST_MAX_BYTES = 20 * 1024 * 1024 };
 
-/* "http://host/path?query#part" → host, and the target as a client would send it. https is taken as http: TLS ends in
- * front of larder. */
-static bool split_url(const char *url, struct span *out_host, struct span *out_target, struct arena *arena)
+/* "http://host/path?query#part" → host, and the target as a client would send it. */
+static bool split_url(const char *url, bool *out_secure, struct span *out_host, struct span *out_target,
+                      struct arena *arena)
 {
     struct span rest = span_of(url);
     size_t scheme_len = span_find(rest, ':');
@@ -26,6 +26,7 @@ static bool split_url(const char *url, struct span *out_host, struct span *out_t
         (!span_equal_nocase(scheme, SPAN("http")) && !span_equal_nocase(scheme, SPAN("https")))) {
         return false;
     }
+    *out_secure = span_equal_nocase(scheme, SPAN("https"));
     rest = span_skip(rest, sizeof("://") - 1);
     while (host_len < rest.len && strchr("/?#", rest.data[host_len]) == NULL) {
         host_len++;
@@ -40,7 +41,12 @@ static bool split_url(const char *url, struct span *out_host, struct span *out_t
     return uri_host_valid(*out_host) && arena_join(arena, parts, ARRAY_LEN(parts), out_target);
 }
 
-static bool add_field(const char *text, struct buf *head, bool *has_host, struct buf *error)
+/* Fields of the request that something is added for where they are not given. */
+struct given {
+    bool host, scheme;
+};
+
+static bool add_field(const char *text, struct buf *head, struct given *given, struct buf *error)
 {
     const char *colon = strchr(text, ':');
     struct span name = {text, colon != NULL ? (size_t)(colon - text) : 0};
@@ -50,7 +56,9 @@ static bool add_field(const char *text, struct buf *head, bool *has_host, struct
                    log_quoted(span_of(text)).text);
         return false;
     }
-    *has_host = *has_host || span_equal_nocase(name, SPAN("Host"));
+    given->host = given->host || span_equal_nocase(name, SPAN("Host"));
+    given->scheme = given->scheme || span_equal_nocase(name, SPAN("X-Forwarded-Proto")) ||
+                    span_equal_nocase(name, SPAN("Forwarded"));
     buf_format(head, "%s\r\n", text);
     return true;
 }
@@ -67,19 +75,30 @@ static const char *near_reason(struct span word)
     return NULL;
 }
 
-/* The head as a client would send it. */
-static bool write_head(const struct why_options *options, struct buf *head, struct arena *arena, struct buf *error)
+/* TLS ends in front of larder: of an https URL it knows only what a proxy says that is trusted. */
+static void add_scheme(const struct config *config, struct buf *head)
+{
+    if (config->server.trust_forwarded) {
+        buf_add_text(head, config->server.forwarded == FORWARDED_RFC ? "Forwarded: proto=https\r\n"
+                                                                     : "X-Forwarded-Proto: https\r\n");
+    }
+}
+
+/* The head as a client would send it, or the proxy in front for it. `config` is NULL: it is only looked at. */
+static bool write_head(const struct config *config, const struct why_options *options, struct buf *head,
+                       struct arena *arena, struct buf *error)
 {
     const char *method = options->method != NULL ? options->method : "GET";
     struct span host;
     struct span target;
-    bool has_host = false;
+    struct given given = {.host = false};
+    bool secure = false;
 
     if (!is_token(span_of(method))) {
         buf_format(error, "--method: expected a method such as HEAD, found %s", log_quoted(span_of(method)).text);
         return false;
     }
-    if (!split_url(options->url, &host, &target, arena)) {
+    if (!split_url(options->url, &secure, &host, &target, arena)) {
         const char *near = near_reason(span_of(options->url));
         buf_format(error,
                    "why: expected a URL such as http://127.0.0.1:8080/page, or a reason such as vary-miss, found %s",
@@ -91,11 +110,14 @@ static bool write_head(const struct why_options *options, struct buf *head, stru
     }
     buf_format(head, "%s %.*s HTTP/1.1\r\n", method, SPAN_ARG(target));
     for (size_t i = 0; i < options->field_count; i++) {
-        if (!add_field(options->fields[i], head, &has_host, error)) {
+        if (!add_field(options->fields[i], head, &given, error)) {
             return false;
         }
     }
-    if (!has_host) { /* -H Host names the site where the URL is only the way to larder */
+    if (secure && !given.scheme && config != NULL) {
+        add_scheme(config, head);
+    }
+    if (!given.host) { /* -H Host names the site where the URL is only the way to larder */
         buf_format(head, "Host: %.*s\r\n", SPAN_ARG(host));
     }
     buf_add_text(head, "\r\n");
@@ -107,7 +129,7 @@ bool why_check_request(const struct why_options *options, struct arena *arena, s
     struct buf head;
 
     buf_init(&head, REQUEST_MAX_BYTES);
-    bool good = write_head(options, &head, arena, error);
+    bool good = write_head(NULL, options, &head, arena, error);
     buf_finish(&head);
     return good;
 }
@@ -125,7 +147,7 @@ bool why_read_request(struct why *why, const struct why_options *options, struct
     headers_init(&why->request.headers, why->arena);
     headers_init(&why->asked_headers, why->arena);
     buf_init(&head, REQUEST_MAX_BYTES);
-    bool good = write_head(options, &head, why->arena, error);
+    bool good = write_head(config, options, &head, why->arena, error);
     if (good) {
         why->error = head_find(&scan, buf_span(&head), &limits, &head_len);
         if (why->error == ERR_OK) {

@@ -380,6 +380,20 @@ def test_https_is_what_clients_say_where_tls_ends_in_front(origin, larder):
     assert code == 0 and out.startswith("answered from the store\n")
 
 
+def test_https_is_another_resource_where_a_trusted_proxy_says_so(origin, larder):
+    proxy = larder(origin, config="[server]\ntrust_forwarded = true\n")
+    origin.on("GET /a", always(200, fresh()))
+    Client(proxy).get("/a", {"X-Forwarded-Proto": "https"}).expect(200, cache="stored")
+
+    def explained():
+        code, out, _ = run_larder("why", f"https://{HOST}/a", "--cache-dir", proxy.cache_dir)
+        return code == 0 and out.startswith("answered from the store\n") and out
+    out = wait_until(explained, "the response to be committed")
+    assert f"GET https://{HOST}/a\n" in out and "the origin's last answer" in out
+    code, out, _ = run_larder("why", f"http://{HOST}/a", "--cache-dir", proxy.cache_dir)
+    assert code == 0 and out.startswith("fetched from the origin") and f"GET http://{HOST}/a\n" in out
+
+
 def test_without_a_configuration_the_running_larder_is_asked(origin, larder):
     """It knows its sites and rules: the same text and JSON, of a supposed answer, too, but for what it remembers; what it refuses is one line."""
     proxy = larder(origin, config=rule('path = "/private/*"', "bypass = true"))

@@ -38,6 +38,53 @@ def test_fields_that_larder_writes_itself(origin, client, name, written):
     client.get("/a", {name: "evil.test"}).expect(200)
 
 
+# --- what a trusted proxy says of the scheme ------------------------------------------------------------------------------------------
+
+TRUST = "[server]\ntrust_forwarded = true\n"
+HTTPS = {"X-Forwarded-Proto": "https"}
+
+
+def redirecting(origin):
+    """As applications do that want to be asked by https."""
+    origin.expect("GET /a", {"X-Forwarded-Proto": "http"}).reply(301, fresh(Location="https://larder.test/a"))
+    origin.expect("GET /a", HTTPS).reply(200, fresh(), b"secure")
+
+
+def test_http_and_https_are_two_resources(origin, larder):
+    """RFC 9110 4.2.2: else a redirect to https would be what https gets, without end."""
+    client = Client(larder(origin, config=TRUST))
+    redirecting(origin)
+    for _ in range(2):
+        client.get("/a").expect(301)
+        client.get("/a", HTTPS).expect(200, body=b"secure")
+    client.get("/a").expect(301, cache="hit")
+    client.get("/a", HTTPS).expect(200, body=b"secure", cache="hit")
+
+
+def test_what_says_https_by_rfc7239(origin, larder):
+    client = Client(larder(origin, config=TRUST + 'forwarded = "forwarded"\n'))
+    origin.expect("GET /a").reply(301, fresh(Location="https://larder.test/a"))
+    client.get("/a", HTTPS).expect(301)
+    origin.expect("GET /a").reply(200, fresh(), b"secure")
+    client.get("/a", {"Forwarded": "for=192.0.2.1;proto=https"}).expect(200, body=b"secure", cache="!hit")
+    client.get("/a").expect(301, cache="hit")
+
+
+def test_an_absolute_target_behind_a_trusted_proxy(origin, larder):
+    """It names the scheme of the connection; the key has the client's."""
+    client = Client(larder(origin, config=TRUST))
+    redirecting(origin)
+    client.get("http://larder.test/a").expect(301)
+    client.get("http://larder.test/a", HTTPS).expect(200, body=b"secure")
+    client.get("/a", HTTPS).expect(200, body=b"secure", cache="hit")
+
+
+def test_without_trust_https_is_only_a_word(origin, client):
+    origin.expect("GET /a", {"X-Forwarded-Proto": "http"}).reply(200, fresh(), b"hello")
+    client.get("/a", HTTPS).expect(200, body=b"hello")
+    client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
 def test_two_lines_of_such_a_field(origin, client):
     origin.expect("GET /a", {"X-Original-URL": None}).reply(200, fresh())
     client.get("/a", [("X-Original-URL", "/admin"), ("X-A", "1"), ("X-Original-URL", "/admin")]).expect(200)

@@ -8,12 +8,13 @@ from support.admin import Admin, admin_addresses
 from support.client import HOST, Client
 from support.parallel import in_parallel
 from support.proxy import run_larder
-from support.say import fresh
+from support.say import always, fresh
 from support.wire import wait_until
 
 BASE = f"http://{HOST}"
 JSON = {"Content-Type": "application/json"}
 WORKERS = ["--workers", "4"]
+TRUSTING = "[server]\ntrust_forwarded = true\n"
 SITES = '[[site]]\nhosts = ["a.test", "*.a.test"]\norigin = "ORIGIN"\n[[site]]\norigin = "ORIGIN"\n'
 
 
@@ -78,6 +79,27 @@ def test_hard(larder, origin, kind):
     assert f"sequence {sequence}" in first.cache["detail"]
     for client in clients:
         client.get("/img/a.png?x=1").expect(200, body=b"new", cache="hit")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_schemes_behind_a_trusted_proxy(larder, origin, kind):
+    """Who orders a purge may well know only one of them, and a PURGE request says none."""
+    client = Client(larder(origin, config=TRUSTING))
+    for scheme in ("http", "https"):
+        origin.expect("GET /img/a.png?x=1").reply(200, fresh(**{"Surrogate-Key": "one two"}), b"old")
+        client.get("/img/a.png?x=1", {"X-Forwarded-Proto": scheme}).expect(200, body=b"old", cache="fwd=uri-miss; stored")
+    order(client.proxy, **KINDS[kind])
+    for scheme in ("http", "https"):
+        origin.expect("GET /img/a.png?x=1").reply(200, fresh(), b"new")
+        client.get("/img/a.png?x=1", {"X-Forwarded-Proto": scheme}).expect(200, body=b"new", cache="fwd=uri-miss; detail=purged")
+
+
+def test_purge_request_means_both_schemes(larder, origin):
+    client = Client(larder(origin, config=TRUSTING + '[[site]]\npurge_from = ["127.0.0.1"]\n'))
+    origin.on("GET /a", always(200, fresh()))
+    client.get("/a", {"X-Forwarded-Proto": "https"}).expect(200, cache="stored")
+    client.request("PURGE", "/a").expect(200)
+    client.get("/a", {"X-Forwarded-Proto": "https"}).expect(200, cache="!hit")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -93,6 +93,17 @@ def test_sitemaps(proxy, origin):
     assert "it is no sitemap" in err
 
 
+@pytest.mark.parametrize("style, field", [("x-forwarded", {"X-Forwarded-Proto": "https"}), ("forwarded", {"Forwarded": "for=192.0.2.1;proto=https"})])
+def test_https_behind_a_trusted_proxy(larder, origin, style, field):
+    """It is asked for as that proxy would: what clients of https get is warm then."""
+    proxy = larder(origin, config=f'[server]\ntrust_forwarded = true\nforwarded = "{style}"\n')
+    origin.on("GET *", always(200, fresh(), b"x"))
+    out, _ = warm(proxy, f"{BASE}/1".replace("http:", "https:"))
+    assert figures(out)["stored now"] == 1
+    Client(proxy).get("/1", field).expect(200, cache="hit")
+    Client(proxy).get("/1").expect(200, cache="!hit")
+
+
 def test_compressed_sitemaps(proxy, origin):
     """As a file, as a content coding, and as both; of what explodes no more than a limit is taken."""
     index = f"<sitemapindex><sitemap><loc>{BASE}/one.xml.gz</loc></sitemap><sitemap><loc>{BASE}/two.xml.gz</loc></sitemap></sitemapindex>".encode()

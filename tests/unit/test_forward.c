@@ -83,6 +83,8 @@ Test(forward, the_clients_address)
          "1\r\n"
          "X-Forwarded-For: 9.9.9.9, ::1\r\n"},
         {"a unix socket", "", FORWARDED_X, false, "", "", "X-Forwarded-For: unknown\r\nX-Forwarded-Proto: http\r\n"},
+        {"a trusted client that says it the other way", "Forwarded: proto=https\r\n", FORWARDED_X, true, "::1", "",
+         "Forwarded: proto=https\r\nX-Forwarded-For: ::1\r\nX-Forwarded-Proto: https\r\n"},
         {"RFC 7239", "", FORWARDED_RFC, false, "1.2.3.4", "h", "Forwarded: for=1.2.3.4;proto=http;host=h\r\n"},
         {"RFC 7239 §6, IPv6, and a host with a port", "", FORWARDED_RFC, false, "2001:db8::1", "h:81",
          "Forwarded: for=\"[2001:db8::1]\";proto=http;host=\"h:81\"\r\n"},
@@ -108,6 +110,37 @@ Test(forward, the_clients_address)
 
         cr_expect(forward_add_forwarded(&headers, &forwarded), "%s", cases[i].name);
         cr_expect_str_eq(test_headers_text(&headers, &arena), cases[i].after, "%s", cases[i].name);
+    }
+    arena_finish(&arena);
+}
+
+Test(forward, the_scheme_that_the_client_used_rfc9110_4_2_2)
+{
+    static const struct {
+        const char *fields;
+        enum forwarded_style style;
+        const char *scheme;
+    } cases[] = {
+        {"", FORWARDED_X, "http"},
+        {"X-Forwarded-Proto: https\r\n", FORWARDED_X, "https"},
+        {"x-forwarded-proto: HTTPS , http\r\n", FORWARDED_X, "https"},
+        {"X-Forwarded-Proto: http, https\r\n", FORWARDED_X, "http"},
+        {"X-Forwarded-Proto: wss\r\n", FORWARDED_X, "http"},
+        {"X-Forwarded-Proto: \r\n", FORWARDED_X, "http"},
+        {"X-Forwarded-Proto: http\r\nForwarded: proto=https\r\n", FORWARDED_X, "http"},
+        {"Forwarded: for=1.2.3.4;Proto=\"https\", for=10.0.0.1;proto=http\r\n", FORWARDED_X, "https"},
+        {"X-Forwarded-Proto: https\r\n", FORWARDED_RFC, "http"},
+        {"X-Forwarded-Proto: http\r\nForwarded: for=\"[::1];proto=http\";proto=https\r\n", FORWARDED_RFC, "https"},
+        {"Forwarded: for=1.2.3.4, proto=https\r\n", FORWARDED_RFC, "http"},
+        {"Forwarded: proto=https\r\nX-Forwarded-Proto: https\r\n", FORWARDED_NONE, "http"},
+    };
+    struct arena arena = test_arena();
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct headers headers = test_headers(&arena, cases[i].fields);
+        struct span scheme = forward_scheme(&headers, cases[i].style, SPAN("http"));
+
+        cr_expect(span_equal(scheme, span_of(cases[i].scheme)), "%s", cases[i].fields);
     }
     arena_finish(&arena);
 }

@@ -21,14 +21,15 @@ static void teardown(void)
 
 TestSuite(warm_urls, .init = setup, .fini = teardown);
 
-/* All of them, "host target" each, with a space between. */
+/* All of them, host and target each, with a space between, and "+" before those of https. */
 static void expect(const struct warm_urls *set, const char *want)
 {
     struct buf got;
 
     buf_init(&got, 1 << 20);
     for (size_t i = 0; i < set->count; i++) {
-        buf_format(&got, "%s%.*s%.*s", i > 0 ? " " : "", SPAN_ARG(set->items[i].host), SPAN_ARG(set->items[i].target));
+        buf_format(&got, "%s%s%.*s%.*s", i > 0 ? " " : "", set->items[i].secure ? "+" : "",
+                   SPAN_ARG(set->items[i].host), SPAN_ARG(set->items[i].target));
     }
     cr_expect(span_equal(buf_span(&got), span_of(want)), "%.*s, expected %s", SPAN_ARG(buf_span(&got)), want);
     buf_finish(&got);
@@ -49,7 +50,8 @@ Test(warm_urls, each_once)
     cr_assert_eq(warm_urls_add(&urls, SPAN("http://A:80/b?c")), ERR_OK);
     cr_assert_eq(warm_urls_add(&urls, SPAN("https://a/b?c")), ERR_OK);
     cr_assert_eq(warm_urls_add(&urls, SPAN("http://a:81")), ERR_OK);
-    expect(&urls, "a/b?c a:81/");
+    cr_assert_eq(warm_urls_add(&urls, SPAN("HTTPS://a:443/b?c")), ERR_OK);
+    expect(&urls, "a/b?c +a/b?c a:81/");
     cr_expect_neq(warm_urls_add(&urls, SPAN("/b")), ERR_OK);
     cr_expect_neq(warm_urls_add(&urls, SPAN("")), ERR_OK);
     cr_expect_neq(warm_urls_add(&urls, SPAN("ftp://a/")), ERR_OK);
@@ -81,7 +83,7 @@ Test(warm_urls, lists)
 Test(warm_urls, logs)
 {
     FILE *file = file_of("{\"method\":\"GET\",\"host\":\"a.test\",\"target\":\"/1?x=\\\"\"}\n"
-                         "{\"method\":\"GET\",\"host\":\"a.test\",\"target\":\"/2\"}\n"
+                         "{\"method\":\"GET\",\"scheme\":\"https\",\"host\":\"a.test\",\"target\":\"/2\"}\n"
                          "{\"method\":\"POST\",\"host\":\"a.test\",\"target\":\"/3\"}\n"
                          "{\"method\":\"HEAD\",\"host\":\"a.test\",\"target\":\"http://b.test/4\"}\n"
                          "{\"target\":\"/5\"}\n{broken\n"
@@ -90,7 +92,7 @@ Test(warm_urls, logs)
                          "::1 - - [01/Jan/2026:00:00:00 +0000] \"-\" 400 5 \"-\" \"-\"\nnothing\n");
 
     cr_expect_eq(warm_urls_read_log(&urls, file, SPAN("c.test")), ERR_OK);
-    expect(&urls, "a.test/1?x=\" a.test/2 b.test/4 c.test/6");
+    expect(&urls, "a.test/1?x=\" +a.test/2 b.test/4 c.test/6");
     cr_expect_eq(urls.skipped, 4, "%llu", (unsigned long long)urls.skipped);
     (void)fclose(file);
 }
@@ -116,7 +118,7 @@ Test(warm_urls, sitemaps)
                                 "</sitemapindex>";
 
     cr_expect_eq(warm_urls_read_sitemap(&urls, span_of(sitemap), &nested), ERR_OK);
-    expect(&urls, "a/1?x=1&y=2 a/2");
+    expect(&urls, "a/1?x=1&y=2 +a/2");
     cr_expect(urls.skipped == 1 && nested.count == 0);
     cr_expect_eq(warm_urls_read_sitemap(&urls, span_of(index), &nested), ERR_OK);
     expect(&nested, "a/s1.xml a/s2.xml");
