@@ -8,6 +8,7 @@
  * §6.6.1). */
 #include "cache/freshness.h"
 
+#include "cache/head.h"
 #include "http/date.h"
 #include "http/targeted.h"
 #include "http/token.h"
@@ -54,12 +55,24 @@ struct freshness_inputs freshness_inputs_of(const struct http_response *response
     return inputs;
 }
 
+/* Whoever sends the stored head would not find the names there: the directives count for all of the response. */
+static void forget_names(struct response_directives *directives)
+{
+    directives->no_cache = directives->no_cache || directives->no_cache_fields.len > 0;
+    directives->no_cache_fields = (struct span){NULL, 0};
+    directives->is_private = directives->is_private || directives->private_fields.len > 0;
+    directives->private_fields = (struct span){NULL, 0};
+}
+
 void freshness_apply_targeted(struct freshness_inputs *inputs, const struct headers *headers,
                               const struct span *targets, size_t target_count, struct arena *arena)
 {
     for (size_t i = 0; i < target_count; i++) {
         struct response_directives directives;
         if (directives_of_targeted(headers, targets[i], arena, &directives)) {
+            if (!head_names_control(targets[i])) {
+                forget_names(&directives);
+            }
             inputs->directives = directives;
             inputs->has_expires = false;
             inputs->expires_invalid = false;

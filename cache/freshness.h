@@ -29,7 +29,8 @@ struct freshness_inputs freshness_inputs_of(const struct http_response *response
                                             int64_t response_ms, struct arena *arena);
 
 /* The first of the fields `targets` that the response has, valid and not empty, replaces Cache-Control and Expires for
- * us (RFC 9213 §2.2); Age and Date stay true. */
+ * us (RFC 9213 §2.2); Age and Date stay true. In a field that is not called …Cache-Control, no-cache and private count
+ * without the names of fields that they have. */
 void freshness_apply_targeted(struct freshness_inputs *inputs, const struct headers *headers,
                               const struct span *targets, size_t target_count, struct arena *arena);
 

@@ -4,7 +4,8 @@
  * rebuilt for each exchange (framing, Age, Cache-Status), or must not be kept at all (RFC 9111 §3.1).
  *
  * The names in no-cache="…" and private="…" are read here line by line, without an arena: a limit must not be able to
- * make a field stay that has to go. */
+ * make a field stay that has to go. They are read in Cache-Control and in whatever is called like it (RFC 9213 §2.4),
+ * whichever of them decided: a field too many that goes harms nobody, and the configuration may have changed since. */
 #include "cache/head.h"
 
 #include "http/cache_groups.h"
@@ -60,36 +61,79 @@ static bool is_stored(struct span name)
     return true;
 }
 
-/* Does any Cache-Control line hold `directive` with an argument? */
-static bool names_fields(const struct headers *headers, struct span directive)
+bool head_names_control(struct span name)
 {
-    for (const struct header *line = headers_find(headers, SPAN("Cache-Control")); line != NULL;
-         line = headers_find_next(headers, line)) {
-        struct span rest = line->value;
-        struct span member;
-        while (list_next(&rest, &member)) {
-            struct span key;
-            struct span value;
-            bool has_value;
-            parameter_split(member, &key, &value, &has_value);
-            if (has_value && span_equal_nocase(span_trim(key), directive)) {
-                return true;
-            }
+    const struct span suffix = SPAN_INIT("Cache-Control");
+
+    return name.len >= suffix.len && span_equal_nocase(span_skip(name, name.len - suffix.len), suffix);
+}
+
+static bool line_names_fields(struct span line, struct span directive)
+{
+    struct span member;
+
+    while (list_next(&line, &member)) {
+        struct span key;
+        struct span value;
+        bool has_value;
+        parameter_split(member, &key, &value, &has_value);
+        if (has_value && span_equal_nocase(span_trim(key), directive)) {
+            return true;
         }
     }
     return false;
 }
 
-/* Does a Cache-Control line hold `directive` with `name` in its argument? */
-static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name)
+/* Does a line of a control field hold `directive` with an argument? */
+static bool names_fields(const struct headers *headers, struct span directive)
 {
-    for (const struct header *line = headers_find(headers, SPAN("Cache-Control")); line != NULL;
-         line = headers_find_next(headers, line)) {
-        if (line_qualifies(line->value, directive, name)) {
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *field = &headers->items[i];
+        if (head_names_control(field->name) && line_names_fields(field->value, directive)) {
             return true;
         }
     }
     return false;
+}
+
+/* Does a line of a control field hold `directive` with `name` in its argument? */
+static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *field = &headers->items[i];
+        if (head_names_control(field->name) && line_qualifies(field->value, directive, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_qualified(const struct headers *headers, struct span name)
+{
+    return is_qualified_by(headers, SPAN("no-cache"), name) || is_qualified_by(headers, SPAN("private"), name);
+}
+
+void head_write_private(const struct headers *headers, struct buf *out)
+{
+    if (!names_fields(headers, SPAN("private"))) {
+        return;
+    }
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *field = &headers->items[i];
+        if (is_stored(field->name) && is_qualified_by(headers, SPAN("private"), field->name)) {
+            write_field(out, field->name, field->value);
+        }
+    }
+}
+
+void head_write_qualified(const struct headers *control, const struct headers *fields, struct buf *out)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct header *field = &fields->items[i];
+        if (is_stored(field->name) && !head_names_control(field->name) && is_qualified(control, field->name)) {
+            write_field(out, field->name, field->value);
+        }
+    }
 }
 
 /* Unlike other directives, a repeated one counts each time: dropping a field too many harms nobody. */
@@ -106,13 +150,12 @@ static bool line_qualifies(struct span line, struct span directive, struct span 
             continue;
         }
         value = span_trim(value);
-        /* RFC 9111 §5.2: token and quoted form. */
+        /* RFC 9111 §5.2: token and quoted form; a list of names holds no quotes. RFC 9651 §3.1.2: parameters may follow
+         * them. */
         if (span_starts_with(value, SPAN("\""))) {
             value = span_skip(value, 1);
         }
-        if (span_ends_with(value, SPAN("\""))) {
-            value = span_take(value, value.len - 1);
-        }
+        value = span_take(value, span_find(value, '"'));
         while (span_split(&value, ',', &member)) {
             if (equal_unescaped(span_trim(member), name)) {
                 return true;
@@ -285,24 +328,26 @@ bool head_unite_stored_names(struct span head, struct span other, struct arena *
     return done;
 }
 
-/* RFC 9111 §5.2.2.4, §5.2.2.7. Cache-Control itself goes last: until then it is what says which. */
+/* RFC 9111 §5.2.2.4, §5.2.2.7. Control fields go last: until then they are what says which. */
 void head_drop_qualified(struct headers *headers)
 {
-    const struct span cache_control = SPAN_INIT("Cache-Control");
-    const struct span no_cache = SPAN_INIT("no-cache");
-    const struct span private_to_one = SPAN_INIT("private");
-    bool drop_itself =
-        is_qualified_by(headers, no_cache, cache_control) || is_qualified_by(headers, private_to_one, cache_control);
+    bool drop_control = false;
 
     for (size_t i = headers->count; i > 0; i--) {
         struct span name = headers->items[i - 1].name;
-        if (!span_equal_nocase(name, cache_control) &&
-            (is_qualified_by(headers, no_cache, name) || is_qualified_by(headers, private_to_one, name))) {
+        if (!is_qualified(headers, name)) {
+            continue;
+        }
+        if (head_names_control(name)) {
+            drop_control = true;
+        } else {
             remove_at(headers, i - 1);
         }
     }
-    if (drop_itself) {
-        (void)headers_remove(headers, cache_control); /* how many lines there were is of no interest */
+    for (size_t i = headers->count; drop_control && i > 0; i--) {
+        if (head_names_control(headers->items[i - 1].name)) {
+            remove_at(headers, i - 1);
+        }
     }
 }
 

@@ -462,13 +462,13 @@ void exchange_on_informational(struct exchange *ex, unsigned status, const struc
     stream_informational(ex->stream, status, headers);
 }
 
-void exchange_on_validated(struct exchange *ex, const struct record *record, struct span head)
+void exchange_on_validated(struct exchange *ex, const struct record *record, struct span head, struct span passed)
 {
     struct stored *stored = &ex->cached.stored;
     struct span copy;
 
     ex->origin_status = 304;
-    if (!ex->has_cached || !arena_copy(ex->arena, head, &copy) ||
+    if (!ex->has_cached || !arena_copy(ex->arena, head, &copy) || !arena_copy(ex->arena, passed, &ex->passed) ||
         head_read(copy, ex->arena, &ex->stored_headers) != ERR_OK) {
         return; /* the flight says VALIDATED: it is looked up again */
     }

@@ -47,7 +47,9 @@ void exchange_on_deadline(struct exchange *exchange); /* of stream_set_deadline 
 /* ---- what its own fetch tells (fetch.c), before the head shows in the flight ---- */
 void exchange_on_asking(struct exchange *exchange, const char *origin); /* once more with each retry */
 void exchange_on_informational(struct exchange *exchange, unsigned status, const struct headers *headers);
-void exchange_on_validated(struct exchange *exchange, const struct record *record, struct span head); /* copied */
+/* `passed`: lines that the 304 has for this client alone. All is copied. */
+void exchange_on_validated(struct exchange *exchange, const struct record *record, struct span head,
+                           struct span passed);
 void exchange_on_upgraded(struct exchange *exchange, struct origin_conn *conn, const struct headers *headers,
                           struct span early);
 void exchange_on_body_wanted(struct exchange *exchange); /* send more of the request's body */

@@ -84,6 +84,7 @@ struct exchange {
     bool replays;   /* `cached` is a recording (cache/key.h) */
     struct cached cached;
     struct headers stored_headers;
+    struct span passed; /* lines that the 304 to our own fetch had for this client alone */
     struct reuse_verdict verdict;
     uint64_t generation;
     unsigned look_ups;

@@ -70,6 +70,25 @@ static unsigned minor_of(const struct record *record)
     return record->http_1_0 ? 0 : 1;
 }
 
+/* Field lines that only the client gets whose request the origin answered. */
+static bool add_passed(struct exchange *ex, struct span lines)
+{
+    struct headers passed;
+
+    if (lines.len == 0) {
+        return true;
+    }
+    if (head_read(lines, ex->arena, &passed) != ERR_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < passed.count; i++) {
+        if (!headers_add(&ex->headers, passed.items[i].name, passed.items[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- from the store ---- */
 
 enum step respond_from_stored(struct exchange *ex)
@@ -89,7 +108,8 @@ enum step respond_from_stored(struct exchange *ex)
     decide_tags(&ex->policy, &ex->headers);
     if ((ex->cached.partial == NULL &&
          !decide_own_etag(&ex->policy, ex->status, stored->record.digest, &ex->headers)) ||
-        !add_age(ex, freshness.age_s) || !add_own_fields(ex, minor_of(&stored->record))) {
+        (ex->validated && !add_passed(ex, ex->passed)) || !add_age(ex, freshness.age_s) ||
+        !add_own_fields(ex, minor_of(&stored->record))) {
         return no_room(ex);
     }
     ex->source = SOURCE_STORED;
@@ -102,26 +122,6 @@ enum step respond_from_stored(struct exchange *ex)
 }
 
 /* ---- from a flight ---- */
-
-/* Field lines that only the leader's client gets: the origin's own Age, Cache-Status and, without a body,
- * Content-Length. */
-static bool add_passed(struct exchange *ex, struct span lines)
-{
-    struct headers passed;
-
-    if (lines.len == 0) {
-        return true;
-    }
-    if (head_read(lines, ex->arena, &passed) != ERR_OK) {
-        return false;
-    }
-    for (size_t i = 0; i < passed.count; i++) {
-        if (!headers_add(&ex->headers, passed.items[i].name, passed.items[i].value)) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* How the body of a flight is framed for this client. */
 static struct stream_head framing_of_flight(struct exchange *ex, const struct flight_head *flight_head)

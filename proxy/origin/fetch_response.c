@@ -210,16 +210,6 @@ static void write_passed(struct buf *out, const struct headers *headers, struct 
     }
 }
 
-/* Fields that private="…" names are for the one who asked (RFC 9111 §5.2.2.7). */
-static void write_private(struct buf *out, const struct headers *headers, struct span names)
-{
-    struct span name;
-
-    while (list_next(&names, &name)) {
-        write_passed(out, headers, name);
-    }
-}
-
 /* Opens the fill with what the head says. False: no memory. */
 static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, const struct assessment *assessment,
                       struct span selection)
@@ -235,7 +225,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     write_passed(&passed, &response->headers, SPAN("Age"));
     write_passed(&passed, &response->headers, SPAN("Cache-Status"));
     write_passed(&passed, &response->headers, SPAN("Trailer"));
-    write_private(&passed, &response->headers, inputs->directives.private_fields);
+    head_write_private(&response->headers, &passed);
     if (fetch->request.method == METHOD_HEAD && response->status != 204 && response->status != 304) {
         write_passed(&passed, &response->headers, SPAN("Content-Length"));
     }
@@ -435,7 +425,13 @@ static void validated(struct fetch *fetch)
         return;
     }
     if (fetch->exchange != NULL) {
-        exchange_on_validated(fetch->exchange, &now.record, now.head);
+        struct buf passed;
+        buf_init(&passed, FIELDS_LIMIT_BYTES);
+        if (now.record.qualified_no_cache || now.record.qualified_private) {
+            head_write_qualified(&merged, &fetch->response.headers, &passed);
+        }
+        exchange_on_validated(fetch->exchange, &now.record, now.head, buf_span(&passed));
+        buf_finish(&passed);
     }
     enum reason dropped = why_not_stay(fetch, &now);
     if (dropped != REASON_NONE && headers_remove(&merged, SPAN("Set-Cookie")) > 0 &&

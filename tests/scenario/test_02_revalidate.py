@@ -128,6 +128,17 @@ def test_a_304_can_make_it_uncacheable(origin, client):
     client.get("/a").expect(200, body=b"new", cache="!hit")
 
 
+@pytest.mark.parametrize("directive", ["private", "no-cache"])
+def test_fields_of_a_304_that_are_for_one_client(origin, client, directive):
+    """RFC 9111 §5.2.2.4, §5.2.2.7: they reach the client whose request the origin answered, and nobody else."""
+    control = f'{directive}="Set-Cookie, X-User"'
+    store(origin, client, {"Cache-Control": f"max-age=60, {control}", "Age": "60", "ETag": '"v1"', "Set-Cookie": "id=1", "X-User": "ann"})
+    origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(304, {"Cache-Control": f"max-age=60, {control}", "Age": "0", "Set-Cookie": "id=2"})
+    second = client.get("/a").expect(200, body=b"hello", cache="fwd=stale; fwd-status=304", headers={"X-User": None})
+    assert second.headers.all("Set-Cookie") == ["id=2"], second
+    client.get("/a").expect(200, body=b"hello", cache="hit", headers={"Set-Cookie": None, "X-User": None})
+
+
 def test_a_304_with_another_strong_etag(origin, client):
     """RFC 9111 §4.3.4: it does not speak of the stored response; larder asks again without a condition."""
     store(origin, client, stale(ETag='"v1"'))

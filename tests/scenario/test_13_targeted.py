@@ -2,7 +2,7 @@
 
 import pytest
 from support.client import Client
-from support.say import date
+from support.say import always, date
 
 
 def respond(origin, **fields):
@@ -48,3 +48,22 @@ def test_targets_are_configured(origin, larder):
     client.get("/a").expect(200, cache="detail=no-store")
     origin.expect("GET /b").reply(200, {"Edge-Cache-Control": "nothing=", "CDN-Cache-Control": "max-age=60"}, b"b")
     client.get("/b").expect(200, cache="stored")
+
+
+@pytest.mark.parametrize("directive", ["private", "no-cache"])
+@pytest.mark.parametrize("target", ["CDN-Cache-Control", "Edge-Control"])
+def test_fields_that_it_names_are_for_one_client(origin, larder, directive, target):
+    """RFC 9213 §2.1, RFC 9111 §5.2.2.4, §5.2.2.7: a list of names means there what it means in Cache-Control."""
+    client = Client(larder(origin, config='[cache]\ntargets = ["Edge-Control", "CDN-Cache-Control"]\n'))
+    fields = {target: f'max-age=60, {directive}="set-cookie, x-user";p=1', "Set-Cookie": "id=1", "X-User": "ann", "ETag": '"v1"'}
+    origin.on("GET /a", always(200, fields))
+    first = client.get("/a").expect(200, headers={"X-User": "ann"})
+    assert (first.headers.all("Set-Cookie"), first.headers.all("X-User")) == (["id=1"], ["ann"]), first
+    for _ in range(2):
+        other = client.get("/a").expect(200)
+        if "hit" in other.cache:
+            other.expect(200, headers={"X-User": None, "Set-Cookie": None})
+        else:
+            assert target == "Edge-Control", other  # not stored, or validated each time
+    if target == "CDN-Cache-Control":
+        assert origin.count() == 1

@@ -235,3 +235,30 @@ Test(freshness, inputs_hold_what_the_response_says)
     cr_expect_eq(bare.date_s, T0_S, "arrival, rounded down, where there is no Date (RFC 9110 6.6.1)");
     cr_expect(bare.has_expires && bare.expires_invalid && !bare.has_etag && !bare.has_last_modified);
 }
+
+/* RFC 9213 §2.1: no-cache and private may name fields, in fields where those names are found again on reuse. */
+Test(freshness, names_of_fields_in_targeted_fields)
+{
+    static const struct {
+        const char *target, *headers;
+        bool no_cache, is_private;
+        const char *no_cache_fields, *private_fields;
+    } cases[] = {
+        {"CDN-Cache-Control", "CDN-Cache-Control: max-age=1, no-cache=\"A\", private=\"B\"", false, false, "A", "B"},
+        {"edge-cache-control", "Edge-Cache-Control: no-cache=\"A\"", false, false, "A", ""},
+        {"Edge-Control", "Edge-Control: no-cache=\"A\"", true, false, "", ""},
+        {"Edge-Control", "Edge-Control: private=\"B\"", false, true, "", ""},
+        {"Edge-Control", "Edge-Control: max-age=1", false, false, "", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_response response = response_from(&arena, 200, cases[i].headers);
+        struct freshness_inputs inputs = freshness_inputs_of(&response, T0_MS, T0_MS, &arena);
+        struct span target = span_of(cases[i].target);
+        freshness_apply_targeted(&inputs, &response.headers, &target, 1, &arena);
+        const struct response_directives *got = &inputs.directives;
+        cr_expect_eq(got->no_cache, cases[i].no_cache, "%s", cases[i].headers);
+        cr_expect_eq(got->is_private, cases[i].is_private, "%s", cases[i].headers);
+        cr_expect(span_equal(got->no_cache_fields, span_of(cases[i].no_cache_fields)), "%s", cases[i].headers);
+        cr_expect(span_equal(got->private_fields, span_of(cases[i].private_fields)), "%s", cases[i].headers);
+    }
+}

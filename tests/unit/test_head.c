@@ -62,6 +62,8 @@ Test(head, what_is_written)
          "Cache-Control: private=\"A\"\r\nCache-Control: private=\"B\"\r\n"},
         {"fields that no-cache names are stored (5.2.2.4)", "Cache-Control: no-cache=\"A\"\nA: 1",
          "Cache-Control: no-cache=\"A\"\r\nA: 1\r\n"},
+        {"in a targeted field too (RFC 9213 2.1)", "CDN-Cache-Control: max-age=1, private=\"a\";x=1\nA: 1",
+         "CDN-Cache-Control: max-age=1, private=\"a\";x=1\r\n"},
         {"a directive in another's argument is none", "Cache-Control: x=\"private=A\"\nA: 1",
          "Cache-Control: x=\"private=A\"\r\nA: 1\r\n"},
     };
@@ -72,6 +74,35 @@ Test(head, what_is_written)
         cr_expect(span_equal(buf_span(&out), span_of(cases[i].want)), "%s: %.*s", cases[i].name,
                   SPAN_ARG(buf_span(&out)));
     }
+}
+
+/* RFC 9111 §5.2.2.4, §5.2.2.7: what is kept from others is for the one who asked. */
+Test(head, qualified_fields_of_a_304)
+{
+    static const struct {
+        const char *name, *control, *fields, *want;
+    } cases[] = {
+        {"nothing is named", "Cache-Control: max-age=1\nA: 1", "A: 2", ""},
+        {"the 304's lines, not the stored ones", "Cache-Control: no-cache=\"A\"\nA: 1", "A: 2\nB: 3\nA: 4",
+         "A: 2\r\nA: 4\r\n"},
+        {"private as well", "Cache-Control: private=A, no-cache=A", "A: 2", "A: 2\r\n"},
+        {"by a targeted field", "CDN-Cache-Control: private=\"A\"", "A: 2", "A: 2\r\n"},
+        {"what is never passed on", "Cache-Control: private=\"Age, Cache-Control\"", "Age: 2\nCache-Control: no-store",
+         ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct headers control = headers_from(&arena, cases[i].control);
+        struct headers fields = headers_from(&arena, cases[i].fields);
+        buf_clear(&out);
+        head_write_qualified(&control, &fields, &out);
+        cr_expect(span_equal(buf_span(&out), span_of(cases[i].want)), "%s: %.*s", cases[i].name,
+                  SPAN_ARG(buf_span(&out)));
+    }
+    struct headers response =
+        headers_from(&arena, "CDN-Cache-Control: private=\"A\", no-cache=\"B\"\nA: 1\nB: 2\nC: 3");
+    buf_clear(&out);
+    head_write_private(&response, &out);
+    cr_expect(span_equal(buf_span(&out), SPAN("A: 1\r\n")));
 }
 
 Test(head, what_is_read)
@@ -215,6 +246,12 @@ Test(head, qualified_fields_are_dropped_on_reuse)
         {"unqualified names nothing (5.2.2.4)", "Cache-Control: no-cache, private\nA: 1",
          "Cache-Control: no-cache, private\nA: 1"},
         {"empty names nothing", "Cache-Control: no-cache=\"\"\nA: 1", "Cache-Control: no-cache=\"\"\nA: 1"},
+        {"a targeted field names some (RFC 9213 2.1)",
+         "CDN-Cache-Control: no-cache=\"a\"\nCache-Control: no-cache=\"B\"\nA: 1\nB: 2",
+         "CDN-Cache-Control: no-cache=\"a\"\nCache-Control: no-cache=\"B\""},
+        {"a parameter behind the names (RFC 9651 3.1.2)",
+         "Edge-Cache-Control: no-cache=\"a, b\" ;c=\"d\"\nA: 1\nB: 2\nD: 3",
+         "Edge-Cache-Control: no-cache=\"a, b\" ;c=\"d\"\nD: 3"},
         {"Cache-Control itself goes last", "Cache-Control: no-cache=\"Cache-Control, B\"\nA: 1\nB: 2", "A: 1"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
