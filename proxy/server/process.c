@@ -9,9 +9,11 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "proxy/io/log.h"
@@ -19,6 +21,8 @@
 enum {
     SPARE_DESCRIPTORS = 64, /* files, loops, libuv's own */
     DIR_MODE = 0700,        /* of the cache's directory, as the store makes it */
+    MS_PER_S = 1000,
+    US_PER_MS = 1000,
 };
 
 struct account {
@@ -146,4 +150,18 @@ void process_warn_of_root(void)
     if (geteuid() == 0) {
         log_warn("running as root: server.user names whom to become when the addresses are bound");
     }
+}
+
+void process_end_in(uint64_t delay_ms)
+{
+    const struct itimerval once = {.it_value = {.tv_sec = (time_t)(delay_ms / MS_PER_S),
+                                                .tv_usec = (suseconds_t)(delay_ms % MS_PER_S) * US_PER_MS}};
+    sigset_t alarm;
+
+    /* Whoever started us may have ignored or blocked it. None of these can fail for a valid number. */
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)sigemptyset(&alarm);
+    (void)sigaddset(&alarm, SIGALRM);
+    (void)pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+    REQUIRE(setitimer(ITIMER_REAL, &once, NULL) == 0);
 }

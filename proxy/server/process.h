@@ -1,6 +1,6 @@
-/* process.h: what the process may do: as whom it runs, and how many descriptors it has.
+/* process.h: what the process may do: as whom it runs, how many descriptors it has, how long it may still be there.
  *
- * For the start, on the main thread, before another thread runs. */
+ * But for the last one for the start, on the main thread, before another thread runs. */
 #ifndef PROXY_PROCESS_H
 #define PROXY_PROCESS_H
 
@@ -22,5 +22,9 @@ MUST_CHECK bool process_drop_privileges(const struct config *config, struct buf 
 
 /* When everything else has worked. */
 void process_warn_of_root(void);
+
+/* The kernel ends this process in so many milliseconds (SIGALRM) if it has not ended by then: also when no thread of it
+ * comes to anything any more, and nobody is there to end it. From the main thread. */
+void process_end_in(uint64_t delay_ms);
 
 #endif

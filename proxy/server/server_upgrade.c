@@ -12,14 +12,18 @@
  *             - we are told to stop before it serves: it is killed.
  *             - it does not take a connection, or hangs: that is closed, as at any stop.
  *             - we hang: it serves regardless, from the same sockets, and ends us when our time is over
- *               (predecessor.h). Until then the clients that we hold wait. */
+ *               (predecessor.h). Until then the clients that we hold wait. It may be gone by then: so the kernel ends
+ *               us a little later. */
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "http/check.h"
 #include "proxy/config/site_mode.h"
 #include "proxy/io/log.h"
+#include "proxy/server/process.h"
 #include "proxy/server/server_internal.h"
+
+enum { OWN_GRACE_MS = 2 * PREDECESSOR_GRACE_MS }; /* the successor's word first: it says so in the log */
 
 static bool on_wants_store(struct successor *successor);
 static void on_serves(struct successor *successor);
@@ -145,6 +149,7 @@ static void on_serves(struct successor *successor)
         crew_leave(crew);
     }
     REQUIRE(uv_timer_start(&server->leave_timer, on_leave_timer, config->server.shutdown_timeout_ms, 0) == 0);
+    process_end_in(config->server.shutdown_timeout_ms + OWN_GRACE_MS);
     server_remove_ended_crews(server);
 }
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from support.admin import Admin
 from support.client import Client
 from support.parallel import in_parallel
+from support.proxy import Proxy
 from support.say import always
 from support.wire import Truncated, wait_until
 
@@ -377,6 +379,37 @@ def test_a_former_process_that_hangs_is_ended(origin, larder):
     Client(proxy).get("/a").expect(200, body=BODY, cache="hit")
     wait_until(lambda: "the former larder has ended" in proxy.stderr, "the log to say so")
     assert proxy.upgrade().wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_former_process_that_hangs_ends_although_the_new_one_is_gone(origin, tmp_path):
+    """It waits for whoever reads what it says, for ever, and nobody is left to end it."""
+    gate = origin.gate()
+    origin.expect("GET /slow").reply(200, {}, BODY, hold=gate)
+    proxy = Proxy(tmp_path / "larder", config=config(origin, server='shutdown_timeout = "2s"'))
+    reading, writing = os.pipe()
+    former = subprocess.Popen(proxy.command, stderr=writing, cwd=proxy.directory, env=proxy.env)
+    with open(reading, encoding="utf-8") as lines:
+
+        def said(pattern):
+            return next(found.group(1) for found in (re.search(pattern, line) for line in lines) if found)
+
+        proxy.addresses = [said(r"listening address=(\S+)")]
+        client = Client(proxy)
+        client.send_raw(client.encode("GET", "/slow"))
+        gate.wait_reached()
+        former.send_signal(signal.SIGUSR2)
+        new = int(said(r"upgraded: .* pid=(\d+)"))
+        former.send_signal(signal.SIGSTOP)
+        os.kill(new, signal.SIGKILL)
+        with open(f"/proc/self/fd/{writing}", "wb", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as full:
+            while full.write(b"x"):  # until there is no room
+                pass
+        former.send_signal(signal.SIGCONT)
+        assert former.wait(30) == -signal.SIGALRM
+    os.close(writing)
+    gate.open()
+    client.close()
 
 
 def test_a_new_process_that_hangs_does_not_hold_up_the_former_one(origin, larder):
