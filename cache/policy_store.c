@@ -180,6 +180,7 @@ static enum reason origin_forbids(const struct http_request *request, const stru
         return REASON_VARY_TOO_MUCH;
     case VARY_NONE:
     case VARY_SOME:
+    case VARY_TWIN: /* which the request decides, not the response alone */
         break;
     }
     return REASON_NONE;

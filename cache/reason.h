@@ -74,6 +74,8 @@
     X(VARY_STAR, "vary-star", "RFC 9111 4.1", "Vary: * never matches again")                                           \
     X(VARY_TOO_MUCH, "vary-limit", "config", "Vary names more than the limits allow")                                  \
     X(VARY_CLIENT, "vary-client", "RFC 9111 4.1", "Vary names a field in which larder tells the client's address")     \
+    X(VARY_TWIN, "vary-twin", "RFC 9111 4.1",                                                                          \
+      "the request has a field that applications may take for one that Vary names: _ in the place of -")               \
     X(NO_FRESHNESS, "no-freshness", "RFC 9111 3", "no freshness, no validator: it could never be reused")              \
     X(MUST_UNDERSTAND, "must-understand", "RFC 9111 5.2.2.3", "the status is not one larder understands")              \
     X(TAGS_TOO_MUCH, "tag-limit", "config", "more tags or groups than are kept: a purge would miss it")                \

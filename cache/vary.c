@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "http/token.h"
+#include "http/unkeyed.h"
 
 enum form {
     FORM_VERBATIM,
@@ -60,6 +61,7 @@ struct names {
 static enum vary_kind read_names(const struct headers *response, struct names *out_names);
 static bool names_add(struct names *names, struct span name);
 static int compare_nocase(struct span a, struct span b);
+static bool has_twin(const struct headers *request, struct span name);
 static bool canonical_value(struct span name, const struct headers *request, struct arena *arena,
                             struct span *out_value, bool *out_present);
 static enum form form_of(struct span name);
@@ -90,6 +92,9 @@ enum vary_kind vary_select(const struct headers *response, const struct headers 
         struct span name = names.items[i];
         struct span value;
         bool present;
+        if (has_twin(request, name)) {
+            return VARY_TWIN;
+        }
         if (!canonical_value(name, request, arena, &value, &present) ||
             FIELD_HEAD_BYTES + name.len + value.len > sizeof(selection) - len) {
             return VARY_LIMIT;
@@ -176,7 +181,7 @@ bool vary_matches(struct span selection, const struct headers *request, struct a
     while (vary_next(&selection, &name, &stored, &stored_present)) {
         struct span value;
         bool present;
-        if (!canonical_value(name, request, arena, &value, &present)) {
+        if (has_twin(request, name) || !canonical_value(name, request, arena, &value, &present)) {
             return false;
         }
         /* RFC 9111 §4.1: an absent field matches only an absent one. */
@@ -185,6 +190,20 @@ bool vary_matches(struct span selection, const struct headers *request, struct a
         }
     }
     return selection.len == 0;
+}
+
+/* A field of another name than this one that an application takes for it. Nearly no name has a `_`. */
+static bool has_twin(const struct headers *request, struct span name)
+{
+    if ((request->names & HEADERS_UNDERSCORE) == 0 && span_find(name, '_') == SIZE_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < request->count; i++) {
+        if (unkeyed_is_twin(request->items[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* All lines of one field of the request in the form that is compared. An absent one has the empty value. False at the

@@ -20,6 +20,7 @@ enum vary_kind {
     VARY_SOME,
     VARY_STAR,  /* `*` anywhere in any line, or a member that is no field name: never matches */
     VARY_LIMIT, /* too many fields or bytes, or the arena's limit */
+    VARY_TWIN,  /* the request has a field that an application may take for one that Vary names (X_Foo for X-Foo) */
 };
 
 /* What Vary alone says, before there is a request to look at. VARY_LIMIT here means too many names; bytes are counted
@@ -31,8 +32,8 @@ enum vary_kind vary_kind_of(const struct headers *response);
 enum vary_kind vary_select(const struct headers *response, const struct headers *request, struct arena *arena,
                            struct buf *out);
 
-/* Does `request` select the variant with this encoded selection? The empty selection matches always. False on damage.
- */
+/* Does `request` select the variant with this encoded selection? The empty selection matches always. False on damage,
+ * and for a request of VARY_TWIN: nobody knows by which of the two fields the origin would choose. */
 bool vary_matches(struct span selection, const struct headers *request, struct arena *arena);
 
 /* Is `selection` well-formed, as read from the disk? */

@@ -45,12 +45,18 @@ static bool begins_as_variable(struct span name, struct span prefix)
         return false;
     }
     for (size_t i = 0; i < prefix.len; i++) {
-        char byte = name.data[i] == '_' ? '-' : ascii_lower(name.data[i]);
-        if (byte != ascii_lower(prefix.data[i])) {
+        char of_name = name.data[i] == '_' ? '-' : ascii_lower(name.data[i]);
+        char of_prefix = prefix.data[i] == '_' ? '-' : ascii_lower(prefix.data[i]);
+        if (of_name != of_prefix) {
             return false;
         }
     }
     return true;
+}
+
+bool unkeyed_is_twin(struct span name, struct span other)
+{
+    return name.len == other.len && begins_as_variable(name, other) && !span_equal_nocase(name, other);
 }
 
 static bool is_in(struct span name, const struct span *names, size_t count)

@@ -14,6 +14,10 @@
  * count in GET and HEAD: elsewhere they are an application's own business, and nothing is answered from a cache. */
 MUST_CHECK bool unkeyed_is_one(struct span name, enum method method);
 
+/* Are these two names that an application takes for one, because it sees fields as environment variables (RFC 3875
+ * §4.1.18): the same but for `_` and `-`? */
+MUST_CHECK bool unkeyed_is_twin(struct span name, struct span other);
+
 /* Does the request have one (that was let through)? */
 MUST_CHECK bool unkeyed_has(const struct http_request *request);
 

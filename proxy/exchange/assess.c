@@ -122,6 +122,8 @@ enum reason assess_selection(const struct headers *response_headers, const struc
         return REASON_VARY_STAR;
     case VARY_LIMIT:
         return REASON_VARY_TOO_MUCH;
+    case VARY_TWIN:
+        return REASON_VARY_TWIN;
     }
     UNREACHABLE();
 }

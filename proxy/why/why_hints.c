@@ -72,6 +72,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_VARY_STAR] = "the origin's Vary: * allows no reuse; let it name the fields",
     [REASON_VARY_TOO_MUCH] = "a shorter Vary from the origin, or strip_request_fields for long fields",
     [REASON_VARY_CLIENT] = "a Vary without X-Forwarded-For and its kind, or forwarded = \"none\" in [server]",
+    [REASON_VARY_TWIN] = "the same request without that field; strip_request_fields in a rule removes it",
     [REASON_NO_FRESHNESS] =
         "max-age without no-cache, or a validator, from the origin; or a rule's ttl (default_ttl lifts no no-cache)",
     [REASON_MUST_UNDERSTAND] = "must-understand out of the origin's Cache-Control, or a status larder knows",

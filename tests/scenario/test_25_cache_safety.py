@@ -32,6 +32,18 @@ def test_other_names_with_an_underscore_pass(origin, client, name):
     client.get("/a").expect(200, body=b"hello", cache="hit")
 
 
+@pytest.mark.parametrize("named, sent", [("X-Tenant-Id", "X_Tenant_Id"), ("X-Tenant-Id", "x-tenant_ID"), ("x_tenant_id", "X-Tenant-Id")])
+def test_what_an_application_may_take_for_a_field_that_selects(origin, client, named, sent):
+    """RFC 9111 4.1: an answer that may have been chosen by the other field is nobody else's, and such a request gets no variant of others."""
+    origin.expect("GET /a", {sent: "evil"}).reply(200, fresh(Vary=named), b"for evil")
+    client.get("/a", {sent: "evil"}).expect(200, body=b"for evil", cache="!stored; detail=vary-twin")
+    origin.expect("GET /a").reply(200, fresh(Vary=named), b"for all")
+    client.get("/a").expect(200, body=b"for all", cache="fwd=uri-miss; stored")
+    origin.expect("GET /a", {sent: "evil"}).reply(200, fresh(Vary=named), b"for evil")
+    client.get("/a", {sent: "evil"}).expect(200, body=b"for evil", cache="fwd=vary-miss; !stored")
+    client.get("/a").expect(200, body=b"for all", cache="hit")
+
+
 @pytest.mark.parametrize("name, written", [("X-Forwarded-Host", "larder.test"), ("X-Forwarded-Proto", "http"), ("X-Forwarded-For", "127.0.0.1")])
 def test_fields_that_larder_writes_itself(origin, client, name, written):
     origin.expect("GET /a", {name: written}).reply(200, fresh())

@@ -69,6 +69,33 @@ Test(vary, kinds)
     }
 }
 
+/* RFC 3875 §4.1.18: an application that sees fields as environment variables cannot tell them apart. */
+Test(vary, a_twin_by_an_underscore_selects_nothing)
+{
+    static const struct {
+        const char *vary, *request;
+        bool twin;
+    } cases[] = {
+        {"Vary: X-Foo", "X_Foo: 1", true},
+        {"Vary: X-Foo", "X-Foo: 1\nx_foo: 1", true},
+        {"Vary: Bar, X-Foo-Bar", "X-Foo_Bar: 1", true},
+        {"Vary: X_Foo", "X-Foo: 1", true},
+        {"Vary: X_Foo", "x_foo: 1", false},
+        {"Vary: X-Foo", "X-Foo: 1\nX_Bar: 1", false},
+        {"Vary: X-Foo", "X_Fooo: 1\nX_: 1\n_: 1", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_expect_eq(select_for(cases[i].vary, cases[i].request), cases[i].twin ? VARY_TWIN : VARY_SOME, "%s, %s",
+                     cases[i].vary, cases[i].request);
+        cr_expect_eq(selection.len > 0, !cases[i].twin, "%s", cases[i].request);
+        cr_assert_eq(select_for(cases[i].vary, "Bar: 1"), VARY_SOME);
+        cr_expect_not(cases[i].twin && matches(cases[i].request), "%s, %s", cases[i].vary, cases[i].request);
+    }
+    cr_assert_eq(select_for("Vary: X-Foo", ""), VARY_SOME);
+    cr_expect(matches("X_Bar: 1"));
+    cr_expect_not(matches("X_Foo: 1"), "also where the field itself is absent");
+}
+
 Test(vary, which_requests_match)
 {
     static const struct {
