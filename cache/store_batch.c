@@ -24,6 +24,7 @@ int batch_begin(struct store *store, struct batch *out_batch)
     };
     int code = mdb_txn_begin(store->env, NULL, 0, &batch.txn);
 
+    store->begun.count = 0;
     if (code != 0) {
         return code;
     }
@@ -62,6 +63,9 @@ int batch_commit(struct batch *batch)
     };
     int code = store_write_state(store, batch->txn, &state);
 
+    if (code == 0) {
+        code = batch_save_pending(batch);
+    }
     if (code == 0 && store->blocks != NULL) {
         code = batch_save_blocks(batch);
     }

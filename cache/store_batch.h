@@ -47,12 +47,26 @@ int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data
 
 /* ---- operations (store_write.c, store_publish.c) ---- */
 
-/* The kind of the body's row in `pending`, 0 without one. */
-int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind);
-
 int batch_put_object(struct batch *batch, uint64_t object_id, struct key_hash hash, const struct record *record);
 
 int batch_publish(struct batch *batch, struct store_op *op);
+
+/* ---- bodies without an object (store_pending.c) ---- */
+
+/* The body is unfinished from now on. */
+int batch_begin_body(struct batch *batch, uint64_t body_id);
+
+/* An enum pending_kind, 0: the body is none of them. */
+int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind);
+
+/* It belongs to an object now, or is gone. Absent is fine. */
+int batch_end_body(struct batch *batch, uint64_t body_id);
+
+/* Its pieces wait to be deleted. */
+int batch_reclaim_body(struct batch *batch, uint64_t body_id);
+
+/* What the next open must find: before the batch ends. */
+int batch_save_pending(struct batch *batch);
 
 /* ---- purges (store_purges.c) ---- */
 

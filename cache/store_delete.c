@@ -12,7 +12,6 @@ enum { FIRST_RECLAIM_COUNT = 64 };
 
 static int delete_body(struct batch *batch, uint64_t body_id, size_t max_rows, bool *out_all);
 static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_pieces, bool *out_all);
-static int delete_row(struct batch *batch, enum table table, uint64_t name);
 
 int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
 {
@@ -105,7 +104,7 @@ int batch_drop_object(struct batch *batch, uint64_t object_id)
         return code == MDB_NOTFOUND ? 0 : code;
     }
     size_t count = bodies_of(span_of_value(data), object_id, bodies);
-    code = delete_row(batch, TABLE_OBJECTS, object_id);
+    code = batch_delete(batch, TABLE_OBJECTS, &key);
     for (size_t i = 0; i < count && code == 0; i++) {
         code = batch_drop_body(batch, bodies[i]);
     }
@@ -123,23 +122,13 @@ int batch_drop_body(struct batch *batch, uint64_t body_id)
         code = delete_body(batch, body_id, batch->delete_budget, &all);
     }
     if (code != 0 || all) {
-        return code == 0 ? delete_row(batch, TABLE_PENDING, body_id) : code;
+        return code == 0 ? batch_end_body(batch, body_id) : code;
     }
-    char kind = PENDING_RECLAIM;
-    MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
-    MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
-    code = batch_put(batch, TABLE_PENDING, &key, &data);
+    code = batch_reclaim_body(batch, body_id);
     if (code == 0 && store_reclaim_later(store, body_id)) { /* else the row is there: the next open finds it */
         store->reclaim[store->reclaim_count - 1].waiting = pinned;
     }
     return code;
-}
-
-static int delete_row(struct batch *batch, enum table table, uint64_t name)
-{
-    MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
-
-    return batch_delete(batch, table, &key);
 }
 
 /* What lies in the body file first: that is few rows, and gives most of the space back. */
@@ -226,7 +215,7 @@ int batch_reclaim(struct batch *batch, size_t max_pieces)
         size_t limit = max_pieces - deleted < batch->delete_budget ? max_pieces - deleted : batch->delete_budget;
         code = delete_body(batch, entry->body_id, limit, &all);
         if (code == 0 && all) {
-            code = delete_row(batch, TABLE_PENDING, entry->body_id);
+            code = batch_end_body(batch, entry->body_id);
             entry->done = true;
         }
     }

@@ -24,6 +24,7 @@
  * store_batch.c  a write transaction: begin, commit, abort
  * store_write.c  the operations
  * store_publish.c one of them: a body becomes an object, or a slice of one
+ * store_pending.c bodies that belong to no object
  * store_extents.c which blocks of the body file a body has
  * store_border.c how the size is shared between the two files, and how that follows the load
  * store_space.c  the body file as a whole: opened, cut at an open, room in it
@@ -102,6 +103,13 @@ struct reclaim {
     bool done;    /* all deleted in the running batch */
 };
 
+/* Bodies that the running batch has begun, and not published nor dropped: rising ids. */
+struct begun {
+    uint64_t *ids;
+    size_t count;
+    size_t capacity;
+};
+
 /* Something that failed its check when it was read. */
 struct damage {
     struct key_hash hash;
@@ -164,6 +172,7 @@ struct store {
     struct reclaim *reclaim;
     size_t reclaim_count;
     size_t reclaim_capacity;
+    struct begun begun;
 
     pthread_mutex_t damage_mutex; /* guards the three below */
     struct damage damage[DAMAGE_MAX];

@@ -236,8 +236,7 @@ static int join(struct batch *batch, const struct store_op *op, struct record *r
 /* The body is no longer pending: it belongs to the object from now on. */
 static int publish_record(struct batch *batch, struct store_op *op, struct record *record, enum joined joined)
 {
-    MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
-    int code = batch_delete(batch, TABLE_PENDING, &key);
+    int code = batch_end_body(batch, op->body_id);
 
     if (joined == JOINED_NEW) {
         record->object_id = batch->next_object_id;

@@ -283,29 +283,9 @@ static int remove_damaged(struct batch *batch)
 
 /* ---- the operations ---- */
 
-int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind)
-{
-    MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
-    MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_PENDING], &key, &data);
-
-    *out_kind = 0;
-    if (code == 0 && data.mv_size == 1) {
-        memcpy(out_kind, data.mv_data, 1);
-    }
-    return code == MDB_NOTFOUND ? 0 : code;
-}
-
 static int apply_pieces(struct batch *batch, struct store_op *op)
 {
-    int code = 0;
-
-    if (op->first_piece == 0) {
-        char kind = PENDING_UNFINISHED;
-        MDB_val key = {.mv_size = sizeof(op->body_id), .mv_data = &op->body_id};
-        MDB_val data = {.mv_size = sizeof(kind), .mv_data = &kind};
-        code = batch_put(batch, TABLE_PENDING, &key, &data);
-    }
+    int code = op->first_piece == 0 ? batch_begin_body(batch, op->body_id) : 0;
     struct span rest = span_take(op->bytes, store_chunk_bytes(batch->store, op));
     struct span in_file = span_skip(op->bytes, rest.len);
     for (uint64_t number = op->first_piece; rest.len > 0 && code == 0; number++) {

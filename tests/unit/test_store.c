@@ -1,4 +1,5 @@
 /* test_store.c: what is stored is found, whole, until it is replaced or removed. */
+#include <stdio.h>
 #include <string.h>
 
 #include "store_fixture.h"
@@ -461,4 +462,30 @@ Test(store, readers_are_bounded)
     for (size_t i = 0; i < count; i++) {
         store_reader_destroy(readers[i]);
     }
+}
+
+/* That this process has given to write calls. */
+static unsigned long written_bytes(void)
+{
+    unsigned long bytes = 0;
+    FILE *file = fopen("/proc/self/io", "r");
+
+    cr_assert_not_null(file);
+    cr_assert_eq(fscanf(file, "rchar: %*u wchar: %lu", &bytes), 1);
+    fclose(file);
+    return bytes;
+}
+
+/* Each body begins and becomes an object in the same batch: nothing is written to say that it was unfinished. */
+Test(store, many_small_objects_share_the_pages_that_are_written)
+{
+    enum { MANY = 512, BODY = 100, PAGE = 4096 };
+    static struct support_object objects[MANY];
+
+    for (unsigned i = 0; i < MANY; i++) {
+        objects[i] = (struct support_object){.number = i, .body_len = BODY};
+    }
+    unsigned long before = written_bytes();
+    cr_assert_eq(support_put_many(store, objects, MANY), ERR_OK);
+    cr_expect_lt(written_bytes() - before, MANY * PAGE / 2);
 }
