@@ -78,19 +78,11 @@ static enum err open_all(struct admin *admin, struct buf *error)
 
 static enum err start_listener(struct admin_listener *listener, int fd)
 {
-    uv_loop_t *loop = listener->admin->scope.loop;
-    bool is_unix = listener->address.kind == ADDRESS_UNIX;
-
-    REQUIRE((is_unix ? uv_pipe_init(loop, &listener->u.pipe, 0) : uv_tcp_init(loop, &listener->u.tcp)) == 0);
-    listener->u.handle.data = listener;
+    socket_handle_init(&listener->socket, listener->admin->scope.loop,
+                       listener->address.kind == ADDRESS_UNIX ? UV_NAMED_PIPE : UV_TCP);
+    listener->socket.handle.data = listener;
     listener->open = true;
-    int error = is_unix ? uv_pipe_open(&listener->u.pipe, fd) : uv_tcp_open(&listener->u.tcp, fd);
-    if (error < 0) {
-        close(fd);
-    } else {
-        error = uv_listen(&listener->u.stream, BACKLOG, on_connection);
-    }
-    return err_from_uv(error);
+    return err_from_uv(socket_handle_listen(&listener->socket, fd, BACKLOG, on_connection));
 }
 
 /* A socket that listens: inherited, or bound. */
@@ -215,8 +207,8 @@ void admin_destroy(struct admin *admin)
 
 static void close_listener(struct admin_listener *listener)
 {
-    if (listener->open && !uv_is_closing(&listener->u.handle)) {
-        uv_close(&listener->u.handle, on_listener_closed);
+    if (listener->open && !uv_is_closing(&listener->socket.handle)) {
+        uv_close(&listener->socket.handle, on_listener_closed);
     }
     if (listener->has_file) {
         listener->has_file = false;

@@ -106,7 +106,7 @@ enum err admin_client_accept(struct admin *admin, struct admin_listener *listene
         return ERR_NO_MEMORY;
     }
     enum err error =
-        conn_accept_on(&client->conn, admin->scope.loop, admin->read_buffer, &listener->u.stream, &events, client);
+        conn_accept_on(&client->conn, admin->scope.loop, admin->read_buffer, &listener->socket.stream, &events, client);
     if (error != ERR_OK) {
         free(client);
         return error;

@@ -7,6 +7,7 @@
 #include "http/message.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/history.h"
+#include "proxy/io/socket_handle.h"
 
 enum {
     ADMIN_LISTENERS_MAX = 17, /* the socket, and 16 addresses */
@@ -25,12 +26,7 @@ struct admin_stream {
 };
 
 struct admin_listener {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } u;
+    union socket_handle socket;
     struct admin *admin;
     char *host;             /* of the addresses: what the configuration said goes with it, the listener stays */
     struct address wanted;  /* as configured */

@@ -148,7 +148,7 @@ void client_hand_over(struct client *client)
         *handover = (struct handover){.message = {.run = worker->shared.on_handover},
                                       .worker = worker,
                                       .fd = fd,
-                                      .is_unix = client->conn.u.handle.type == UV_NAMED_PIPE,
+                                      .is_unix = client->conn.socket.handle.type == UV_NAMED_PIPE,
                                       .admission = client->admission,
                                       .in = client->in};
         buf_init(&client->in, 0);

@@ -49,7 +49,7 @@ enum err conn_accept(struct conn *conn, struct worker *worker, uv_stream_t *list
     enum err error = conn_accept_on(conn, &worker->loop, worker->read_buffer, listener, events, owner);
 
     if (error == ERR_OK) {
-        (void)uv_fileno(&conn->u.handle, &worker->newest_fd); /* fails only without a descriptor */
+        (void)uv_fileno(&conn->socket.handle, &worker->newest_fd); /* fails only without a descriptor */
     }
     return error;
 }
@@ -58,17 +58,13 @@ enum err conn_accept_on(struct conn *conn, uv_loop_t *loop, char *read_buffer, u
                         const struct conn_events *events, void *owner)
 {
     *conn = (struct conn){0};
-    if (listener->type == UV_NAMED_PIPE) {
-        REQUIRE(uv_pipe_init(loop, &conn->u.pipe, 0) == 0);
-    } else {
-        REQUIRE(uv_tcp_init(loop, &conn->u.tcp) == 0);
-    }
+    socket_handle_init(&conn->socket, loop, listener->type);
     init_handles(conn, loop, read_buffer, events, owner);
     /* With a connection waiting (the caller's promise) only setting options on it could fail, and would stop the
      * listener for good: so none are set on the handle before. */
-    REQUIRE(uv_accept(listener, &conn->u.stream) == 0);
+    REQUIRE(uv_accept(listener, &conn->socket.stream) == 0);
     if (listener->type == UV_TCP) {
-        (void)uv_tcp_nodelay(&conn->u.tcp, 1); /* fails only on a connection that is gone already: reading tells */
+        (void)uv_tcp_nodelay(&conn->socket.tcp, 1); /* fails only on a connection that is gone already: reading tells */
     }
     conn->state = CONN_OPEN;
     return ERR_OK;
@@ -78,16 +74,9 @@ void conn_adopt(struct conn *conn, struct worker *worker, int fd, uv_handle_type
                 void *owner)
 {
     *conn = (struct conn){0};
-    /* Opening fails only for what is not a stream socket. */
-    if (type == UV_NAMED_PIPE) {
-        REQUIRE(uv_pipe_init(&worker->loop, &conn->u.pipe, 0) == 0);
-        init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
-        REQUIRE(uv_pipe_open(&conn->u.pipe, fd) == 0);
-    } else {
-        REQUIRE(uv_tcp_init(&worker->loop, &conn->u.tcp) == 0);
-        init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
-        REQUIRE(uv_tcp_open(&conn->u.tcp, fd) == 0);
-    }
+    socket_handle_init(&conn->socket, &worker->loop, type);
+    init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
+    REQUIRE(socket_handle_open(&conn->socket, fd) == 0); /* it was one of this type */
     conn->state = CONN_OPEN;
 }
 
@@ -95,7 +84,7 @@ int conn_duplicate(const struct conn *conn)
 {
     uv_os_fd_t fd;
 
-    return uv_fileno(&conn->u.handle, &fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    return uv_fileno(&conn->socket.handle, &fd) == 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
 bool conn_has_input(const struct conn *conn)
@@ -103,7 +92,7 @@ bool conn_has_input(const struct conn *conn)
     uv_os_fd_t fd;
     int count = 0;
 
-    return uv_fileno(&conn->u.handle, &fd) == 0 && ioctl(fd, FIONREAD, &count) == 0 && count > 0;
+    return uv_fileno(&conn->socket.handle, &fd) == 0 && ioctl(fd, FIONREAD, &count) == 0 && count > 0;
 }
 
 enum err conn_connect(struct conn *conn, struct worker *worker, const struct sockaddr *address,
@@ -111,7 +100,7 @@ enum err conn_connect(struct conn *conn, struct worker *worker, const struct soc
                       void (*connected)(struct conn *conn, enum err error))
 {
     *conn = (struct conn){0};
-    REQUIRE(uv_tcp_init(&worker->loop, &conn->u.tcp) == 0);
+    socket_handle_init(&conn->socket, &worker->loop, UV_TCP);
     init_handles(conn, &worker->loop, worker->read_buffer, events, owner);
     conn->state = CONN_CONNECTING;
     struct connecting *connecting = malloc(sizeof(*connecting));
@@ -120,7 +109,7 @@ enum err conn_connect(struct conn *conn, struct worker *worker, const struct soc
     }
     connecting->request.data = conn;
     connecting->connected = connected;
-    int error = uv_tcp_connect(&connecting->request, &conn->u.tcp, address, on_connected);
+    int error = uv_tcp_connect(&connecting->request, &conn->socket.tcp, address, on_connected);
     if (error < 0) {
         free(connecting);
         return err_from_uv(error);
@@ -134,7 +123,7 @@ void conn_read_start(struct conn *conn)
     if (conn->state != CONN_OPEN || conn->reading || conn->ended) {
         return;
     }
-    REQUIRE(uv_read_start(&conn->u.stream, on_alloc, on_read) == 0); /* fails only in a state other than ours */
+    REQUIRE(uv_read_start(&conn->socket.stream, on_alloc, on_read) == 0); /* fails only in a state other than ours */
     conn->reading = true;
 }
 
@@ -142,7 +131,7 @@ void conn_read_stop(struct conn *conn)
 {
     if (conn->reading) {
         conn->reading = false;
-        (void)uv_read_stop(&conn->u.stream); /* always succeeds */
+        (void)uv_read_stop(&conn->socket.stream); /* always succeeds */
     }
 }
 
@@ -167,7 +156,7 @@ enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count
         *out_taken = 0;
         return ERR_OK;
     }
-    int taken = uv_try_write(&conn->u.stream, bufs, used);
+    int taken = uv_try_write(&conn->socket.stream, bufs, used);
     if (taken == UV_EAGAIN) {
         taken = 0;
     }
@@ -188,7 +177,7 @@ bool conn_is_silent(const struct conn *conn)
     uv_os_fd_t fd;
     char byte;
 
-    return uv_fileno(&conn->u.handle, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+    return uv_fileno(&conn->socket.handle, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
@@ -218,7 +207,7 @@ enum err conn_write(struct conn *conn, const struct span *runs, size_t count)
     }
     uv_buf_t buf = uv_buf_init(write->bytes, (unsigned)bytes);
     write->request.data = conn;
-    int error = uv_write(&write->request, &conn->u.stream, &buf, 1, on_written);
+    int error = uv_write(&write->request, &conn->socket.stream, &buf, 1, on_written);
     if (error < 0) {
         free(write);
         return err_from_uv(error);
@@ -253,7 +242,7 @@ void conn_shutdown_write(struct conn *conn)
         return;
     }
     conn->half_closed = true;
-    if (conn->writing == NULL && uv_fileno(&conn->u.handle, &fd) == 0) {
+    if (conn->writing == NULL && uv_fileno(&conn->socket.handle, &fd) == 0) {
         (void)shutdown(fd, SHUT_WR); /* refused where the connection is gone: nothing is left to do */
     }
 }
@@ -261,7 +250,7 @@ void conn_shutdown_write(struct conn *conn)
 void conn_close(struct conn *conn, void (*closed)(struct conn *conn))
 {
     if (begin_close(conn, closed)) {
-        uv_close(&conn->u.handle, on_handle_closed);
+        uv_close(&conn->socket.handle, on_handle_closed);
     }
 }
 
@@ -271,8 +260,9 @@ void conn_reset(struct conn *conn, void (*closed)(struct conn *conn))
         return;
     }
     /* After the half-close the other side was told already that this is all. */
-    if (conn->u.handle.type != UV_TCP || conn->half_closed || uv_tcp_close_reset(&conn->u.tcp, on_handle_closed) < 0) {
-        uv_close(&conn->u.handle, on_handle_closed);
+    if (conn->socket.handle.type != UV_TCP || conn->half_closed ||
+        uv_tcp_close_reset(&conn->socket.tcp, on_handle_closed) < 0) {
+        uv_close(&conn->socket.handle, on_handle_closed);
     }
 }
 
@@ -285,11 +275,11 @@ void conn_peer(const struct conn *conn, char out_host[CONN_HOST_BYTES], uint16_t
     const char *text = NULL;
 
     *out_port = 0;
-    if (conn->u.handle.type == UV_NAMED_PIPE) {
+    if (conn->socket.handle.type == UV_NAMED_PIPE) {
         snprintf(out_host, CONN_HOST_BYTES, "unix");
         return;
     }
-    if (uv_tcp_getpeername(&conn->u.tcp, (struct sockaddr *)&peer, &len) == 0) {
+    if (uv_tcp_getpeername(&conn->socket.tcp, (struct sockaddr *)&peer, &len) == 0) {
         if (peer.ss_family == AF_INET) {
             text = inet_ntop(AF_INET, &v4->sin_addr, out_host, CONN_HOST_BYTES);
             *out_port = ntohs(v4->sin_port);
@@ -355,7 +345,7 @@ static void init_handles(struct conn *conn, uv_loop_t *loop, char *read_buffer, 
                          void *owner)
 {
     REQUIRE(uv_timer_init(loop, &conn->timer) == 0);
-    conn->u.handle.data = conn;
+    conn->socket.handle.data = conn;
     conn->timer.data = conn;
     conn->open_handles = 2;
     conn->read_buffer = read_buffer;
@@ -425,7 +415,7 @@ static void on_connected(uv_connect_t *connect, int status) /* uv_connect_cb */
         return;
     }
     if (status == 0) {
-        (void)uv_tcp_nodelay(&conn->u.tcp, 1); /* as in conn_accept */
+        (void)uv_tcp_nodelay(&conn->socket.tcp, 1); /* as in conn_accept */
         conn->state = CONN_OPEN;
     }
     connected(conn, err_from_uv(status));

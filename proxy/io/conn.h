@@ -14,6 +14,7 @@
 #include "http/check.h"
 #include "http/error.h"
 #include "http/span.h"
+#include "proxy/io/socket_handle.h"
 
 enum {
     CONN_TRY_MAX_BYTES = 256 * 1024,
@@ -40,12 +41,7 @@ struct conn_events {
 enum conn_state { CONN_NEW, CONN_CONNECTING, CONN_OPEN, CONN_CLOSING };
 
 struct conn {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } u;
+    union socket_handle socket;
     uv_timer_t timer;
     uint64_t deadline_ms;          /* of conn_set_timer, in the loop's time; 0: none */
     struct connecting *connecting; /* a conn_connect under way (heap); NULL: none */

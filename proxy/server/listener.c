@@ -71,7 +71,7 @@ void listener_close(struct listener *listener)
         return;
     }
     if (listener->state == LISTENER_ACCEPTING && listener->handle_open) {
-        uv_close(&listener->u.handle, on_handle_closed);
+        uv_close(&listener->socket.handle, on_handle_closed);
     }
     listener->state = LISTENER_CLOSED;
     uv_close((uv_handle_t *)&listener->retry, NULL);
@@ -91,8 +91,6 @@ static int descriptors_for_clients(void)
 /* A libuv code. On failure the handle is being closed, or was not opened. */
 static int open_handle(struct listener *listener)
 {
-    uv_loop_t *loop = &listener->worker->loop;
-    bool is_unix = listener->kind == ADDRESS_UNIX;
     int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
 
     if (fd < 0 || fd >= listener->fd_limit) {
@@ -101,16 +99,11 @@ static int open_handle(struct listener *listener)
         }
         return UV_EMFILE;
     }
-    REQUIRE((is_unix ? uv_pipe_init(loop, &listener->u.pipe, 0) : uv_tcp_init(loop, &listener->u.tcp)) == 0);
-    listener->u.handle.data = listener;
+    socket_handle_init(&listener->socket, &listener->worker->loop,
+                       listener->kind == ADDRESS_UNIX ? UV_NAMED_PIPE : UV_TCP);
+    listener->socket.handle.data = listener;
     listener->handle_open = true;
-    int error = is_unix ? uv_pipe_open(&listener->u.pipe, fd) : uv_tcp_open(&listener->u.tcp, fd);
-    if (error < 0) {
-        close(fd);
-    } else {
-        error = uv_listen(&listener->u.stream, BACKLOG, on_connection);
-    }
-    return error;
+    return socket_handle_listen(&listener->socket, fd, BACKLOG, on_connection);
 }
 
 static void pause_accepting(struct listener *listener, enum err error)
@@ -121,7 +114,7 @@ static void pause_accepting(struct listener *listener, enum err error)
         listener->complained = true;
     }
     if (listener->handle_open) {
-        uv_close(&listener->u.handle, on_handle_closed);
+        uv_close(&listener->socket.handle, on_handle_closed);
     }
     listener->state = LISTENER_PAUSED;
     REQUIRE(uv_timer_start(&listener->retry, on_retry, PAUSE_MS, 0) == 0);

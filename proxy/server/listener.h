@@ -10,6 +10,7 @@
 #include "http/buf.h"
 #include "http/error.h"
 #include "proxy/config/config.h"
+#include "proxy/io/socket_handle.h"
 
 struct worker;
 
@@ -21,12 +22,7 @@ enum listener_state {
 };
 
 struct listener {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } u;
+    union socket_handle socket;
     uv_timer_t retry; /* accepting goes on after a pause */
     struct worker *worker;
     enum address_kind kind;

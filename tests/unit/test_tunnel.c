@@ -165,7 +165,7 @@ Test(tunnel, a_slow_reader_holds_the_writer_back_and_gets_every_byte, .init = se
     fixture_run_for(&fixture, 50);
     cr_expect_not(over);
     cr_expect_gt(uv_stream_get_write_queue_size((uv_stream_t *)&server->tcp), 0u, "the origin is held back");
-    cr_expect_leq(uv_stream_get_write_queue_size(&conns[0]->conn.u.stream), WORKER_READ_BUFFER_BYTES,
+    cr_expect_leq(uv_stream_get_write_queue_size(&conns[0]->conn.socket.stream), WORKER_READ_BUFFER_BYTES,
                   "one buffer is queued at most");
     cr_assert_eq(uv_read_start((uv_stream_t *)&client->tcp, on_peer_alloc, on_bulk_read), 0);
     for (int i = 0; i < 2000 && bulk_seen < BULK; i++) {
