@@ -364,7 +364,6 @@ bool vary_valid(struct span selection)
     return rest.len == 0;
 }
 
-/* Damage ends the run too, with bytes left in `*rest`. */
 bool vary_next(struct span *rest, struct span *out_name, struct span *out_value, bool *out_present)
 {
     if (rest->len < FIELD_HEAD_BYTES) {
@@ -390,4 +389,26 @@ bool vary_next(struct span *rest, struct span *out_name, struct span *out_value,
     *out_present = head[0] == 1;
     *rest = span_skip(*rest, FIELD_HEAD_BYTES + name_len + value_len);
     return true;
+}
+
+void vary_add_json(struct buf *out, struct span selection)
+{
+    const char *separator = "";
+    struct span name;
+    struct span value;
+    bool present;
+
+    buf_add_byte(out, '{');
+    while (vary_next(&selection, &name, &value, &present)) {
+        buf_add_text(out, separator);
+        buf_add_json_string(out, name);
+        buf_add_byte(out, ':');
+        if (present) {
+            buf_add_json_string(out, value);
+        } else {
+            buf_add_text(out, "null");
+        }
+        separator = ",";
+    }
+    buf_add_byte(out, '}');
 }

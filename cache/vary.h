@@ -39,7 +39,11 @@ bool vary_matches(struct span selection, const struct headers *request, struct a
 /* Is `selection` well-formed, as read from the disk? */
 bool vary_valid(struct span selection);
 
-/* The next field of a selection, for `larder why`: false at the end. `out_present` false: absent in the request. */
+/* Takes the next field of a selection off `*rest`, to show it; false at the end, or at damage (then bytes are left in
+ * `*rest`). `*out_present` false: absent in the request. Name and value borrow from the selection. */
 bool vary_next(struct span *rest, struct span *out_name, struct span *out_value, bool *out_present);
+
+/* Adds the selection as a JSON object of names and values; null: absent in the request. */
+void vary_add_json(struct buf *out, struct span selection);
 
 #endif

@@ -91,11 +91,6 @@ static void write_text(const struct listing *listing, const struct store_item *i
 static void write_json(const struct listing *listing, const struct store_item *item, struct buf *out)
 {
     const struct record *record = &item->stored.record;
-    struct span selection = item->stored.selection;
-    struct span name;
-    struct span value;
-    const char *separator = "";
-    bool present;
     int64_t age_s;
     int64_t fresh_s = store_fresh_for(record, listing->now_ms, &age_s);
 
@@ -108,20 +103,11 @@ static void write_json(const struct listing *listing, const struct store_item *i
     if (record_is_partial(record)) {
         buf_format(out, ",\"complete_bytes\":%" PRIu64, record->body_len);
     }
-    buf_format(out, ",\"received_ms\":%" PRId64 ",\"variant\":%u,\"variants\":%u,\"selection\":{",
-               record->inputs.response_ms, item->variant, item->variants);
-    while (vary_next(&selection, &name, &value, &present)) {
-        buf_add_text(out, separator);
-        buf_add_json_string(out, name);
-        buf_add_byte(out, ':');
-        if (present) {
-            buf_add_json_string(out, value);
-        } else {
-            buf_add_text(out, "null");
-        }
-        separator = ",";
-    }
-    buf_add_text(out, "}}\n");
+    buf_format(out,
+               ",\"received_ms\":%" PRId64 ",\"variant\":%u,\"variants\":%u,\"selection\":", record->inputs.response_ms,
+               item->variant, item->variants);
+    vary_add_json(out, item->stored.selection);
+    buf_add_text(out, "}\n");
 }
 
 static bool on_item(void *arg, const struct store_item *item) /* store_item_fn */

@@ -181,24 +181,10 @@ static void write_rules(const struct why *why, struct buf *out)
     buf_add_byte(out, '}');
 }
 
-static void write_selection(struct span selection, const char *key, struct buf *out)
+static void add_selection(struct buf *out, const char *key, struct span selection)
 {
-    struct span name;
-    struct span value;
-    bool present;
-
-    open_object(out, key);
-    while (vary_next(&selection, &name, &value, &present)) {
-        separate(out);
-        buf_add_json_string(out, name);
-        buf_add_byte(out, ':');
-        if (present) {
-            buf_add_json_string(out, value);
-        } else {
-            buf_add_text(out, "null");
-        }
-    }
-    buf_add_byte(out, '}');
+    add_key(out, key);
+    vary_add_json(out, selection);
 }
 
 static void write_window(const struct why_variant *variant, enum setting setting, struct buf *out)
@@ -277,8 +263,8 @@ static void write_variants(const struct why *why, struct buf *out)
         if (record_is_partial(&variant->record)) {
             write_held(&variant->record, out);
         }
-        write_selection(variant->selection, "selection", out);
-        write_selection(variant->wanted, "wanted", out);
+        add_selection(out, "selection", variant->selection);
+        add_selection(out, "wanted", variant->wanted);
         open_object(out, "fields");
         write_fields(&variant->headers, why->arena, out);
         buf_add_byte(out, '}');

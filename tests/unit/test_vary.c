@@ -189,6 +189,21 @@ Test(vary, the_encoding_is_sorted_and_without_repetition)
     cr_expect_eq(rest.len, 0);
 }
 
+Test(vary, a_selection_as_json)
+{
+    struct buf out;
+
+    buf_init(&out, 1024);
+    vary_add_json(&out, SPAN(""));
+    cr_expect(span_equal(buf_span(&out), SPAN("{}")), "%.*s", SPAN_ARG(buf_span(&out)));
+    cr_assert_eq(select_for("Vary: Foo, Bar", "Foo: say \"12\""), VARY_SOME);
+    buf_clear(&out);
+    vary_add_json(&out, buf_span(&selection));
+    cr_expect(span_equal(buf_span(&out), SPAN("{\"bar\":null,\"foo\":\"say \\\"12\\\"\"}")), "%.*s",
+              SPAN_ARG(buf_span(&out)));
+    buf_finish(&out);
+}
+
 Test(vary, two_orders_of_vary_select_the_same)
 {
     cr_assert_eq(select_for("Vary: A, B", "A: 1\nB: 2"), VARY_SOME);
