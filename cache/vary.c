@@ -195,7 +195,7 @@ bool vary_matches(struct span selection, const struct headers *request, struct a
 /* A field of another name than this one that an application takes for it. Nearly no name has a `_`. */
 static bool has_twin(const struct headers *request, struct span name)
 {
-    if ((request->names & HEADERS_UNDERSCORE) == 0 && span_find(name, '_') == SIZE_MAX) {
+    if ((request->names.present & HEADERS_UNDERSCORE) == 0 && span_find(name, '_') == SIZE_MAX) {
         return false;
     }
     for (size_t i = 0; i < request->count; i++) {

@@ -17,7 +17,7 @@ struct slot {
     uint64_t seen; /* hash of the block that came last */
     char *block;   /* NULL: empty; the places lie in front of it, in the same memory */
     struct place *places;
-    uint64_t names; /* of struct headers */
+    struct header_names names;
     uint16_t block_len;
     uint16_t count;
 };

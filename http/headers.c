@@ -1,5 +1,5 @@
 /* headers.c: the list of header fields. Lists are short (a few dozen): a set of name bits answers for most names that
- * are not there, and a scan that compares lengths first finds the others. */
+ * are not there, or not again, and a scan that compares lengths first finds the others. */
 #include "http/headers.h"
 
 #include <string.h>
@@ -40,7 +40,7 @@ bool headers_reserve(struct headers *headers, size_t count)
     return true;
 }
 
-const struct header *headers_find_next(const struct headers *headers, const struct header *previous)
+const struct header *headers_find_behind(const struct headers *headers, const struct header *previous)
 {
     REQUIRE(previous >= headers->items);
     REQUIRE(previous < headers->items + headers->count);

@@ -14,33 +14,48 @@ struct header {
     struct span value; /* trimmed; may be empty */
 };
 
+/* Which names may be in a list, a bit for each (header_name_bit): most that are looked for are not there, and hardly
+ * any is there twice. Names that were removed may still be in it. */
+struct header_names {
+    uint64_t present;
+    uint64_t repeated; /* more than one line may have it */
+};
+
 struct headers {
     struct arena *arena;
     struct header *items;
     size_t count;
     size_t capacity;
-    uint64_t names; /* a bit for each name that may be there (header_name_bit): most that are looked for are not */
+    struct header_names names;
 };
 
-/* In `names` beside them: some name has a `_`, which hardly any has. */
+/* In `names.present` beside them: some name has a `_`, which hardly any has. */
 #define HEADERS_UNDERSCORE (UINT64_C(1) << 63)
 
-/* The bit of a name in `names`, whatever its case: folded by the compiler where the name is a literal. */
+/* The bit of a name, whatever its case: folded by the compiler where the name is a literal. The factor was searched
+ * for: names that larder looks for share no bit with others that browsers and servers send (test_headers.c). */
 static inline uint64_t header_name_bit(struct span name)
 {
     if (name.len == 0) {
         return 1;
     }
-    unsigned first = (unsigned char)name.data[0] | 0x20U;
-    unsigned last = (unsigned char)name.data[name.len - 1] | 0x20U;
+    uint32_t first = (unsigned char)name.data[0] | 0x20U;
+    uint32_t last = (unsigned char)name.data[name.len - 1] | 0x20U;
+    uint32_t mixed = (first | last << 8 | (uint32_t)name.len << 16) * UINT32_C(0x3ba5a5a1);
 
-    return UINT64_C(1) << ((first * 7 + last * 5 + (unsigned)name.len * 11) % 63U);
+    return UINT64_C(1) << ((mixed >> 16) % 63U);
 }
 
 /* False: no line of that name is there. True: look. */
 static inline bool headers_may_have(const struct headers *headers, struct span name)
 {
-    return (headers->names & header_name_bit(name)) != 0;
+    return (headers->names.present & header_name_bit(name)) != 0;
+}
+
+/* False: at most one line of that name is there. */
+static inline bool headers_may_repeat(const struct headers *headers, struct span name)
+{
+    return (headers->names.repeated & header_name_bit(name)) != 0;
 }
 
 void headers_init(struct headers *headers, struct arena *arena);
@@ -55,8 +70,11 @@ MUST_CHECK static inline bool headers_add(struct headers *headers, struct span n
     if (headers->count == headers->capacity && !headers_grow(headers)) {
         return false;
     }
+    uint64_t bit = header_name_bit(name);
+
     headers->items[headers->count++] = (struct header){.name = name, .value = value};
-    headers->names |= header_name_bit(name) | (span_find(name, '_') != SIZE_MAX ? HEADERS_UNDERSCORE : 0);
+    headers->names.repeated |= headers->names.present & bit;
+    headers->names.present |= bit | (span_find(name, '_') != SIZE_MAX ? HEADERS_UNDERSCORE : 0);
     return true;
 }
 
@@ -69,8 +87,14 @@ static inline const struct header *headers_find(const struct headers *headers, s
     return headers_may_have(headers, name) ? headers_find_from(headers, 0, name) : NULL;
 }
 
-/* The next line of the same name behind `previous`, which came from headers_find or headers_find_next; or NULL. */
-const struct header *headers_find_next(const struct headers *headers, const struct header *previous);
+/* The next line of the same name behind `previous`, which came from headers_find or headers_find_next; or NULL.
+ * headers_find_behind is the part of it that has to look. */
+const struct header *headers_find_behind(const struct headers *headers, const struct header *previous);
+
+static inline const struct header *headers_find_next(const struct headers *headers, const struct header *previous)
+{
+    return headers_may_repeat(headers, previous->name) ? headers_find_behind(headers, previous) : NULL;
+}
 
 static inline bool headers_has(const struct headers *headers, struct span name)
 {

@@ -24,13 +24,6 @@ bool span_equal_nocase_bytes(struct span a, struct span b)
     return true;
 }
 
-size_t span_find(struct span text, char byte)
-{
-    const char *found = text.len == 0 ? NULL : memchr(text.data, byte, text.len);
-
-    return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
-}
-
 bool span_split(struct span *rest, char separator, struct span *out_head)
 {
     size_t at;

@@ -52,7 +52,12 @@ static inline bool span_equal_nocase(struct span a, struct span b)
 }
 
 /* Position of `byte`, or SIZE_MAX. */
-size_t span_find(struct span text, char byte);
+static inline size_t span_find(struct span text, char byte)
+{
+    const char *found = text.len == 0 ? NULL : (const char *)memchr(text.data, byte, text.len);
+
+    return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
+}
 
 /* `text` without its first `count` bytes; nothing is left of a shorter one. */
 static inline struct span span_skip(struct span text, size_t count)

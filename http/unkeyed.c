@@ -99,7 +99,7 @@ bool unkeyed_is_one(struct span name, enum method method)
 
 bool unkeyed_has(const struct http_request *request)
 {
-    bool underscored = (request->headers.names & HEADERS_UNDERSCORE) != 0;
+    bool underscored = (request->headers.names.present & HEADERS_UNDERSCORE) != 0;
 
     for (size_t i = 0; i < request->headers.count; i++) {
         struct span name = request->headers.items[i].name;

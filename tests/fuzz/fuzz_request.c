@@ -43,7 +43,8 @@ static void check_uri(const struct http_request *request, struct arena *arena)
 static void check_same_fields(const struct headers *a, const struct headers *b)
 {
     REQUIRE(a->count == b->count);
-    REQUIRE(a->names == b->names);
+    REQUIRE(a->names.present == b->names.present);
+    REQUIRE(a->names.repeated == b->names.repeated);
     for (size_t i = 0; i < a->count; i++) {
         REQUIRE(span_equal(a->items[i].name, b->items[i].name));
         REQUIRE(span_equal(a->items[i].value, b->items[i].value));

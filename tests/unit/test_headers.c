@@ -62,6 +62,127 @@ Test(headers, a_name_that_shares_its_bit_with_another_is_told_from_it)
     arena_finish(&arena);
 }
 
+/* What it costs when they do is a scan; that they do not is what the factor was chosen for. */
+static void expect_own_bits(const char *const *wanted, size_t wanted_count, const char *const *usual,
+                            size_t usual_count)
+{
+    for (size_t i = 0; i < wanted_count; i++) {
+        for (size_t j = 0; j < usual_count; j++) {
+            struct span a = span_of(wanted[i]), b = span_of(usual[j]);
+            cr_expect(span_equal_nocase(a, b) || header_name_bit(a) != header_name_bit(b), "%s, %s", wanted[i],
+                      usual[j]);
+        }
+    }
+}
+
+Test(headers, names_that_are_looked_for_share_no_bit_with_usual_ones)
+{
+    static const char *const of_requests[] = {"Host",
+                                              "Expect",
+                                              "CDN-Loop",
+                                              "Upgrade",
+                                              "Range",
+                                              "If-Range",
+                                              "If-Match",
+                                              "If-None-Match",
+                                              "If-Modified-Since",
+                                              "If-Unmodified-Since",
+                                              "Connection",
+                                              "Cache-Control",
+                                              "Pragma",
+                                              "Authorization",
+                                              "Cookie",
+                                              "Via",
+                                              "Max-Forwards",
+                                              "Transfer-Encoding",
+                                              "Content-Length"};
+    static const char *const from_browsers[] = {"sec-ch-ua",
+                                                "sec-ch-ua-mobile",
+                                                "sec-ch-ua-platform",
+                                                "User-Agent",
+                                                "Accept",
+                                                "Sec-Fetch-Site",
+                                                "Sec-Fetch-Mode",
+                                                "Sec-Fetch-Dest",
+                                                "Sec-Fetch-User",
+                                                "Referer",
+                                                "Accept-Encoding",
+                                                "Accept-Language",
+                                                "Upgrade-Insecure-Requests",
+                                                "DNT",
+                                                "Priority",
+                                                "Origin",
+                                                "Sec-GPC",
+                                                "X-Requested-With",
+                                                "Host",
+                                                "Connection",
+                                                "Cache-Control",
+                                                "Cookie",
+                                                "If-None-Match",
+                                                "If-Modified-Since",
+                                                "X-Forwarded-For",
+                                                "X-Forwarded-Proto",
+                                                "X-Forwarded-Host",
+                                                "X-Real-IP"};
+    static const char *const of_responses[] = {"ETag",
+                                               "Last-Modified",
+                                               "Date",
+                                               "Age",
+                                               "Via",
+                                               "Vary",
+                                               "Set-Cookie",
+                                               "Content-Type",
+                                               "Content-Range",
+                                               "Content-Length",
+                                               "Transfer-Encoding",
+                                               "Connection",
+                                               "Cache-Control",
+                                               "Expires",
+                                               "Pragma",
+                                               "No-Vary-Search",
+                                               "Surrogate-Key",
+                                               "Cache-Tag",
+                                               "xkey"};
+    static const char *const from_servers[] = {"Server",
+                                               "Date",
+                                               "Content-Type",
+                                               "Last-Modified",
+                                               "ETag",
+                                               "Cache-Control",
+                                               "Accept-Ranges",
+                                               "Expires",
+                                               "Vary",
+                                               "Content-Encoding",
+                                               "Set-Cookie",
+                                               "Strict-Transport-Security",
+                                               "X-Content-Type-Options",
+                                               "Access-Control-Allow-Origin",
+                                               "X-Frame-Options",
+                                               "Content-Security-Policy",
+                                               "Referrer-Policy",
+                                               "Link",
+                                               "Via",
+                                               "Age",
+                                               "Cache-Status"};
+
+    expect_own_bits(of_requests, ARRAY_LEN(of_requests), from_browsers, ARRAY_LEN(from_browsers));
+    expect_own_bits(of_responses, ARRAY_LEN(of_responses), from_servers, ARRAY_LEN(from_servers));
+}
+
+Test(headers, a_line_is_found_again_only_where_there_is_another)
+{
+    struct arena arena = test_arena();
+    struct headers headers = test_headers(&arena, "Host: a\r\nVia: b\r\n");
+
+    cr_expect_not(headers_may_repeat(&headers, SPAN("Via")));
+    cr_expect_null(headers_find_next(&headers, headers_find(&headers, SPAN("Via"))));
+    cr_assert(headers_add(&headers, SPAN("VIA"), SPAN("c")));
+    cr_expect(headers_may_repeat(&headers, SPAN("Via")));
+    cr_expect_not_null(headers_find_next(&headers, headers_find(&headers, SPAN("Via"))));
+    cr_expect_not(headers_may_repeat(&headers, SPAN("Host")));
+    arena_finish(&arena);
+}
+
 Test(headers, grows_beyond_its_first_capacity)
 {
     struct arena arena = test_arena();
