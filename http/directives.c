@@ -2,7 +2,7 @@
  *
  * Where a member can be read in two ways the stricter one counts: an unreadable field list makes `private` and
  * `no-cache` unqualified, an unreadable number makes its directive invalid, white space around `=` (which the grammar
- * forbids) does both. */
+ * forbids) does both. A quote that is never closed hides no directive that forbids something. */
 #include "http/directives_internal.h"
 #include "http/token.h"
 
@@ -14,9 +14,16 @@ struct member {
     struct span value; /* as it stands behind `=` */
     bool has_value;
     bool spaced; /* white space between name and `=` */
+    bool quoted; /* behind a quote that is never closed: an argument's text, or a directive like others */
 };
 
-static bool next_member(struct span *rest, struct member *out_member);
+/* The members of one line that are still to come. */
+struct members {
+    struct span rest;
+    bool quoted; /* every comma separates from now on */
+};
+
+static bool next_member(struct members *members, struct member *out_member);
 static void read_response_member(const struct member *member, struct arena *arena, struct response_directives *out);
 static void read_request_member(const struct member *member, struct arena *arena, struct request_directives *out);
 static void read_delta(const struct member *member, struct arena *arena, struct delta *out);
@@ -29,11 +36,11 @@ struct response_directives directives_of_response(const struct headers *headers,
 
     for (const struct header *line = headers_find(headers, cache_control); line != NULL;
          line = headers_find_next(headers, line)) {
-        struct span rest = line->value;
+        struct members members = {.rest = line->value};
         struct member member;
 
         out.present = true;
-        while (next_member(&rest, &member)) {
+        while (next_member(&members, &member)) {
             read_response_member(&member, arena, &out);
         }
     }
@@ -46,11 +53,11 @@ struct request_directives directives_of_request(const struct headers *headers, s
 
     for (const struct header *line = headers_find(headers, cache_control); line != NULL;
          line = headers_find_next(headers, line)) {
-        struct span rest = line->value;
+        struct members members = {.rest = line->value};
         struct member member;
 
         out.present = true;
-        while (next_member(&rest, &member)) {
+        while (next_member(&members, &member)) {
             read_request_member(&member, arena, &out);
         }
     }
@@ -59,12 +66,18 @@ struct request_directives directives_of_request(const struct headers *headers, s
     return out;
 }
 
-static bool next_member(struct span *rest, struct member *out_member)
+static bool next_member(struct members *members, struct member *out_member)
 {
     struct span text, name;
 
-    if (!list_next(rest, &text)) {
+    out_member->quoted = members->quoted;
+    if (members->quoted ? !span_split(&members->rest, ',', &text) : !list_next(&members->rest, &text)) {
         return false;
+    }
+    if (members->rest.len == 0 && !members->quoted && has_open_quote(text)) {
+        members->quoted = true;
+        members->rest = text;
+        (void)span_split(&members->rest, ',', &text); /* there is something */
     }
     parameter_split(text, &name, &out_member->value, &out_member->has_value);
     out_member->name = span_trim(name);
@@ -109,6 +122,9 @@ static void read_response_member(const struct member *member, struct arena *aren
 {
     const struct directive_name *directive = directive_named(member->name);
 
+    if (directive != NULL && directive->kind != DIRECTIVE_FORBIDS && member->quoted) {
+        return;
+    }
     if (directive != NULL && directive->kind == DIRECTIVE_SECONDS) {
         read_delta(member, arena, directive_delta(out, directive));
         return;
@@ -195,7 +211,7 @@ static void read_qualifiable(const struct member *member, struct arena *arena, b
 {
     struct span fields;
 
-    if (!read_fields(member, arena, &fields)) {
+    if (member->quoted || !read_fields(member, arena, &fields)) {
         *out_flag = true;
     } else if (out_fields->len == 0) {
         *out_fields = fields;

@@ -101,6 +101,16 @@ bool parameter_next(struct span *rest, struct span *out_parameter)
     return next_part(rest, ';', out_parameter);
 }
 
+bool has_open_quote(struct span text)
+{
+    bool closed = true;
+
+    for (size_t i = span_find(text, '"'); i < text.len && closed;) {
+        i += text.data[i] == '"' ? quoted_len(span_skip(text, i), &closed) : 1;
+    }
+    return !closed;
+}
+
 bool list_has_token(struct span value, struct span token)
 {
     struct span member;

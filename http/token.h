@@ -16,6 +16,9 @@ bool is_field_value(struct span v); /* RFC 9110 §5.5: no CR, LF, NUL or other c
  * False at the end. `*rest` starts as the field value. */
 bool list_next(struct span *rest, struct span *out_member);
 
+/* Does a quoted string begin in `text` that does not end there? */
+bool has_open_quote(struct span text);
+
 /* Is `token` a member of the list `value`, ignoring case? */
 bool list_has_token(struct span value, struct span token);
 

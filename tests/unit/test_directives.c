@@ -119,6 +119,43 @@ Test(directives, qualified_lists_rfc9111_5_2_2_4)
     arena_finish(&arena);
 }
 
+/* RFC 9111 §4.2.1, §5.2: what cannot be read for certain is read so that less is allowed. */
+Test(directives, a_quote_that_is_never_closed)
+{
+    static const struct {
+        const char *value;
+        bool no_store, no_cache, is_private, is_public;
+        enum directive_state max_age;
+    } cases[] = {
+        {"max-age=1, x=\"y, no-store", true, false, false, false, DIRECTIVE_VALID},
+        {"max-age=1, x=\"y, no-cache", false, true, false, false, DIRECTIVE_VALID},
+        {"max-age=1, x=\"y\\\", private", false, false, true, false, DIRECTIVE_VALID},
+        {"x=\"y, private=z", false, false, true, false, DIRECTIVE_ABSENT},
+        {"x=\"y, no-cache=z", false, true, false, false, DIRECTIVE_ABSENT},
+        {"x=\"y, max-age=1, public", false, false, false, false, DIRECTIVE_ABSENT},
+        {"max-age=\"1, no-store", true, false, false, false, DIRECTIVE_INVALID},
+        {"no-cache=\"a, private", false, true, true, false, DIRECTIVE_ABSENT},
+        {"x=\"a,b\" \"c, no-store", true, false, false, false, DIRECTIVE_ABSENT},
+        {"x=\"", false, false, false, false, DIRECTIVE_ABSENT},
+        {"x=\"y, no-store\", max-age=1, public", false, false, false, true, DIRECTIVE_VALID},
+    };
+    struct arena arena = test_arena();
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct headers headers;
+
+        headers_init(&headers, &arena);
+        cr_assert(headers_add(&headers, SPAN("Cache-Control"), span_of(cases[i].value)));
+        struct response_directives got = directives_of_response(&headers, &arena);
+        cr_expect_eq(got.no_store, cases[i].no_store, "%s", cases[i].value);
+        cr_expect_eq(got.no_cache, cases[i].no_cache, "%s", cases[i].value);
+        cr_expect_eq(got.is_private, cases[i].is_private, "%s", cases[i].value);
+        cr_expect_eq(got.is_public, cases[i].is_public, "%s", cases[i].value);
+        cr_expect_eq(got.max_age.state, cases[i].max_age, "%s", cases[i].value);
+    }
+    arena_finish(&arena);
+}
+
 Test(directives, a_full_arena_makes_directives_unqualified)
 {
     struct arena arena = test_arena();
