@@ -103,6 +103,17 @@ enum err uri_of_request(struct span scheme, struct span target, struct span host
     return error;
 }
 
+bool uri_target_is_bare(struct span target)
+{
+    size_t slash = span_find(target, '/'); /* the first of "://" */
+
+    if (slash == 0 || slash == SIZE_MAX) {
+        return false;
+    }
+    target = span_skip(target, slash + 2);
+    return span_find(target, '/') == SIZE_MAX && span_find(target, '?') == SIZE_MAX;
+}
+
 bool uri_host_valid(struct span host)
 {
     struct authority authority;

@@ -28,6 +28,10 @@ struct uri {
 MUST_CHECK enum err uri_of_request(struct span scheme, struct span target, struct span host, struct arena *arena,
                                    struct uri *out_uri);
 
+/* Does a request target in absolute-form end with its authority: no path, no query (RFC 9112 §3.2.4)? Ask only about
+ * one that uri_of_request took. */
+bool uri_target_is_bare(struct span target);
+
 /* Is `host` a valid uri-host [":" port] (RFC 9110 §7.2)? Empty is not, nor are port 0, ports above 65535, IPvFuture and
  * zone ids. */
 bool uri_host_valid(struct span host);

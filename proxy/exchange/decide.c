@@ -22,6 +22,9 @@ static enum err read_uri(const struct config *config, struct span scheme, struct
     if (error == ERR_OK) {
         request->uri.scheme = used;
     }
+    if (error == ERR_OK && request->method == METHOD_OPTIONS && uri_target_is_bare(target)) {
+        request->uri.path = SPAN("*"); /* RFC 9112 §3.2.4: of the server as a whole, not of "/" */
+    }
     return error;
 }
 

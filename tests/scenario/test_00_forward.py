@@ -37,6 +37,15 @@ def test_options_of_the_whole_server(origin, client):
     client.request("OPTIONS", "*").expect(204, headers={"Allow": "GET, HEAD"})
 
 
+@pytest.mark.parametrize("target, asked", [("http://larder.test", "*"), ("http://larder.test/", "/"), ("http://larder.test?", "/?")])
+def test_options_in_absolute_form(origin, client, target, asked):
+    """RFC 9112 §3.2.4: without path and query it is about the server as a whole."""
+    origin.expect(f"OPTIONS {asked}").reply(204, {"Allow": "GET, HEAD"})
+    client.request("OPTIONS", target).expect(204)
+    origin.expect("GET /").reply(200, NO_STORE)
+    client.request("GET", "http://larder.test").expect(200)
+
+
 @pytest.mark.parametrize("method, target", [("TRACE", "/"), ("CONNECT", "example.com:443"), ("CONNECT", "/")])
 def test_trace_and_connect_are_refused(origin, client, method, target):
     response = client.request(method, target)

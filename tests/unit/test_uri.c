@@ -96,6 +96,21 @@ Test(uri, normalises_once_rfc3986_6_2_2)
     arena_finish(&arena);
 }
 
+Test(uri, bare_targets_rfc9112_3_2_4)
+{
+    static const struct {
+        const char *target;
+        bool want;
+    } cases[] = {
+        {"http://h", true},   {"HTTP://h:80", true},   {"http://[::1]", true}, {"http://h/", false},
+        {"http://h?", false}, {"http://h?a/b", false}, {"http://h/a", false},  {"/", false},
+        {"*", false},         {"//", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_expect_eq(uri_target_is_bare(span_of(cases[i].target)), cases[i].want, "%s", cases[i].target);
+    }
+}
+
 Test(uri, refuses_bad_targets_and_hosts)
 {
     static const struct {
