@@ -242,7 +242,43 @@ static bool make_partial(struct exchange *ex, struct stream_head *head, const st
     return content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
 }
 
-/* 416 with the length there is (RFC 9110 §15.5.17); the representation's own fields do not belong to it. */
+/* Leaves the fields for which `belongs` holds. */
+static bool keep_fields(struct exchange *ex, bool (*belongs)(struct span name))
+{
+    struct headers kept;
+
+    headers_init(&kept, ex->arena);
+    for (size_t i = 0; i < ex->headers.count; i++) {
+        const struct header *field = &ex->headers.items[i];
+        if (belongs(field->name) && !headers_add(&kept, field->name, field->value)) {
+            return false;
+        }
+    }
+    ex->headers = kept;
+    return true;
+}
+
+/* Not what the stored head says of its content, nor how long that may be kept: caches in front would keep the refusal
+ * for so long, and some would give it to whoever asks for the whole (RFC 9111 §3). */
+static bool belongs_in_416(struct span name)
+{
+    static const struct span left_out[] = {
+        SPAN_INIT("Content-Type"),        SPAN_INIT("Content-Encoding"),
+        SPAN_INIT("Content-Language"),    SPAN_INIT("Content-Location"),
+        SPAN_INIT("Content-Disposition"), SPAN_INIT("Content-Digest"),
+        SPAN_INIT("Content-MD5"),         SPAN_INIT("Expires"),
+        SPAN_INIT("Surrogate-Control"),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(left_out); i++) {
+        if (span_equal_nocase(left_out[i], name)) {
+            return false;
+        }
+    }
+    return !head_names_control(name);
+}
+
+/* 416 with the length there is (RFC 9110 §15.5.17). */
 static bool make_unsatisfiable(struct exchange *ex, struct stream_head *head, uint64_t complete_length)
 {
     struct content_range value = {.has_length = true, .complete_length = complete_length};
@@ -251,9 +287,8 @@ static bool make_unsatisfiable(struct exchange *ex, struct stream_head *head, ui
     ex->status = 416;
     ex->part_count = 0;
     head->length = 0;
-    (void)headers_remove(&ex->headers, SPAN("Content-Type"));
-    (void)headers_remove(&ex->headers, SPAN("Content-Encoding"));
-    return content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
+    return keep_fields(ex, belongs_in_416) && headers_add(&ex->headers, SPAN("Cache-Control"), SPAN("no-store")) &&
+           content_range_text(&value, ex->arena, &text) && headers_set(&ex->headers, SPAN("Content-Range"), text);
 }
 
 static bool ascending(const struct ranges *ranges)
@@ -419,16 +454,6 @@ static bool add_own_fields(struct exchange *ex, unsigned minor)
 /* Leaves the fields that a 304 carries (RFC 9110 §15.4.5). */
 static bool make_not_modified(struct exchange *ex)
 {
-    struct headers kept;
-
-    headers_init(&kept, ex->arena);
-    for (size_t i = 0; i < ex->headers.count; i++) {
-        const struct header *field = &ex->headers.items[i];
-        if (field_belongs_in_304(field->name) && !headers_add(&kept, field->name, field->value)) {
-            return false;
-        }
-    }
-    ex->headers = kept;
     ex->status = 304;
-    return true;
+    return keep_fields(ex, field_belongs_in_304);
 }

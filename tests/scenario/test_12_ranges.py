@@ -81,6 +81,18 @@ def test_beyond_the_end(origin, client):
     client.get("/a").expect(200, body=BODY, cache="hit")
 
 
+def test_a_refused_range_is_not_for_caches_in_front(origin, client):
+    """RFC 9110 §15.5.17, RFC 9111 §3: what says how long the content may be kept says nothing of the refusal."""
+    kept = {"ETag": '"v1"', "Vary": "Accept", "Access-Control-Allow-Origin": "*"}
+    of_content = {"Content-Type": "text/plain", "Content-Language": "de", "Content-Location": "/a", "Content-Disposition": "attachment", "Expires": date(60),
+                  "CDN-Cache-Control": "max-age=60", "Edge-Cache-Control": "max-age=60"}
+    origin.expect("GET /a").reply(200, {"Cache-Control": "max-age=60, public", **kept, **of_content}, BODY)
+    client.get("/a").expect(200)
+    refused = client.get("/a", {"Range": "bytes=100000-"}).expect(416, body=b"", headers={**kept, **{name: None for name in of_content}})
+    assert refused.headers.all("Cache-Control") == ["no-store"], refused
+    client.get("/a").expect(200, body=BODY, cache="hit", headers={**kept, **of_content})
+
+
 def test_head_has_no_ranges(origin, client):
     store(origin, client)
     client.head("/a", {"Range": "bytes=0-4"}).expect(200, cache="hit", headers={"Content-Length": "100000"})
