@@ -211,9 +211,11 @@ enum admin_progress admin_run_purge(struct admin_call *call)
 
 /* ---- GET /v1/purges ---- */
 
+/* The newest `limit` rows: a ring once it is full. */
 struct listing {
     json_t *rows;
     size_t limit;
+    size_t oldest; /* where the next one goes then */
 };
 
 /* Names may be any bytes; JSON wants UTF-8. Behind a URL a mark may stand (cache/search.h). */
@@ -234,13 +236,31 @@ static bool on_row(void *arg, uint64_t sequence, struct span row) /* store_purge
     if (!purge_decode(row, sequence, &purge)) {
         return true;
     }
-    if (json_array_size(listing->rows) == listing->limit) {
-        (void)json_array_remove(listing->rows, 0); /* the newest are wanted */
-    }
     json_t *entry =
         json_pack("{sI so ss ss so}", "sequence", (json_int_t)sequence, "time", admin_time_json(purge.time_ms), "kind",
                   purge_kind_text(purge.kind), "mode", purge_mode_text(purge.mode), "name", name_json(&purge));
-    return json_array_append_new(listing->rows, entry) == 0;
+    if (json_array_size(listing->rows) < listing->limit) {
+        return json_array_append_new(listing->rows, entry) == 0;
+    }
+    size_t place = listing->oldest;
+    listing->oldest = (place + 1) % listing->limit;
+    return json_array_set_new(listing->rows, place, entry) == 0;
+}
+
+/* The rows in their order, as a new array. */
+static json_t *in_order(const struct listing *listing)
+{
+    json_t *ordered = json_array();
+    size_t count = json_array_size(listing->rows);
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *row = json_array_get(listing->rows, (listing->oldest + i) % count);
+        if (json_array_append(ordered, row) != 0) {
+            json_decref(ordered);
+            return NULL;
+        }
+    }
+    return ordered;
 }
 
 enum admin_progress admin_run_purges(struct admin_call *call)
@@ -258,9 +278,11 @@ enum admin_progress admin_run_purges(struct admin_call *call)
         return admin_fail(call, 400, "expected a limit from 1 to %d, and a sequence for since", LIST_MAX);
     }
     listing.limit = (size_t)limit;
-    if (reader == NULL || store_each_purge(cache_reader_store(reader), after + 1, on_row, &listing) != ERR_OK) {
-        json_decref(listing.rows);
+    bool read = reader != NULL && store_each_purge(cache_reader_store(reader), after + 1, on_row, &listing) == ERR_OK;
+    json_t *ordered = read ? in_order(&listing) : NULL;
+    json_decref(listing.rows);
+    if (!read) {
         return admin_fail(call, 503, "the journal cannot be read");
     }
-    return admin_reply_json(call, 200, json_pack("{so}", "purges", listing.rows));
+    return admin_reply_json(call, 200, json_pack("{so}", "purges", ordered));
 }

@@ -2,7 +2,8 @@
  *
  * Happy path: connect, write the request, read until the answer is whole.
  * Failures:   - nobody answers: said with where it was looked, and how to point elsewhere.
- *             - it breaks off, or is silent for TIMEOUT_S. */
+ *             - it breaks off, or is silent: a process that hangs or is stopped still has its connections taken by the
+ *               kernel. Questions are answered at once; an order waits for the disk, a stream says something itself. */
 #include "proxy/commands/admin_ask.h"
 
 #include <errno.h>
@@ -18,7 +19,9 @@
 #include "proxy/server/listener.h"
 
 enum {
-    TIMEOUT_S = 60,
+    QUESTION_TIMEOUT_S = 10,
+    ORDER_TIMEOUT_S = 60,
+    STREAM_TIMEOUT_S = 60,
     ARENA_BYTES = 256 * 1024,
     HEAD_MAX_BYTES = 64 * 1024,
     ANSWER_MAX_BYTES = 256 * 1024 * 1024,
@@ -40,10 +43,10 @@ static bool address_of(const struct config *config, struct address *out_address)
 }
 
 /* A descriptor, or a negative errno value. */
-static int connect_to(const struct address *address)
+static int connect_to(const struct address *address, int timeout_s)
 {
     struct sockaddr_storage name;
-    struct timeval timeout = {.tv_sec = TIMEOUT_S};
+    struct timeval timeout = {.tv_sec = timeout_s};
     socklen_t len;
 
     if (!listener_sockaddr(address, &name, &len)) {
@@ -146,18 +149,30 @@ static bool fail(const struct address *address, const char *why, struct buf *err
     return false;
 }
 
-static bool find_larder(const struct config *config, struct address *out_address, int *out_fd, struct buf *error)
+static bool fail_silent(const struct address *address, int timeout_s, struct buf *error)
+{
+    buf_add_text(error, "larder listens at ");
+    address_format(address, error);
+    buf_format(error, ", and has not answered for %d s: it hangs, or was stopped", timeout_s);
+    return false;
+}
+
+static bool find_larder(const struct config *config, int timeout_s, struct address *out_address, int *out_fd,
+                        struct buf *error)
 {
     if (!address_of(config, out_address)) {
         buf_add_text(error, "admin.socket is \"off\" and admin.listen is not set: there is no way to ask larder");
         return false;
     }
-    *out_fd = connect_to(out_address);
+    *out_fd = connect_to(out_address, timeout_s);
     if (*out_fd == -EACCES) {
         buf_add_text(error, "not permitted to open ");
         address_format(out_address, error);
         buf_add_text(error, ": only root may, and the user that larder runs as");
         return false;
+    }
+    if (*out_fd == -EAGAIN) { /* so many wait already that the kernel takes no more */
+        return fail_silent(out_address, timeout_s, error);
     }
     return *out_fd >= 0 || fail(out_address, uv_strerror(uv_translate_sys_error(-*out_fd)), error);
 }
@@ -185,21 +200,26 @@ void admin_ask_parameter(struct buf *target, const char *name, const char *text)
 bool admin_ask(const struct config *config, const char *target, struct span body, struct admin_answer *out_answer,
                struct buf *out_error)
 {
+    int timeout_s = body.len > 0 ? ORDER_TIMEOUT_S : QUESTION_TIMEOUT_S;
     struct address address;
     struct buf in;
     int fd;
 
-    if (!find_larder(config, &address, &fd, out_error)) {
+    if (!find_larder(config, timeout_s, &address, &fd, out_error)) {
         return false;
     }
     buf_init(&in, ANSWER_MAX_BYTES);
     buf_init(&out_answer->body, ANSWER_MAX_BYTES);
-    bool good = send_request(fd, config, target, body) && receive(fd, &in) && read_answer(&in, out_answer);
+    errno = 0;
+    bool good = send_request(fd, config, target, body) && receive(fd, &in);
+    bool silent = !good && (errno == EAGAIN || errno == EWOULDBLOCK);
+    good = good && read_answer(&in, out_answer);
     close(fd);
     buf_finish(&in);
     if (!good) {
         buf_finish(&out_answer->body);
-        return fail(&address, "the answer is not whole", out_error);
+        return silent ? fail_silent(&address, timeout_s, out_error)
+                      : fail(&address, "the answer is not whole", out_error);
     }
     return true;
 }
@@ -295,7 +315,7 @@ enum admin_stream_end admin_ask_stream(const struct config *config, const char *
     enum admin_stream_end end;
 
     buf_init(&out_refusal->body, ANSWER_MAX_BYTES);
-    if (!find_larder(config, &address, &intake.fd, out_error)) {
+    if (!find_larder(config, STREAM_TIMEOUT_S, &address, &intake.fd, out_error)) {
         return ADMIN_STREAM_NOBODY;
     }
     buf_init(&intake.in, ANSWER_MAX_BYTES);

@@ -70,6 +70,24 @@ static void write_purged(const json_t *answer, bool soft, struct buf *out)
     buf_format(out, " %lld\n", (long long)last);
 }
 
+/* What is wrong with an order is said with the members of its JSON: "tags: expected …" gets the flag's name. */
+static void name_flag(struct buf *error)
+{
+    struct span line = buf_span(error);
+    const char *flag = options_purge_flag(span_take(line, span_find(line, ':')));
+    struct buf named;
+
+    if (flag == NULL) {
+        return;
+    }
+    buf_init(&named, error->limit);
+    buf_add_text(&named, flag);
+    buf_add(&named, span_skip(line, span_find(line, ':')));
+    buf_clear(error);
+    buf_add(error, buf_span(&named));
+    buf_finish(&named);
+}
+
 bool admin_command_purge(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
 {
     char *order = order_text(options);
@@ -81,6 +99,7 @@ bool admin_command_purge(const struct config *config, const struct options *opti
     json_t *answer = admin_ask_json(config, "/v1/purge", span_of(order), error);
     free(order);
     if (answer == NULL) {
+        name_flag(error);
         return false;
     }
     if (options->json) {

@@ -25,6 +25,8 @@ static const struct purge_name {
 } purge_names[] = {{"--prefix", "prefixes"}, {"--glob", "globs"}, {"--tag", "tags"}, {"--site", "sites"}},
   warm_names[] = {{"--urls", "list"}, {"--sitemap", "sitemap"}, {"--access-log", "log"}};
 
+static const char url_member[] = "urls";
+
 static const struct flag flags[] = {
     {"--config", COMMAND_SERVE, offsetof(struct options, config.file), "FILE",
      "read settings from a TOML file; flags override it"},
@@ -373,7 +375,7 @@ static bool parse_word(struct options *options, const char *word, struct buf *er
         return true;
     }
     if (options->command == COMMAND_PURGE || options->command == COMMAND_WARM) {
-        return append_name(options, "urls", word, error);
+        return append_name(options, url_member, word, error);
     }
     if (options->command == COMMAND_MODE && options->mode == NULL) {
         *(options->site == NULL ? &options->site : &options->mode) = word;
@@ -527,4 +529,14 @@ void options_write_help(enum command about, struct buf *out)
                       "Exit status: 0 after an orderly end, 1 where a command says so, 2 when the command line or the "
                       "configuration is\n"
                       "wrong, or nothing could be done.\n");
+}
+
+const char *options_purge_flag(struct span member)
+{
+    for (size_t i = 0; i < ARRAY_LEN(purge_names); i++) {
+        if (span_equal(member, span_of(purge_names[i].member))) {
+            return purge_names[i].flag;
+        }
+    }
+    return span_equal(member, span_of(url_member)) ? "URL" : NULL;
 }

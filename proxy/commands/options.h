@@ -78,6 +78,9 @@ struct options {
 /* False with one line (no newline) in `out_error`; exit status 2 is customary. */
 bool options_parse(int argc, const char *const *argv, struct options *out_options, struct buf *out_error);
 
+/* What names things of this member of a purge's order (options.names): "--tag" for "tags"; NULL: no flag does. */
+const char *options_purge_flag(struct span member);
+
 /* The flags that configure larder, `listen` among them; borrows from `options`. */
 struct config_flags options_config_flags(const struct options *options);
 

@@ -51,7 +51,10 @@ static void fail_open(struct store_context *context, enum err error, const struc
     if (note->len > 0) { /* it knows more */
         buf_add(context->error, buf_span(note));
     } else {
-        buf_add_text(context->error, err_text(error));
+        buf_add_text(context->error, error == ERR_NOT_FOUND ? "there is none" : err_text(error));
+    }
+    if (error == ERR_NOT_FOUND) {
+        buf_add_text(context->error, ": see --config and --cache-dir");
     }
 }
 

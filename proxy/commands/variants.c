@@ -275,8 +275,9 @@ static bool ask_store(const struct config *config, struct variants *variants, st
     buf_init(&note, 1024);
     enum err failed = store_open_readonly(config->cache.dir, &store, &note);
     if (failed != ERR_OK) {
-        buf_format(error, "vary: no store can be read in %s: %s%.*s", config->cache.dir,
-                   note.len > 0 ? "" : err_text(failed), SPAN_ARG(buf_span(&note)));
+        buf_format(error, "vary: no store can be read in %s: %s%.*s%s", config->cache.dir,
+                   note.len > 0 ? "" : err_text(failed), SPAN_ARG(buf_span(&note)),
+                   failed == ERR_NOT_FOUND ? ": see --config and --cache-dir" : "");
     }
     buf_finish(&note);
     if (failed != ERR_OK) {

@@ -433,6 +433,7 @@ static enum warm_result warm_all(struct warm *warm, struct warm_urls *urls, cons
         } else if (warm->nobody) {
             buf_add_text(error, "warm: no larder listens at ");
             address_format(warm->address, error);
+            buf_add_text(error, ": is it running, with this configuration? See --config and --listen");
         } else {
             write_summary(warm, out);
             result = warm->failed == 0 ? WARM_DONE : WARM_FAILED;

@@ -188,8 +188,9 @@ static bool look_up_apart(struct why *why, struct buf *error)
     buf_init(&note, 1024);
     enum err failed = store_open_readonly(why->config->cache.dir, &store.store, &note);
     if (failed != ERR_OK) {
-        buf_format(error, "why: no store can be read in %s: %s%.*s", why->config->cache.dir,
-                   note.len > 0 ? "" : err_text(failed), SPAN_ARG(buf_span(&note)));
+        buf_format(error, "why: no store can be read in %s: %s%.*s%s", why->config->cache.dir,
+                   note.len > 0 ? "" : err_text(failed), SPAN_ARG(buf_span(&note)),
+                   failed == ERR_NOT_FOUND ? ": see --config and --cache-dir" : "");
     } else {
         store.reader = store_reader_create(store.store);
         done = store.reader != NULL ? look_up(why, &store, error) : why_no_memory(error);

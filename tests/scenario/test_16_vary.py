@@ -112,7 +112,7 @@ def test_an_empty_store(origin, larder):
 @pytest.mark.parametrize("words, complaint", [
     (["--limit", "0"], "--limit: expected a number from 1 to 1000"),
     (["--limit", "x"], "--limit"),
-    (["--cache-dir", "/nowhere"], "no store can be read in /nowhere"),
+    (["--cache-dir", "/nowhere"], "no store can be read in /nowhere: there is none: see --config and --cache-dir"),
     (["ftp://a/", "--origin", "http://127.0.0.1"], "expected a URL"),
     (["http://a/", "http://b/"], "unexpected"),
 ])

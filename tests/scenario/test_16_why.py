@@ -462,7 +462,7 @@ def test_a_stopped_store(origin, larder):
 def test_stores_that_cannot_be_read(tmp_path):
     flags = ("--origin", "http://127.0.0.1:1")
     code, out, err = run_larder("why", "http://a/", *flags, "--cache-dir", tmp_path / "none")
-    assert (code, out) == (2, "") and "there is none" in err
+    assert (code, out) == (2, "") and "there is none: see --config and --cache-dir" in err
     assert not (tmp_path / "none").exists()
     (tmp_path / "data.mdb").write_bytes(b"something else" * 1000)
     code, out, err = run_larder("why", "http://a/", *flags, "--cache-dir", tmp_path)

@@ -303,7 +303,7 @@ def test_command_line(words, message):
 def test_no_store(tmp_path):
     for verb in ("stat", "ls", "check", "compact"):
         code, out, err = tool(tmp_path / "none", verb)
-        assert (code, out) == (2, "") and "cannot open the store" in err, verb
+        assert (code, out) == (2, "") and "cannot open the store" in err and "there is none: see --config and --cache-dir" in err, verb
     assert not (tmp_path / "none").exists(), "looking makes nothing"
 
 

@@ -320,6 +320,7 @@ def test_the_journal(proxy):
     assert [(row["kind"], row["mode"], row["name"]) for row in rows] == [("tag", "hard", "a"), ("tag", "hard", "b"), ("url", "soft", f"{BASE}/a")]
     assert rows[-1]["sequence"] == last and rows[0]["time"].endswith("Z")
     assert journal(proxy, "?limit=1") == rows[-1:] and journal(proxy, f"?since={rows[0]['sequence']}") == rows[1:]
+    assert journal(proxy, "?limit=2") == rows[-2:]
     Admin(proxy).get("/v1/purges?limit=0").expect(400)
     Admin(proxy).get("/v1/purges?since=x").expect(400)
 
@@ -369,7 +370,10 @@ def test_the_commands_by_the_file_of_serve(larder, origin, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["purge", "/a"], "absolute URLs"),
+    (["purge", "/a"], "URL: expected absolute URLs"),
+    (["purge", "--prefix", "/a"], "--prefix: expected absolute URLs"),
+    (["purge", "--glob", "/a*"], "--glob: expected absolute URLs"),
+    (["purge", "--tag", ""], "--tag: expected names of tags"),
     (["purge"], "expected a URL, --prefix"),
     (["purge", "--tag"], "--tag: expected TAG"),
     (["purges", "--limit", "x"], "--limit: expected a number"),

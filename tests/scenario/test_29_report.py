@@ -189,3 +189,13 @@ def test_the_command(larder, origin):
     for flags in (["--since", "soon"], ["--limit", "0"]):
         code, _, error = run_larder("report", *flags, "--cache-dir", proxy.cache_dir)
         assert code == 2 and flags[0] in error
+
+
+@pytest.mark.slow
+def test_a_larder_that_hangs(proxy):
+    """The kernel takes the connection: without a limit the command would wait for as long as it hangs."""
+    proxy.process.send_signal(signal.SIGSTOP)
+    code, out, error = run_larder("report", "--cache-dir", proxy.cache_dir)
+    proxy.process.send_signal(signal.SIGCONT)
+    assert (code, out) == (2, "")
+    assert error == f"larder: larder listens at unix:{proxy.cache_dir}/admin.sock, and has not answered for 10 s: it hangs, or was stopped\n"

@@ -190,7 +190,7 @@ def test_over_a_unix_socket(larder, origin, tmp_path):
 
 def test_nobody_listens(tmp_path):
     code, out, err = run_larder("warm", f"{BASE}/a", "--listen", f"unix:{tmp_path}/none")
-    assert (code, out) == (2, "") and f"no larder listens at unix:{tmp_path}/none" in err
+    assert (code, out) == (2, "") and f"no larder listens at unix:{tmp_path}/none: is it running, with this configuration? See --config and --listen" in err
 
 
 @pytest.mark.parametrize("words, said", [
