@@ -137,7 +137,7 @@ static void on_timer(struct conn *conn)
         } else if (client->stream.waiting) {
             client_exchange_gone(client, END_CLIENT_TIMEOUT);
         } else {
-            exchange_on_deadline(client->stream.exchange);
+            http1_stream_time_out(&client->stream);
         }
         break;
     case CLIENT_IDLE:

@@ -20,6 +20,7 @@ static size_t copy_rest(struct stream *stream, const struct span *runs, size_t c
 static void accepted(struct stream *stream, size_t body_bytes);
 static enum stream_state queue_out(struct stream *stream);
 static enum stream_state flush(struct stream *stream);
+static void arm_timer(struct stream *stream);
 
 void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config, struct buf *spare)
 {
@@ -53,6 +54,7 @@ void http1_stream_begin(struct stream *stream, const struct http_request *reques
     stream->aborted = false;
     stream->left = 0;
     stream->turn_bytes = 0;
+    stream->due_ms = 0;
     pace_begin(&stream->pace);
     stream->count = (struct stream_count){0};
 }
@@ -97,6 +99,9 @@ static void body_ended(struct stream *stream, struct span piece, struct arena *a
     }
     stream->body_done = true;
     stream->body_wanted = false;
+    if (!stream->waiting) {
+        arm_timer(stream);
+    }
     exchange_on_body(stream->exchange, piece, true, trailers.count > 0 ? &trailers : NULL);
 }
 
@@ -389,7 +394,7 @@ bool http1_stream_written(struct stream *stream)
         return true;
     }
     stream->waiting = false;
-    conn_set_timer(stream->conn, stream->body_wanted ? config->server.client_body_timeout_ms : 0);
+    arm_timer(stream);
     if (stream->ended) {
         exchange_on_sent(stream->exchange);
     } else {
@@ -405,10 +410,33 @@ void http1_stream_gone(struct stream *stream)
     stream->body_wanted = false;
 }
 
+/* For what the stream waits for now that it need not wait for the client to take something. */
+static void arm_timer(struct stream *stream)
+{
+    uint64_t now_ms = conn_now_ms(stream->conn);
+
+    if (stream->body_wanted) {
+        conn_set_timer(stream->conn, stream->config->server.client_body_timeout_ms);
+    } else if (stream->due_ms == 0) {
+        conn_set_timer(stream->conn, 0);
+    } else {
+        conn_set_timer(stream->conn, stream->due_ms > now_ms ? stream->due_ms - now_ms : 1);
+    }
+}
+
 void stream_set_deadline(struct stream *stream, uint64_t timeout_ms)
 {
+    stream->due_ms = timeout_ms > 0 ? conn_now_ms(stream->conn) + timeout_ms : 0;
     if (!stream->gone && !stream->waiting && !stream->body_wanted) {
-        conn_set_timer(stream->conn, timeout_ms);
+        arm_timer(stream);
+    }
+}
+
+void http1_stream_time_out(struct stream *stream)
+{
+    if (stream->due_ms != 0) {
+        stream->due_ms = 0;
+        exchange_on_deadline(stream->exchange);
     }
 }
 
@@ -422,6 +450,15 @@ void stream_count_tunnel(struct stream *stream, uint64_t to_client_bytes, uint64
 struct conn *stream_connection(struct stream *stream)
 {
     return stream->conn;
+}
+
+struct span stream_take_unsent(struct stream *stream)
+{
+    struct span unsent = buf_span(&stream->out);
+
+    stream->out.len = 0; /* the bytes stay where they are until something is appended, which a tunnel does not */
+    stream->count.sent_bytes -= unsent.len;
+    return unsent;
 }
 
 struct span stream_take_early_bytes(struct stream *stream)

@@ -35,6 +35,7 @@ struct stream {
     uint64_t left;       /* bytes to come of the chunk, or of a body with a length */
     uint64_t turn_bytes; /* written since the loop last turned */
     struct pace pace;    /* at which the client takes it */
+    uint64_t due_ms;     /* when exchange_on_deadline is, by the connection's clock; 0: never */
     struct stream_count count;
 };
 
@@ -52,6 +53,9 @@ size_t http1_stream_feed(struct stream *stream, struct span bytes, struct arena 
 /* conn_write is done: sends what is left of `out`, then tells the exchange. False, and nothing is done: the client is
  * too slow. */
 MUST_CHECK bool http1_stream_written(struct stream *stream);
+
+/* The connection's timer has fired, and the stream waits for nothing of the client. */
+void http1_stream_time_out(struct stream *stream);
 
 /* The client is gone: from now on everything answers STREAM_GONE. */
 void http1_stream_gone(struct stream *stream);

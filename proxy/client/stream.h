@@ -61,11 +61,15 @@ void stream_read_body(struct stream *stream);
 void stream_pause_body(struct stream *stream);
 
 /* exchange_on_deadline follows after that time, unless it is set to 0 before. While the stream waits for the client,
- * its own timeouts come first. */
+ * its own timeouts come first: a deadline that passes meanwhile is told when the client is there again. */
 void stream_set_deadline(struct stream *stream, uint64_t timeout_ms);
 
 /* After a 101 was sent with stream_start and stream_end: the connection's bytes are the tunnel's. */
 struct conn *stream_connection(struct stream *stream);
+
+/* What of it (and of what was to go before it) the connection has not been given yet; taken out, for the tunnel to send
+ * and count. It lives until the exchange ends. */
+struct span stream_take_unsent(struct stream *stream);
 
 /* The tunnel's bytes count as the bodies'. */
 void stream_count_tunnel(struct stream *stream, uint64_t to_client_bytes, uint64_t to_origin_bytes);

@@ -508,6 +508,7 @@ void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const s
                           struct span early)
 {
     struct stream_head head = {.status = 101, .headers = &ex->headers, .body = STREAM_BODY_NONE};
+    struct span to_client;
 
     REQUIRE(ex->step == STEP_AWAIT);
     exchange_leave_flight(ex);
@@ -516,8 +517,9 @@ void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const s
     ex->answered_us = exchange_now_us();
     ex->first_byte_us = ex->answered_us;
     if (respond_upgraded(ex, headers) && stream_start(ex->stream, &head) &&
-        stream_end(ex->stream, NULL) == STREAM_READY) {
-        ex->tunnel = tunnel_start(stream_connection(ex->stream), conn, stream_take_early_bytes(ex->stream), early,
+        stream_end(ex->stream, NULL) != STREAM_GONE &&
+        arena_join(ex->arena, (struct span[]){stream_take_unsent(ex->stream), early}, 2, &to_client)) {
+        ex->tunnel = tunnel_start(stream_connection(ex->stream), conn, stream_take_early_bytes(ex->stream), to_client,
                                   ex->worker->config->server.tunnel_idle_timeout_ms, on_tunnel_ended, ex);
     }
     if (ex->tunnel != NULL) {

@@ -33,6 +33,27 @@ def test_the_answer_comes_later(origin, larder, status, body):
     comes_to_hit(client, body or b"hello")
 
 
+def test_hints_that_the_client_does_not_take_change_nothing(origin, larder, tmp_path):
+    """The time goes on while the client reads none of the origin's 103s, and when it has read them."""
+    path = tmp_path / "sock"  # a unix socket takes little when nobody reads
+    listen = f'[server]\nlisten = ["127.0.0.1:0", "unix:{path}"]\n'
+    client = Client(larder(origin, config=listen + SOON.replace("50ms", "300ms"), listen=()), address=str(path))
+    store(origin, client, stale(ETag='"v1"'))
+    gate = origin.gate()
+
+    def hint(exchange):
+        for _ in range(80):
+            exchange.send_head(103, {"Link": f"</{'x' * 5000}>; rel=preload"})
+        gate.wait()
+        exchange.reply(304, fresh(60))
+
+    origin.expect("GET /a", {"If-None-Match": '"v1"'}).handle(hint)
+    client.send_raw(client.encode("GET", "/a"))
+    gate.wait_reached()
+    client.read_response().expect(200, body=b"hello", cache="fwd=stale; detail=stale-if-slow")
+    gate.open()
+
+
 def test_in_time(origin, larder):
     client = Client(larder(origin, config=LATE))
     store(origin, client, stale(ETag='"v1"'))
