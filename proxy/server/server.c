@@ -54,8 +54,9 @@ int server_run(struct config *config, const struct config_flags *flags, const ch
     struct server server = {.flags = flags, .argv = argv, .successor = {.fd = -1}};
     int status = EXIT_STOPPED;
 
+    loop_use_allocator();
     (void)signal(SIGPIPE, SIG_IGN); /* libuv does not do it; cannot fail for a valid number */
-    buf_init(&server.text, SERVER_TEXT_MAX_BYTES);
+    buf_init_in(&server.text, server.text_memory, sizeof(server.text_memory));
     notify_open(&server.notify);
     enum err error =
         err_from_uv(uv_random(NULL, NULL, &config->server.instance_id, sizeof(config->server.instance_id), 0, NULL));
@@ -97,7 +98,7 @@ int server_run(struct config *config, const struct config_flags *flags, const ch
 /* On failure nothing of the loop is left; the rest of the server needs none. */
 static enum err init_loop(struct server *server)
 {
-    int error = uv_loop_init(&server->loop);
+    int error = loop_init(&server->loop, 0); /* how many descriptors there may be is not known yet */
 
     if (error < 0) {
         return explain(server, "cannot start", err_from_uv(error));

@@ -22,7 +22,8 @@ enum {
 struct server {
     const struct config_flags *flags;
     const char *const *argv;
-    struct buf text; /* the line that says what failed */
+    struct buf text; /* the line that says what failed, memory among others */
+    char text_memory[SERVER_TEXT_MAX_BYTES];
     struct cache *cache;
     struct disk disk;
     struct metrics *metrics;

@@ -57,7 +57,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         .access_log = {.fd = -1},
     };
     watched_init(&worker->watched);
-    error = err_from_uv(uv_loop_init(&worker->loop));
+    error = err_from_uv(loop_init(&worker->loop, shared->descriptors));
     if (error != ERR_OK) {
         goto err_close_fds;
     }
@@ -67,7 +67,6 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         REQUIRE(uv_loop_close(&worker->loop) == 0);
         goto err_close_fds;
     }
-    loop_make_room(&worker->loop, shared->descriptors);
     REQUIRE(uv_timer_init(&worker->loop, &worker->shutdown_timer) == 0);
     worker->shutdown_timer.data = worker;
     refusals_init(&worker->refusals, &worker->loop, number);

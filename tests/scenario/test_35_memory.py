@@ -194,8 +194,9 @@ headers = ["Content-Type: text/html"]
 """
 
 
-def test_a_configuration_that_cannot_be_read_now_is_refused(origin, larder, tmp_path):
-    """SIGHUP while memory is short. (Not shown: libuv ends a process that cannot make a loop. So the second half is left out.)"""
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_configuration_that_cannot_be_read_now_is_refused(origin, larder, tmp_path, count):
+    """SIGHUP while memory is short, from the first allocation to the last, which makes the loops of the new workers."""
     if not SHIM.exists():
         pytest.skip("sanitizers bring an allocator of their own")
     memory = Memory(tmp_path / "control")
@@ -211,12 +212,13 @@ def test_a_configuration_that_cannot_be_read_now_is_refused(origin, larder, tmp_
     memory.fail(0)
     reload()
     calls, _ = memory.well()
-    for at in range(1, calls // 2):
-        memory.fail(at)
+    for at in range(1, calls + 1):
+        memory.fail(at, count)
         reload()
         memory.well()
         assert proxy.process.poll() is None, f"allocation {at} of {calls}: larder ended\n{proxy.stderr}"
     assert "the new configuration is refused" in proxy.stderr
+    assert "cannot make a worker" in proxy.stderr
     ask(proxy, "GET", "/small/1", SMALL)
     before = proxy.stderr.count("configuration reloaded")
     reload()
