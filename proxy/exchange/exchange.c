@@ -256,6 +256,7 @@ enum step exchange_decide_fetch(struct exchange *ex)
         return exchange_offline_miss(ex);
     }
     if (ex->only_if_cached) {
+        ex->outcome = OUTCOME_NONE; /* nothing is forwarded (RFC 9211 §2.2) */
         ex->status = 504;
         exchange_because(ex, REASON_ONLY_IF_CACHED, NULL);
         return STEP_REPLY;

@@ -166,6 +166,7 @@ static void judge_fetch(struct why *why, bool usable)
     if (why->policy.mode == MODE_OFFLINE) {
         reply_offline(why);
     } else if (policy_only_if_cached(&why->request, &why->policy)) {
+        why->outcome = OUTCOME_NONE;
         reply(why, 504, REASON_ONLY_IF_CACHED);
     } else if (why->request.method == METHOD_HEAD && !decide_head_as_get(&why->policy, usable, why->outcome)) {
         conclude(why, WHY_PASS, why->outcome, usable ? why->reason : REASON_HEAD_MISS);

@@ -321,10 +321,13 @@ def test_request_no_store_where_configured(origin, larder):
 
 def test_only_if_cached(origin, client):
     """RFC 9111 §5.2.1.7: 504 when nothing stored can be used."""
-    client.get("/a", {"Cache-Control": "only-if-cached"}).expect(504, cache="detail=only-if-cached")
+    client.get("/a", {"Cache-Control": "only-if-cached"}).expect(504, cache="detail=only-if-cached; !fwd")  # RFC 9211 §2.2
     origin.expect("GET /a").reply(200, fresh(), b"x")
     client.get("/a").expect(200)
     client.get("/a", {"Cache-Control": "only-if-cached"}).expect(200, cache="hit")
+    origin.expect("GET /b").reply(200, {"Cache-Control": "max-age=60", "Age": "60", "ETag": '"v1"'}, b"x")
+    client.get("/b").expect(200)
+    client.get("/b", {"Cache-Control": "only-if-cached"}).expect(504, cache="detail=only-if-cached; !fwd")
 
 
 # --- HEAD ---------------------------------------------------------------------------------------------------------------------------
