@@ -255,6 +255,8 @@ bool fetch_build_head(struct fetch *fetch)
     write_end(&fetch->out);
     fetch->request_sent = false;
     fetch->awaits_continue = headers_has(&headers, SPAN("Expect"));
+    fetch->conditional =
+        headers_has(&headers, SPAN("If-None-Match")) || headers_has(&headers, SPAN("If-Modified-Since"));
     return !fetch->out.failed;
 }
 

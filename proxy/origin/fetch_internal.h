@@ -70,6 +70,7 @@ struct fetch {
     struct origin_conn *conn;
     struct buf out;       /* not taken by the socket yet */
     bool request_sent;    /* all of it, body included */
+    bool conditional;     /* it may be answered 304 */
     bool awaits_continue; /* the body waits for a 100 */
     int64_t request_ms;
     uint64_t asked_ms; /* the same, loop time */

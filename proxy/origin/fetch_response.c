@@ -293,6 +293,15 @@ static struct assessment judge(struct fetch *fetch, const struct part_of_whole *
     return assessment;
 }
 
+/* RFC 9110 §15.4.5: to a GET or HEAD without a condition 304 says nothing. A client that holds nothing would be left
+ * with nothing, and one that holds something with a confirmation of something else. (One that was to complete a partial
+ * response is of no use, like any other.) */
+static bool is_baseless(const struct fetch *fetch)
+{
+    return fetch->response.status == 304 && !fetch->conditional && !fetch->completing &&
+           (fetch->request.method == METHOD_GET || fetch->request.method == METHOD_HEAD);
+}
+
 static void final_head(struct fetch *fetch)
 {
     struct http_response *response = &fetch->response;
@@ -304,6 +313,10 @@ static void final_head(struct fetch *fetch)
     fetch_note_answer(fetch);
     fetch->reusable = connection_may_stay(response);
     fetch->awaits_continue = false;
+    if (is_baseless(fetch)) {
+        broken(fetch, ERR_BAD_STATUS);
+        return;
+    }
     if (!assess_complete(response, fetch->response_ms, &fetch->arena)) {
         fetch_fail(fetch, ERR_NO_MEMORY);
         return;

@@ -148,12 +148,21 @@ def test_a_304_with_another_strong_etag(origin, client):
     client.get("/a").expect(200, body=b"new", cache="hit")
 
 
-def test_a_304_nobody_asked_for(origin, client):
-    """Without a stored response there is nothing to confirm; it is never stored or served as if it were something."""
+@pytest.mark.parametrize("headers", [None, {"If-None-Match": '"v1"'}, {"Range": "bytes=0-1"}])
+def test_a_304_nobody_asked_for(origin, client, headers):
+    """RFC 9110 §15.4.5: the origin was not told a condition, whatever the client's is, so 304 is no answer."""
     origin.on("GET /a", always(304, fresh(60, ETag='"v1"')))
-    first = client.get("/a")
-    assert first.status in (304, 502), first
-    assert "stored" not in first.cache
+    for _ in range(2):
+        client.get("/a", headers).expect(502, cache="!stored")
+
+
+def test_a_304_to_a_request_without_validators(origin, client):
+    """RFC 9110 §15.4.5: what has no validator cannot be confirmed; larder asked for it anew."""
+    store(origin, client, {"Cache-Control": "max-age=60, must-revalidate", "Age": "60"})
+    origin.expect("GET /a", {"If-None-Match": None, "If-Modified-Since": None}).reply(304, fresh(60, Age="0"))
+    client.get("/a").expect(502)
+    origin.expect("GET /a").reply(200, fresh(60), b"new")
+    client.get("/a").expect(200, body=b"new")
 
 
 # --- replaced -----------------------------------------------------------------------------------------------------------------------
