@@ -107,7 +107,16 @@ char *arena_alloc_text(struct arena *arena, size_t bytes)
 
 bool arena_copy(struct arena *arena, struct span text, struct span *out_copy)
 {
-    return arena_join(arena, &text, 1, out_copy);
+    char *copy = arena_alloc_text(arena, text.len);
+
+    if (copy == NULL) {
+        return false;
+    }
+    if (text.len > 0) {
+        memcpy(copy, text.data, text.len);
+    }
+    *out_copy = (struct span){copy, text.len};
+    return true;
 }
 
 bool arena_join(struct arena *arena, const struct span *parts, size_t count, struct span *out_text)

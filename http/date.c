@@ -96,8 +96,8 @@ static bool read_imf(struct span text, struct civil *out)
 {
     unsigned year;
 
-    if (text.len != DATE_TEXT_LEN || !is_day_name(span_take(text, 3), 3) || !text_at(text, 3, SPAN(", ")) ||
-        !text_at(text, 7, SPAN(" ")) || !text_at(text, 11, SPAN(" ")) || !text_at(text, 16, SPAN(" ")) ||
+    if (text.len != DATE_TEXT_LEN || !is_day_name(span_take(text, 3), 3) || text.data[3] != ',' ||
+        text.data[4] != ' ' || text.data[7] != ' ' || text.data[11] != ' ' || text.data[16] != ' ' ||
         !text_at(text, 25, SPAN(" GMT"))) {
         return false;
     }
@@ -121,8 +121,8 @@ static bool read_rfc850(struct span text, int64_t now_s, struct civil *out)
         return false;
     }
     text = span_skip(text, comma);
-    if (text.len != 24 || !text_at(text, 0, SPAN(", ")) || !text_at(text, 4, SPAN("-")) ||
-        !text_at(text, 8, SPAN("-")) || !text_at(text, 11, SPAN(" ")) || !text_at(text, 20, SPAN(" GMT"))) {
+    if (text.len != 24 || text.data[1] != ' ' || text.data[4] != '-' || text.data[8] != '-' || text.data[11] != ' ' ||
+        !text_at(text, 20, SPAN(" GMT"))) {
         return false;
     }
     if (!read_digits(text, 2, 2, &out->day) || !read_month(text, 5, &out->month) || !read_digits(text, 9, 2, &year) ||
@@ -145,8 +145,8 @@ static bool read_asctime(struct span text, struct civil *out)
 {
     unsigned year;
 
-    if (text.len != 24 || !is_day_name(span_take(text, 3), 3) || !text_at(text, 3, SPAN(" ")) ||
-        !text_at(text, 7, SPAN(" ")) || !text_at(text, 10, SPAN(" ")) || !text_at(text, 19, SPAN(" "))) {
+    if (text.len != 24 || !is_day_name(span_take(text, 3), 3) || text.data[3] != ' ' || text.data[7] != ' ' ||
+        text.data[10] != ' ' || text.data[19] != ' ') {
         return false;
     }
     if (!read_month(text, 4, &out->month) || !read_time(text, 11, out) || !read_digits(text, 20, 4, &year)) {
@@ -187,9 +187,8 @@ static bool read_month(struct span text, size_t at, unsigned *out_month)
 /* "08:49:37" */
 static bool read_time(struct span text, size_t at, struct civil *out)
 {
-    return text_at(text, at + 2, SPAN(":")) && text_at(text, at + 5, SPAN(":")) &&
-           read_digits(text, at, 2, &out->hour) && read_digits(text, at + 3, 2, &out->minute) &&
-           read_digits(text, at + 6, 2, &out->second);
+    return text.data[at + 2] == ':' && text.data[at + 5] == ':' && read_digits(text, at, 2, &out->hour) &&
+           read_digits(text, at + 3, 2, &out->minute) && read_digits(text, at + 6, 2, &out->second);
 }
 
 static bool text_at(struct span text, size_t at, struct span want)

@@ -55,18 +55,21 @@ bool forward_remove_hop_by_hop(struct headers *headers)
     return true;
 }
 
-/* All of the list, in one pass: the lengths of their names tell most others from them. */
+/* All of the list, in one pass: first letters and lengths of their names tell most others from them. */
 static void remove_hop_by_hop(struct headers *headers)
 {
+    uint64_t letters = 0;
     uint64_t lengths = 0;
     size_t count = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(hop_by_hop); i++) {
-        lengths |= UINT64_C(1) << hop_by_hop[i].len; /* the compiler does this */
+    for (size_t i = 0; i < ARRAY_LEN(hop_by_hop); i++) { /* the compiler does this */
+        letters |= UINT64_C(1) << (hop_by_hop[i].data[0] & 0x1f);
+        lengths |= UINT64_C(1) << hop_by_hop[i].len;
     }
     for (size_t i = 0; i < headers->count; i++) {
         struct span name = headers->items[i].name;
-        if (name.len < 64 && (lengths >> name.len & 1) != 0 && is_one_of(name, hop_by_hop, ARRAY_LEN(hop_by_hop))) {
+        if (name.len - 1 < 63 && (letters >> (name.data[0] & 0x1f) & lengths >> name.len & 1) != 0 &&
+            is_one_of(name, hop_by_hop, ARRAY_LEN(hop_by_hop))) {
             continue;
         }
         if (count != i) {

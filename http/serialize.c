@@ -48,15 +48,9 @@ void write_status_line(struct buf *out, unsigned status)
     add_parts(out, parts, ARRAY_LEN(parts));
 }
 
-void write_field(struct buf *out, struct span name, struct span value)
+/* Where the line ends. There is room for it. */
+static char *put_field(char *to, struct span name, struct span value)
 {
-    size_t len = name.len + value.len + 4;
-    char *to = out->failed ? NULL : buf_reserve(out, len);
-
-    if (to == NULL) {
-        out->failed = true;
-        return;
-    }
     memcpy(to, name.data, name.len); /* never empty */
     to += name.len;
     *to++ = ':';
@@ -66,15 +60,48 @@ void write_field(struct buf *out, struct span name, struct span value)
         to += value.len;
     }
     *to++ = '\r';
-    *to = '\n';
+    *to++ = '\n';
+    return to;
+}
+
+static size_t field_bytes(const struct header *field)
+{
+    return field->name.len + field->value.len + 4;
+}
+
+void write_field(struct buf *out, struct span name, struct span value)
+{
+    struct header field = {name, value};
+    size_t len = field_bytes(&field);
+    char *to = out->failed ? NULL : buf_reserve(out, len);
+
+    if (to == NULL) {
+        out->failed = true;
+        return;
+    }
+    (void)put_field(to, name, value);
     out->len += len;
 }
 
 void write_fields(struct buf *out, const struct headers *headers)
 {
+    size_t len = 0;
+
     for (size_t i = 0; i < headers->count; i++) {
-        write_field(out, headers->items[i].name, headers->items[i].value);
+        len += field_bytes(&headers->items[i]);
     }
+    if (len == 0) {
+        return;
+    }
+    char *to = out->failed ? NULL : buf_reserve(out, len);
+    if (to == NULL) {
+        out->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < headers->count; i++) {
+        to = put_field(to, headers->items[i].name, headers->items[i].value);
+    }
+    out->len += len;
 }
 
 void write_end(struct buf *out)

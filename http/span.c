@@ -16,6 +16,9 @@ static const unsigned char lower[256] = {
 
 bool span_equal_nocase_bytes(struct span a, struct span b)
 {
+    if (memcmp(a.data, b.data, a.len) == 0) {
+        return true; /* nearly everybody writes a name alike */
+    }
     for (size_t i = 0; i < a.len; i++) {
         if (lower[(unsigned char)a.data[i]] != lower[(unsigned char)b.data[i]]) {
             return false;

@@ -28,7 +28,7 @@ static uint64_t hash_of(const struct uri *uri)
 
 void fetch_ask(struct fetch *fetch)
 {
-    fetch->hash = hash_of(&fetch->request.uri);
+    fetch->hash = fetch->site->balance == BALANCE_HASH ? hash_of(&fetch->request.uri) : 0;
     fetch->acquire.done = on_acquired;
     fetch->acquire.fresh = !may_repeat(&fetch->request); /* a kept one may be dead */
     fetch->acquire.yields = fetch->behind;

@@ -169,11 +169,11 @@ static bool promises_content(const struct http_response *response)
 
 static bool connection_may_stay(const struct http_response *response)
 {
-    bool close = headers_list_has(&response->headers, SPAN("Connection"), SPAN("close"));
-    bool keep = headers_list_has(&response->headers, SPAN("Connection"), SPAN("keep-alive"));
+    const struct headers *headers = &response->headers;
 
-    return !close && (response->minor == 1 || keep) && response->framing.kind != FRAMING_CLOSE &&
-           !promises_content(response);
+    return !headers_list_has(headers, SPAN("Connection"), SPAN("close")) &&
+           (response->minor == 1 || headers_list_has(headers, SPAN("Connection"), SPAN("keep-alive"))) &&
+           response->framing.kind != FRAMING_CLOSE && !promises_content(response);
 }
 
 static void invalidate(struct fetch *fetch)
