@@ -7,30 +7,39 @@
 #define PROXY_MAILBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <uv.h>
 
 /* Zero it, but for `run`, before it is posted first. */
 struct message {
     void (*run)(struct message *message); /* may free the message, post it again, or post others */
-    struct message *next;
+    struct message *next;                 /* of the list it is in */
     struct message *previous;
-    bool posted; /* guarded by the mailbox's mutex */
+    atomic_bool posted; /* in a list: whoever makes it true appends it */
+    bool is_own;        /* … in the loop's own list; the loop's thread only */
+};
+
+struct message_list {
+    struct message *first;
+    struct message *last;
+    size_t count;
 };
 
 struct mailbox {
     uv_async_t async;
     uv_prepare_t prepare;
     uv_check_t check;
-    pthread_mutex_t mutex; /* guards what follows, and `posted` and the links of every message in the list */
-    struct message *first;
-    struct message *last;
+    struct message_list own; /* what the loop's thread posted, and what it took over from `others`; that thread only */
+    pthread_mutex_t mutex;   /* guards the two below */
+    struct message_list others; /* what other threads posted */
     bool closed;
+    atomic_bool others_wait; /* `others` may hold something: looked at without the mutex */
 };
 
 int mailbox_init(struct mailbox *mailbox, uv_loop_t *loop); /* libuv code */
 void mailbox_enter(struct mailbox *mailbox); /* this thread runs the loop from now on: its own posts need no wake-up */
-void mailbox_post(struct mailbox *mailbox, struct message *message);   /* any thread; in order, none before another */
+void mailbox_post(struct mailbox *mailbox, struct message *message);   /* any thread; those of one thread in order */
 void mailbox_cancel(struct mailbox *mailbox, struct message *message); /* the loop's thread */
 void mailbox_close(struct mailbox *mailbox);  /* the loop's thread; posts after this are lost; run the loop until its
                                                  handle is closed; a second call changes nothing */
