@@ -295,10 +295,11 @@ static bool fill_is_purged(const struct fill *fill, enum flight_phase phase, con
 
 static bool fill_serves(const struct fill *fill, const struct join_request *join)
 {
+    if (!fill->joinable || fill->invalidated) {
+        return false; /* the flight of one that is not joinable may be another thread's alone */
+    }
     enum flight_phase phase = flight_phase(fill->flight);
-
-    if (!fill->joinable || fill->invalidated || is_another_part(fill, phase, join) ||
-        fill_is_purged(fill, phase, join)) {
+    if (is_another_part(fill, phase, join) || fill_is_purged(fill, phase, join)) {
         return false;
     }
     if (phase == FLIGHT_PENDING) {

@@ -65,6 +65,7 @@ struct fill {
     uint64_t max_object_bytes;
     size_t held_bytes; /* in memory to be stored, and not handed to the queue yet */
     void *digest;      /* XXH3 state of the body so far; NULL when not storing */
+    bool submits;      /* it was being stored once: other threads may look at what the submit mutex guards */
 
     pthread_mutex_t submit_mutex; /* one thread at a time hands pieces, or the body's end, over; guards three below */
     bool ended;                   /* by the producer */

@@ -34,6 +34,9 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
     }
     *fill = (struct fill){
         .cache = cache, .flight = flight, .joinable = joinable, .created = purge_set_newest(cache->purges)};
+    if (joinable) {
+        flight_share(flight);
+    }
     if (range != NULL) {
         fill->ranged = true;
         fill->range = *range;
@@ -62,8 +65,10 @@ void cache_fill_sent(struct fill *fill)
 /* What the fill keeps in memory for the disk counts in the queue's limit, too. The submit mutex is held. */
 static void hold(struct fill *fill, ptrdiff_t bytes)
 {
-    fill->held_bytes += (size_t)bytes;
-    queue_hold(&fill->cache->queue, bytes);
+    if (bytes != 0) {
+        fill->held_bytes += (size_t)bytes;
+        queue_hold(&fill->cache->queue, bytes);
+    }
 }
 
 static void fill_destroy(struct fill *fill)
@@ -145,6 +150,7 @@ static bool prepare_storing(struct fill *fill, struct flight_head *head)
         return false;
     }
     (void)XXH3_128bits_reset(fill->digest); /* fails only for NULL */
+    fill->submits = true;
     head->shared = fill->joinable;
     head->record.body_id = store_new_body_id(fill->cache->store);
     return true;
@@ -363,8 +369,13 @@ static bool renew(struct fill *fill, const struct renewal *renewal)
 void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const struct renewal *renewal)
 {
     struct settled *settled = NULL;
-    bool storing = fill->digest != NULL && flight_is_storing(fill->flight);
 
+    if (fill->digest == NULL) { /* not stored, and known to nobody since its head, or since that was found out */
+        flight_complete(fill->flight, trailers);
+        end_fill(fill, NULL);
+        return;
+    }
+    bool storing = flight_is_storing(fill->flight);
     if (storing && flight_written(fill->flight) == 0 && queue_full(&fill->cache->queue)) {
         stop_storing(fill, REASON_DISK_BEHIND);
         storing = false;
@@ -499,6 +510,10 @@ static void stop_storing(struct fill *fill, enum reason reason)
 
 static void end_fill(struct fill *fill, struct settled *to_publish)
 {
+    if (!fill->submits) {
+        fill_destroy(fill);
+        return;
+    }
     pthread_mutex_lock(&fill->submit_mutex);
     fill->ended = true;
     fill->to_publish = to_publish;

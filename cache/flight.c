@@ -18,7 +18,8 @@ struct flight {
     char *head_memory;       /* its texts */
     uint64_t body_offset;    /* written with the head */
 
-    pthread_mutex_t mutex; /* guards everything below */
+    bool shared;           /* others may see it; before that it is its one thread's, and nothing is locked */
+    pthread_mutex_t mutex; /* guards everything below, once it is shared */
     enum flight_phase phase;
     enum err error;
     bool storing;
@@ -37,6 +38,8 @@ struct flight {
     size_t trailers_len;
 };
 
+static void enter(struct flight *flight);
+static void leave(struct flight *flight);
 static void release_bytes(struct flight *flight);
 static void link_follower(struct flight *flight, struct party *party);
 static void wake(struct party *party);
@@ -86,6 +89,11 @@ void flight_unref(struct flight *flight)
     free(flight);
 }
 
+void flight_share(struct flight *flight)
+{
+    flight->shared = true;
+}
+
 struct span flight_key(const struct flight *flight)
 {
     return flight->key;
@@ -99,11 +107,11 @@ bool flight_rekey(struct flight *flight, struct span key)
         return false;
     }
     memcpy(copy, key.data, key.len);
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     free((char *)(uintptr_t)flight->key.data);
     flight->key = (struct span){copy, key.len};
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return true;
 }
 
@@ -121,9 +129,9 @@ uint64_t flight_begun_ms(const struct flight *flight)
 
 void flight_set_producer(struct flight *flight, struct party *producer)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     flight->producer = producer;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 /* Copies the head's texts, which the caller's arena will take away. */
@@ -154,7 +162,10 @@ enum err flight_set_head(struct flight *flight, const struct flight_head *head, 
 {
     enum err error = ERR_OK;
 
-    pthread_mutex_lock(&flight->mutex);
+    if (store != NULL) {
+        flight_share(flight); /* with the thread that writes it */
+    }
+    enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     if (!keep_head(flight, head)) {
         error = ERR_NO_MEMORY;
@@ -178,7 +189,7 @@ enum err flight_set_head(struct flight *flight, const struct flight_head *head, 
     if (error == ERR_OK) {
         set_phase(flight, FLIGHT_STREAMING, ERR_OK);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return error;
 }
 
@@ -195,7 +206,7 @@ size_t flight_room(struct flight *flight)
 {
     size_t room = 0;
 
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     uint64_t held = flight->bytes.length - flight->bytes.base;
     size_t window_bytes = window_now(flight);
     if (held < window_bytes) {
@@ -203,25 +214,25 @@ size_t flight_room(struct flight *flight)
     } else {
         flight->starved = true;
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return room;
 }
 
 enum err flight_append(struct flight *flight, struct span bytes)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     REQUIRE(flight->phase == FLIGHT_STREAMING);
     enum err error = append_locked(flight, bytes);
     if (error == ERR_OK) {
         wake_all(flight);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return error;
 }
 
 void flight_complete(struct flight *flight, struct span trailers)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     REQUIRE(flight->phase == FLIGHT_STREAMING);
     if (trailers.len > 0) {
         flight->trailers = malloc(trailers.len);
@@ -231,30 +242,30 @@ void flight_complete(struct flight *flight, struct span trailers)
         }
     }
     set_phase(flight, FLIGHT_COMPLETE, ERR_OK);
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 void flight_fail(struct flight *flight, enum err error)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     set_phase(flight, FLIGHT_FAILED, error);
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 void flight_set_validated(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     set_phase(flight, FLIGHT_VALIDATED, ERR_OK);
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 void flight_set_refused(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     set_phase(flight, FLIGHT_REFUSED, ERR_OK);
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 void flight_set_store_reason(struct flight *flight, enum reason reason)
@@ -269,20 +280,20 @@ enum reason flight_store_reason(const struct flight *flight)
 
 void flight_set_digest(struct flight *flight, const uint8_t digest[DIGEST_BYTES])
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     memcpy(flight->digest, digest, DIGEST_BYTES);
     flight->has_digest = true;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES])
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     bool has = flight->has_digest;
     if (has) {
         memcpy(out_digest, flight->digest, DIGEST_BYTES);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return has;
 }
 
@@ -290,7 +301,7 @@ void flight_shed_slow(struct flight *flight)
 {
     uint64_t fastest = 0;
 
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     for (const struct party *party = flight->followers; party != NULL; party = party->next) {
         fastest = party->consumed > fastest ? party->consumed : fastest;
     }
@@ -299,14 +310,14 @@ void flight_shed_slow(struct flight *flight)
         release_bytes(flight);
         wake_all(flight);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 bool flight_wanted(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     bool wanted = flight->storing || flight->followers != NULL;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return wanted;
 }
 
@@ -314,25 +325,25 @@ bool flight_wanted(struct flight *flight)
 
 void flight_follow(struct flight *flight, struct party *party)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     link_follower(flight, party);
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 bool flight_join(struct flight *flight, struct party *party)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     bool whole = flight->phase == FLIGHT_PENDING || flight->storing;
     if (whole) {
         link_follower(flight, party);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return whole;
 }
 
 void flight_unfollow(struct flight *flight, struct party *party)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     if (party->linked) {
         if (party->previous != NULL) {
             party->previous->next = party->next;
@@ -348,14 +359,14 @@ void flight_unfollow(struct flight *flight, struct party *party)
         release_bytes(flight);
         wake(flight->producer); /* it may not be wanted any more */
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 bool flight_has_followers(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     bool has = flight->followers != NULL;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return has;
 }
 
@@ -363,27 +374,27 @@ unsigned flight_follower_count(struct flight *flight, unsigned max)
 {
     unsigned count = 0;
 
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     for (const struct party *party = flight->followers; party != NULL && count < max; party = party->next) {
         count++;
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return count;
 }
 
 enum flight_phase flight_phase(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     enum flight_phase phase = flight->phase;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return phase;
 }
 
 enum err flight_error(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     enum err error = flight->error;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return error;
 }
 
@@ -404,9 +415,9 @@ uint64_t flight_body_offset(const struct flight *flight)
 
 uint64_t flight_length(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     uint64_t length = flight->bytes.length;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return length;
 }
 
@@ -414,7 +425,7 @@ enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segm
 {
     enum flight_read result = FLIGHT_READ_WAIT;
 
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     if (offset < flight->bytes.base) {
         result = offset < flight->committed || flight->kept ? FLIGHT_READ_IN_STORE : FLIGHT_READ_FAILED;
     } else if (offset < flight->bytes.length) {
@@ -425,18 +436,18 @@ enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segm
     } else if (flight->phase == FLIGHT_FAILED) {
         result = FLIGHT_READ_FAILED;
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return result;
 }
 
 void flight_consumed(struct flight *flight, struct party *party, uint64_t offset)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     party->consumed = offset;
     if (!flight->storing) {
         release_bytes(flight);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 /* ---- the store's side ---- */
@@ -446,7 +457,7 @@ bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segme
 {
     bool found = false;
 
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     uint64_t end = flight->written + SEGMENT_BYTES;
     if (end > flight->bytes.length && flight->phase == FLIGHT_COMPLETE) {
         end = flight->bytes.length;
@@ -458,7 +469,7 @@ bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segme
         flight->written = end;
         found = true;
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return found;
 }
 
@@ -474,60 +485,74 @@ uint64_t flight_object_id(const struct flight *flight)
 
 void flight_committed(struct flight *flight, uint64_t offset)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     if (offset > flight->committed) {
         flight->committed = offset;
         release_bytes(flight);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 bool flight_keep(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     bool keep = flight->storing;
     flight->kept = keep;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return keep;
 }
 
 uint64_t flight_written(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     uint64_t written = flight->written;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return written;
 }
 
 void flight_stop_storing(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     if (flight->storing) {
         flight->storing = false;
         release_bytes(flight);
         wake_all(flight);
         wake(flight->producer);
     }
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
 bool flight_is_storing(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     bool storing = flight->storing;
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
     return storing;
 }
 
 void flight_wake_all(struct flight *flight)
 {
-    pthread_mutex_lock(&flight->mutex);
+    enter(flight);
     wake_all(flight);
     wake(flight->producer);
-    pthread_mutex_unlock(&flight->mutex);
+    leave(flight);
 }
 
-/* ---- helpers; the mutex is held ---- */
+static void enter(struct flight *flight)
+{
+    if (flight->shared) {
+        pthread_mutex_lock(&flight->mutex);
+    }
+}
+
+static void leave(struct flight *flight)
+{
+    if (flight->shared) {
+        pthread_mutex_unlock(&flight->mutex);
+    }
+}
+
+/* ---- helpers; between enter and leave ---- */
 
 static void wake(struct party *party)
 {

@@ -9,7 +9,8 @@
  * Offsets count bytes of the stream [key][head][body] as the store keeps it; body byte b is at flight_body_offset() +
  * b.
  *
- * Ownership: counted references. Threads: any (one mutex inside); `wake` of a party is called with that mutex held,
+ * Ownership: counted references. Threads: one, the producer's, until it is shared: the answer to a request that passes
+ * is nobody else's, and takes no locks. Then any (one mutex inside); `wake` of a party is called with that mutex held,
  * from any thread, and may only post a message. */
 #ifndef CACHE_FLIGHT_H
 #define CACHE_FLIGHT_H
@@ -63,6 +64,11 @@ struct flight_head {
 /* `window_bytes` bounds what it holds in memory; at least 64 KiB, for memory is given back in slots of almost that.
  * NULL: no memory. One reference for the caller. */
 MUST_CHECK struct flight *flight_create(struct span key, size_t window_bytes, struct stream_memory *memory);
+
+/* Other threads may see it from now on. Called before they do, by the one thread whose it was until now. What is stored
+ * is shared in any case. */
+void flight_share(struct flight *flight);
+
 struct flight *flight_ref(struct flight *flight);
 void flight_unref(struct flight *flight); /* accepts NULL */
 
