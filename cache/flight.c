@@ -134,16 +134,31 @@ void flight_set_producer(struct flight *flight, struct party *producer)
     leave(flight);
 }
 
+/* The list of `head`, in `items`, over a copy of its fields that will lie at `fields`. */
+static void keep_lines(struct headers *lines, const struct flight_head *head, struct header *items, const char *fields)
+{
+    *lines = (struct headers){.count = head->lines.count, .capacity = head->lines.count, .names = head->lines.names};
+    lines->items = items;
+    for (size_t i = 0; i < lines->count; i++) {
+        const struct header *line = &head->lines.items[i];
+        items[i] = (struct header){.name = {fields + (line->name.data - head->fields.data), line->name.len},
+                                   .value = {fields + (line->value.data - head->fields.data), line->value.len}};
+    }
+}
+
 /* Copies the head's texts, which the caller's arena will take away. */
 static bool keep_head(struct flight *flight, const struct flight_head *head)
 {
-    char *memory = malloc(head->fields.len + head->passed.len + head->selection.len + 1);
+    size_t list_bytes = head->lines.count * sizeof(struct header);
+    char *memory = malloc(list_bytes + head->fields.len + head->passed.len + head->selection.len + 1);
 
     if (memory == NULL) {
         return false;
     }
     flight->head = *head;
     flight->head_memory = memory;
+    keep_lines(&flight->head.lines, head, (struct header *)(void *)memory, memory + list_bytes);
+    memory += list_bytes;
     struct span *texts[] = {&flight->head.fields, &flight->head.passed, &flight->head.selection};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         if (texts[i]->len > 0) {

@@ -29,6 +29,7 @@ static const struct span not_stored[] = {
     SPAN_INIT("Transfer-Encoding"),
 };
 
+static bool is_kept(const struct headers *headers, bool qualified, struct span name);
 static bool is_stored(struct span name);
 static bool names_fields(const struct headers *headers, struct span directive);
 static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name);
@@ -44,15 +45,59 @@ void head_write(const struct headers *headers, struct buf *out)
 
     for (size_t i = 0; i < headers->count; i++) {
         const struct header *field = &headers->items[i];
-        /* RFC 9111 §5.2.2.7: a shared cache must not store the fields that private="…" names. */
-        if (is_stored(field->name) && !(qualified && is_qualified_by(headers, SPAN("private"), field->name))) {
+        if (is_kept(headers, qualified, field->name)) {
             write_field(out, field->name, field->value);
         }
     }
 }
 
+bool head_write_listed(const struct headers *headers, struct buf *out, struct arena *arena, struct headers *out_written)
+{
+    bool qualified = names_fields(headers, SPAN("private"));
+    size_t begin = out->len;
+    struct headers written;
+    size_t count = 0;
+
+    if (!headers_copy(&written, headers, arena)) {
+        return false;
+    }
+    for (size_t i = 0; i < headers->count; i++) {
+        if (is_kept(headers, qualified, headers->items[i].name)) {
+            written.items[count++] = headers->items[i];
+        }
+    }
+    written.count = count;
+    write_fields(out, &written);
+    if (out->failed) {
+        return false;
+    }
+    const char *at = count > 0 ? out->data + begin : NULL;
+    for (size_t i = 0; i < count; i++) { /* as write_fields wrote them */
+        struct header *field = &written.items[i];
+        field->name.data = at;
+        field->value.data = at + field->name.len + 2;
+        at = field->value.data + field->value.len + 2;
+    }
+    *out_written = written;
+    return true;
+}
+
+static bool is_kept(const struct headers *headers, bool qualified, struct span name)
+{
+    /* RFC 9111 §5.2.2.7: a shared cache must not store the fields that private="…" names. */
+    return is_stored(name) && !(qualified && is_qualified_by(headers, SPAN("private"), name));
+}
+
 static bool is_stored(struct span name)
 {
+    uint64_t letters = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(not_stored); i++) { /* the compiler does this */
+        letters |= UINT64_C(1) << (not_stored[i].data[0] & 0x1f);
+    }
+    if (name.len > 0 && (letters >> (name.data[0] & 0x1f) & 1) == 0) {
+        return true; /* none begins so */
+    }
     for (size_t i = 0; i < ARRAY_LEN(not_stored); i++) {
         if (span_equal_nocase(not_stored[i], name)) {
             return false;

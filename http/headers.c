@@ -144,6 +144,34 @@ bool headers_copy(struct headers *out_headers, const struct headers *source, str
     return true;
 }
 
+/* `*text` moves to `copy`, which holds the bytes of `block`, if that is where it lies, else to a copy of its own. */
+static bool move_to_copy(struct span *text, struct span block, struct span copy, struct arena *arena)
+{
+    uintptr_t at = (uintptr_t)text->data - (uintptr_t)block.data; /* far beyond its end where it lies before it */
+
+    if (at <= block.len && text->len <= block.len - at) {
+        text->data = copy.data + at;
+        return true;
+    }
+    return arena_copy(arena, *text, text);
+}
+
+bool headers_copy_texts(struct headers *out_headers, const struct headers *source, struct span block,
+                        struct arena *arena, struct span *out_block)
+{
+    struct span copy;
+    bool copied = headers_copy(out_headers, source, arena) && arena_copy(arena, block, &copy);
+
+    for (size_t i = 0; copied && i < out_headers->count; i++) {
+        copied = move_to_copy(&out_headers->items[i].name, block, copy, arena) &&
+                 move_to_copy(&out_headers->items[i].value, block, copy, arena);
+    }
+    if (copied) {
+        *out_block = copy;
+    }
+    return copied;
+}
+
 const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name)
 {
     for (size_t i = start; i < headers->count; i++) {

@@ -133,4 +133,9 @@ bool headers_list_has(const struct headers *headers, struct span name, struct sp
 /* A copy whose spans borrow from `source`'s owners as before. False at the limit of `arena`. */
 MUST_CHECK bool headers_copy(struct headers *out_headers, const struct headers *source, struct arena *arena);
 
+/* A copy whose spans borrow from `arena` alone. `block` is where the texts of `source` lie, nearly all of them: it is
+ * copied in one piece, to `*out_block`, and each other text. False at the limit of `arena`. */
+MUST_CHECK bool headers_copy_texts(struct headers *out_headers, const struct headers *source, struct span block,
+                                   struct arena *arena, struct span *out_block);
+
 #endif

@@ -8,7 +8,6 @@
  * - AWAIT: the head, and of a small response for a moment the end of the body where that is news for the head. A
  * response, a confirmation (304), a refusal to lead, or a failure, which a stale response may cover, as it may cover a
  * wait that gets too long for a rule (stale_if_slow). */
-#include "cache/head.h"
 #include "cache/search.h"
 #include "http/forward.h"
 #include "proxy/exchange/decide.h"
@@ -288,15 +287,11 @@ enum step exchange_waited(struct exchange *ex)
 static bool is_for_our_url(struct exchange *ex)
 {
     struct span key = flight_key(ex->flight);
-    struct headers headers;
-    struct span fields;
 
     if (span_equal(key, ex->key.text) && !search_is_marked(key)) {
         return true;
     }
-    return arena_copy(ex->arena, flight_head(ex->flight)->fields, &fields) &&
-           head_read(fields, ex->arena, &headers) == ERR_OK &&
-           search_serves(key, &headers, &ex->request.uri, ex->arena);
+    return search_serves(key, &flight_head(ex->flight)->lines, &ex->request.uri, ex->arena);
 }
 
 /* A response that another's fetch brought: may we have it? */

@@ -162,7 +162,7 @@ enum step respond_from_flight(struct exchange *ex)
     ex->source = SOURCE_FLIGHT;
     ex->store_reason = flight_store_reason(ex->flight);
     /* The flight outlives the response's head, but not the log line. */
-    if (!arena_copy(ex->arena, from->fields, &fields) || head_read(fields, ex->arena, &ex->headers) != ERR_OK) {
+    if (!headers_copy_texts(&ex->headers, &from->lines, from->fields, ex->arena, &fields)) {
         return no_room(ex);
     }
     if (!ex->leads && (from->record.qualified_no_cache || from->record.qualified_private)) {

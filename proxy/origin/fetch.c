@@ -78,32 +78,6 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
     return true;
 }
 
-/* `*text` moves to `copy`, which holds the bytes of `block`, if that is where it lies, else to a copy of its own. */
-static bool move_to_copy(struct span *text, struct span block, struct span copy, struct arena *arena)
-{
-    uintptr_t at = (uintptr_t)text->data - (uintptr_t)block.data; /* far beyond its end where it lies before it */
-
-    if (at <= block.len && text->len <= block.len - at) {
-        text->data = copy.data + at;
-        return true;
-    }
-    return arena_copy(arena, *text, text);
-}
-
-/* The list, and its texts: nearly all of them lie in the request's field block, which is copied in one piece. */
-static bool copy_fields(struct http_request *out, const struct http_request *source, struct arena *arena)
-{
-    struct headers *fields = &out->headers;
-    bool copied =
-        headers_copy(fields, &source->headers, arena) && arena_copy(arena, source->field_block, &out->field_block);
-
-    for (size_t i = 0; copied && i < fields->count; i++) {
-        copied = move_to_copy(&fields->items[i].name, source->field_block, out->field_block, arena) &&
-                 move_to_copy(&fields->items[i].value, source->field_block, out->field_block, arena);
-    }
-    return copied;
-}
-
 static bool copy_uri(struct uri *out, const struct uri *source, struct arena *arena)
 {
     *out = *source;
@@ -149,7 +123,8 @@ static bool copy_request(struct fetch *fetch, const struct fetch_options *option
            arena_copy(arena, options->scheme, &fetch->scheme) && arena_copy(arena, options->host, &fetch->host) &&
            arena_copy(arena, options->range, &fetch->range) &&
            arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
-           copy_fields(&fetch->request, options->request, arena) &&
+           headers_copy_texts(&fetch->request.headers, &options->request->headers, options->request->field_block, arena,
+                              &fetch->request.field_block) &&
            copy_uri(&fetch->request.uri, &options->request->uri, arena);
 }
 

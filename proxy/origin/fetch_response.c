@@ -216,12 +216,13 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
 {
     const struct http_response *response = &part->whole;
     const struct freshness_inputs *inputs = &assessment->inputs;
+    struct headers lines;
     struct buf fields, passed;
 
     buf_init(&fields, FIELDS_LIMIT_BYTES);
     buf_init(&passed, FIELDS_LIMIT_BYTES);
     buf_lend(&fetch->worker->spare_head, &fields);
-    head_write(&response->headers, &fields);
+    bool written = head_write_listed(&response->headers, &fields, &fetch->arena, &lines);
     write_passed(&passed, &response->headers, SPAN("Age"));
     write_passed(&passed, &response->headers, SPAN("Cache-Status"));
     write_passed(&passed, &response->headers, SPAN("Trailer"));
@@ -232,6 +233,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     struct flight_head head = {
         .status = fetch->response.status,
         .fields = buf_span(&fields),
+        .lines = written ? lines : (struct headers){0},
         .passed = buf_span(&passed),
         .selection = selection,
         .policy = assessment->policy,
@@ -253,7 +255,7 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
         record_set_validator(&head.record, strong_validator_of(&response->headers, fetch->response_ms / 1000));
     }
     flight_set_store_reason(fetch->flight, assessment->verdict.reason);
-    bool done = !fields.failed && !passed.failed &&
+    bool done = written && !passed.failed &&
                 cache_fill_head(fetch->fill, &head, assessment->verdict.store, assessment->policy.max_object_bytes,
                                 uv_now(&fetch->worker->loop)) == ERR_OK;
     buf_give_back(&fields, &fetch->worker->spare_head);
