@@ -28,12 +28,8 @@ int batch_begin(struct store *store, struct batch *out_batch)
     if (code != 0) {
         return code;
     }
-    code = store_open_cursor(batch.txn, store->tables[TABLE_CHUNKS], &batch.pieces);
-    if (code == 0) {
-        code = store_open_cursor(batch.txn, store->tables[TABLE_OBJECTS], &batch.objects);
-    }
-    if (code == 0) {
-        code = store_open_cursor(batch.txn, store->tables[TABLE_EXTENTS], &batch.extents);
+    for (size_t i = 0; i < TABLE_COUNT && code == 0; i++) {
+        code = store_open_cursor(batch.txn, store->tables[i], &batch.cursors[i]);
     }
     if (code != 0) {
         mdb_txn_abort(batch.txn);
@@ -199,9 +195,14 @@ bool batch_behind_limit(const struct batch *batch, MDB_val key, MDB_val data)
     return page >= batch->store->limit_pages;
 }
 
+int batch_get(const struct batch *batch, enum table table, MDB_val *key, MDB_val *out_data)
+{
+    return mdb_cursor_get(batch->cursors[table], key, out_data, MDB_SET);
+}
+
 static int get_checked(struct batch *batch, enum table table, MDB_val *key, MDB_val *out_data)
 {
-    int code = mdb_get(batch->txn, batch->store->tables[table], key, out_data);
+    int code = batch_get(batch, table, key, out_data);
 
     return code == 0 ? batch_check_value(batch, *key, *out_data) : code;
 }
@@ -212,7 +213,7 @@ int batch_delete(struct batch *batch, enum table table, MDB_val *key)
     int code = get_checked(batch, table, key, &data);
 
     if (code == 0) {
-        code = mdb_del(batch->txn, batch->store->tables[table], key, NULL);
+        code = mdb_cursor_del(batch->cursors[table], 0);
     }
     return code == MDB_NOTFOUND ? 0 : code;
 }
@@ -221,12 +222,12 @@ int batch_delete(struct batch *batch, enum table table, MDB_val *key)
  * are could not be told from its length any more. */
 int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data)
 {
-    MDB_dbi dbi = batch->store->tables[table];
+    MDB_cursor *cursor = batch->cursors[table];
     MDB_val old;
     int code = get_checked(batch, table, key, &old);
 
     if (code == 0 && in_own_pages(batch, *key, old)) {
-        code = mdb_del(batch->txn, dbi, key, NULL);
+        code = mdb_cursor_del(cursor, 0);
     }
-    return code == 0 || code == MDB_NOTFOUND ? mdb_put(batch->txn, dbi, key, data, 0) : code;
+    return code == 0 || code == MDB_NOTFOUND ? mdb_cursor_put(cursor, key, data, 0) : code;
 }

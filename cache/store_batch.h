@@ -10,9 +10,7 @@
 struct batch {
     struct store *store;
     MDB_txn *txn;
-    MDB_cursor *pieces;  /* on `chunks` */
-    MDB_cursor *objects; /* on `objects`: the hand's */
-    MDB_cursor *extents; /* on `extents` */
+    MDB_cursor *cursors[TABLE_COUNT]; /* one on each: what lies on the page that it is on, is found without a search */
     uint64_t next_object_id;
     uint64_t hand;
     uint64_t body_hand;
@@ -42,6 +40,8 @@ int batch_check_value(const struct batch *batch, MDB_val key, MDB_val data);
  * which does not move with the border. Values that share a page are not asked. */
 bool batch_behind_limit(const struct batch *batch, MDB_val key, MDB_val data);
 
+/* These move the table's cursor. */
+int batch_get(const struct batch *batch, enum table table, MDB_val *key, MDB_val *out_data);
 int batch_delete(struct batch *batch, enum table table, MDB_val *key); /* absent is fine */
 int batch_put(struct batch *batch, enum table table, MDB_val *key, MDB_val *data);
 

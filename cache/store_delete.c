@@ -23,7 +23,7 @@ int batch_unlink(struct batch *batch, struct key_hash hash, uint64_t object_id)
     MDB_val data;
 
     index_key_write(hash, bytes);
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
+    int code = batch_get(batch, TABLE_INDEX, &key, &data);
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
     }
@@ -53,7 +53,7 @@ int batch_evict_object(struct batch *batch, uint64_t object_id)
     struct object_row row;
     MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
     MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+    int code = batch_get(batch, TABLE_OBJECTS, &key, &data);
 
     if (code == 0 && object_row_read(span_of_value(data), object_id, &row)) {
         store_note_eviction(batch->store, row.hash);
@@ -98,7 +98,7 @@ int batch_drop_object(struct batch *batch, uint64_t object_id)
     uint64_t bodies[SLICES_MAX + 1];
     MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
     MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+    int code = batch_get(batch, TABLE_OBJECTS, &key, &data);
 
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
@@ -153,7 +153,7 @@ static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_piece
         uint64_t got;
         MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
         MDB_val data;
-        int code = mdb_cursor_get(batch->pieces, &key, &data, MDB_SET_RANGE);
+        int code = mdb_cursor_get(batch->cursors[TABLE_CHUNKS], &key, &data, MDB_SET_RANGE);
 
         if (code == 0) {
             code = number_of_key(key, &got);
@@ -167,7 +167,7 @@ static int delete_pieces(struct batch *batch, uint64_t body_id, size_t max_piece
         }
         code = batch_check_value(batch, key, data);
         if (code == 0) {
-            code = mdb_cursor_del(batch->pieces, 0);
+            code = mdb_cursor_del(batch->cursors[TABLE_CHUNKS], 0);
         }
         if (code != 0) {
             return code;

@@ -157,7 +157,7 @@ static int evict_one(struct batch *batch, uint64_t *scanned, enum hand *out_hand
         MDB_val key = {.mv_size = sizeof(object_id), .mv_data = &object_id};
         MDB_val data;
         bool evicted;
-        int code = mdb_cursor_get(batch->objects, &key, &data, MDB_SET_RANGE);
+        int code = mdb_cursor_get(batch->cursors[TABLE_OBJECTS], &key, &data, MDB_SET_RANGE);
 
         if (code == MDB_NOTFOUND) {
             batch->hand = 0;
@@ -190,7 +190,7 @@ static int wrap_hand(struct batch *batch)
 {
     MDB_val key = {.mv_size = sizeof(batch->hand), .mv_data = &batch->hand};
     MDB_val data;
-    int code = mdb_cursor_get(batch->objects, &key, &data, MDB_SET_RANGE);
+    int code = mdb_cursor_get(batch->cursors[TABLE_OBJECTS], &key, &data, MDB_SET_RANGE);
 
     if (code == MDB_NOTFOUND) {
         batch->hand = 0;

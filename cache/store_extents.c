@@ -43,7 +43,7 @@ static int write_run(struct batch *batch, struct extent_row *last, bool first, s
 int batch_write_blocks(struct batch *batch, uint64_t body_id, uint64_t stream_piece, struct span bytes)
 {
     struct extent_row last = {.body_id = body_id, .file_piece = stream_piece};
-    int code = last_row(batch->extents, body_id, &last);
+    int code = last_row(batch->cursors[TABLE_EXTENTS], body_id, &last);
     bool first = code == MDB_NOTFOUND;
 
     if (code != 0 && !first) {
@@ -93,7 +93,7 @@ int batch_own_blocks(struct batch *batch, uint64_t body_id, uint64_t object_id)
     uint64_t name = piece_key(body_id, 0);
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
     MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_EXTENTS], &key, &data);
+    int code = batch_get(batch, TABLE_EXTENTS, &key, &data);
 
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
@@ -108,7 +108,7 @@ int batch_own_blocks(struct batch *batch, uint64_t body_id, uint64_t object_id)
 int batch_last_block(struct batch *batch, uint64_t body_id, uint64_t *out_end_piece)
 {
     struct extent_row row;
-    int code = last_row(batch->extents, body_id, &row);
+    int code = last_row(batch->cursors[TABLE_EXTENTS], body_id, &row);
 
     if (code == 0) {
         *out_end_piece = row.file_piece + row.number + row.extent.count;
@@ -127,7 +127,7 @@ int batch_drop_extents(struct batch *batch, uint64_t body_id, size_t max_rows, b
         uint64_t got;
         MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
         MDB_val data;
-        int code = mdb_cursor_get(batch->extents, &key, &data, MDB_SET_RANGE);
+        int code = mdb_cursor_get(batch->cursors[TABLE_EXTENTS], &key, &data, MDB_SET_RANGE);
 
         if (code == 0) {
             code = number_of_key(key, &got);
@@ -143,7 +143,7 @@ int batch_drop_extents(struct batch *batch, uint64_t body_id, size_t max_rows, b
         if (row_read(key, data, &row) && blocks_give_back(batch->store->blocks, row.extent) == ERR_NO_MEMORY) {
             return ENOMEM;
         }
-        code = mdb_cursor_del(batch->extents, 0);
+        code = mdb_cursor_del(batch->cursors[TABLE_EXTENTS], 0);
         if (code != 0) {
             return code;
         }
@@ -157,7 +157,7 @@ int batch_next_owner(struct batch *batch, uint64_t *body_id, uint64_t *out_objec
     uint64_t name = piece_key(*body_id, 0);
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
     MDB_val data;
-    int code = mdb_cursor_get(batch->extents, &key, &data, MDB_SET_RANGE);
+    int code = mdb_cursor_get(batch->cursors[TABLE_EXTENTS], &key, &data, MDB_SET_RANGE);
 
     if (code == 0) {
         code = number_of_key(key, &name);
@@ -175,13 +175,13 @@ bool batch_body_behind(struct batch *batch, uint64_t body_id, uint64_t block)
     uint64_t name = piece_key(body_id, 0);
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
     MDB_val data;
-    int code = mdb_cursor_get(batch->extents, &key, &data, MDB_SET_RANGE);
+    int code = mdb_cursor_get(batch->cursors[TABLE_EXTENTS], &key, &data, MDB_SET_RANGE);
 
     while (code == 0 && row_read(key, data, &row) && row.body_id == body_id) {
         if (row.extent.first + row.extent.count > block) {
             return true;
         }
-        code = mdb_cursor_get(batch->extents, &key, &data, MDB_NEXT);
+        code = mdb_cursor_get(batch->cursors[TABLE_EXTENTS], &key, &data, MDB_NEXT);
     }
     return false;
 }
@@ -331,7 +331,7 @@ static int row_put(struct batch *batch, const struct extent_row *row)
     memcpy(bytes + 16, &row->object_id, sizeof(row->object_id));
     uint64_t check = check_of((struct span){bytes, EXTENT_ROW_BYTES - CHECK_BYTES}, name);
     memcpy(bytes + EXTENT_ROW_BYTES - CHECK_BYTES, &check, CHECK_BYTES);
-    return mdb_put(batch->txn, batch->store->tables[TABLE_EXTENTS], &key, &data, 0);
+    return mdb_cursor_put(batch->cursors[TABLE_EXTENTS], &key, &data, 0);
 }
 
 /* The last row of a body. MDB_NOTFOUND, `*out_row` untouched: it has none. */

@@ -98,7 +98,7 @@ int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind)
     if (is_at(begun, place_of(begun, body_id), body_id)) {
         return 0;
     }
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_PENDING], &key, &data);
+    int code = batch_get(batch, TABLE_PENDING, &key, &data);
     *out_kind = 0;
     if (code == 0 && data.mv_size == 1) {
         memcpy(out_kind, data.mv_data, 1);

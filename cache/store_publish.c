@@ -42,7 +42,7 @@ static int is_complete(struct batch *batch, const struct store_op *op, bool *out
     uint64_t name = piece_key(op->body_id, last);
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
     MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_CHUNKS], &key, &data);
+    int code = batch_get(batch, TABLE_CHUNKS, &key, &data);
 
     *out_complete = code == 0 && data.mv_size == total - last * STORE_PIECE_BYTES + CHECK_BYTES;
     if (code == MDB_NOTFOUND) {
@@ -81,7 +81,7 @@ static int read_variants(struct batch *batch, struct key_hash hash, struct index
 
     out_row->len = 0;
     index_key_write(hash, bytes);
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
+    int code = batch_get(batch, TABLE_INDEX, &key, &data);
     if (code == 0 && index_row_check(span_of_value(data), hash, &variants)) {
         memcpy(out_row->bytes, variants.data, variants.len);
         out_row->len = variants.len;
@@ -141,7 +141,7 @@ static int find_replaced(struct batch *batch, const struct store_op *op, struct 
         if (!span_equal(variant.selection, op->selection)) {
             continue;
         }
-        code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+        code = batch_get(batch, TABLE_OBJECTS, &key, &data);
         *out_found = code == 0 && object_row_read(span_of_value(data), variant.object_id, &object) &&
                      record_decode(object.record, out_record) == ERR_OK && out_record->object_id == variant.object_id;
         return code == MDB_NOTFOUND ? 0 : code;
@@ -168,8 +168,8 @@ static bool read_head(struct batch *batch, const struct record *record, struct a
         MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
         MDB_val data;
         struct span piece;
-        if (mdb_get(batch->txn, batch->store->tables[TABLE_CHUNKS], &key, &data) != 0 ||
-            !check_strip(span_of_value(data), name, &piece) || piece.len == 0) {
+        if (batch_get(batch, TABLE_CHUNKS, &key, &data) != 0 || !check_strip(span_of_value(data), name, &piece) ||
+            piece.len == 0) {
             return false;
         }
         size_t count = len - at < piece.len ? len - at : piece.len;

@@ -74,7 +74,7 @@ int batch_apply_remove_object(struct batch *batch, struct store_op *op)
     MDB_val key = {.mv_size = sizeof(op->object_id), .mv_data = &op->object_id};
     MDB_val data;
     struct object_row row;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+    int code = batch_get(batch, TABLE_OBJECTS, &key, &data);
 
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;

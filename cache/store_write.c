@@ -294,7 +294,7 @@ static int apply_pieces(struct batch *batch, struct store_op *op)
         MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
         MDB_val data = {.mv_size = piece.len + CHECK_BYTES};
 
-        code = mdb_cursor_put(batch->pieces, &key, &data, MDB_RESERVE);
+        code = mdb_cursor_put(batch->cursors[TABLE_CHUNKS], &key, &data, MDB_RESERVE);
         if (code == 0) {
             /* Every byte of the room is written: what it held before would go to the disk. */
             uint64_t check = check_of(piece, name);
@@ -319,7 +319,7 @@ static int apply_freshen(struct batch *batch, struct store_op *op)
     struct object_row row;
     MDB_val key = {.mv_size = sizeof(op->object_id), .mv_data = &op->object_id};
     MDB_val data;
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_OBJECTS], &key, &data);
+    int code = batch_get(batch, TABLE_OBJECTS, &key, &data);
 
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
@@ -355,7 +355,7 @@ static int apply_remove_key(struct batch *batch, struct store_op *op)
     MDB_val data;
 
     index_key_write(op->key.hash, bytes);
-    int code = mdb_get(batch->txn, batch->store->tables[TABLE_INDEX], &key, &data);
+    int code = batch_get(batch, TABLE_INDEX, &key, &data);
     if (code != 0) {
         return code == MDB_NOTFOUND ? 0 : code;
     }
