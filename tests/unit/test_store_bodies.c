@@ -2,9 +2,11 @@
 #include "cache/store_bodies.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "store_support.h"
@@ -218,6 +220,48 @@ Test(store_bodies, its_length_can_be_changed_while_it_is_open)
     cr_expect_leq(disk_bytes(), (uint64_t)(BLOCKS / 2 + 1) * BODIES_BLOCK_BYTES);
     cr_expect_eq(bodies_read(bodies, &run, BODIES_WAIT, buffer, pieces, &count), ERR_DAMAGED);
     cr_assert_eq(bodies_resize(bodies, BLOCKS), 0);
+}
+
+static bool disk_is_full;
+static unsigned refused_cuts; /* the next ones */
+
+/* In place of libc's, as the next: what it could reserve before the disk was full stays reserved. */
+int posix_fallocate(int fd, off_t offset, off_t len)
+{
+    int code = syscall(SYS_fallocate, fd, 0, offset, disk_is_full ? len / 2 : len) == 0 ? 0 : errno;
+
+    return disk_is_full ? ENOSPC : code;
+}
+
+int ftruncate(int fd, off_t len)
+{
+    if (refused_cuts > 0) {
+        refused_cuts--;
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+Test(store_bodies, what_could_not_be_given_back_is_asked_for_again)
+{
+    uint64_t before = disk_bytes();
+
+    write_text(7, 0, BLOCKS - 4, 4 * BODIES_PAYLOAD_BYTES, 'a');
+    disk_is_full = true;
+    refused_cuts = 2;
+    cr_assert_eq(bodies_resize(bodies, 2 * BLOCKS), ENOSPC);
+    cr_assert_eq(bodies_sync(bodies), 0, "that is no reason to refuse a batch");
+    cr_assert_eq(refused_cuts, 0);
+    cr_expect_gt(disk_bytes(), before);
+    cr_assert_eq(bodies_sync(bodies), 0);
+    cr_expect_leq(disk_bytes(), before);
+    refused_cuts = 1;
+    cr_assert_eq(bodies_sync(bodies), 0);
+    cr_expect_eq(refused_cuts, 1, "once it has succeeded it is not asked for");
+    size_t count;
+    cr_expect_eq(read_run(run_of(7, 0, BLOCKS - 4, 4), &count), ERR_OK);
+    refused_cuts = 0;
 }
 
 Test(store_bodies, a_file_that_cannot_be_had_is_refused_with_a_word)
