@@ -175,7 +175,9 @@ MUST_CHECK enum err cache_fill_append(struct fill *fill, struct span bytes);
 /* The producer has waited too long for the disk: goes on without storing. */
 void cache_fill_stop_storing(struct fill *fill, enum reason reason);
 
-/* The end was verified: publishes if it is being stored. `trailers` are field lines for those who follow now. */
+/* The end was verified: publishes if it is being stored, unless the key was invalidated since the fill began, or the
+ * response to a request sent later was stored for the same variant, and is not older by its Date (RFC 9111 §4).
+ * `trailers` are field lines for those who follow now. */
 void cache_fill_complete(struct fill *fill, struct span trailers);
 
 /* What a fetch of something that is stored makes of that. */

@@ -74,6 +74,15 @@ struct fill {
     struct fill *backlog_next;    /* guarded by the queue's mutex */
 };
 
+/* A whole response that was settled: of which variant, when it was asked for, and when it was made. */
+struct answer {
+    uint64_t variant; /* hash of its selection */
+    uint64_t sent;    /* as in struct fill; 0: none */
+    int64_t date_s;
+};
+
+enum { ANSWERS_MAX = 4 }; /* that a key remembers: the last ones of as many variants */
+
 /* What the cache knows of one key besides the store. Lives while there is something to know. */
 struct entry {
     struct entry *next; /* of the bucket */
@@ -82,7 +91,8 @@ struct entry {
     struct span text; /* behind the struct */
     struct fill *fills;
     struct settled *settled;
-    uint64_t answered;       /* the latest request whose response was settled here */
+    uint64_t answered; /* the latest request whose response was settled here */
+    struct answer answers[ANSWERS_MAX];
     unsigned removals;       /* queued and not committed: the store's answer does not count */
     bool removal_waits;      /* one of them has not been collected: it covers what is invalidated now */
     uint64_t alone_until_ms; /* hit-for-miss note, monotonic */

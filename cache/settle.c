@@ -3,6 +3,7 @@
  * A settled response hangs on the entry of its key; whoever looks up finds it there before the store. The disk thread's
  * commit makes it the store's, and settled_forget ends it. What was invalidated or purged meanwhile is not settled. */
 #include <string.h>
+#include <xxhash.h>
 
 #include "cache/cache_internal.h"
 
@@ -106,6 +107,41 @@ bool fill_is_surpassed(struct fill *fill)
     return surpassed;
 }
 
+/* Where the entry has the answer of this variant, or has room for it: in the place of whoever was asked for first. */
+static struct answer *answer_of(struct entry *entry, uint64_t variant)
+{
+    struct answer *first = &entry->answers[0];
+
+    for (size_t i = 0; i < ANSWERS_MAX; i++) {
+        struct answer *answer = &entry->answers[i];
+        if (answer->sent != 0 && answer->variant == variant) {
+            return answer;
+        }
+        if (answer->sent < first->sent) {
+            first = answer;
+        }
+    }
+    first->sent = 0;
+    return first;
+}
+
+/* RFC 9111 §4: of two responses to the same requests the most recent one is to be used. That is the one that was asked
+ * for last, however long the other took; but for one whose Date is later, which the origin made last. Notes the
+ * response if it is. The shard's mutex is held. */
+static bool is_most_recent(struct entry *entry, const struct settled *settled, uint64_t sent)
+{
+    const struct answer now = {.variant = XXH3_64bits(settled->selection.data, settled->selection.len),
+                               .sent = sent,
+                               .date_s = settled->record.inputs.date_s};
+    struct answer *before = answer_of(entry, now.variant);
+
+    if (before->sent > now.sent && before->date_s >= now.date_s) {
+        return false;
+    }
+    *before = now;
+    return true;
+}
+
 /* May it take its place, or does it confirm what is there still? Then what it replaces is gone. The shard's mutex is
  * held. */
 static bool take_place(struct fill *fill, const struct settled *settled)
@@ -116,7 +152,7 @@ static bool take_place(struct fill *fill, const struct settled *settled)
     if (settled->flight != fill->flight) {
         return !is_surpassed(fill);
     }
-    if (!supersede(entry, settled)) {
+    if ((!settled_is_slice(settled) && !is_most_recent(entry, settled, sent)) || !supersede(entry, settled)) {
         return false;
     }
     entry->answered = entry->answered > sent ? entry->answered : sent;

@@ -243,6 +243,7 @@ enum err give_head(struct client *client, const struct answer *answer)
         .body_len = answer->body_len,
     };
 
+    head.record.inputs.date_s = answer->date_s != 0 ? answer->date_s : NOW_S;
     buf_init(&selection, VARY_MAX_BYTES);
     if (answer->variant != NULL) {
         headers_init(&response, &arena);

@@ -54,6 +54,7 @@ struct answer {
     bool length_known;
     uint64_t body_len;  /* if length_known */
     uint64_t max_bytes; /* 0: no limit */
+    int64_t date_s;     /* 0: NOW_S */
 };
 
 void open_cache(uint64_t store_bytes, size_t queue_bytes);

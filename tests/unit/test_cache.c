@@ -233,6 +233,54 @@ Test(cache, the_newest_is_found)
     expect_empty_store("both");
 }
 
+/* RFC 9111 §4: the most recent one, whichever came to its end last. */
+Test(cache, of_two_at_a_time_the_most_recent_stays)
+{
+    static const struct {
+        const char *name;
+        const char *other; /* variant of the one that is asked for later */
+        int64_t later_s;   /* than the other's is the Date of the one that is asked for first */
+        bool committed;    /* the other, before the first ends */
+        bool stays;        /* the other, for who asks for the variant of the first */
+    } cases[] = {
+        {"asked for later", "1", 0, false, true},
+        {"asked for later, and committed", "1", 0, true, true},
+        {"asked for later, made later", "1", -1, true, true},
+        {"asked for later, made before", "1", 1, true, false},
+        {"another variant", "2", 0, true, false},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *name = cases[i].name;
+        struct client first = client_for("/a", "1");
+        struct answer answer = {.variant = "1", .date_s = NOW_S + cases[i].later_s};
+
+        (void)find(&first);
+        cr_assert_eq(join(&first, JOIN_WITHOUT_OTHERS), JOIN_ALONE, "%s", name);
+        cache_fill_sent(first.fill);
+        cr_assert_eq(give_head(&first, &answer), ERR_OK, "%s", name);
+        give_body(&first, 1, 0, 1000);
+        struct client other = fetched("/a", &(struct answer){.variant = cases[i].other}, 2, 1000);
+        if (cases[i].committed) {
+            write_some();
+        }
+        complete(&first);
+        cr_expect_eq(flight_store_reason(first.flight) == REASON_RACED, cases[i].stays, "%s", name);
+        for (unsigned committed = 0; committed < 2; committed++) {
+            struct client client = client_for("/a", "1");
+            cr_expect_eq(find(&client), STORE_FOUND, "%s", name);
+            cr_expect(reads_as(&client.cached, cases[i].stays ? 2 : 1), "%s", name);
+            leave(&client);
+            write_some();
+        }
+        leave(&other);
+        leave(&first);
+        cache_invalidate(cache, &first.key, NULL);
+        write_some();
+    }
+    expect_empty_store("nothing else is left");
+}
+
 /* ---- invalidation, in every order ---- */
 
 Test(cache, invalidation_in_every_order)
