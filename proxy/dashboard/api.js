@@ -2,7 +2,7 @@
 
 const KEPT_AS = "larder-token";
 const TIMEOUT_MS = 5000;
-const PURGE_TIMEOUT_MS = 60000;
+const ORDER_TIMEOUT_MS = 60000;
 
 // `status` 0: no answer at all.
 export class ApiError extends Error {
@@ -38,7 +38,10 @@ export function get(path, parameters = {}) {
   return ask(query ? `${path}?${query}` : path, {}, TIMEOUT_MS);
 }
 
-export function purge(order) {
+function post(path, order) {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(order) };
-  return ask("v1/purge", options, PURGE_TIMEOUT_MS);
+  return ask(path, options, ORDER_TIMEOUT_MS);
 }
+
+export const purge = (order) => post("v1/purge", order);
+export const orderMode = (order) => post("v1/mode", order);

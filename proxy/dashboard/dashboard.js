@@ -7,6 +7,7 @@ import { updateConfig } from "./config.js";
 import { byId, setText } from "./dom.js";
 import { History, saved } from "./figures.js";
 import { age, bytes, count, duration, percent } from "./format.js";
+import { startOrdering, updateModes } from "./modes.js";
 import { forgetTables, newestPurge, showOrigins, showPurges, showReport, showSites, showUrls } from "./tables.js";
 
 const INTERVAL_MS = 1000;
@@ -88,6 +89,7 @@ async function update() {
   showOrigins(sites);
   showPurges(purges);
   await updateConfig(status);
+  await updateModes(status);
   await updateTraffic();
 }
 
@@ -138,4 +140,5 @@ byId("forget").addEventListener("click", () => {
   location.reload();
 });
 startAsking();
+startOrdering();
 run();

@@ -149,6 +149,36 @@ def test_how_sites_are_run(browser, larder, origin):
         wait_until(lambda shown=shown: ["a.test", shown] in [row[:2] for row in cells(browser, "#sites")], f"the site to be shown as {shown}")
 
 
+def test_ordering_how_a_site_is_run(browser, larder, origin):
+    """With the keyboard alone; of two sites of one name the one that was chosen."""
+    site = f'[[site]]\nhosts = "a.test"\norigin = "{origin.url}"\n'
+    proxy = larder(config=f'[admin]\nlisten = "127.0.0.1:0"\n{site}{site}path = "/app"\n')
+
+    def modes():
+        return {one["path"]: one["mode"] for one in json.loads(Admin(proxy).get("/v1/modes").expect(200).body)["modes"]}
+
+    show(browser, proxy)
+    wait_until(lambda: browser.run("return document.getElementById('mode-site').options.length") == 2, "the sites to be there")
+    browser.find("#mode-site").send_keys("a.test/app")
+    browser.press_tab()
+    browser.find("#mode").send_keys("off")
+    browser.press_tab()
+    assert browser.run("return document.activeElement.textContent") == "Run it so"
+    browser.press_enter()
+    browser.wait_text("#mode-said", "a.test/app is run offline")
+    assert modes() == {"/": "normal", "/app": "offline"}
+    browser.wait_text("#sites tbody", "/app offline, by order")
+    for label, shown in (("a.test", "normal"), ("a.test/app", "offline")):
+        browser.run("const site = document.getElementById('mode-site'); site.value = arguments[0]; site.dispatchEvent(new Event('change'))",
+                    label if "/" in label else f"{label}/")
+        assert browser.run("return document.getElementById('mode').value") == shown
+    browser.find("#mode").send_keys("norm")
+    browser.find("#modes [type=submit]").click()
+    browser.wait_text("#mode-said", "a.test/app is run normal")
+    assert modes() == {"/": "normal", "/app": "normal"}
+    assert browser.console() == []
+
+
 def test_the_configuration_in_force(browser, larder, origin):
     """As it was loaded, whatever stands in the file; after a reload the new one, and what it could not change. No token is shown."""
     config = f'# the first\n[server]\nworkers = 1\n[admin]\nlisten = "127.0.0.1:0"\ntoken = "{TOKEN}"\n[[site]]\norigin = "{origin.url}"\n'

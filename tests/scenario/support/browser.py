@@ -53,6 +53,9 @@ class Browser:
     def press_tab(self):
         self.driver.switch_to.active_element.send_keys(Keys.TAB)
 
+    def press_enter(self):
+        self.driver.switch_to.active_element.send_keys(Keys.ENTER)
+
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0])?.textContent", selector)
 
