@@ -351,12 +351,39 @@ const struct config_key *config_find_key(const struct config_section *section, s
     return NULL;
 }
 
-/* What somebody who wrote `place->name` in `section` may have meant: a near miss here, or the same name in another
+/* The table whose own name this is, or nearly: "server.limits" for "limits"; NULL: none. */
+static const char *table_called(struct span name, bool nearly)
+{
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        const char *path = config_sections[i].path;
+        const char *dot = strrchr(path, '.');
+        struct span own = span_of(dot != NULL ? dot + 1 : path);
+        if (own.len > 0 && (span_equal(name, own) || (nearly && suggest_is_near(name, own)))) {
+            return path;
+        }
+    }
+    return NULL;
+}
+
+/* The first table that has the key; NULL: none. */
+static const char *table_with_key(struct span name, const struct config_key **out_key)
+{
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        *out_key = config_find_key(&config_sections[i], name);
+        if (*out_key != NULL) {
+            return config_sections[i].path;
+        }
+    }
+    return NULL;
+}
+
+/* What somebody who wrote `place->name` in `section` may have meant: a near miss here, a table or key in another
  * table. */
 static bool fail_unknown_key(struct config_reader *reader, const struct config_section *section,
                              const struct config_place *place)
 {
     struct span name = span_of(place->name);
+    const struct config_key *key = NULL;
     const char *known;
     struct buf names;
 
@@ -365,11 +392,16 @@ static bool fail_unknown_key(struct config_reader *reader, const struct config_s
             return config_fail(reader, place, "unknown key, did you mean \"%s\"?", known);
         }
     }
-    for (size_t i = 0; i < SECTION_COUNT; i++) {
-        if (config_find_key(&config_sections[i], name) != NULL) {
-            return config_fail(reader, place, "unknown key here, did you mean %s.%s?", config_sections[i].path,
-                               place->name);
-        }
+    const char *elsewhere = table_called(name, false);
+    if (elsewhere == NULL) {
+        elsewhere = table_with_key(name, &key);
+    }
+    if (elsewhere == NULL) {
+        elsewhere = table_called(name, true);
+    }
+    if (elsewhere != NULL) {
+        return config_fail(reader, place, "unknown key here, did you mean %s%s%s?", elsewhere, key != NULL ? "." : "",
+                           key != NULL ? key->name : "");
     }
     buf_init(&names, 2048);
     for (size_t i = 0; (known = known_name(section, i)) != NULL; i++) {

@@ -111,6 +111,83 @@ static bool check_rule_settings(struct config_reader *reader, const struct rule 
     return true;
 }
 
+/* max_stale is in force whatever allows more, so more would silently be less. */
+static bool check_stale_windows(struct config_reader *reader, const struct rule *rule, const struct toml_node *table,
+                                struct span path)
+{
+    const struct {
+        const char *name;
+        bool given;
+        int64_t window_s;
+    } windows[] = {
+        {"stale_while_revalidate", rule->given[SETTING_STALE_WHILE_REVALIDATE], rule->stale_while_revalidate_s},
+        {"stale_if_error", rule->given[SETTING_STALE_IF_ERROR], rule->stale_if_error_s},
+    };
+    uint64_t max_stale_s = reader->config->cache.max_stale_ms / 1000;
+
+    for (size_t i = 0; i < ARRAY_LEN(windows); i++) {
+        if (windows[i].given && windows[i].window_s > (int64_t)max_stale_s) {
+            struct config_place place = place_in(table, path, windows[i].name);
+            return config_fail_expected(reader, &place, TOML_STRING,
+                                        "expected at most cache.max_stale, which is %llu s",
+                                        (unsigned long long)max_stale_s);
+        }
+    }
+    return true;
+}
+
+static bool is_any_path(struct span glob)
+{
+    return glob.len == 0 || span_equal(glob, SPAN("/*")) || span_equal(glob, SPAN("*"));
+}
+
+/* Each setting comes from the first rule that matches and gives it: behind a rule that matches everything, one that
+ * gives the same can never count. */
+static bool check_rule_counts(struct config_reader *reader, const struct site *site, const struct rule *rule,
+                              const struct toml_node *table, struct span path)
+{
+    const struct config_section *section = &config_sections[SECTION_RULE];
+
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct config_key *key = &section->keys[i];
+        if (key->given_offset == 0 || toml_member(table, span_of(key->name)) == NULL) {
+            continue;
+        }
+        for (const struct rule *before = site->rules; before < rule; before++) {
+            bool gives = *(const bool *)((const char *)before + key->given_offset);
+            bool takes_all = is_any_path(before->path_glob) && before->method_count == 0 && before->status_count == 0 &&
+                             before->content_type_glob.len == 0;
+            if (gives && takes_all) {
+                struct config_place place = place_in(table, path, key->name);
+                return config_fail(reader, &place,
+                                   "never counts: rule \"%s\" stands in front, matches everything and gives it; put "
+                                   "this rule in front of that one",
+                                   before->name);
+            }
+        }
+    }
+    return true;
+}
+
+/* A rule sees only what its site serves. */
+static bool check_rule_path(struct config_reader *reader, const struct site *site, const struct rule *rule,
+                            const struct toml_node *table, struct span path)
+{
+    struct span fixed = rule->path_glob;
+    size_t wild = 0;
+
+    while (wild < fixed.len && fixed.data[wild] != '*' && fixed.data[wild] != '?') {
+        wild++;
+    }
+    fixed = span_take(fixed, wild);
+    if (span_starts_with(fixed, site->path_prefix) || span_starts_with(site->path_prefix, fixed)) {
+        return true;
+    }
+    struct config_place place = place_in(table, path, "path");
+    return config_fail_expected(reader, &place, TOML_STRING, "expected a path below the site's, which is %s",
+                                log_quoted(site->path_prefix).text);
+}
+
 /* Without a burst it is what comes in a second. */
 static bool complete_rate(struct config_reader *reader, struct rule *rule, const struct toml_node *table,
                           struct span path)
@@ -165,7 +242,8 @@ static bool read_rules(struct config_reader *reader, struct site *site, const st
         }
         if (!config_read_section(reader, SECTION_RULE, path, table, rule) ||
             !name_rule(reader, site, rule, table, path) || !check_rule_settings(reader, rule, table, path) ||
-            !complete_rate(reader, rule, table, path) ||
+            !check_rule_path(reader, site, rule, table, path) || !check_stale_windows(reader, rule, table, path) ||
+            !check_rule_counts(reader, site, rule, table, path) || !complete_rate(reader, rule, table, path) ||
             (rule->strip_tracking && !add_tracking_parameters(reader, rule, &place))) {
             return false;
         }

@@ -199,7 +199,7 @@ def test_what_larder_refuses_does_not_fit(tmp_path, text):
     "[server]\nlisten = [':8080', 'unix:/run/larder']\n[cache]\nsize = 1073741824\n" + SITE,
     "[[site]]\norigin = ['http://127.0.0.1:3000', 'http://127.0.0.1:3001']\n",
     "[[site]]\n[[site.origin]]\nurl = 'http://127.0.0.1:3000'\n",
-    SITE + "[[site.rule]]\nname = 'a'\nrate_limit = 'off'\n[[site.rule]]\nname = 'b'\nrate_limit = '10/m'\n",
+    SITE + "[[site.rule]]\nname = 'a'\npath = '/a'\nrate_limit = 'off'\n[[site.rule]]\nname = 'b'\nrate_limit = '10/m'\n",
     SITE + TEST + "expect = { answer = 'fetch', reason = 'uri-miss' }\n",
 ])
 def test_what_larder_takes_fits(tmp_path, text):

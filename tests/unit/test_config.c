@@ -55,6 +55,10 @@ Test(config, unknown_keys)
          "larder.toml:2:1: server.client_head: unknown key here, did you mean server.timeouts.client_head?"},
         {"a key without its table", "workers = 1\n",
          "larder.toml:1:1: workers: unknown key here, did you mean server.workers?"},
+        {"a table in the wrong place", "[[rule]]\nttl = 1\n",
+         "larder.toml:1:3: rule: unknown key here, did you mean site.rule?"},
+        {"a table in the wrong place, and misspelt", "[limit]\nhead = 1\n",
+         "larder.toml:1:2: limit: unknown key here, did you mean server.limits?"},
         {"something else at the top", "colour = 1\n",
          "larder.toml:1:1: colour: unknown key, expected one of server, cache, admin, site, test"},
         {"something else in a table", SITE "colour = 1\n",
@@ -256,6 +260,26 @@ Test(config, sites_and_rules)
          "larder.toml:6:14: site[1].rule[1].sort_query: expected not together with statuses or content_type, which are "
          "known too late to "
          "change the request"},
+        {"a rule outside its site",
+         "[[site]]\norigin = \"http://a\"\npath = \"/shop\"\n[[site.rule]]\npath = \"/img/*\"\n",
+         "larder.toml:5:8: site[1].rule[1].path: expected a path below the site's, which is \"/shop\", found "
+         "\"/img/*\""},
+        {"stale for longer than anything may be", RULE "stale_if_error = \"7d\"\n",
+         "larder.toml:5:18: site[1].rule[1].stale_if_error: expected at most cache.max_stale, which is 86400 s, found "
+         "\"7d\""},
+        {"revalidated behind for longer than that", "[cache]\nmax_stale = 10\n" RULE "stale_while_revalidate = 11\n",
+         "larder.toml:7:26: site[1].rule[1].stale_while_revalidate: expected at most cache.max_stale, which is 10 s, "
+         "found 11"},
+        {"a setting behind a rule for everything that gives it",
+         RULE "path = \"/*\"\ndefault_ttl = 1\n[[site.rule]]\npath = \"/img/*\"\ndefault_ttl = 2\n",
+         "larder.toml:9:15: site[1].rule[2].default_ttl: never counts: rule \"r\" stands in front, matches everything "
+         "and gives it; put this rule in front of that one"},
+        {"a lifetime for errors behind one for everything", RULE "ttl = 1\n[[site.rule]]\nstatuses = 404\nttl = 2\n",
+         "larder.toml:8:7: site[1].rule[2].ttl: never counts: rule \"r\" stands in front, matches everything and gives "
+         "it; put this rule in front of that one"},
+        {"one of the three settings of a query", RULE "sort_query = true\n[[site.rule]]\nstrip_tracking = true\n",
+         "larder.toml:7:18: site[1].rule[2].strip_tracking: never counts: rule \"r\" stands in front, matches "
+         "everything and gives it; put this rule in front of that one"},
     };
     expect_errors(cases, ARRAY_LEN(cases));
 }

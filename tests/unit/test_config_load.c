@@ -172,7 +172,7 @@ Test(config_load, sites_and_rules_arrive)
     struct config *config = load_config(
         "[[site]]\nhosts = [\"WWW.Example.COM\", \"*.example.org\", \"[::1]\"]\npath = \"/shop/%7Ea/\"\n"
         "origin = [\"http://10.0.0.1:3000\", \"http://[::1]/\", \"http://name\"]\nhost_header = \"in.side:81\"\n"
-        "[[site.rule]]\nname = \"first\"\npath = \"/a?/*\"\nmethods = [\"GET\"]\nstatuses = 404\n"
+        "[[site.rule]]\nname = \"first\"\npath = \"/shop/~a/?/*\"\nmethods = [\"GET\"]\nstatuses = 404\n"
         "content_type = \"Text/*\"\nttl = \"1m\"\ndefault_ttl = 2\nbypass = false\n"
         "[[site.rule]]\nname = \"second\"\nstrip_query = [\"ref\"]\nstrip_tracking = true\n"
         "normalize_accept_encoding = false\nstrip_request_fields = []\n");
