@@ -26,25 +26,27 @@ struct cache_reader;
 struct cache_options {
     struct store_options store;
     size_t write_queue_bytes; /* waiting for the disk */
-    size_t window_bytes;      /* of one flight */
+    size_t window_bytes;      /* of a flight that is not stored; one that is has an eighth of the queue */
     size_t
-        stream_memory_bytes; /* of all of them: beyond it each gets little, and nothing more is stored; 0: no limit */
-    uint64_t hit_for_miss_ms;
-    size_t hot_bytes; /* that each reader keeps in memory of what it finds often; 0: nothing */
+        stream_memory_bytes;  /* of all flights: beyond it each gets little, and nothing more is stored; 0: no limit */
+    uint64_t hit_for_miss_ms; /* for so long a key whose answer could not be shared is fetched by each for himself */
+    size_t hot_bytes;         /* that each reader keeps in memory of what it finds often; 0: nothing */
     enum admit_large admit_large;
 };
 
+/* Opens the store, with the errors and the note of store_open, and takes its journal of purges into memory; also
+ * ERR_NO_MEMORY. The options are copied. */
 MUST_CHECK enum err cache_open(const struct cache_options *options, struct cache **out_cache, struct buf *out_note);
 void cache_close(struct cache *cache); /* after cache_stop_writes and all readers' end; accepts NULL */
 
-MUST_CHECK struct cache_reader *cache_reader_create(struct cache *cache);
-void cache_reader_destroy(struct cache_reader *reader);
+MUST_CHECK struct cache_reader *cache_reader_create(struct cache *cache); /* NULL: no memory, no reader slot */
+void cache_reader_destroy(struct cache_reader *reader);                   /* nothing found by it may be held any more */
 
 struct cache *cache_reader_cache(struct cache_reader *reader);
 struct store_reader *cache_reader_store(struct cache_reader *reader); /* for store_read */
 struct store *cache_store(struct cache *cache);                       /* for store_pin, store_unpin, store_stats_of */
 
-uint64_t cache_secret(const struct cache *cache);
+uint64_t cache_secret(const struct cache *cache); /* seeds key hashes (key.h) */
 
 size_t cache_stream_bytes(const struct cache *cache); /* of bodies that stream, in memory */
 

@@ -85,8 +85,8 @@ uint64_t flight_begun_ms(const struct flight *flight);
 
 /* ---- the producer ---- */
 
-void flight_set_producer(struct flight *flight,
-                         struct party *producer); /* NULL: it has gone; no wake after the return */
+/* NULL: it has gone; no wake after the return. */
+void flight_set_producer(struct flight *flight, struct party *producer);
 
 /* Sets the head; everything is copied. With a `store` it is being stored: the stream starts with key and head, is the
  * body `head->record.body_id` there, and that body is pinned as long as the flight lives; `window_bytes` replaces the
@@ -124,12 +124,14 @@ bool flight_wanted(struct flight *flight);
 
 /* ---- followers ---- */
 
+/* For who is there before the head, as the leader's own client: it can have every byte. */
 void flight_follow(struct flight *flight, struct party *party);
 
 /* For one who comes later: follows unless the first bytes may be gone already. False: not followed. */
 MUST_CHECK bool flight_join(struct flight *flight, struct party *party);
-void flight_unfollow(struct flight *flight,
-                     struct party *party); /* no wake after the return; accepts an unlinked party */
+/* No wake after the return; accepts an unlinked party. */
+void flight_unfollow(struct flight *flight, struct party *party);
+
 bool flight_has_followers(struct flight *flight);
 unsigned flight_follower_count(struct flight *flight, unsigned max); /* does not count beyond `max` */
 

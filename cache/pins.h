@@ -16,7 +16,7 @@
 struct pins;
 
 MUST_CHECK struct pins *pins_create(void); /* NULL: no memory */
-void pins_destroy(struct pins *pins);
+void pins_destroy(struct pins *pins);      /* accepts NULL */
 
 /* Changes with every committed deletion. Read it before the snapshot is taken. */
 uint64_t pins_generation(struct pins *pins);

@@ -15,8 +15,8 @@ enum profile {
     PROFILE_RFC,  /* the letter of RFC 9111 */
 };
 
-/* Which bodies of more than LARGE_BODY_BYTES a full store takes. Most are asked for once
- * only, and each takes the room of many small ones. */
+/* Which bodies of more than LARGE_BODY_BYTES a full store takes. Most are asked for once only, and each takes the room
+ * of many small ones. */
 enum admit_large {
     ADMIT_LARGE_SECOND, /* at the second request for the key, while it is remembered */
     ADMIT_LARGE_ALWAYS,
@@ -66,8 +66,7 @@ struct policy {
     bool ttl_for_status, default_ttl_for_status; /* their rules name the response's status (freshness.h) */
     int64_t stale_while_revalidate_s;
     int64_t stale_if_error_s;
-    int64_t
-        stale_if_slow_ms; /* how long the origin may take while something stale may be used; 0: as long as it likes */
+    int64_t stale_if_slow_ms; /* how long the origin may take while something stale may be used; 0: without end */
     bool bypass;
     bool ignore_cookies;
     bool store_set_cookie;

@@ -21,7 +21,7 @@ static const struct span static_extensions[] = {
 static const struct span pages[] = {SPAN_INIT("text/html"), SPAN_INIT("application/xhtml+xml"),
                                     SPAN_INIT("application/json")};
 
-/* Request fields whose values responses repeat for good reasons, or that are another matter (Cookie, Authorization). */
+/* Request fields whose values responses repeat for good reasons. */
 static const struct span expected[] = {
     SPAN_INIT("Accept"),
     SPAN_INIT("Accept-Encoding"),

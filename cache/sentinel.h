@@ -11,9 +11,12 @@
 
 #include "http/message.h"
 
-/* `path` of the normalised target. */
+/* Does the end of `path`, that of the normalised target, say that it is a static file, and Content-Type that it is HTML
+ * or JSON? False without a Content-Type. */
 bool sentinel_contradicts(struct span path, const struct headers *response_headers);
 
+/* Does a response field hold the value of a request field that its Vary does not name? Values of 6 to 512 bytes count,
+ * and not those of fields that responses repeat for good reasons (sentinel.c has the list). */
 bool sentinel_echoes(const struct headers *request_headers, const struct headers *response_headers);
 
 #endif

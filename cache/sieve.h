@@ -14,8 +14,9 @@
 struct sieve;
 
 MUST_CHECK struct sieve *sieve_create(uint64_t expected_objects); /* NULL: no memory */
-void sieve_destroy(struct sieve *sieve);
+void sieve_destroy(struct sieve *sieve);                          /* accepts NULL */
 
+/* The object was used. */
 void sieve_mark(struct sieve *sieve, uint64_t object_id);
 
 /* The hand passes: true and unmarked when the object was marked since the last pass. */

@@ -2,7 +2,7 @@
  * file beside it. No LMDB type or code leaves the store's files, and nobody else knows where a body lies: a read gives
  * bytes, or says that they are cold (on the disk, not in memory) or gone.
  *
- * Tables (DESIGN in cache/README.md):
+ * Tables (cache/README.md says where a body lies, and why):
  *   index    hash of the primary key  →  variants, newest first: (object id, encoded Vary selection)
  *   objects  object id                →  struct record, encoded (record.h)
  *   chunks   body id << 24 | n        →  piece n of a body's stream: [key][head as stored][body], each piece exactly

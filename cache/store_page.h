@@ -1,12 +1,12 @@
 /* store_page.h: the bytes of LMDB's pages, read without LMDB. Nothing of them is believed: what does not lie inside its
  * page is refused.
  *
- *     page    u64 number  u16 pad  u16 flags  u16 lower  u16 upper   (overflow: u32 pages)   then u16 offsets of nodes
- *     node    u16 lo  u16 hi  u16 flags  u16 key size  key  data      leaf: hi:lo size of data; branch: flags:hi:lo
- * page tree    u32 pad  u16 flags  u16 depth  u64 branches  u64 leaves  u64 overflow pages  u64 entries  u64 root meta
- * page header, then see store_file.c
+ *     page    u64 number  u16 pad  u16 flags  u16 lower  u16 upper  (overflow: u32 pages), then u16 offsets of nodes
+ *     node    u16 lo  u16 hi  u16 flags  u16 key size  key  data     leaf: hi:lo size of data; branch: flags:hi:lo page
+ *     tree    u32 pad  u16 flags  u16 depth  u64 branches  u64 leaves  u64 overflow pages  u64 entries  u64 root
+ *     meta    page header, then see store_file.c
  *
- * Functions of their arguments; the page may lie in the map (inside a guarded call). */
+ * Functions of their arguments; the page may lie in the map (inside a guarded call). Threads: any. */
 #ifndef CACHE_STORE_PAGE_H
 #define CACHE_STORE_PAGE_H
 
@@ -18,25 +18,30 @@
 
 #define PAGE_NONE UINT64_MAX /* the root of an empty tree */
 
+/* Flags. */
 enum {
     PAGE_BRANCH = 0x01,
     PAGE_LEAF = 0x02,
     PAGE_OVERFLOW = 0x04,
-    NODE_BIG = 0x01,
-    NODE_TREE = 0x02,
-    TREE_NUMBERS = 0x08,
-    TREE_BYTES = 48,
-    TREE_AT_DEPTH = 6,
-    TREE_AT_ROOT = 40,
+    NODE_BIG = 0x01,     /* the data is the number of the value's first page */
+    NODE_TREE = 0x02,    /* the data is a tree: a named table */
+    TREE_NUMBERS = 0x08, /* its keys are numbers of the machine (MDB_INTEGERKEY) */
+};
+
+/* Sizes and places in bytes: in a page, in a tree, in a meta page. */
+enum {
+    PAGE_MAX_BYTES = 65536,
     PAGE_HEADER_BYTES = 16,
     PAGE_AT_FLAGS = 10,
     PAGE_AT_LOWER = 12,
     NODE_HEADER_BYTES = 8,
+    TREE_BYTES = 48,
+    TREE_AT_DEPTH = 6,
+    TREE_AT_ROOT = 40,
     META_AT_FREE_TREE = 40,
     META_AT_MAIN_TREE = 88,
     META_AT_LAST_PAGE = 136,
     META_AT_TXN = 144,
-    PAGE_MAX_BYTES = 65536,
 };
 
 struct page_node {

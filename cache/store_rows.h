@@ -53,7 +53,7 @@ struct identity_row {
     uint64_t secret;
 };
 
-/* Where and how a value of `kind` in `pending` came to be. One byte. */
+/* Why a body is in `pending`: the row's value, of one byte. */
 enum pending_kind {
     PENDING_UNFINISHED = 1, /* being written */
     PENDING_RECLAIM = 2,    /* unlinked; pieces to delete */

@@ -13,8 +13,8 @@
  * coding: no body. */
 MUST_CHECK enum err framing_of_request(const struct http_request *request, struct framing *out_framing);
 
-/* As above, but another coding means until close with `unknown_coding`, and chunked
- * together with another, or twice, is ERR_BAD_CODING. HEAD, 1xx, 204 and 304 have no body whatever the fields say. */
+/* As above, but another coding means until close with `unknown_coding`, and chunked together with another, or twice, is
+ * ERR_BAD_CODING. HEAD, 1xx, 204 and 304 have no body whatever the fields say. */
 MUST_CHECK enum err framing_of_response(enum method method, const struct http_response *response,
                                         struct framing *out_framing);
 

@@ -2,8 +2,7 @@
  *
  * A head is first found and scanned byte for byte, then parsed in one piece. The scan refuses what llhttp lets through:
  * obs-fold, lines that end in a bare LF or hold a bare CR, NUL and other controls, empty names, HTTP/0.9 and 2.0
- * version tokens, two spaces, `\` and
- * `#` in targets. Limits are the caller's. Threads: any. */
+ * version tokens, two spaces, `\` and `#` in targets. Limits are the caller's. Threads: any. */
 #ifndef HTTP_PARSER_H
 #define HTTP_PARSER_H
 

@@ -23,9 +23,8 @@ enum structured_type {
 
 struct structured_item {
     enum structured_type type;
-    int64_t number; /* integer; date in seconds; decimal in thousandths; boolean 0 or 1 */
-    struct span
-        text; /* string, token, byte sequence, display string, inner list: as written, without the marks around it */
+    int64_t number;         /* integer; date in seconds; decimal in thousandths; boolean 0 or 1 */
+    struct span text;       /* of the other types and of an inner list: as written, without the marks around it */
     struct span parameters; /* as written, each with its semicolon */
 };
 

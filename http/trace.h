@@ -1,16 +1,16 @@
 /* trace.h: the field traceparent (W3C Trace Context, level 1 §3.2): "00-TRACE-PARENT-FLAGS", by which the requests that
  * one request causes find together.
  *
- * Threads: any. */
+ * Ownership: borrows from the fields; what is written lies in the arena. Threads: any. */
 #ifndef HTTP_TRACE_H
 #define HTTP_TRACE_H
 
 #include "http/headers.h"
 
 enum {
-    TRACE_ID_LEN = 32, /* hexadecimal digits, lower case */
-    TRACE_SPAN_LEN = 16,
-    TRACE_SAMPLED = 1, /* of the flags: the caller records it */
+    TRACE_ID_LEN = 32,   /* hexadecimal digits, lower case */
+    TRACE_SPAN_LEN = 16, /* the same: PARENT, and what names this request to the next */
+    TRACE_SAMPLED = 1,   /* of the flags: the caller records it */
 };
 
 struct trace {
