@@ -6,10 +6,9 @@ import time
 
 import pytest
 from support.client import Client, unread
-from support.say import fresh
+from support.say import NO_STORE, fresh
 from support.wire import TIMEOUT, Malformed, Reader, wait_until
 
-NO_STORE = {"Cache-Control": "no-store"}
 HTTP_DATE = re.compile(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$")
 
 
@@ -476,7 +475,7 @@ def test_informational_responses_are_relayed_at_once(origin, client):
         exchange.reply(200, NO_STORE, b"late")
 
     origin.expect("GET /b").handle(action)
-    client.send_raw(client.encode("GET", "/b"))
+    client.send("GET", "/b")
     assert client.read_informational()[0] == 103
     gate.open()
     client.read_response().expect(200, body=b"late")

@@ -19,7 +19,7 @@ def herd(proxy, count, target="/a", headers=None):
     """So many clients that have asked and wait."""
     clients = [Client(proxy) for _ in range(count)]
     for client in clients:
-        client.send_raw(client.encode("GET", target, headers))
+        client.send("GET", target, headers)
     for client in clients:
         client.wait_taken()
     return clients
@@ -50,11 +50,11 @@ def test_heads_and_gets_are_one_herd(origin, larder, workers):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"hello", hold=gate)
     first = Client(proxy)
-    first.send_raw(first.encode("HEAD", "/a"))
+    first.send("HEAD", "/a")
     gate.wait_reached()
     heads = [Client(proxy) for _ in range(10)]
     for client in heads:
-        client.send_raw(client.encode("HEAD", "/a"))
+        client.send("HEAD", "/a")
         client.wait_taken()
     gets = herd(proxy, 10)
     gate.open()
@@ -115,7 +115,7 @@ def test_a_slow_leader_stops_nobody(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), body, hold=gate)
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     gate.wait_reached()
     follower, = herd(proxy, 1)
     gate.open()
@@ -128,7 +128,7 @@ def test_the_leader_leaves_and_the_others_get_it(origin, larder):
     head, rest = origin.gate(), origin.gate()
     origin.expect("GET /a").reply(200, fresh(), [b"first", rest, b"second"], hold=head)
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     head.wait_reached()
     followers = herd(proxy, 8)
     leader.reset()
@@ -157,7 +157,7 @@ def test_followers_leave_and_the_leader_gets_it(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"hello", hold=gate)
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     gate.wait_reached()
     for follower in herd(proxy, 8):
         follower.reset()
@@ -214,7 +214,7 @@ def test_nobody_gets_what_was_not_meant_for_him(origin, larder, headers):
     clients = []
     for number in range(8):
         client = Client(proxy)
-        clients.append(client.send_raw(client.encode("GET", "/a", {"X-Who": str(number)})).wait_taken())
+        clients.append(client.send("GET", "/a", {"X-Who": str(number)}).wait_taken())
     gate.open()
     for number, response in enumerate(answers(clients)):
         response.expect(200, body=str(number).encode())
@@ -232,7 +232,7 @@ def test_authorized_answers_are_not_shared(origin, larder):
     clients = []
     for who in ("ann", "bob", "eve"):
         client = Client(proxy)
-        clients.append(client.send_raw(client.encode("GET", "/a", {"Authorization": who})).wait_taken())
+        clients.append(client.send("GET", "/a", {"Authorization": who}).wait_taken())
     gate.open()
     for who, response in zip(("ann", "bob", "eve"), answers(clients)):
         response.expect(200, body=who.encode())
@@ -250,7 +250,7 @@ def test_other_variants_go_their_own_way(origin, larder):
     clients = []
     for wanted in ("en", "de", "en", "de", "fr", "en"):
         client = Client(proxy)
-        clients.append((wanted, client.send_raw(client.encode("GET", "/a", {"Accept-Language": wanted})).wait_taken()))
+        clients.append((wanted, client.send("GET", "/a", {"Accept-Language": wanted}).wait_taken()))
     gate.open()
     responses = answers([client for _, client in clients])
     for (wanted, _), response in zip(clients, responses):
@@ -318,7 +318,7 @@ def test_a_fetch_that_breaks_off_in_the_body(origin, larder):
     clients = [Client(proxy) for _ in range(8)]
     heads = [client.begin("GET", "/a") for client in clients[:1]]
     for client in clients[1:]:
-        client.send_raw(client.encode("GET", "/a")).wait_taken()
+        client.send("GET", "/a").wait_taken()
     heads += [client.read_head() for client in clients[1:]]
     for head in heads:
         assert head.stream.exact(4) == b"half"
@@ -349,7 +349,7 @@ def test_waiting_for_anothers_head_is_bounded(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"late", hold=gate)
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     gate.wait_reached()
     origin.expect("GET /a").reply(200, fresh(), b"own")
     started = time.monotonic()
@@ -375,7 +375,7 @@ def test_followers_with_conditions_get_their_304(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(60, ETag='"v1"'), b"hello", hold=gate)
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     gate.wait_reached()
     holds, = herd(proxy, 1, headers={"If-None-Match": '"v1"'})
     old, = herd(proxy, 1, headers={"If-None-Match": '"v0"'})
@@ -390,10 +390,10 @@ def test_http_1_0_follows_too(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"hello", hold=gate, framing="chunked")
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     gate.wait_reached()
     old = Client(proxy)
-    old.send_raw(old.encode("GET", "/a", version="1.0")).wait_taken()
+    old.send("GET", "/a", version="1.0").wait_taken()
     gate.open()
     old.read_response().expect(200, body=b"hello", headers={"Transfer-Encoding": None})
     leader.read_response().expect(200, body=b"hello")
@@ -411,7 +411,7 @@ def test_a_heuristic_answer_and_a_waiting_cookie(origin, larder):
 
     origin.on("GET /a", answer)
     leader = Client(proxy)
-    leader.send_raw(leader.encode("GET", "/a"))
+    leader.send("GET", "/a")
     gate.wait_reached()
     follower, = herd(proxy, 1, headers={"Cookie": "ann"})
     gate.open()

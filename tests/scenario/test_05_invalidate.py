@@ -97,7 +97,7 @@ def test_a_fetch_that_was_under_way_is_not_stored(origin, proxy):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"old", hold=gate)
     reader, writer = Client(proxy), Client(proxy)
-    reader.send_raw(reader.encode("GET", "/a"))
+    reader.send("GET", "/a")
     gate.wait_reached()
     origin.expect("POST /a").reply(200, {})
     writer.post("/a").expect(200)

@@ -1,14 +1,11 @@
 """Limits, timeouts, and messages that are refused, on both sides."""
 
-import re
 import socket
 
 import pytest
 from support.client import Client
-from support.say import always, fresh
+from support.say import NO_STORE, always, fresh
 from support.wire import TIMEOUT, Malformed, wait_until
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 def refused(client, raw, *statuses):
@@ -67,7 +64,7 @@ def test_body_too_large(origin, larder):
 def test_body_in_chunks_too_large(origin, larder):
     client = Client(larder(origin, config='[server.limits]\nrequest_body = "1KiB"\n'))
     origin.on("POST /p", always(200, NO_STORE))
-    client.send_raw(client.encode("POST", "/p", body=[bytes(700), bytes(700)], chunked=True))
+    client.send("POST", "/p", body=[bytes(700), bytes(700)], chunked=True)
     response = client.read_response().expect(413)
     assert "close" in response.headers.members("Connection")
     assert all(request.body is None for request in origin.requests), "the origin got the whole body"
@@ -285,7 +282,7 @@ def test_broken_bodies_are_never_whole(origin, client, name, version):
     if version == "1.0" and "chunked" in BAD_RESPONSE_BODIES[name].decode():
         pytest.skip("a body that ends with the connection cannot show that; it must only not be stored")
     origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n" + BAD_RESPONSE_BODIES[name])
-    client.send_raw(client.encode("GET", "/a", version=version))
+    client.send("GET", "/a", version=version)
     try:
         response = client.read_head()
         if response.status == 200:
@@ -411,7 +408,7 @@ def test_a_running_request_is_not_idle(origin, larder):
     client = timeouts(larder, origin, client_idle="100ms", client_head="100ms")
     gate = origin.gate()
     origin.expect("GET /a").reply(200, NO_STORE, b"x", hold=gate)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     client.sock.settimeout(0.4)
     with pytest.raises(AssertionError):

@@ -255,7 +255,7 @@ def test_the_name_in_via(origin, larder):
     proxy = larder(origin, config='[server]\nname = "edge-1"\n')
     origin.expect("GET /a", {"Via": "1.1 edge-1"}).reply(200, fresh(), b"x")
     client = Client(proxy)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     assert b"\r\nVia: 1.1 edge-1\r\n" in client.reader.exact(1) + client.reader.some(65536)
 
 

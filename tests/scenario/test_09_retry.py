@@ -5,10 +5,8 @@ import threading
 
 import pytest
 from support.client import Client
-from support.say import always, fresh
+from support.say import NO_STORE, always, fresh
 from support.wire import TIMEOUT, wait_until
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 def kept_connection(origin, client):
@@ -52,7 +50,7 @@ def test_all_kept_connections_are_dead(origin, proxy):
     origin.on("GET /together/*", lambda exchange: (together.wait(TIMEOUT), exchange.reply(200, NO_STORE, b"x")))
     clients = [Client(proxy) for _ in range(4)]
     for number, client in enumerate(clients):
-        client.send_raw(client.encode("GET", f"/together/{number}"))
+        client.send("GET", f"/together/{number}")
     for client in clients:
         client.read_response()
     origin.handlers.clear()
@@ -182,7 +180,7 @@ def test_the_number_of_connections_is_bounded(origin, larder):
     origin.on("GET *", answer)
     clients = [Client(proxy) for _ in range(8)]
     for number, client in enumerate(clients):
-        client.send_raw(client.encode("GET", f"/{number}")).wait_taken()
+        client.send("GET", f"/{number}").wait_taken()
     gate.wait_reached()
     gate.open()
     for client in clients:
@@ -193,7 +191,7 @@ def test_the_number_of_connections_is_bounded(origin, larder):
 def test_a_request_body_is_not_lost_with_an_early_answer(origin, client):
     """The origin answers before it has read the body: the client gets the answer, the connection's next use is clean."""
     origin.expect("POST /a").handle(lambda exchange: exchange.reply(413, NO_STORE, b"too large", close=True), read_body=False)
-    client.send_raw(client.encode("POST", "/a", body=bytes(5_000_000)))
+    client.send("POST", "/a", body=bytes(5_000_000))
     client.read_response().expect(413, body=b"too large")
     client.close()
     origin.on("GET /b", always(200, NO_STORE, b"b"))

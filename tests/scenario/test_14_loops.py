@@ -4,9 +4,7 @@ import re
 
 import pytest
 from support.client import Client
-from support.say import always
-
-NO_STORE = {"Cache-Control": "no-store"}
+from support.say import NO_STORE, always
 
 
 def test_cdn_loop_is_appended(origin, client):

@@ -108,7 +108,7 @@ def test_the_first_answer_has_it(origin, larder, framing):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), [gate, b"hello"], framing=framing)
     for one in (client, follower):
-        one.send_raw(one.encode("GET", "/a"))
+        one.send("GET", "/a")
         gate.wait_reached()
     gate.open()
     tags = {one.read_response().expect(200, body=b"hello").header("ETag") for one in (client, follower)}
@@ -129,7 +129,7 @@ def test_a_body_that_breaks_off_before_its_head_went_out(origin, larder):
     client = Client(larder(origin, config=hold("1h")))
     gate = origin.gate()
     origin.expect("GET /a").reply(200, {**fresh(), "Content-Length": "9"}, [b"hello", gate], close=True)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     gate.open()
     client.read_response().expect(502)

@@ -306,7 +306,7 @@ def test_the_103_that_is_sent(origin, larder):
     assert "early_hints" not in ask(proxy, "/a")["answer"] and "at once  " not in text(proxy, "/a")
     gate = origin.gate()
     origin.expect("GET /a").reply(304, fresh(60, Age="0"), hold=gate)
-    client.send_raw(client.encode("GET", "/a", NAVIGATES))
+    client.send("GET", "/a", NAVIGATES)
     gate.wait_reached()
     gate.open()
     sent = client.read_response().informational

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.client import Client
 from support.proxy import ROOT, run_larder
-from support.say import always, date, fresh, stale
+from support.say import NO_STORE, always, date, fresh, stale
 from support.why import ask, rule, store, text
 from support.wire import wait_until
 
@@ -21,7 +21,6 @@ REASONS = re.findall(r'^ {4}X\([A-Z_]+,\s*"([a-z-]+)"', HEADER, re.M)
 
 DIRECTIVES = rule("request_directives = true")
 V1 = {"ETag": '"v1"'}
-NO_STORE = {"Cache-Control": "no-store"}
 HEURISTIC = {"Last-Modified": date(-100_000)}
 
 # reason: (configuration, response stored before or None, request, method)
@@ -179,9 +178,9 @@ def followed(origin, larder):
     first, second = Client(proxy), Client(proxy)
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"hello", hold=gate)
-    first.send_raw(first.encode("GET", "/a"))
+    first.send("GET", "/a")
     gate.wait_reached()
-    second.send_raw(second.encode("GET", "/a"))
+    second.send("GET", "/a")
     second.wait_taken()
     gate.open()
     first.read_response().expect(200, cache="detail=stored")
@@ -192,7 +191,7 @@ def truncated(origin, larder):
     proxy = larder(origin, flags=["--access-log", "access.log"])
     client = Client(proxy)
     origin.expect("GET /a").send_raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\nhello")
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     client.read_head()
     return logged(proxy)
 
@@ -228,7 +227,7 @@ def saturated(origin, larder):
     client.get("/stale").expect(200)
     origin.expect("GET /slow").reply(200, {"Cache-Control": "no-store"}, hold=gate)
     slow = Client(proxy)
-    slow.send_raw(slow.encode("GET", "/slow"))
+    slow.send("GET", "/slow")
     gate.wait_reached()
     details = [client.get("/stale").expect(200).cache["detail"], client.get("/new").expect(503).cache["detail"]]
     gate.open()
@@ -240,7 +239,7 @@ def origins_down(origin, larder):
     origin.on("GET /health", always(500, {"Cache-Control": "no-store"}))
     check = '[[site]]\n[site.health_check]\npath = "/health"\ninterval = "20ms"\nunhealthy = 1\n'
     proxy = larder(origin, config=check)
-    wait_until(lambda: any("origin unhealthy" in line for line in proxy.lines), "the check to fail")
+    proxy.wait_logged("origin unhealthy")
     return [Client(proxy).get("/a").expect(503).cache["detail"]]
 
 
@@ -278,7 +277,7 @@ def too_many_requests(origin, larder):
     gate = origin.gate()
     origin.expect("GET /slow").reply(200, NO_STORE, b"x", hold=gate)
     first = Client(proxy)
-    first.send_raw(first.encode("GET", "/slow"))
+    first.send("GET", "/slow")
     gate.wait_reached()
     answer = Client(proxy).get("/x").expect(503).header("Cache-Status")
     gate.open()

@@ -4,10 +4,9 @@ import socket
 import threading
 
 from support.client import Client
-from support.say import fresh
+from support.say import NO_STORE, fresh
 from support.wire import TIMEOUT
 
-NO_STORE = {"Cache-Control": "no-store"}
 STALE = {"Cache-Control": "max-age=60, stale-while-revalidate=600", "Age": "60", "ETag": '"v1"'}
 SLOW = '[[site]]\n[[site.rule]]\nname = "slow"\nstale_if_slow = "50ms"\n'
 PIECE = bytes(64 * 1024)

@@ -7,10 +7,8 @@ import time
 import pytest
 from support.client import Client
 from support.parallel import in_parallel
-from support.say import always, fresh, stale
+from support.say import NO_STORE, always, fresh, stale
 from support.wire import wait_until
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 def config(*tables, site="", server=""):
@@ -39,14 +37,6 @@ def refused():
     yield make
     for one in sockets:
         one.close()
-
-
-def logged(proxy, text):
-    return [line for line in proxy.lines if text in line]
-
-
-def wait_logged(proxy, text, count=1):
-    wait_until(lambda: len(logged(proxy, text)) >= count, f"{text!r} in the log")
 
 
 # --- who is asked ---------------------------------------------------------------------------------------------------
@@ -81,7 +71,7 @@ def test_least_connections_avoids_the_slow_one(origins, larder):
     answering(quick)
     proxy = larder(config=config(slow, quick, site='balance = "least-connections"'))
     waiting = Client(proxy)
-    waiting.send_raw(waiting.encode("GET", "/slow"))
+    waiting.send("GET", "/slow")
     gate.wait_reached()
     for number in range(6):
         Client(proxy).get(f"/{number}").expect(200)
@@ -116,9 +106,9 @@ def test_a_dead_origin_is_taken_out(origins, larder, refused):
     for number in range(20):
         Client(proxy).get(f"/{number}").expect(200)
     assert there.count() == 20
-    wait_logged(proxy, "origin ejected")
-    assert len(logged(proxy, "origin ejected")) == 1
-    assert len(logged(proxy, "origin unreachable")) == 3
+    proxy.wait_logged("origin ejected")
+    assert len(proxy.logged("origin ejected")) == 1
+    assert len(proxy.logged("origin unreachable")) == 3
 
 
 def test_an_origin_that_answers_500_is_taken_out_and_comes_back(origins, larder):
@@ -130,10 +120,10 @@ def test_an_origin_that_answers_500_is_taken_out_and_comes_back(origins, larder)
     client = Client(proxy)
     statuses = [client.get(f"/{number}").status for number in range(4)]
     assert statuses == [500, 200, 500, 200], "a response that came is never asked for again"
-    wait_logged(proxy, "origin ejected")
+    proxy.wait_logged("origin ejected")
     assert client.get("/out").expect(200).body == b"well"
     healed.set()
-    wait_until(lambda: client.get("/again").status == 200 and logged(proxy, "origin is back"), "the origin to be back")
+    wait_until(lambda: client.get("/again").status == 200 and proxy.logged("origin is back"), "the origin to be back")
     before = ill.count()
     client.get("/1")
     client.get("/2")
@@ -145,8 +135,8 @@ def test_a_probe_that_fails_doubles_the_time(origins, larder, refused):
     answering(there)
     proxy = larder(config=config(refused(), there, site='eject_after = 1\neject_time = "50ms"'))
     client = Client(proxy)
-    wait_until(lambda: client.get("/a").status == 200 and len(logged(proxy, "origin ejected")) >= 3, "three ejections")
-    times = [line.split("for_ms=")[1].strip() for line in logged(proxy, "origin ejected")[:3]]
+    wait_until(lambda: client.get("/a").status == 200 and len(proxy.logged("origin ejected")) >= 3, "three ejections")
+    times = [line.split("for_ms=")[1].strip() for line in proxy.logged("origin ejected")[:3]]
     assert times == ["50", "100", "200"]
 
 
@@ -170,7 +160,7 @@ def test_the_last_one_is_never_taken_out(origin, larder):
     proxy = larder(origin, config='[[site]]\neject_after = 1\neject_time = "1h"\n')
     for number in range(5):
         Client(proxy).get(f"/{number}").expect(500)
-    assert origin.count() == 5 and not logged(proxy, "origin ejected")
+    assert origin.count() == 5 and not proxy.logged("origin ejected")
 
 
 # --- sent again -----------------------------------------------------------------------------------------------------
@@ -225,7 +215,7 @@ def occupied(origin, proxy):
     gate = origin.gate()
     origin.expect("GET /slow").reply(200, NO_STORE, b"slow", hold=gate)
     client = Client(proxy)
-    client.send_raw(client.encode("GET", "/slow"))
+    client.send("GET", "/slow")
     gate.wait_reached()
     return gate, client
 
@@ -235,7 +225,7 @@ def test_a_full_line_is_503_at_once(origin, larder):
     gate, first = occupied(origin, proxy)
     origin.expect("GET /second").reply(200, NO_STORE)
     second = Client(proxy)
-    second.send_raw(second.encode("GET", "/second")).wait_taken()
+    second.send("GET", "/second").wait_taken()
     response = Client(proxy).get("/third").expect(503, cache="detail=origin-saturated")
     assert response.header("Retry-After") == "60", "as long as they wait in line, but no longer"
     assert response.header("Proxy-Status") == "larder; error=connection_limit_reached"
@@ -263,7 +253,7 @@ def test_rather_stale_than_in_line(origin, larder):
     gate, first = occupied(origin, proxy)
     client.get("/may").expect(200, body=b"old", cache="hit; detail=stale-saturated")
     waits = Client(proxy)
-    waits.send_raw(waits.encode("GET", "/may-not")).wait_taken()
+    waits.send("GET", "/may-not").wait_taken()
     origin.expect("GET /may-not").reply(200, fresh(), b"new")
     gate.open()
     first.read_response().expect(200)
@@ -328,7 +318,7 @@ def test_500_at_once_for_what_cannot_be_stored(origin, larder):
     proxy = larder(origin, flags=["--workers", "2"])
     clients = [Client(proxy) for _ in range(100)]
     for client in clients:
-        client.send_raw(client.encode("GET", "/a"))
+        client.send("GET", "/a")
     for response in in_parallel(lambda client: client.read_response(), clients):
         response.expect(200, body=b"x")
     assert origin.count() == 100
@@ -350,10 +340,10 @@ def test_an_adaptive_limit(origin, larder, adaptive):
     origin.on("GET /*", hold)
     clients = [Client(proxy) for _ in range(32)]
     for number, client in enumerate(clients):
-        client.send_raw(client.encode("GET", f"/{number}"))
+        client.send("GET", f"/{number}")
     wait_until(lambda: len(begun) == 32, "all of them to be at the origin")
     more = Client(proxy)
-    more.send_raw(more.encode("GET", "/more"))
+    more.send("GET", "/more")
     if adaptive:
         more.read_response().expect(503, cache="detail=origin-saturated", headers={"Proxy-Status": "larder; error=connection_limit_reached"})
     else:

@@ -66,7 +66,7 @@ def test_it_is_told_to_the_client(origin, larder, validator):
     origin.expect("GET /a").reply(200, stale(**validator), b"hello")
     client.get("/a").expect(200, cache="detail=stored")
     origin.expect("GET /a").reply(200, fresh(60, **validator), [gate, b"hello"])
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     gate.open()
     client.read_response().expect(200, body=b"hello", cache="fwd=stale; fwd-status=200; stored; detail=unchanged")

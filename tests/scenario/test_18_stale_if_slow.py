@@ -59,7 +59,7 @@ def test_in_time(origin, larder):
     store(origin, client, stale(ETag='"v1"'))
     gate = origin.gate()
     origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(200, fresh(60), b"new", hold=gate)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     gate.open()
     client.read_response().expect(200, body=b"new", cache="fwd=stale; stored")
@@ -87,7 +87,7 @@ def test_who_follows_gets_it_too(origin, larder, workers):
     behind = origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(304, fresh(60, Age="0"), hold=gate)
     clients = [Client(proxy) for _ in range(6)]
     for one in clients:
-        one.send_raw(one.encode("GET", "/a"))
+        one.send("GET", "/a")
     for one in clients:
         one.read_response().expect(200, body=b"hello", cache="fwd=stale; detail=stale-if-slow")
     Client(proxy).get("/a").expect(200, body=b"hello", cache="fwd=stale; collapsed; detail=stale-if-slow")
@@ -107,7 +107,7 @@ def test_what_the_origin_forbids(origin, larder, directive):
     gate = origin.gate()
     for target in ("/a", "/b"):
         origin.expect(f"GET {target}").reply(200, fresh(60), b"new", hold=gate)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     client.wait_taken()
     other.get("/b").expect(200, body=b"other", cache="detail=stale-if-slow")  # asked later: now its time is over for /a too
     gate.open()
@@ -119,7 +119,7 @@ def test_too_stale(origin, larder):
     store(origin, client, {"Cache-Control": "max-age=60", "Age": "80", "ETag": '"v1"'})
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(60), b"new", hold=gate)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     gate.open()
     client.read_response().expect(200, body=b"new")

@@ -99,7 +99,7 @@ def test_a_fetch_that_began_before_is_not_for_who_comes_after(origin, larder):
     first, second, other = Client(proxy), Client(proxy), Client(proxy)
     gate = origin.gate()
     origin.expect("GET /a").reply(200, in_groups('"x"'), b"old", hold=gate)
-    first.send_raw(first.encode("GET", "/a"))
+    first.send("GET", "/a")
     gate.wait_reached()
     origin.expect("POST /form").reply(204, {"Cache-Group-Invalidation": '"x"'})
     other.post("/form").expect(204)

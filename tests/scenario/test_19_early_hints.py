@@ -23,7 +23,7 @@ def wait_for_origin(origin, client, headers, answer, version="1.1"):
     """A GET whose answer comes after the exchange has begun to wait for it."""
     gate = origin.gate()
     origin.expect("GET /a").reply(*answer, hold=gate)
-    client.send_raw(client.encode("GET", "/a", headers, version=version))
+    client.send("GET", "/a", headers, version=version)
     gate.wait_reached()
     gate.open()
     return client.read_response()
@@ -47,7 +47,7 @@ def test_at_once(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a").reply(304, fresh(60, Age="0"), hold=gate)
     for one in (client, follower):
-        one.send_raw(one.encode("GET", "/a", NAVIGATES))
+        one.send("GET", "/a", NAVIGATES)
         status, fields = one.read_informational()
         assert (status, fields.all("Link")) == (103, HINTS)
     gate.open()
@@ -95,7 +95,7 @@ def test_the_origins_own_come_behind(origin, larder):
         exchange.reply(304, fresh(60, Age="0"), interim=[(103, {"Link": "</b.css>; rel=preload"})])
 
     origin.expect("GET /a").handle(answer)
-    client.send_raw(client.encode("GET", "/a", NAVIGATES))
+    client.send("GET", "/a", NAVIGATES)
     gate.wait_reached()
     gate.open()
     assert hints(client.read_response().expect(200)) == [(103, HINTS), (103, ["</b.css>; rel=preload"])]

@@ -5,10 +5,7 @@ import time
 
 import pytest
 from support.client import Client
-from support.say import always, stale
-from support.wire import wait_until
-
-NO_STORE = {"Cache-Control": "no-store"}
+from support.say import NO_STORE, always, stale
 
 
 def config(*origins, check="", site="", server=""):
@@ -31,31 +28,23 @@ class Health:
         return self.origin.count() - self.origin.count("/health")
 
 
-def logged(proxy, text):
-    return [line for line in proxy.lines if text in line]
-
-
-def wait_logged(proxy, text, count=1):
-    wait_until(lambda: len(logged(proxy, text)) >= count, f"{text!r} in the log")
-
-
 def test_an_unhealthy_origin_is_not_asked_until_it_is_well(origins, larder):
     a, b = origins(), origins()
     ill, well = Health(a), Health(b)
     proxy = larder(config=config(a, b), flags=["--workers", "2"])
     ill.status = 503
-    wait_logged(proxy, "origin unhealthy")
+    proxy.wait_logged("origin unhealthy")
     before = ill.requests()
     for number in range(6):
         Client(proxy).get(f"/{number}").expect(200)
     assert (ill.requests() - before, well.requests()) == (0, 6)
     ill.status = 204
-    wait_logged(proxy, "origin healthy")
+    proxy.wait_logged("origin healthy")
     for number in range(6):
         Client(proxy).get(f"/{number}").expect(200)
     assert ill.requests() - before == 3
-    assert len(logged(proxy, "origin unhealthy")) == 1, "each change is said once"
-    assert "check=503" in logged(proxy, "origin unhealthy")[0]
+    assert len(proxy.logged("origin unhealthy")) == 1, "each change is said once"
+    assert "check=503" in proxy.logged("origin unhealthy")[0]
 
 
 def test_what_a_check_asks(origins, larder):
@@ -81,9 +70,9 @@ def test_which_statuses_mean_well(origins, larder, status, statuses, well):
     proxy = larder(config=config(origin, check=statuses))
     origin.wait_count(4, "/health")
     if well:
-        assert not logged(proxy, "origin unhealthy")
+        assert not proxy.logged("origin unhealthy")
     else:
-        wait_logged(proxy, "origin unhealthy")
+        proxy.wait_logged("origin unhealthy")
 
 
 def test_all_unhealthy_is_503_at_once_or_stale(origins, larder):
@@ -97,8 +86,8 @@ def test_all_unhealthy_is_503_at_once_or_stale(origins, larder):
     client = Client(proxy)
     client.get("/stored").expect(200, body=b"old")
     stuck.set()
-    wait_logged(proxy, "origin unhealthy")
-    assert "check=TIMEOUT" in logged(proxy, "origin unhealthy")[0]
+    proxy.wait_logged("origin unhealthy")
+    assert "check=TIMEOUT" in proxy.logged("origin unhealthy")[0]
     response = client.get("/a").expect(503, cache="detail=origins-down")
     assert response.header("Proxy-Status") == "larder; error=destination_unavailable"
     assert response.header("Retry-After") == "1"
@@ -107,7 +96,7 @@ def test_all_unhealthy_is_503_at_once_or_stale(origins, larder):
     assert origin.count("/stored") == 1 and origin.count("/a") == 0
     stuck.clear()
     gate.open()
-    wait_logged(proxy, "origin healthy")
+    proxy.wait_logged("origin healthy")
     client.get("/stored").expect(200, body=b"old", cache="fwd=stale; fwd-status=200")
 
 
@@ -117,8 +106,8 @@ def test_an_origin_that_is_gone_and_one_that_talks_nonsense(origins, larder):
     mad.on("GET *", lambda exchange: (exchange.send(b"hello\r\n\r\n"), exchange.close()))
     Health(well)
     proxy = larder(config=config(gone, mad, well))
-    wait_logged(proxy, "origin unhealthy", 2)
-    said = "".join(logged(proxy, "origin unhealthy"))
+    proxy.wait_logged("origin unhealthy", 2)
+    said = "".join(proxy.logged("origin unhealthy"))
     assert "check=CONNECT" in said and "check=BAD_RESPONSE" in said
     for number in range(4):
         Client(proxy).get(f"/{number}").expect(200)

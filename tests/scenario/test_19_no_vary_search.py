@@ -104,11 +104,11 @@ def test_one_fetch_for_all(origin, larder):
     gate = origin.gate()
     origin.expect("GET /a?x=1&utm=0").reply(200, fresh(60, **UTM), b"page", hold=gate)
     first = Client(proxy)
-    first.send_raw(first.encode("GET", "/a?x=1&utm=0"))
+    first.send("GET", "/a?x=1&utm=0")
     gate.wait_reached()
     clients = [Client(proxy) for _ in range(8)]
     for n, one in enumerate(clients):
-        one.send_raw(one.encode("GET", f"/a?x=1&utm={n}"))
+        one.send("GET", f"/a?x=1&utm={n}")
         one.wait_taken()
     gate.open()
     for one in [first, *clients]:
@@ -128,7 +128,7 @@ def test_who_follows_gets_only_what_is_for_him(origin, larder):
     gate.wait_reached()
     for n, one in enumerate(clients[1:], 1):
         origin.expect(f"GET /a?x=1&utm={n}").reply(200, fresh(), str(n).encode())
-        one.send_raw(one.encode("GET", f"/a?x=1&utm={n}"))
+        one.send("GET", f"/a?x=1&utm={n}")
         one.wait_taken()
     gate.open()
     for n, one in enumerate(clients):

@@ -504,7 +504,7 @@ def test_what_names_one_of_two_that_knew_nothing_of_each_other(origin, proxy, cl
     clients = [Client(proxy), Client(proxy)]
     for (first, last, names), gate, one in zip([(0, 9, "old"), (10, 19, "new")], gates, clients):
         say_part(origin, first, last, fields=tagged(names), hold=gate)
-        one.send_raw(one.encode("GET", "/a", {"Range": f"bytes={first}-{last}"}))
+        one.send("GET", "/a", {"Range": f"bytes={first}-{last}"})
         gate.wait_reached()
     for gate, one in zip(gates, clients):
         gate.open()

@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_read_any_more_costs_the_store_only(origin, larder
     assert metric(proxy, "failed") == 0
     os.truncate(proxy.cache_dir / "data.mdb", 8192)
     ask(client, range(30))
-    wait_until(lambda: "out of order (a fault while its file was read)" in proxy.stderr, "the log to say so")
+    proxy.wait_logged("out of order (a fault while its file was read)")
     assert metric(proxy, "failed") == 1 and metric(proxy, "faults_total") >= 1
     client.get("/1").expect(200, body=body_of("/1"), cache="!hit")
     proxy.restart()

@@ -6,10 +6,9 @@ passed on is rebuilt from what was understood, never copied.
 
 import pytest
 from support.client import Client
-from support.say import always, fresh
+from support.say import NO_STORE, always, fresh
 from support.wire import Malformed, wait_until
 
-NO_STORE = {"Cache-Control": "no-store"}
 HOST = b"Host: larder.test\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: larder.test\r\n\r\n"
 CHUNKED = b"POST /p HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -8,13 +8,22 @@ import time
 
 import pytest
 from support.client import Client
-from support.say import always, fresh
+from support.say import NO_STORE, always, fresh
 from support.wire import TIMEOUT, wait_until
-
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 # --- connections and requests -------------------------------------------------------------------------------------------------------
+
+def wait_served(proxy, target):
+    """Until a new connection is let in: a place becomes free some time after its connection has ended."""
+    def served():
+        try:
+            return Client(proxy).get(target).status == 200
+        except (AssertionError, OSError):
+            return False
+
+    wait_until(served, "a place to become free")
+
 
 def test_connections_per_client(origin, larder):
     """One address gets no more than its share; others are served, and a place that becomes free counts again."""
@@ -26,14 +35,22 @@ def test_connections_per_client(origin, larder):
     Client(proxy).get("/a").expect(503, cache="detail=client-connections", headers={"Retry-After": "1"})
     Client(proxy, source="127.0.0.2").get("/a").expect(200)
     clients[0].close()
-
-    def again():
-        try:
-            return Client(proxy).get("/a").status == 200
-        except (AssertionError, OSError):
-            return False
-    wait_until(again, "a place to become free")
+    wait_served(proxy, "/a")
     assert re.search(r"refused: more connections of one client .* client=127.0.0.1", proxy.stderr)
+
+
+def test_refused_connections_take_no_place(origin, larder):
+    proxy = larder(origin, config="[server.limits]\nconnections = 2\n")
+    origin.on("GET /a", always(200, NO_STORE))
+    inside = [Client(proxy), Client(proxy)]
+    for client in inside:
+        client.get("/a").expect(200)
+    outside = [Client(proxy) for _ in range(6)]
+    for client in outside:
+        client.get("/a").expect(503, cache="detail=too-many-connections")
+    for client in inside:
+        client.close()
+    wait_served(proxy, "/a")
 
 
 def test_requests_at_a_time(origin, larder):
@@ -42,7 +59,7 @@ def test_requests_at_a_time(origin, larder):
     gate = origin.gate()
     origin.expect("GET /slow").reply(200, NO_STORE, b"x", hold=gate)
     first, second = Client(proxy), Client(proxy)
-    first.send_raw(first.encode("GET", "/slow"))
+    first.send("GET", "/slow")
     gate.wait_reached()
     second.get("/a").expect(503, cache="detail=too-many-requests", headers={"Retry-After": "1"})
     gate.open()
@@ -56,7 +73,7 @@ def test_a_client_that_leaves_is_counted_no_more(origin, larder):
     gate = origin.gate()
     origin.expect("GET /slow").reply(200, NO_STORE, b"x", hold=gate)
     first = Client(proxy)
-    first.send_raw(first.encode("GET", "/slow"))
+    first.send("GET", "/slow")
     gate.wait_reached()
     first.reset()
     origin.on("GET /a", always(200, NO_STORE))
@@ -78,7 +95,7 @@ def test_rate_limit(origin, larder):
     assert 3000 < int(response.header("Retry-After")) <= 3600
     client.get("/a").expect(200)
     Client(proxy, source="127.0.0.2").get("/login").expect(200, cache="hit")
-    wait_until(lambda: "refused: more requests of one client" in proxy.stderr, "the refusal to be logged")
+    proxy.wait_logged("refused: more requests of one client")
 
 
 def test_rate_limit_behind_a_proxy(origin, larder):
@@ -160,7 +177,7 @@ def test_descriptors_run_out(origin, larder):
     inside = Client(proxy)
     inside.get("/a").expect(200)
     crowd = [Client(proxy).connect() for _ in range(150)]  # the kernel takes those that larder does not
-    wait_until(lambda: "accepting pauses" in proxy.stderr, "the pause")
+    proxy.wait_logged("accepting pauses")
     assert len(os.listdir(f"/proc/{proxy.pid}/fd")) <= 90
     for number in range(20):
         inside.get(f"/{number}").expect(200)
@@ -178,10 +195,10 @@ def test_who_waits_at_the_stop_is_served(larder, origin):
     proxy.command = ["prlimit", "--nofile=96:96", *proxy.command]
     proxy.start()
     crowd = [Client(proxy).connect() for _ in range(75)]  # some more than it accepts
-    wait_until(lambda: "accepting pauses" in proxy.stderr, "the pause")
+    proxy.wait_logged("accepting pauses")
     waiting = [Client(proxy) for _ in range(3)]
     for client in waiting:
-        client.send_raw(client.encode("GET", "/a"))
+        client.send("GET", "/a")
     proxy.process.send_signal(signal.SIGTERM)
     for client in waiting:
         client.read_response().expect(200, body=b"x", headers={"Connection": "close"})

@@ -112,7 +112,7 @@ def test_a_reload_without_a_token_opens_no_door(larder, origin):
     Admin(proxy, ("127.0.0.1", port)).get("/v1/status", bearer).expect(200)
     (proxy.directory / "larder.toml").write_text("", encoding="utf-8")
     proxy.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    proxy.wait_logged("configuration reloaded")
     Admin(proxy, ("127.0.0.1", port)).get("/v1/status").expect(401)
     Admin(proxy, ("127.0.0.1", port)).get("/v1/status", bearer).expect(401)
     Admin(proxy).get("/v1/status").expect(200)
@@ -260,7 +260,7 @@ def test_a_quote_in_a_path_stays_in_its_label(larder, origin):
 def test_requests_in_flight(proxy, origin, client):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, {}, b"hello", hold=gate)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     assert Admin(proxy).metrics()["larder_requests_in_flight"] == 1
     gate.open()

@@ -215,7 +215,7 @@ def test_a_url_that_no_site_serves_is_said(larder, origin, words, known):
 def test_what_was_asked_before_does_not_come_in_behind(proxy, origin, client):
     gate = origin.gate()
     origin.expect("GET /a").reply(200, fresh(), b"old", hold=gate)
-    client.send_raw(client.encode("GET", "/a"))
+    client.send("GET", "/a")
     gate.wait_reached()
     order(proxy, everything=True)
     gate.open()
@@ -230,7 +230,7 @@ def test_what_was_asked_before_and_turns_out_to_belong_under_another_key(larder,
     fields = fresh(**{"No-Vary-Search": "key-order"})
     gate = origin.gate()
     origin.expect("GET /a?y=1&x=1").reply(200, fields, b"old", hold=gate)
-    client.send_raw(client.encode("GET", "/a?y=1&x=1"))
+    client.send("GET", "/a?y=1&x=1")
     gate.wait_reached()
     order(client.proxy, urls=f"{BASE}/a?y=1&x=1")
     gate.open()
@@ -333,7 +333,7 @@ def test_two_hundred_orders_at_once(larder, origin):
 
 def test_a_client_that_does_not_wait(proxy):
     admin = Admin(proxy)
-    admin.send_raw(admin.encode("POST", "/v1/purge", JSON, b'{"tags": "gone"}'))
+    admin.send("POST", "/v1/purge", JSON, b'{"tags": "gone"}')
     admin.reset()
     wait_until(lambda: [row["name"] for row in journal(proxy)] == ["gone"], "the purge to be written")
 

@@ -3,7 +3,6 @@
 import json
 import signal
 
-import pytest
 from support.admin import Admin
 from support.client import HOST, Client
 from support.proxy import ROOT, run_larder
@@ -92,7 +91,7 @@ def test_the_same_changes_nothing(larder, origin, tmp_path):
     origin.expect("GET /slow").reply(200, fresh(), b"s", hold=gate)
     followers = [Client(proxy) for _ in range(3)]
     for follower in followers:
-        follower.send_raw(follower.encode("GET", "/slow"))
+        follower.send("GET", "/slow")
     gate.wait_reached()
     gate.open()
     for follower in followers:
@@ -132,7 +131,7 @@ def test_the_configuration_in_force_counts_not_the_file(larder, origin, tmp_path
     file.write_text(COOKIES.format(origin=origin.url), encoding="utf-8")
     assert json.loads(replay(proxy, file, "--json", "-c", file))["after"]["hits"] == 1
     proxy.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    proxy.wait_logged("configuration reloaded")
     assert json.loads(replay(proxy, file, "--json", "-c", file))["before"]["hits"] == 1  # what was remembered goes on
 
 

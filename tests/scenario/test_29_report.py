@@ -149,7 +149,7 @@ def test_it_goes_on_over_a_reload(larder, origin):
     origin.expect("GET /a").reply(200, fresh(), b"a")
     client.get("/a").expect(200)
     proxy.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    proxy.wait_logged("configuration reloaded")
     client.get("/a").expect(200)
     assert counted(proxy, 2)["total"]["hits"] == 1
 

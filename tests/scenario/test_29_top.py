@@ -11,7 +11,6 @@ import termios
 import time
 
 import pytest
-from support.client import Client
 from support.proxy import LARDER, run_larder
 from support.say import fresh
 from support.wire import TIMEOUT

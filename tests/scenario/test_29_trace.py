@@ -80,7 +80,7 @@ def test_a_follower_has_a_span_of_its_own(larder, origin):
     origin.expect("GET /a").reply(200, fresh(), b"a", hold=gate)
     clients = [Client(proxy) for _ in range(2)]
     for client in clients:
-        client.send_raw(client.encode("GET", "/a", GIVEN))
+        client.send("GET", "/a", GIVEN)
     gate.wait_reached()
     for client in clients:
         client.wait_taken()

@@ -8,11 +8,10 @@ import pytest
 from support.admin import Admin
 from support.client import Client
 from support.parallel import in_parallel
-from support.say import always
+from support.say import NO_STORE, always
 from support.wire import wait_until
 
 FRESH = {"Cache-Control": "max-age=60"}
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Reloaded:
@@ -22,15 +21,11 @@ class Reloaded:
         self.proxy = proxy
         self.file = proxy.directory / "larder.toml"
 
-    def logged(self, text):
-        return [line for line in self.proxy.lines if text in line]
-
     def signal(self, number, text):
         """Sends a signal, and waits for what the log then says."""
-        before = len(self.logged(text))
+        before = len(self.proxy.logged(text))
         self.proxy.process.send_signal(number)
-        wait_until(lambda: len(self.logged(text)) > before, f"{text!r} in the log")
-        return self.logged(text)[-1]
+        return self.proxy.wait_logged(text, before + 1)
 
     def accept(self, config):
         self.file.write_text(config, encoding="utf-8")
@@ -161,7 +156,7 @@ def test_what_is_wrong_is_refused(origin, larder, what, error):
     client.get("/1").expect(200)
     text = site(origin, what) if "[server]" not in what else f'{what}\n[[site]]\norigin = "{origin.url}"\n'
     reloaded.refuse(text, error)
-    assert reloaded.logged("the former one goes on")
+    assert proxy.logged("the former one goes on")
     client.get("/2").expect(200)
     assert client.connections == 1
     reloaded.accept(site(origin))
@@ -196,7 +191,7 @@ def test_what_only_a_restart_can_change_is_kept_and_named(origin, larder):
     reloaded = Reloaded(proxy)
     Client(proxy).get("/").expect(200, cache="stored")
     reloaded.accept(f'[server]\nworkers = 3\n[cache]\nsize = "128MiB"\nmax_variants = 3\n[[site]]\norigin = "{origin.url}"\n')
-    named = {line.split("setting=")[1].strip() for line in reloaded.logged("a restart is needed")}
+    named = {line.split("setting=")[1].strip() for line in proxy.logged("a restart is needed")}
     assert named == {"server.workers", "cache.size", "cache.max_variants"}
     Client(proxy).get("/").expect(200, cache="hit")
 
@@ -208,7 +203,7 @@ def test_the_administration_stays_where_it_listens(origin, larder):
     moved = site(origin) + '[admin]\nlisten = "127.0.0.1:0"\n'
     for reloads in (1, 2):
         reloaded.accept(moved)
-        assert len(reloaded.logged("setting=admin.listen")) == reloads
+        assert len(proxy.logged("setting=admin.listen")) == reloads
     assert json.loads(Admin(proxy).get("/v1/config").expect(200).body)["kept"] == ["admin.listen"]
     reloaded.accept(site(origin))
     assert json.loads(Admin(proxy).get("/v1/config").expect(200).body)["kept"] == []
@@ -224,7 +219,7 @@ def test_what_is_known_of_an_origin_goes_on(origins, larder):
     reloaded = Reloaded(proxy)
     for number in range(8):
         Client(proxy).get(f"/{number}")
-    assert reloaded.logged("origin ejected")
+    assert proxy.logged("origin ejected")
     before = ill.count()
     reloaded.accept(config)
     for number in range(8):

@@ -11,7 +11,6 @@ import pytest
 from support.client import Client
 from support.proxy import Proxy, run_larder
 from support.say import always
-from support.wire import wait_until
 
 # LeakSanitizer cannot look at a process that has changed its user.
 pytestmark = [pytest.mark.plain_only, pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")]
@@ -46,7 +45,7 @@ def test_it_becomes_the_user_before_it_opens_the_store(open_dir, origin):
         assert {entry.stat().st_uid for entry in [proxy.cache_dir, *proxy.cache_dir.iterdir()]} == {NOBODY.pw_uid}
         # It is still told of a new configuration, which it reads as that user.
         proxy.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+        proxy.wait_logged("configuration reloaded")
         Client(proxy).get("/").expect(200, cache="hit")
     finally:
         proxy.stop()
@@ -60,7 +59,7 @@ def test_a_privileged_port_is_bound_first_and_not_later(open_dir, origin):
         Client(proxy).get("/").expect(200)
         (proxy.directory / "larder.toml").write_text(config(origin, 'user = "nobody"\nlisten = "127.0.0.1:984"'), encoding="utf-8")
         proxy.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "the former one goes on" in proxy.stderr, "the refusal")
+        proxy.wait_logged("the former one goes on")
         assert "127.0.0.1:984: permission denied" in proxy.stderr
         Client(proxy).get("/").expect(200)
     finally:
@@ -77,7 +76,7 @@ def test_the_group_may_be_another(open_dir, origin):
 
 def test_root_is_warned(origin, larder):
     proxy = larder(config=config(origin, ""))
-    wait_until(lambda: "ready" in proxy.stderr, "the start")
+    proxy.wait_logged("ready")
     assert "running as root" in proxy.stderr
 
 

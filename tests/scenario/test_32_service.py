@@ -115,7 +115,7 @@ def test_sockets_that_are_open_already(tmp_path, origin):
     for address in [tcp.getsockname(), path, ("127.0.0.1", int(proxy.addresses[2].split(":")[1]))]:
         Client(proxy, address=address).get("/").expect(200)
     proxy.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    proxy.wait_logged("configuration reloaded")
     Client(proxy, address=path).get("/").expect(200)
     proxy.stop()
     assert os.path.exists(path), "the file is the manager's"

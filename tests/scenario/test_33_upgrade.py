@@ -144,7 +144,7 @@ def test_what_cannot_start_leaves_the_former_one_serving(origin, larder, what):
     broken.chmod(0o755)
     broken.replace(file)
     proxy.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    proxy.wait_logged("the upgrade failed, this larder goes on")
     assert what == "program" or "larder.toml:" in proxy.stderr, "what is wrong is said as well"
     client.get("/a").expect(200, body=BODY, cache="hit")
     client.get("/b").expect(200)
@@ -170,7 +170,7 @@ def test_a_successor_that_dies_with_the_store_gives_it_back(origin, larder):
     good = file.read_text(encoding="utf-8")
     file.write_text(good + f'[admin]\nlisten = "127.0.0.1:{hold.getsockname()[1]}"\n', encoding="utf-8")
     proxy.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    proxy.wait_logged("the upgrade failed, this larder goes on")
     hold.close()
     file.write_text(good, encoding="utf-8")
     order(Admin(proxy), "normal").expect(200)
@@ -194,7 +194,7 @@ def test_a_successor_that_does_not_hear_gives_the_store_back(origin, larder):
     deaf.chmod(0o755)
     deaf.replace(proxy.program)
     proxy.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    proxy.wait_logged("the upgrade failed, this larder goes on")
     assert "the store cannot be given away" in proxy.stderr
     client.get("/a").expect(200, body=BODY, cache="hit")
     client.get("/b").expect(200)
@@ -262,7 +262,7 @@ def test_listeners_that_are_written_otherwise_go_over(origin, larder, monkeypatc
         Admin(proxy, "admin.sock").status()
     file.write_text(written("0::1", ""), encoding="utf-8")
     proxy.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "configuration reloaded" in proxy.stderr, "the reload")
+    proxy.wait_logged("configuration reloaded")
     Client(proxy, address="larder.sock").get("/a").expect(200, body=BODY)
     assert "is closed" not in proxy.stderr
     proxy.stop()
@@ -309,7 +309,7 @@ def test_who_leaves_takes_no_order(origin, larder):
     kept = Admin(proxy)
     kept.status()
     client = Client(proxy)
-    client.send_raw(client.encode("GET", "/slow"))
+    client.send("GET", "/slow")
     gate.wait_reached()
     former = proxy.upgrade()
     order(kept, "offline").expect(503)
@@ -339,7 +339,7 @@ def test_a_purge_that_comes_while_the_store_changes_hands(origin, larder):
     assert answer.header("Retry-After") == "1" and b"another larder has taken the store over" in answer.body
     [successor] = children_of(proxy.pid)
     os.kill(successor, signal.SIGKILL)
-    wait_until(lambda: "the upgrade failed, this larder goes on" in proxy.stderr, "the log to say so")
+    proxy.wait_logged("the upgrade failed, this larder goes on")
     client.get("/a").expect(200, body=b"before", cache="hit")
     client.request("PURGE", "/a").expect(200, cache="detail=purge")
     origin.expect("GET /a").reply(200, FRESH, b"after")
@@ -377,7 +377,7 @@ def test_a_former_process_that_hangs_is_ended(origin, larder):
     with pytest.raises(Truncated):
         _ = download.body
     Client(proxy).get("/a").expect(200, body=BODY, cache="hit")
-    wait_until(lambda: "the former larder has ended" in proxy.stderr, "the log to say so")
+    proxy.wait_logged("the former larder has ended")
     assert proxy.upgrade().wait(30) == 0
 
 
@@ -396,7 +396,7 @@ def test_a_former_process_that_hangs_ends_although_the_new_one_is_gone(origin, t
 
         proxy.addresses = [said(r"listening address=(\S+)")]
         client = Client(proxy)
-        client.send_raw(client.encode("GET", "/slow"))
+        client.send("GET", "/slow")
         gate.wait_reached()
         former.send_signal(signal.SIGUSR2)
         new = int(said(r"upgraded: .* pid=(\d+)"))
@@ -434,13 +434,13 @@ def test_a_stop_during_an_upgrade_stops_both(origin, larder):
     origin.expect("GET /slow").reply(200, {}, BODY, hold=gate)
     proxy = larder(config=config(origin))
     client = Client(proxy)
-    client.send_raw(client.encode("GET", "/slow"))
+    client.send("GET", "/slow")
     gate.wait_reached()
     proxy.process.send_signal(signal.SIGSTOP)  # both come before it does anything
     proxy.process.send_signal(signal.SIGUSR2)
     proxy.process.send_signal(signal.SIGTERM)
     proxy.process.send_signal(signal.SIGCONT)
-    wait_until(lambda: "stopping signal=SIGTERM" in proxy.stderr, "the stop to begin")
+    proxy.wait_logged("stopping signal=SIGTERM")
     wait_until(lambda: not children_of(proxy.pid), "the new process to end")
     gate.open()
     client.read_response().expect(200, body=BODY)

@@ -78,9 +78,9 @@ def test_a_worker_that_goes_on_in_time_costs_nothing(origin, larder):
     origin.on("GET *", always(200, {}, b"x"))
     proxy = larder(config=config(origin, "8s"))
     halted = halt_a_worker(proxy)
-    wait_until(lambda: "a worker is stuck worker=" in proxy.stderr, "the warning", timeout=30)
+    proxy.wait_logged("a worker is stuck worker=", timeout=30)
     halted.go_on()
-    wait_until(lambda: "the worker goes on" in proxy.stderr, "the worker to go on")
+    proxy.wait_logged("the worker goes on")
     Client(proxy).get("/").expect(200)
 
 

@@ -76,7 +76,7 @@ def test_what_waits_waits_on(origin, clocked, offset):
     client = Client(proxy)
     gate = origin.gate()
     origin.expect("GET /slow").reply(200, {"Cache-Control": "no-store"}, b"late", hold=gate)
-    client.send_raw(client.encode("GET", "/slow"))
+    client.send("GET", "/slow")
     gate.wait_reached()
     begun = time.monotonic()
     jump(offset)

@@ -192,9 +192,13 @@ class Client:
                 fields.append(("Content-Length", len(body)))
         return head + encode_fields(fields) + b"\r\n" + payload
 
+    def send(self, method, target, headers=None, body=None, **options):
+        """Sends the request, and leaves all of the response to be read."""
+        return self.send_raw(self.encode(method, target, headers, body, **options))
+
     def begin(self, method, target, headers=None, body=None, **options):
         """Sends the request, reads the head of the response, and leaves its body to be read by pieces."""
-        self.send_raw(self.encode(method, target, headers, body, **options))
+        self.send(method, target, headers, body, **options)
         return self.read_head(method)
 
     def request(self, method, target, headers=None, body=None, **options):

@@ -197,6 +197,15 @@ class Proxy:
     def stderr(self):
         return "".join(self.lines)
 
+    def logged(self, text):
+        """The lines of the process log that have this text."""
+        return [line for line in self.lines if text in line]
+
+    def wait_logged(self, text, count=1, timeout=TIMEOUT):
+        """Waits until so many lines have it; the last of them."""
+        wait_until(lambda: len(self.logged(text)) >= count, f"{text!r} in the log", timeout)
+        return self.logged(text)[-1]
+
     def status(self, name):
         """A line of /proc/PID/status, in bytes where it is in kB."""
         for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():

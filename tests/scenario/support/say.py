@@ -4,6 +4,9 @@ import time
 from email.utils import formatdate
 
 
+NO_STORE = {"Cache-Control": "no-store"}
+
+
 def date(offset_s=0):
     """An HTTP date so many seconds from now."""
     return formatdate(time.time() + offset_s, usegmt=True)
