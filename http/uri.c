@@ -1,29 +1,19 @@
-/* uri.c: request targets and URLs.
+/* uri.c: request targets and URLs; authorities: uri_authority.c, parameters of queries: uri_query.c.
  *
  * Each text is first cut at its delimiters, then each part is checked and normalised alone. A part that is normal
  * already, which is the rule, is borrowed, not copied. */
-#include "http/uri.h"
+#include "http/uri_internal.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
-enum {
-    UNRESERVED = 1,  /* RFC 3986 §2.3: ALPHA, DIGIT, - . _ ~ */
-    HOST_CHAR = 2,   /* RFC 3986 §3.2.2: reg-name: unreserved, sub-delims; `%` is looked at apart */
-    TARGET_CHAR = 4, /* what we take in path and query: visible ASCII but `\` and `#`; browsers send `|`, `"` and such
-                        unescaped */
-    HEX = 8,
-    PLAIN = 16, /* in a host: needs no normalisation */
-};
-
-#define D (UNRESERVED | HOST_CHAR | TARGET_CHAR | HEX | PLAIN)
-#define X (UNRESERVED | HOST_CHAR | TARGET_CHAR | HEX)
-#define U (UNRESERVED | HOST_CHAR | TARGET_CHAR)
-#define x (X | PLAIN)
-#define u (U | PLAIN)
-#define S (HOST_CHAR | TARGET_CHAR)
-#define V TARGET_CHAR
-static const unsigned char classes[256] = {
+#define D (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_HEX | URI_PLAIN)
+#define X (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_HEX)
+#define U (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR)
+#define x (X | URI_PLAIN)
+#define u (U | URI_PLAIN)
+#define S (URI_HOST_CHAR | URI_TARGET_CHAR)
+#define V URI_TARGET_CHAR
+const unsigned char uri_classes[256] = {
     /* clang-format off */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -43,27 +33,13 @@ static const unsigned char classes[256] = {
 #undef X
 #undef D
 
-/* An authority taken apart. */
-struct authority {
-    struct span host; /* an IPv6 literal with its brackets */
-    struct span port; /* digits without leading zeros, or empty */
-    uint16_t number;  /* of the port, 0 when empty */
-};
-
 static bool split_absolute(struct span text, struct uri *out_uri);
 static void split_path_and_query(struct span text, struct uri *out_uri);
 static enum err normalise(struct arena *arena, struct uri *uri);
 static enum err normalise_path(struct span path, struct arena *arena, struct span *out_path);
 static enum err normalise_query(struct span query, struct arena *arena, struct span *out_query);
-static enum err normalise_authority(struct span text, struct span scheme, struct arena *arena,
-                                    struct span *out_authority);
-static bool split_authority(struct span text, struct authority *out_authority);
-static bool host_valid(struct span host);
 static bool check_chars(struct span text, bool *out_has_escapes, bool *out_has_dots);
-static char unescape(const char *escape);
-static size_t write_unescaped(struct span text, char *out);
 static size_t remove_dot_segments(char *path, size_t len);
-static bool has_class(char byte, unsigned class);
 
 enum err uri_of_request(struct span scheme, struct span target, struct span host, struct arena *arena,
                         struct uri *out_uri)
@@ -73,7 +49,7 @@ enum err uri_of_request(struct span scheme, struct span target, struct span host
     enum err error;
 
     if (host.len > 0) {
-        error = normalise_authority(host, scheme, arena, &host_authority);
+        error = uri_normalise_authority(host, scheme, arena, &host_authority);
         if (error != ERR_OK) {
             return error == ERR_BAD_TARGET ? ERR_BAD_HOST : error;
         }
@@ -112,38 +88,6 @@ bool uri_target_is_bare(struct span target)
     }
     target = span_skip(target, slash + 2);
     return span_find(target, '/') == SIZE_MAX && span_find(target, '?') == SIZE_MAX;
-}
-
-bool uri_host_valid(struct span host)
-{
-    struct authority authority;
-
-    return split_authority(host, &authority);
-}
-
-bool uri_split_authority(struct span authority, struct span *out_host, uint16_t *out_port)
-{
-    struct authority parts;
-
-    if (!split_authority(authority, &parts)) {
-        return false;
-    }
-    *out_host = parts.host.data[0] == '[' ? (struct span){parts.host.data + 1, parts.host.len - 2} : parts.host;
-    *out_port = parts.number;
-    return true;
-}
-
-struct span uri_host_of(struct span authority)
-{
-    size_t end = authority.len;
-
-    if (end > 0 && authority.data[0] == '[') {
-        return span_take(span_skip(authority, 1), span_find(authority, ']') - 1);
-    }
-    while (end > 0 && authority.data[end - 1] >= '0' && authority.data[end - 1] <= '9') {
-        end--;
-    }
-    return end > 0 && authority.data[end - 1] == ':' ? span_take(authority, end - 1) : authority;
 }
 
 enum err uri_parse_absolute(struct span text, struct arena *arena, struct uri *out_uri)
@@ -288,7 +232,7 @@ static enum err normalise(struct arena *arena, struct uri *uri)
         error = normalise_query(uri->query, arena, &uri->query);
     }
     if (error == ERR_OK && uri->authority.len > 0) {
-        error = normalise_authority(uri->authority, uri->scheme, arena, &uri->authority);
+        error = uri_normalise_authority(uri->authority, uri->scheme, arena, &uri->authority);
     }
     return error;
 }
@@ -311,7 +255,7 @@ static enum err normalise_path(struct span path, struct arena *arena, struct spa
     if (text == NULL) {
         return arena_error(arena);
     }
-    len = write_unescaped(path, text);
+    len = uri_write_unescaped(path, text);
     *out_path = (struct span){text, remove_dot_segments(text, len)};
     return ERR_OK;
 }
@@ -332,109 +276,8 @@ static enum err normalise_query(struct span query, struct arena *arena, struct s
     if (text == NULL) {
         return arena_error(arena);
     }
-    *out_query = (struct span){text, write_unescaped(query, text)};
+    *out_query = (struct span){text, uri_write_unescaped(query, text)};
     return ERR_OK;
-}
-
-/* RFC 9110 §4.2.3: an authority is normal with its host in lower case and without the scheme's default port. */
-static enum err normalise_authority(struct span text, struct span scheme, struct arena *arena,
-                                    struct span *out_authority)
-{
-    struct authority parts;
-    bool is_default;
-    bool plain = true;
-    char *to;
-    size_t len;
-
-    if (!split_authority(text, &parts)) {
-        return ERR_BAD_TARGET;
-    }
-    is_default = parts.number == 0 || parts.number == (span_equal_nocase(scheme, SPAN("https")) ? 443 : 80);
-    for (size_t i = 0; i < parts.host.len && plain; i++) {
-        plain = has_class(parts.host.data[i], PLAIN);
-    }
-    if (plain && is_default) {
-        *out_authority = parts.host;
-        return ERR_OK;
-    }
-    to = arena_alloc_text(arena, text.len);
-    if (to == NULL) {
-        return arena_error(arena);
-    }
-    len = write_unescaped(parts.host, to);
-    for (size_t i = 0; i < len; i++) {
-        to[i] = ascii_lower(to[i]); /* the digits of an escape too: a host has no other form to agree with */
-    }
-    if (!is_default) {
-        to[len++] = ':';
-        memcpy(to + len, parts.port.data, parts.port.len);
-        len += parts.port.len;
-    }
-    *out_authority = (struct span){to, len};
-    return ERR_OK;
-}
-
-/* RFC 3986 §3.2 without userinfo. A port that no connection can have is refused. */
-static bool split_authority(struct span text, struct authority *out_authority)
-{
-    size_t host_len = span_find(text, text.len > 0 && text.data[0] == '[' ? ']' : ':');
-    struct span port;
-    uint64_t number = 0;
-
-    if (text.len > 0 && text.data[0] == '[') {
-        if (host_len == SIZE_MAX) {
-            return false;
-        }
-        host_len++;
-        if (host_len < text.len && text.data[host_len] != ':') {
-            return false;
-        }
-    }
-    port = host_len < text.len ? span_skip(text, host_len + 1) : (struct span){NULL, 0};
-    if (port.len > 0 && (!span_to_u64_clamped(port, UINT16_MAX + 1, &number) || number < 1 || number > UINT16_MAX)) {
-        return false;
-    }
-    while (port.len > 0 && port.data[0] == '0') {
-        port = span_skip(port, 1);
-    }
-    *out_authority = (struct authority){.host = span_take(text, host_len), .port = port, .number = (uint16_t)number};
-    return host_valid(out_authority->host);
-}
-
-static bool host_valid(struct span host)
-{
-    if (host.len == 0) {
-        return false;
-    }
-    if (host.data[0] == '[') { /* RFC 3986 §3.2.2: IP-literal; of its two kinds only IPv6 exists */
-        char text[INET6_ADDRSTRLEN] = "";
-        struct in6_addr address;
-
-        if (host.len - 2 >= sizeof text) {
-            return false;
-        }
-        memcpy(text, host.data + 1, host.len - 2);
-        return strlen(text) == host.len - 2 && inet_pton(AF_INET6, text, &address) == 1;
-    }
-    for (size_t i = 0; i < host.len; i++) {
-        char byte = host.data[i];
-
-        if (byte == '%') {
-            if (host.len - i < 3 || !has_class(host.data[i + 1], HEX) || !has_class(host.data[i + 2], HEX)) {
-                return false;
-            }
-            byte = unescape(host.data + i);
-            i += 2;
-            if ((unsigned char)byte > 0x7f) {
-                continue; /* part of a character beyond ASCII */
-            }
-        }
-        /* Escaped or not: who decodes it must not find a delimiter or NUL, and so another host. */
-        if (!has_class(byte, HOST_CHAR)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* False for bytes that no target may hold and for broken escapes. `out_has_dots` is careful: it may be true without dot
@@ -446,11 +289,12 @@ static bool check_chars(struct span text, bool *out_has_escapes, bool *out_has_d
     for (size_t i = 0; i < text.len; i++) {
         char byte = text.data[i];
 
-        if (!has_class(byte, TARGET_CHAR)) {
+        if (!uri_has_class(byte, URI_TARGET_CHAR)) {
             return false;
         }
         if (byte == '%') {
-            if (text.len - i < 3 || !has_class(text.data[i + 1], HEX) || !has_class(text.data[i + 2], HEX)) {
+            if (text.len - i < 3 || !uri_has_class(text.data[i + 1], URI_HEX) ||
+                !uri_has_class(text.data[i + 2], URI_HEX)) {
                 return false;
             }
             *out_has_escapes = true;
@@ -471,15 +315,12 @@ static char upper(char byte)
     return byte >= 'a' && byte <= 'f' ? (char)(byte - 'a' + 'A') : byte;
 }
 
-/* The byte that "%XX" means. */
-static char unescape(const char *escape)
+char uri_unescape(const char *escape)
 {
     return (char)(hex_value(escape[1]) << 4 | hex_value(escape[2]));
 }
 
-/* RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters resolved, the others in upper case. Checked text
- * only. At most as long as `text`; returns the length. */
-static size_t write_unescaped(struct span text, char *out)
+size_t uri_write_unescaped(struct span text, char *out)
 {
     size_t len = 0;
 
@@ -487,9 +328,9 @@ static size_t write_unescaped(struct span text, char *out)
         char byte = text.data[i];
 
         if (byte == '%') {
-            char plain = unescape(text.data + i);
+            char plain = uri_unescape(text.data + i);
 
-            if (has_class(plain, UNRESERVED)) {
+            if (uri_has_class(plain, URI_UNRESERVED)) {
                 byte = plain;
             } else {
                 out[len++] = byte;
@@ -529,9 +370,4 @@ static size_t remove_dot_segments(char *path, size_t len)
         }
     }
     return out;
-}
-
-static bool has_class(char byte, unsigned class)
-{
-    return (classes[(unsigned char)byte] & class) != 0;
 }
