@@ -17,8 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "recount.h"
 #include "shim.h"
-#include "store_recount.h"
 #include "store_support.h"
 
 #define MIB ((size_t)1024 * 1024)
@@ -231,7 +231,7 @@ static bool look_after(const struct fault *fault, const char *dir)
     store_stats_of(store, &stats);
     store_close(store);
     buf_clear(&note);
-    if (right && !store_recount(dir, &recount, &note)) {
+    if (right && !recount_dir(dir, &recount, &note)) {
         fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&note)));
         right = fail(fault, "the tables do not agree");
     }

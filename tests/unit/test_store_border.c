@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "recount.h"
 #include "store_fixture.h"
-#include "store_recount.h"
 
 #define MIB  ((uint64_t)1 << 20)
 #define SIZE (128 * MIB)
@@ -59,7 +59,7 @@ static void expect_recount(void)
 
     buf_init(&why, 1024);
     close_store();
-    bool agrees = store_recount(dir, &recount, &why);
+    bool agrees = recount_dir(dir, &recount, &why);
     cr_assert(agrees, "%.*s", SPAN_ARG(buf_span(&why)));
     cr_expect_eq(recount.objects, stats.objects);
     cr_expect_eq(recount.used_pages * PAGE, stats.used_bytes);

@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "recount.h"
 #include "store_dir_fixture.h"
-#include "store_recount.h"
 
 enum { PAGE = 4096, BLOCK = 4096 };
 
@@ -173,7 +173,7 @@ static void expect_recount(const struct store_stats *stats)
     struct recount recount;
 
     buf_clear(&note);
-    bool agrees = store_recount(dir, &recount, &note);
+    bool agrees = recount_dir(dir, &recount, &note);
     cr_assert(agrees, "%.*s", SPAN_ARG(buf_span(&note)));
     cr_expect_eq(recount.objects, stats->objects);
     cr_expect_eq(recount.used_pages * PAGE, stats->used_bytes);

@@ -1,5 +1,5 @@
-/* store_recount.c: see store_recount.h. */
-#include "store_recount.h"
+/* recount.c: see recount.h. */
+#include "recount.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -286,7 +286,7 @@ static bool count(struct counting *counting, MDB_env *env)
     return count_pages(counting, env);
 }
 
-bool store_recount(const char *dir, struct recount *out, struct buf *why)
+bool recount_dir(const char *dir, struct recount *out, struct buf *why)
 {
     static struct counting counting;
     MDB_env *env;
