@@ -256,7 +256,8 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     pthread_mutex_unlock(&shard->mutex);
     struct cached base = {0};
     enum store_found in_store = ask_store ? find_stored(reader, key, request, arena, &base) : STORE_ABSENT;
-    bool in_store_only = found != STORE_FOUND && in_store == STORE_FOUND;
+    /* RFC 9111 §4: of several that a request selects the newest counts, which only all of them together tell. */
+    bool is_newest = found == STORE_ABSENT && in_store == STORE_FOUND && !base.stored.overtaken;
     if (found == STORE_FOUND && in_store == STORE_FOUND) {
         add_base(reader->cache, &base, arena, out_cached);
     } else if (in_store != STORE_ABSENT && found != STORE_FOUND) {
@@ -266,7 +267,7 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
     if (found == STORE_FOUND) {
         found = unless_purged(reader, key, &seen, arena, out_cached);
     }
-    if (found == STORE_FOUND && in_store_only && out_cached->purged.effect == PURGED_NOT && reader->hot != NULL &&
+    if (found == STORE_FOUND && is_newest && out_cached->purged.effect == PURGED_NOT && reader->hot != NULL &&
         hot_wanted(reader->hot, key)) {
         hot_add(reader->hot, key, &out_cached->stored, version);
     }

@@ -108,6 +108,8 @@ struct stored {
     struct span body_start; /* the first bytes of the body, often all of it; at least min(body_len, what the last piece
                                of the head holds). Empty for a partial response */
     bool pinned;            /* the body is longer than body_start and pinned: give it back with store_unpin_stored */
+    bool overtaken;         /* by a newer variant whose Vary names other fields: requests may select both, and must get
+                               that one */
 };
 
 enum store_found {

@@ -75,6 +75,20 @@ static void on_find(void *arg) /* guarded_fn */
     call->found = find_once(call->reader, call->key, call->request, call->arena, &call->stored, &call->retry);
 }
 
+/* Variants that a find has passed: they are newer than the one it finds. */
+struct passed {
+    struct span selection; /* of one of them */
+    bool any;
+    bool mixed; /* their Vary names different fields */
+};
+
+static void pass(struct passed *passed, struct span selection)
+{
+    passed->mixed = passed->mixed || (passed->any && !vary_same_fields(passed->selection, selection));
+    passed->selection = selection;
+    passed->any = true;
+}
+
 static enum store_found find_once(struct store_reader *reader, const struct key *key, const struct headers *request,
                                   struct arena *arena, struct stored *out_stored, bool *out_retry)
 {
@@ -82,6 +96,7 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
     uint64_t generation = pins_generation(reader->store->pins);
     enum store_found found = STORE_ABSENT;
     enum look look = LOOK_NO;
+    struct passed passed = {.any = false};
     struct variant variant;
     struct span rest;
 
@@ -96,7 +111,13 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
             } else {
                 found = STORE_OTHER_VARIANTS;
             }
+            if (look == LOOK_NO) {
+                pass(&passed, variant.selection);
+            }
         }
+    }
+    if (look == LOOK_FOUND && passed.any) {
+        out_stored->overtaken = passed.mixed || !vary_same_fields(passed.selection, out_stored->selection);
     }
     reader_end(reader);
     if (look == LOOK_FOUND) {

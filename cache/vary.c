@@ -344,6 +344,19 @@ static int compare(struct span a, struct span b)
     return difference != 0 ? difference : (a.len > b.len) - (a.len < b.len);
 }
 
+bool vary_same_fields(struct span a, struct span b)
+{
+    struct span name, other, value;
+    bool present;
+
+    while (vary_next(&a, &name, &value, &present)) {
+        if (!vary_next(&b, &other, &value, &present) || !span_equal(name, other)) {
+            return false;
+        }
+    }
+    return a.len == 0 && b.len == 0;
+}
+
 bool vary_valid(struct span selection)
 {
     struct span previous = {NULL, 0};

@@ -36,6 +36,9 @@ enum vary_kind vary_select(const struct headers *response, const struct headers 
  * and for a request of VARY_TWIN: nobody knows by which of the two fields the origin would choose. */
 bool vary_matches(struct span selection, const struct headers *request, struct arena *arena);
 
+/* Do both name the same fields? Then one request selects one of the two at most, unless they are equal. */
+bool vary_same_fields(struct span a, struct span b);
+
 /* Is `selection` well-formed, as read from the disk? */
 bool vary_valid(struct span selection);
 

@@ -467,6 +467,20 @@ def test_a_response_without_vary_beside_variants(origin, client):
     client.get("/a", {"X-One": "3"}).expect(200, body=b"any", cache="hit")
 
 
+def test_the_newest_that_matches_however_often_others_are_used(origin, larder):
+    """RFC 9111 §4: what a worker keeps in memory changes nothing in that."""
+    proxy = larder(origin, flags=["--workers", "1"])
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, fresh(60, Vary="X-One"), b"by one")
+    client.get("/a", {"X-One": "1"}).expect(200)
+    origin.expect("GET /a").reply(200, fresh(60, Vary="X-Two"), b"by two")
+    client.get("/a", {"X-One": "2", "X-Two": "1"}).expect(200, cache="stored")
+    proxy.restart()  # now all is on the disk
+    for _ in range(5):
+        client.get("/a", {"X-One": "1"}).expect(200, body=b"by one", cache="hit")
+        client.get("/a", {"X-One": "1", "X-Two": "1"}).expect(200, body=b"by two", cache="hit")
+
+
 def test_vary_with_too_many_fields_is_not_stored(origin, client):
     origin.on("GET /a", always(200, fresh(60, Vary=", ".join(f"X-{n}" for n in range(40)))))
     client.get("/a").expect(200, cache="!stored; detail=vary-limit")

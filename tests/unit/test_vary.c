@@ -213,6 +213,29 @@ Test(vary, two_orders_of_vary_select_the_same)
     cr_expect(span_equal(first, buf_span(&selection)));
 }
 
+Test(vary, selections_of_the_same_fields)
+{
+    static const struct {
+        const char *one, *other;
+        bool want;
+    } cases[] = {
+        {"", "", true},   {"A", "A", true}, {"A, B", "b, a", true}, {"A", "B", false},
+        {"A", "", false}, {"", "A", false}, {"A", "A, B", false},   {"A, B", "A", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char line[64];
+        struct span first = {NULL, 0};
+        snprintf(line, sizeof(line), "Vary: %s", cases[i].one);
+        if (select_for(line, "A: 1\nB: 2") == VARY_SOME) {
+            cr_assert(arena_copy(&arena, buf_span(&selection), &first));
+        }
+        snprintf(line, sizeof(line), "Vary: %s", cases[i].other);
+        struct span second = select_for(line, "A: 3") == VARY_SOME ? buf_span(&selection) : (struct span){NULL, 0};
+        cr_expect_eq(vary_same_fields(first, second), cases[i].want, "%s | %s", cases[i].one, cases[i].other);
+    }
+    cr_expect_not(vary_same_fields(SPAN("damage"), SPAN("damage")));
+}
+
 Test(vary, a_selection_has_a_limit)
 {
     static char request[VARY_MAX_BYTES + 100];
