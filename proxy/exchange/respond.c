@@ -428,6 +428,7 @@ static bool add_own_fields(struct exchange *ex, unsigned minor)
 {
     bool stored = (ex->leads || ex->validated) && decide_is_kept(ex->store_reason);
     const char *name = ex->worker->config->server.via;
+    bool follows = ex->source == SOURCE_FLIGHT && ex->flight != NULL;
     enum reason reason = ex->reason;
     const char *rule = ex->rule;
     struct span value;
@@ -442,7 +443,7 @@ static bool add_own_fields(struct exchange *ex, unsigned minor)
                                   .outcome = ex->outcome,
                                   .reason = reason,
                                   .rule = rule,
-                                  .fwd_status = ex->origin_status,
+                                  .fwd_status = follows ? flight_head(ex->flight)->status : ex->origin_status,
                                   .stored = stored,
                                   .collapsed = ex->collapsed,
                                   .has_ttl = ex->ttl_s != INT64_MIN && ex->outcome != OUTCOME_METHOD,
