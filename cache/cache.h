@@ -202,7 +202,7 @@ void cache_fill_refuse(struct fill *fill);
 
 /* `cached` has now `record` (times, inputs) and `head`: look-ups see it at once, unless the key was invalidated since
  * the fill began, or the response to a request sent later was stored. The flight's store reason says which:
- * REASON_UPDATED (true) or REASON_RACED. Does not end the fill. */
+ * REASON_UPDATED (true; REASON_STORE_FAILED while the disk refuses writes) or REASON_RACED. Does not end the fill. */
 bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
 
 /* The same, and the end: the origin answered 304; followers look up again. */

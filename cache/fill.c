@@ -183,6 +183,13 @@ static enum reason admission(struct fill *fill, bool large, unsigned min_uses)
     return reason;
 }
 
+/* What is said of what is kept. While the disk refuses it is tried all the same: so it is noticed that it does not any
+ * more. */
+static enum reason said_of_kept(const struct fill *fill, enum reason reason)
+{
+    return store_disk_refuses(fill->cache->store) ? REASON_STORE_FAILED : reason;
+}
+
 /* What storing begins with, or what the head alone says against it. */
 static enum reason may_begin(struct fill *fill, const struct flight_head *head)
 {
@@ -228,9 +235,8 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
     if (store) {
         reason = may_begin(fill, head);
         if (reason == REASON_NONE && prepare_storing(fill, &own)) {
-            if (fill_is_raced(fill, head->fields)) {
-                flight_set_store_reason(fill->flight, REASON_RACED);
-            }
+            enum reason said = said_of_kept(fill, flight_store_reason(fill->flight));
+            flight_set_store_reason(fill->flight, fill_is_raced(fill, head->fields) ? REASON_RACED : said);
             return begin_storing(fill, &own);
         }
         flight_set_store_reason(fill->flight, reason == REASON_NONE ? REASON_STORE_FAILED : reason);
@@ -361,7 +367,7 @@ static bool renew(struct fill *fill, const struct renewal *renewal)
     bool renewed = fill_freshen(fill, renewal->cached, renewal->record, renewal->head);
     bool surpassed = !renewed && fill_is_surpassed(fill);
     if (renewed || surpassed) {
-        flight_set_store_reason(fill->flight, renewed ? REASON_UNCHANGED : REASON_RACED);
+        flight_set_store_reason(fill->flight, renewed ? said_of_kept(fill, REASON_UNCHANGED) : REASON_RACED);
     }
     return renewed || surpassed;
 }
@@ -431,7 +437,7 @@ bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const st
 {
     bool kept = fill_freshen(fill, cached, record, head); /* else what is stored, if anything, stays as it is */
 
-    flight_set_store_reason(fill->flight, kept ? REASON_UPDATED : REASON_RACED);
+    flight_set_store_reason(fill->flight, kept ? said_of_kept(fill, REASON_UPDATED) : REASON_RACED);
     return kept;
 }
 

@@ -51,7 +51,8 @@
     X(PURGED, "purged", "config", "what was stored was purged")                                                        \
     X(PURGED_SOFT, "purged-soft", "config", "what is stored was purged softly: it must be validated")                  \
     X(INVALIDATED, "invalidated", "RFC 9111 4.4", "an unsafe request has invalidated what was stored")                 \
-    X(STORE_FAILED, "store-failed", "config", "the store is out of order; larder goes on as a proxy")                  \
+    X(STORE_FAILED, "store-failed", "config",                                                                          \
+      "the store is out of order, or the disk refuses writes; larder goes on as a proxy")                              \
     X(STORE_AWAY, "store-away", "config", "another larder has taken the store over; this one finishes what it began")  \
     /* stored */                                                                                                       \
     X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \

@@ -185,11 +185,23 @@ const char *store_failure(const struct store *store)
                                                                           : "it is damaged";
 }
 
+static bool is_want_of_room(int code)
+{
+    return code == NO_ROOM || code == MDB_MAP_FULL;
+}
+
+bool store_disk_refuses(const struct store *store)
+{
+    int code = atomic_load_explicit(&store->refusal, memory_order_relaxed);
+
+    return code != 0 && !is_want_of_room(code);
+}
+
 const char *store_refusal(const struct store *store)
 {
     int code = atomic_load_explicit(&store->refusal, memory_order_relaxed);
 
-    if (code == NO_ROOM || code == MDB_MAP_FULL) {
+    if (is_want_of_room(code)) {
         return "what is being sent or written leaves no room";
     }
     return code == 0 ? NULL : mdb_strerror(code);

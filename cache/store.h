@@ -80,6 +80,9 @@ const char *store_failure(const struct store *store); /* why, in a few words; wh
 /* Why the last store_apply was refused, as the system says it. NULL: it was not. Any thread. */
 const char *store_refusal(const struct store *store);
 
+/* Was that the disk's doing, and not only a want of room for a moment? Any thread. */
+bool store_disk_refuses(const struct store *store);
+
 /* What it holds must not be served any more, and it cannot be told so: marks it failed. Any thread. */
 void store_give_up(struct store *store);
 

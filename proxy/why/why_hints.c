@@ -49,7 +49,7 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_PURGED_SOFT] = "nothing to change: a 304 or a new answer from the origin makes it fresh again",
     [REASON_INVALIDATED] = "nothing to change: the answer to a POST, PUT or DELETE said that it is another now",
     [REASON_STORE_AWAY] = "nothing: it lasts for the moment of an upgrade",
-    [REASON_STORE_FAILED] = "see the process log; a restart sets a damaged store aside",
+    [REASON_STORE_FAILED] = "see the process log: a full disk needs room, and a restart sets a damaged store aside",
     /* stored */
     [REASON_STORED] = "not to be stored: no-store from the origin, or bypass in a rule",
     [REASON_STORED_BY_RULE] = "change ttl, default_ttl or store_set_cookie of that rule",

@@ -54,12 +54,13 @@ def test_a_disk_that_refuses_writes_and_takes_them_again(origin, larder, faults,
     wait_until(lambda: ask(client, [next(numbers)]) or f"{REFUSES} ({os.strerror(code)})" in proxy.stderr, "the log to say so")
     assert metric(proxy, "refused") == 1 and metric(proxy, "commit_errors_total") > 0
     ask(client, range(20))
+    client.get("/while").expect(200, cache="fwd=uri-miss; !stored; detail=store-failed")
     client.get("/before").expect(200, body=body_of("/before"), cache="hit")
     faults.well()
     wait_until(lambda: ask(client, [next(numbers)]) or TAKES in proxy.stderr, "the log to say that it is well")
     assert proxy.stderr.count(REFUSES) == 1, "once, not for each batch"
     wait_until(lambda: metric(proxy, "refused") == 0, "the metric to say so")
-    ask(client, ["after"])
+    client.get("/after").expect(200, cache="stored")
     client.get("/after").expect(200, cache="hit")
     proxy.restart()
     client.get("/after").expect(200, cache="hit")
