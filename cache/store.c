@@ -114,7 +114,7 @@ void store_close(struct store *store)
     ghost_destroy(store->ghost);
     pins_destroy(store->pins);
     free(store->reclaim);
-    free(store->begun.ids);
+    free(store->begun.bodies);
     free(store->dir);
     free(store);
 }

@@ -271,11 +271,11 @@ bool store_pages_checked(const struct store *store); /* any thread */
  * Any thread. */
 void store_cancel_check(struct store *store);
 
-/* Applies the operations in their order in one durable transaction, and evicts (SIEVE) so that the file stays below its
- * size. All or nothing: ERR_NO_SPACE (even after eviction and retries, or the disk is full), ERR_NO_MEMORY, ERR_LIMIT
- * (a stream longer than STORE_MAX_STREAM_BYTES), ERR_IO (see store_failed). `done` and `object_id` count on ERR_OK
- * only. Pinned bodies are unlinked but their pieces stay until the last pin is gone; large ones are deleted in slices:
- * both by later calls of store_apply, also with no operations. */
+/* Applies the operations (PIECES before all others, else in their order) in one durable transaction, and evicts (SIEVE)
+ * so that the file stays below its size. All or nothing: ERR_NO_SPACE (even after eviction and retries, or the disk is
+ * full), ERR_NO_MEMORY, ERR_LIMIT (a stream longer than STORE_MAX_STREAM_BYTES), ERR_IO (see store_failed). `done` and
+ * `object_id` count on ERR_OK only. Pinned bodies are unlinked but their pieces stay until the last pin is gone; large
+ * ones are deleted in slices: both by later calls of store_apply, also with no operations. */
 MUST_CHECK enum err store_apply(struct store *store, struct store_op *ops, size_t count);
 
 /* Is there work for a store_apply without operations (pieces to delete, damage to clean up)? Any thread. */

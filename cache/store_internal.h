@@ -103,9 +103,15 @@ struct reclaim {
     bool done;    /* all deleted in the running batch */
 };
 
-/* Bodies that the running batch has begun, and not published nor dropped: rising ids. */
+/* A body that the running batch has begun. */
+struct begun_body {
+    uint64_t id;
+    bool ended; /* in the same batch: published, or dropped */
+};
+
+/* Rising ids. */
 struct begun {
-    uint64_t *ids;
+    struct begun_body *bodies;
     size_t count;
     size_t capacity;
 };

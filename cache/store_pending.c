@@ -28,7 +28,7 @@ static size_t place_of(const struct begun *begun, uint64_t body_id)
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (begun->ids[middle] < body_id) {
+        if (begun->bodies[middle].id < body_id) {
             low = middle + 1;
         } else {
             high = middle;
@@ -37,9 +37,13 @@ static size_t place_of(const struct begun *begun, uint64_t body_id)
     return low;
 }
 
-static bool is_at(const struct begun *begun, size_t place, uint64_t body_id)
+/* NULL: the running batch has not begun it, or it has ended. */
+static struct begun_body *find_begun(const struct begun *begun, uint64_t body_id)
 {
-    return place < begun->count && begun->ids[place] == body_id;
+    size_t place = place_of(begun, body_id);
+    bool found = place < begun->count && begun->bodies[place].id == body_id && !begun->bodies[place].ended;
+
+    return found ? &begun->bodies[place] : NULL;
 }
 
 /* False: no memory. */
@@ -49,11 +53,11 @@ static bool has_room(struct begun *begun)
         return true;
     }
     size_t capacity = begun->capacity == 0 ? FIRST_BEGUN_COUNT : begun->capacity * 2;
-    uint64_t *grown = realloc(begun->ids, capacity * sizeof(*grown));
+    struct begun_body *grown = realloc(begun->bodies, capacity * sizeof(*grown));
     if (grown == NULL) {
         return false;
     }
-    begun->ids = grown;
+    begun->bodies = grown;
     begun->capacity = capacity;
     return true;
 }
@@ -63,29 +67,27 @@ int batch_begin_body(struct batch *batch, uint64_t body_id)
     struct begun *begun = &batch->store->begun;
     size_t place = place_of(begun, body_id);
 
-    if (is_at(begun, place, body_id)) {
+    if (find_begun(begun, body_id) != NULL) {
         return 0;
     }
     if (!has_room(begun)) {
         return put_row(batch, body_id, PENDING_UNFINISHED);
     }
-    memmove(begun->ids + place + 1, begun->ids + place, (begun->count - place) * sizeof(*begun->ids));
-    begun->ids[place] = body_id;
+    memmove(begun->bodies + place + 1, begun->bodies + place, (begun->count - place) * sizeof(*begun->bodies));
+    begun->bodies[place] = (struct begun_body){.id = body_id};
     begun->count++;
     return 0;
 }
 
 /* False: it was not there. */
-static bool forget(struct begun *begun, uint64_t body_id)
+static bool end_begun(const struct begun *begun, uint64_t body_id)
 {
-    size_t place = place_of(begun, body_id);
+    struct begun_body *body = find_begun(begun, body_id);
 
-    if (!is_at(begun, place, body_id)) {
-        return false;
+    if (body != NULL) {
+        body->ended = true;
     }
-    begun->count--;
-    memmove(begun->ids + place, begun->ids + place + 1, (begun->count - place) * sizeof(*begun->ids));
-    return true;
+    return body != NULL;
 }
 
 int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind)
@@ -95,7 +97,7 @@ int batch_pending_kind(struct batch *batch, uint64_t body_id, char *out_kind)
     MDB_val data;
 
     *out_kind = PENDING_UNFINISHED;
-    if (is_at(begun, place_of(begun, body_id), body_id)) {
+    if (find_begun(begun, body_id) != NULL) {
         return 0;
     }
     int code = batch_get(batch, TABLE_PENDING, &key, &data);
@@ -110,12 +112,12 @@ int batch_end_body(struct batch *batch, uint64_t body_id)
 {
     MDB_val key = {.mv_size = sizeof(body_id), .mv_data = &body_id};
 
-    return forget(&batch->store->begun, body_id) ? 0 : batch_delete(batch, TABLE_PENDING, &key);
+    return end_begun(&batch->store->begun, body_id) ? 0 : batch_delete(batch, TABLE_PENDING, &key);
 }
 
 int batch_reclaim_body(struct batch *batch, uint64_t body_id)
 {
-    (void)forget(&batch->store->begun, body_id);
+    (void)end_begun(&batch->store->begun, body_id);
     return put_row(batch, body_id, PENDING_RECLAIM);
 }
 
@@ -125,7 +127,7 @@ int batch_save_pending(struct batch *batch)
     int code = 0;
 
     for (size_t i = 0; i < begun->count && code == 0; i++) {
-        code = put_row(batch, begun->ids[i], PENDING_UNFINISHED);
+        code = begun->bodies[i].ended ? 0 : put_row(batch, begun->bodies[i].id, PENDING_UNFINISHED);
     }
     return code;
 }

@@ -1,8 +1,8 @@
 /* store_write.c: applying operations, on the disk thread.
  *
  * A batch: what failed its check is removed, a slice of what waits for deletion is deleted, room is made, the
- * operations are applied in their order, ids and hand are written, commit. What the store keeps in memory changes only
- * when the commit has succeeded.
+ * operations are applied (those with bytes first, else in their order), ids and hand are written, commit. What the
+ * store keeps in memory changes only when the commit has succeeded.
  *
  * MAP_FULL (a reader that held its snapshot for long, or more copied pages than foreseen) ends a transaction for good:
  * room is made by transactions of their own, then the batch is tried again. */
@@ -29,7 +29,7 @@ static int prepare(struct store *store);
 static void on_apply(void *arg);
 static void wait_for_readers(unsigned attempt);
 static int apply_once(struct store *store, struct store_op *ops, size_t count, const struct space *space);
-static int apply_op(struct batch *batch, struct store_op *op);
+static int apply_ops(struct batch *batch, struct store_op *ops, size_t count);
 static int remove_damaged(struct batch *batch);
 
 /* ---- applying ---- */
@@ -251,8 +251,8 @@ static int apply_once(struct store *store, struct store_op *ops, size_t count, c
     if (code == 0 && grows) {
         code = batch_check_space(&batch, space);
     }
-    for (size_t i = 0; i < count && code == 0; i++) {
-        code = apply_op(&batch, &ops[i]);
+    if (code == 0) {
+        code = apply_ops(&batch, ops, count);
     }
     if (code != 0) {
         batch_abort(&batch);
@@ -392,4 +392,21 @@ static int apply_op(struct batch *batch, struct store_op *op)
         return batch_apply_remove_object(batch, op);
     }
     UNREACHABLE();
+}
+
+/* All bytes first, then what names them: LMDB gives the lowest free page first. The leaves of the index that a batch
+ * changes are anywhere and change again any time, the pages of its bodies are given back together when their objects
+ * are evicted. Taken by turns the two would mix in the file, until hardly a page that is written has a neighbour that
+ * is: each is a call and a request to the disk then. No operation is about pieces that come behind it. */
+static int apply_ops(struct batch *batch, struct store_op *ops, size_t count)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < count && code == 0; i++) {
+        code = ops[i].kind == STORE_OP_PIECES ? apply_pieces(batch, &ops[i]) : 0;
+    }
+    for (size_t i = 0; i < count && code == 0; i++) {
+        code = ops[i].kind == STORE_OP_PIECES ? 0 : apply_op(batch, &ops[i]);
+    }
+    return code;
 }
