@@ -220,7 +220,8 @@ static void forget_checked(struct bodies *bodies, struct extent extent)
 }
 
 /* The disk writes what it has got while the rest of the batch is made: then bodies_sync has less to wait for. Errors
- * show there. */
+ * show there. Nine pairs of runs, with and without, of a mean of 82 KB an object, on a machine that had much else to
+ * do: from a tenth fewer to three fifths more bytes a second, a sixth more on average; no more CPU time. */
 static void start_writing(struct bodies *bodies)
 {
     if (bodies->unstarted.count > 0) {
