@@ -43,22 +43,24 @@ static void add_path(struct config_reader *reader, const struct config_place *pl
     buf_add_text(reader->error, ": ");
 }
 
-static void add_formatted(struct buf *line, const char *format, va_list arguments)
+/* Where it is, and what the message says. */
+static void add_message(struct config_reader *reader, const struct config_place *place, const char *format,
+                        va_list arguments)
 {
     char text[1024];
 
+    add_position(reader, place->node);
+    add_path(reader, place);
     (void)vsnprintf(text, sizeof text, format, arguments);
-    buf_add_text(line, text);
+    buf_add_text(reader->error, text);
 }
 
 bool config_fail(struct config_reader *reader, const struct config_place *place, const char *format, ...)
 {
     va_list arguments;
 
-    add_position(reader, place->node);
-    add_path(reader, place);
     va_start(arguments, format);
-    add_formatted(reader->error, format, arguments);
+    add_message(reader, place, format, arguments);
     va_end(arguments);
     return false;
 }
@@ -100,10 +102,8 @@ bool config_fail_expected(struct config_reader *reader, const struct config_plac
 {
     va_list arguments;
 
-    add_position(reader, place->node);
-    add_path(reader, place);
     va_start(arguments, format);
-    add_formatted(reader->error, format, arguments);
+    add_message(reader, place, format, arguments);
     va_end(arguments);
     buf_add_text(reader->error, ", found ");
     add_found(reader->error, place->node, fitting);
