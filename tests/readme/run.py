@@ -5,6 +5,8 @@ A comment directly above a code block says what to do with it:
 
     <!-- test: run -->               run it; every command must succeed
     <!-- test: background URL -->    start it, wait until URL answers; it gets Ctrl-C at the end
+    <!-- test: follow COMMAND -->    start the one command of a `console` block, which goes on until Ctrl-C; run COMMAND when
+                                     its first line is there; it gets Ctrl-C when it has written as many as are shown
 
 In a `console` block the lines after `$ ` are commands, and the others must appear in their output in this order; a line `...` stands for
 any lines. Numbers, dates and times may differ. In any other block everything is a command. All run in the top directory, in order, with
@@ -21,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -95,6 +98,26 @@ def run_block(block):
         expect_output(command, want, shell(command))
 
 
+def follow_block(block, command):
+    """A command that ends only by Ctrl-C, and writes as something happens."""
+    ((following, want),) = transcript(block["text"])
+    process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", f"exec {following}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=heed_interrupts)
+    too_late = threading.Timer(TIMEOUT, process.kill)  # then its output ends
+    too_late.start()
+    try:
+        lines = [process.stdout.readline()]
+        shell(command)
+        while len(lines) < len(want) and lines[-1]:
+            lines.append(process.stdout.readline())
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.communicate(timeout=TIMEOUT)[0]
+    finally:
+        too_late.cancel()
+        process.kill()
+    expect_output(following, want, "".join(lines) + rest)
+
+
 def heed_interrupts():
     """Whoever runs in the background of a shell ignores them, and all that it starts does so, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -147,13 +170,15 @@ def main():
     background = []
     for match in BLOCK.finditer(text):
         block = {**match.groupdict(), "text": match["text"].replace("larder-cache", CACHE)}
-        what, _, url = block["what"].partition(" ")
+        what, _, url = block["what"].partition(" ")  # or a command
         line = text.count("\n", 0, match.start()) + 1
         try:
             if what == "run":
                 run_block(block)
             elif what == "background":
                 start_block(block, url, background)
+            elif what == "follow":
+                follow_block(block, url)
             else:
                 raise Failed(f"unknown: {block['what']}")
             passed += 1
