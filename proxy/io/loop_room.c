@@ -39,7 +39,10 @@ static void *on_malloc(size_t bytes) /* uv_malloc_func */
 {
     void *memory = malloc(bytes);
 
-    return memory != NULL ? memory : take_block(bytes);
+    if (memory == NULL) {
+        memory = take_block(bytes);
+    }
+    return memory;
 }
 
 static void *on_calloc(size_t count, size_t bytes) /* uv_calloc_func: libuv makes no table with it, and can fail */
