@@ -63,6 +63,11 @@ size_t headers_remove_all(struct headers *headers, struct span name)
     size_t kept = first == NULL ? headers->count : (size_t)(first - headers->items);
     size_t removed;
 
+    if (first != NULL && !headers_may_repeat(headers, name)) {
+        headers->count--;
+        memmove(&headers->items[kept], &headers->items[kept + 1], (headers->count - kept) * sizeof *first);
+        return 1;
+    }
     for (size_t i = kept + 1; i < headers->count; i++) {
         if (!span_equal_nocase(headers->items[i].name, name)) {
             headers->items[kept++] = headers->items[i];

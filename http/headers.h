@@ -19,6 +19,7 @@ struct header {
 struct header_names {
     uint64_t present;
     uint64_t repeated; /* more than one line may have it */
+    uint32_t initials; /* a bit for each first letter (header_initial_bit) */
 };
 
 struct headers {
@@ -32,9 +33,12 @@ struct headers {
 /* In `names.present` beside them: some name has a `_`, which hardly any has. */
 #define HEADERS_UNDERSCORE (UINT64_C(1) << 63)
 
+/* Inline whatever the compiler thinks of its size: where the name is a literal next to nothing is left of it. */
+#define FOLDED __attribute__((always_inline))
+
 /* The bit of a name, whatever its case: folded by the compiler where the name is a literal. The factor was searched
  * for: names that larder looks for share no bit with others that browsers and servers send (test_headers.c). */
-static inline uint64_t header_name_bit(struct span name)
+FOLDED static inline uint64_t header_name_bit(struct span name)
 {
     if (name.len == 0) {
         return 1;
@@ -46,14 +50,20 @@ static inline uint64_t header_name_bit(struct span name)
     return UINT64_C(1) << ((mixed >> 16) % 63U);
 }
 
+/* The bit of a first letter, whatever its case. */
+static inline uint32_t header_initial_bit(char letter)
+{
+    return UINT32_C(1) << ((unsigned char)letter & 31U);
+}
+
 /* False: no line of that name is there. True: look. */
-static inline bool headers_may_have(const struct headers *headers, struct span name)
+FOLDED static inline bool headers_may_have(const struct headers *headers, struct span name)
 {
     return (headers->names.present & header_name_bit(name)) != 0;
 }
 
 /* False: at most one line of that name is there. */
-static inline bool headers_may_repeat(const struct headers *headers, struct span name)
+FOLDED static inline bool headers_may_repeat(const struct headers *headers, struct span name)
 {
     return (headers->names.repeated & header_name_bit(name)) != 0;
 }
@@ -74,6 +84,7 @@ MUST_CHECK static inline bool headers_add(struct headers *headers, struct span n
 
     headers->items[headers->count++] = (struct header){.name = name, .value = value};
     headers->names.repeated |= headers->names.present & bit;
+    headers->names.initials |= name.len == 0 ? 0 : header_initial_bit(name.data[0]);
     headers->names.present |= bit | (span_find(name, '_') != SIZE_MAX ? HEADERS_UNDERSCORE : 0);
     return true;
 }
@@ -82,7 +93,7 @@ MUST_CHECK static inline bool headers_add(struct headers *headers, struct span n
 const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name);
 
 /* The first field line named `name`, or NULL. */
-static inline const struct header *headers_find(const struct headers *headers, struct span name)
+FOLDED static inline const struct header *headers_find(const struct headers *headers, struct span name)
 {
     return headers_may_have(headers, name) ? headers_find_from(headers, 0, name) : NULL;
 }
@@ -96,13 +107,13 @@ static inline const struct header *headers_find_next(const struct headers *heade
     return headers_may_repeat(headers, previous->name) ? headers_find_behind(headers, previous) : NULL;
 }
 
-static inline bool headers_has(const struct headers *headers, struct span name)
+FOLDED static inline bool headers_has(const struct headers *headers, struct span name)
 {
     return headers_find(headers, name) != NULL;
 }
 
 /* The value of the first line, or the empty span. */
-static inline struct span headers_value(const struct headers *headers, struct span name)
+FOLDED static inline struct span headers_value(const struct headers *headers, struct span name)
 {
     const struct header *header = headers_find(headers, name);
 
@@ -114,7 +125,7 @@ size_t headers_count_of(const struct headers *headers, struct span name);
 /* Removes all lines of that name; how many there were. */
 size_t headers_remove_all(struct headers *headers, struct span name);
 
-static inline size_t headers_remove(struct headers *headers, struct span name)
+FOLDED static inline size_t headers_remove(struct headers *headers, struct span name)
 {
     return headers_may_have(headers, name) ? headers_remove_all(headers, name) : 0;
 }

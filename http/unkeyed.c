@@ -99,8 +99,13 @@ bool unkeyed_is_one(struct span name, enum method method)
 
 bool unkeyed_has(const struct http_request *request)
 {
-    bool underscored = (request->headers.names.present & HEADERS_UNDERSCORE) != 0;
+    const struct header_names *names = &request->headers.names;
+    const uint32_t initials = header_initial_bit('x') | header_initial_bit('f') | header_initial_bit('p');
+    bool underscored = (names->present & HEADERS_UNDERSCORE) != 0;
 
+    if (!underscored && (names->initials & initials) == 0) {
+        return false; /* as nearly always */
+    }
     for (size_t i = 0; i < request->headers.count; i++) {
         struct span name = request->headers.items[i].name;
         if ((underscored || may_be_one(name)) && unkeyed_is_one(name, request->method)) {

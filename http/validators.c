@@ -27,10 +27,10 @@ bool etag_equal_strong(struct span a, struct span b)
     return !etag_is_weak(a) && !etag_is_weak(b) && span_equal(a, b);
 }
 
-bool if_none_match_matches(const struct headers *request_headers, struct span etag)
+/* Does a line from `line` on name the tag? */
+static bool any_line_matches(const struct headers *request_headers, const struct header *line, struct span etag)
 {
-    for (const struct header *line = headers_find(request_headers, if_none_match); line != NULL;
-         line = headers_find_next(request_headers, line)) {
+    for (; line != NULL; line = headers_find_next(request_headers, line)) {
         struct span rest = line->value;
         struct span member;
 
@@ -45,6 +45,11 @@ bool if_none_match_matches(const struct headers *request_headers, struct span et
         }
     }
     return false;
+}
+
+bool if_none_match_matches(const struct headers *request_headers, struct span etag)
+{
+    return any_line_matches(request_headers, headers_find(request_headers, if_none_match), etag);
 }
 
 bool if_match_has(struct span value, struct span etag)
@@ -62,11 +67,12 @@ bool if_match_has(struct span value, struct span etag)
 enum condition condition_evaluate(const struct headers *request_headers, const struct headers *response_headers,
                                   int64_t received_s, int64_t now_s)
 {
+    const struct header *tags = headers_find(request_headers, if_none_match);
     int64_t since_s, modified_s;
 
     /* RFC 9110 §13.2.2: with If-None-Match there, If-Modified-Since is not looked at */
-    if (headers_has(request_headers, if_none_match)) {
-        return if_none_match_matches(request_headers, headers_value(response_headers, SPAN("ETag")))
+    if (tags != NULL) {
+        return any_line_matches(request_headers, tags, headers_value(response_headers, SPAN("ETag")))
                    ? CONDITION_MATCHED
                    : CONDITION_NOT_MATCHED;
     }
@@ -125,7 +131,7 @@ bool etag_list_next(struct span *rest, struct span *out_etag)
 {
     while (rest->len > 0) {
         bool quoted = false;
-        size_t end = 0;
+        size_t end = span_find(*rest, ',') == SIZE_MAX ? rest->len : 0; /* most lists have one member */
 
         while (end < rest->len && (quoted || rest->data[end] != ',')) {
             quoted = quoted != (rest->data[end] == '"');
