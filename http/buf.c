@@ -60,13 +60,18 @@ void buf_give_back(struct buf *from, struct buf *spare)
     buf_finish(from);
 }
 
+static inline bool has_room(const struct buf *buf, size_t bytes)
+{
+    return buf->capacity - buf->len >= bytes && buf->data != NULL;
+}
+
 char *buf_reserve(struct buf *buf, size_t bytes)
 {
     size_t capacity = buf->capacity == 0 ? FIRST_BYTES : buf->capacity;
     size_t wanted;
     char *data;
 
-    if (buf->capacity - buf->len >= bytes && buf->data != NULL) {
+    if (has_room(buf, bytes)) {
         return buf->data + buf->len;
     }
     if (buf->len > buf->limit || bytes > buf->limit - buf->len) {
@@ -94,8 +99,11 @@ char *buf_reserve(struct buf *buf, size_t bytes)
 }
 
 /* As buf_reserve, for appending: a failure is remembered, and nothing is appended behind a gap. */
-static char *room(struct buf *buf, size_t bytes)
+static inline char *room(struct buf *buf, size_t bytes)
 {
+    if (!buf->failed && has_room(buf, bytes)) { /* as nearly always: without a call */
+        return buf->data + buf->len;
+    }
     char *room = buf->failed ? NULL : buf_reserve(buf, bytes);
 
     if (room == NULL) {

@@ -5,18 +5,10 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Where a field lies in its block. */
-struct place {
-    uint16_t name;
-    uint16_t name_len;
-    uint16_t value;
-    uint16_t value_len;
-};
-
 struct slot {
-    uint64_t seen; /* hash of the block that came last */
-    char *block;   /* NULL: empty; the places lie in front of it, in the same memory */
-    struct place *places;
+    uint64_t seen;         /* hash of the block that came last */
+    char *block;           /* NULL: empty; the fields lie in front of it, in the same memory */
+    struct header *fields; /* in `block` */
     struct header_names names;
     uint16_t block_len;
     uint16_t count;
@@ -34,7 +26,7 @@ struct field_memo *field_memo_create(void)
 void field_memo_destroy(struct field_memo *memo)
 {
     for (size_t i = 0; memo != NULL && i < FIELD_MEMO_SLOTS; i++) {
-        free(memo->slots[i].places);
+        free(memo->slots[i].fields);
     }
     free(memo);
 }
@@ -45,28 +37,34 @@ static bool holds(const struct slot *slot, struct span bytes)
     return slot->block != NULL && slot->block_len == bytes.len && memcmp(slot->block, bytes.data, bytes.len) == 0;
 }
 
+/* Copies the fields of the block `from`; the copies lie in `to`, a copy of the block. */
+static void copy_fields(struct header *copies, const struct header *fields, size_t count, const char *from,
+                        const char *to)
+{
+    if (count > 0) {
+        memcpy(copies, fields, count * sizeof *fields);
+    }
+    for (size_t i = 0; i < count; i++) {
+        copies[i].name.data = to + (copies[i].name.data - from);
+        copies[i].value.data = to + (copies[i].value.data - from);
+    }
+}
+
 static void keep(struct slot *slot, struct span block, const struct headers *headers)
 {
-    size_t list_bytes = headers->count * sizeof(struct place);
-    struct place *places = malloc(list_bytes + block.len);
+    struct header *fields = malloc(headers->count * sizeof *fields + block.len);
 
-    if (places == NULL) {
+    if (fields == NULL) {
         return;
     }
-    free(slot->places);
-    slot->places = places;
-    slot->block = (char *)(places + headers->count);
+    free(slot->fields);
+    slot->fields = fields;
+    slot->block = (char *)(fields + headers->count);
     slot->block_len = (uint16_t)block.len;
     slot->count = (uint16_t)headers->count;
     slot->names = headers->names;
     memcpy(slot->block, block.data, block.len);
-    for (size_t i = 0; i < headers->count; i++) {
-        const struct header *field = &headers->items[i];
-        places[i] = (struct place){.name = (uint16_t)(field->name.data - block.data),
-                                   .name_len = (uint16_t)field->name.len,
-                                   .value = (uint16_t)(field->value.data - block.data),
-                                   .value_len = (uint16_t)field->value.len};
-    }
+    copy_fields(fields, headers->items, headers->count, block.data, slot->block);
 }
 
 uint16_t field_memo_note(struct field_memo *memo, struct span block, const struct headers *headers)
@@ -102,11 +100,7 @@ bool field_memo_headers(const struct field_memo *memo, uint16_t slot_number, str
     if (!headers_reserve(out_headers, slot->count)) {
         return false;
     }
-    for (size_t i = 0; i < slot->count; i++) {
-        const struct place *place = &slot->places[i];
-        out_headers->items[i] = (struct header){.name = {block.data + place->name, place->name_len},
-                                                .value = {block.data + place->value, place->value_len}};
-    }
+    copy_fields(out_headers->items, slot->fields, slot->count, slot->block, block.data);
     out_headers->count = slot->count;
     out_headers->names = slot->names;
     return true;

@@ -328,16 +328,6 @@ static enum err scan_first_line(struct head_scan *scan, unsigned char byte)
     return byte == '\n' ? ERR_BAD_LINE_END : ERR_BAD_HEAD;
 }
 
-static bool all_of_class(struct span text, unsigned class)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((classes[(unsigned char)text.data[i]] & class) == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* RFC 9112 §3: method SP request-target SP HTTP-version, and nothing more lenient. */
 static enum err split_request_line(struct span line, const struct head_limits *limits, struct http_request *request)
 {
@@ -356,7 +346,7 @@ static enum err split_request_line(struct span line, const struct head_limits *l
     if (request->target.len == 0 || space == SIZE_MAX) {
         return ERR_BAD_START_LINE; /* two spaces, or an HTTP/0.9 line */
     }
-    if (!all_of_class(request->target, BYTE_TARGET)) {
+    if (run_end(request->target.data, 0, request->target.len, BYTE_TARGET) != request->target.len) {
         return ERR_BAD_TARGET;
     }
     return read_version(span_skip(rest, space + 1), &request->minor);

@@ -6,18 +6,20 @@
 
 #include <string.h>
 
-#define D (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_HEX | URI_PLAIN)
-#define X (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_HEX)
-#define U (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR)
+#define D (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_HEX | URI_PLAIN | URI_QUIET)
+#define X (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_HEX | URI_QUIET)
+#define U (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_QUIET)
 #define x (X | URI_PLAIN)
 #define u (U | URI_PLAIN)
-#define S (URI_HOST_CHAR | URI_TARGET_CHAR)
-#define V URI_TARGET_CHAR
+#define S (URI_HOST_CHAR | URI_TARGET_CHAR | URI_QUIET)
+#define V (URI_TARGET_CHAR | URI_QUIET)
+#define P URI_TARGET_CHAR                                                /* % */
+#define O (URI_UNRESERVED | URI_HOST_CHAR | URI_TARGET_CHAR | URI_PLAIN) /* . */
 const unsigned char uri_classes[256] = {
     /* clang-format off */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, S, V, 0, S, V, S, S, S, S, S, S, S, u, u, V, /*   ! " # $ % & ' ( ) * + , - . / */
+    0, S, V, 0, S, P, S, S, S, S, S, S, S, u, O, V, /*   ! " # $ % & ' ( ) * + , - . / */
     D, D, D, D, D, D, D, D, D, D, V, S, V, S, V, V, /* 0 … 9 : ; < = > ? */
     V, X, X, X, X, X, X, U, U, U, U, U, U, U, U, U, /* @ A … O */
     U, U, U, U, U, U, U, U, U, U, U, V, 0, V, V, u, /* P … Z [ \ ] ^ _ */
@@ -25,6 +27,8 @@ const unsigned char uri_classes[256] = {
     u, u, u, u, u, u, u, u, u, u, u, V, V, V, u, 0, /* p … z { | } ~ DEL */
     /* clang-format on */
 };
+#undef O
+#undef P
 #undef V
 #undef S
 #undef u
@@ -289,6 +293,9 @@ static bool check_chars(struct span text, bool *out_has_escapes, bool *out_has_d
     for (size_t i = 0; i < text.len; i++) {
         char byte = text.data[i];
 
+        if (uri_has_class(byte, URI_QUIET)) {
+            continue;
+        }
         if (!uri_has_class(byte, URI_TARGET_CHAR)) {
             return false;
         }

@@ -9,9 +9,11 @@ struct authority {
     struct span host; /* an IPv6 literal with its brackets */
     struct span port; /* digits without leading zeros, or empty */
     uint16_t number;  /* of the port, 0 when empty */
+    bool plain;       /* the host needs no normalisation */
 };
 
 static bool split_authority(struct span text, struct authority *out_authority);
+static bool is_plain(struct span host);
 static bool host_valid(struct span host);
 
 bool uri_host_valid(struct span host)
@@ -50,7 +52,6 @@ enum err uri_normalise_authority(struct span text, struct span scheme, struct ar
 {
     struct authority parts;
     bool is_default;
-    bool plain = true;
     char *to;
     size_t len;
 
@@ -58,10 +59,7 @@ enum err uri_normalise_authority(struct span text, struct span scheme, struct ar
         return ERR_BAD_TARGET;
     }
     is_default = parts.number == 0 || parts.number == (span_equal_nocase(scheme, SPAN("https")) ? 443 : 80);
-    for (size_t i = 0; i < parts.host.len && plain; i++) {
-        plain = uri_has_class(parts.host.data[i], URI_PLAIN);
-    }
-    if (plain && is_default) {
+    if (parts.plain && is_default) {
         *out_authority = parts.host;
         return ERR_OK;
     }
@@ -105,8 +103,21 @@ static bool split_authority(struct span text, struct authority *out_authority)
     while (port.len > 0 && port.data[0] == '0') {
         port = span_skip(port, 1);
     }
-    *out_authority = (struct authority){.host = span_take(text, host_len), .port = port, .number = (uint16_t)number};
-    return host_valid(out_authority->host);
+    struct span host = span_take(text, host_len);
+    *out_authority =
+        (struct authority){.host = host, .port = port, .number = (uint16_t)number, .plain = is_plain(host)};
+    return out_authority->plain || host_valid(host);
+}
+
+/* Such a host is valid, too. */
+static bool is_plain(struct span host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        if (!uri_has_class(host.data[i], URI_PLAIN)) {
+            return false;
+        }
+    }
+    return host.len > 0;
 }
 
 static bool host_valid(struct span host)

@@ -12,6 +12,7 @@ enum {
                             such unescaped */
     URI_HEX = 8,
     URI_PLAIN = 16, /* in a host: needs no normalisation */
+    URI_QUIET = 32, /* in path and query: means nothing but itself: neither `%` nor a dot */
 };
 
 /* The classes of each byte. */
