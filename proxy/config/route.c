@@ -253,6 +253,16 @@ struct policy route_policy(const struct config *config, const struct site *site,
     return policy;
 }
 
+bool route_asks_response(const struct site *site)
+{
+    for (size_t i = 0; i < site->rule_count; i++) {
+        if (needs_response(&site->rules[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct rule *route_rate(const struct site *site, const struct http_request *request)
 {
     for (size_t i = 0; i < site->rule_count; i++) {

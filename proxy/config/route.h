@@ -19,6 +19,9 @@ bool route_has_host(const struct config *config, struct span host);
 struct policy route_policy(const struct config *config, const struct site *site, const struct http_request *request,
                            unsigned status, const struct headers *response_headers);
 
+/* Does any rule have a condition on the response? Else route_policy says the same with and without it. */
+bool route_asks_response(const struct site *site);
+
 /* The first rule that matches and gives a rate limit, "off" included. NULL: none. */
 const struct rule *route_rate(const struct site *site, const struct http_request *request);
 

@@ -275,10 +275,12 @@ static enum step step_decide(struct exchange *ex)
     if (!ex->has_cached) {
         return exchange_decide_fetch(ex);
     }
-    enum mode mode = ex->policy.mode; /* it stays what it was at the look-up, whatever is ordered meanwhile */
-    ex->policy =
-        route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status, &ex->stored_headers);
-    ex->policy.mode = mode;
+    if (route_asks_response(ex->site)) {
+        enum mode mode = ex->policy.mode; /* it stays what it was at the look-up, whatever is ordered meanwhile */
+        ex->policy = route_policy(ex->worker->config, ex->site, &ex->request, ex->cached.stored.record.status,
+                                  &ex->stored_headers);
+        ex->policy.mode = mode;
+    }
     ex->verdict = policy_may_reuse(&ex->request, &ex->cached.stored.record, &ex->policy, ex->now_ms);
     exchange_because(ex, ex->verdict.reason, ex->verdict.rule);
     if (ex->reason == REASON_PURGED_SOFT) {
