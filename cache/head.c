@@ -88,6 +88,15 @@ static bool is_kept(const struct headers *headers, bool qualified, struct span n
     return is_stored(name) && !(qualified && is_qualified_by(headers, SPAN("private"), name));
 }
 
+void head_write_not_modified(const struct headers *stored, struct buf *out)
+{
+    for (size_t i = 0; i < stored->count; i++) {
+        if (field_belongs_in_304(stored->items[i].name)) {
+            write_field(out, stored->items[i].name, stored->items[i].value);
+        }
+    }
+}
+
 static bool is_stored(struct span name)
 {
     uint64_t letters = 0;

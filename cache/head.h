@@ -31,6 +31,9 @@ void head_write_qualified(const struct headers *control, const struct headers *f
  * (RFC 9213 §2.4)? */
 bool head_names_control(struct span name);
 
+/* The same lines without those that a 304 does not carry (RFC 9110 §15.4.5), as they are sent. */
+void head_write_not_modified(const struct headers *stored, struct buf *out);
+
 /* Reads a stored head; spans borrow from `bytes`. ERR_DAMAGED, ERR_ARENA_FULL. */
 MUST_CHECK enum err head_read(struct span bytes, struct arena *arena, struct headers *out_headers);
 

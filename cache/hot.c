@@ -167,11 +167,12 @@ static struct span put(char **to, struct span text)
 }
 
 /* The entry in one block: struct, field list, texts. NULL: no memory. */
-static struct entry *entry_create(const struct key *key, const struct stored *stored, const struct headers *fields)
+static struct entry *entry_create(const struct key *key, const struct stored *stored, const struct headers *fields,
+                                  struct span not_modified)
 {
     size_t list_bytes = fields->count * sizeof(struct header);
-    size_t bytes = sizeof(struct entry) + list_bytes + key->text.len + stored->head.len + stored->selection.len +
-                   stored->body_start.len;
+    size_t bytes = sizeof(struct entry) + list_bytes + key->text.len + stored->head.len + not_modified.len +
+                   stored->selection.len + stored->body_start.len;
     struct entry *entry = malloc(bytes);
 
     if (entry == NULL) {
@@ -182,6 +183,7 @@ static struct entry *entry_create(const struct key *key, const struct stored *st
     *entry = (struct entry){.hash = key->hash, .bytes = bytes, .linked = true, .response.stored = *stored};
     entry->key = put(&to, key->text);
     entry->response.stored.head = put(&to, stored->head);
+    entry->response.not_modified = put(&to, not_modified);
     entry->response.stored.selection = put(&to, stored->selection);
     entry->response.stored.body_start = put(&to, stored->body_start);
     entry->response.stored.record.head_override = (struct span){NULL, 0}; /* the head as it stands is in `head` */
@@ -201,14 +203,20 @@ void hot_add(struct hot *hot, const struct key *key, const struct stored *stored
 {
     struct arena scratch;
     struct headers fields;
+    struct buf not_modified;
+    struct entry *entry = NULL;
 
     if (stored->pinned || stored->body_start.len != stored->record.body_len ||
         stored->record.body_len > HOT_BODY_MAX_BYTES) {
         return;
     }
     arena_init(&scratch, HEAD_SCRATCH_BYTES);
-    struct entry *entry =
-        head_read(stored->head, &scratch, &fields) == ERR_OK ? entry_create(key, stored, &fields) : NULL;
+    buf_init(&not_modified, HEAD_SCRATCH_BYTES);
+    if (head_read(stored->head, &scratch, &fields) == ERR_OK) {
+        head_write_not_modified(&fields, &not_modified);
+        entry = not_modified.failed ? NULL : entry_create(key, stored, &fields, buf_span(&not_modified));
+    }
+    buf_finish(&not_modified);
     arena_finish(&scratch);
     if (entry == NULL) {
         return;

@@ -18,8 +18,9 @@ struct hot;
 
 /* A response in it. Everything belongs to it, and lives until hot_release. */
 struct hot_response {
-    struct stored stored;   /* its body whole in body_start; not pinned */
-    struct headers headers; /* of stored.head */
+    struct stored stored;     /* its body whole in body_start; not pinned */
+    struct headers headers;   /* of stored.head */
+    struct span not_modified; /* the lines of stored.head that a 304 carries */
 };
 
 enum { HOT_BODY_MAX_BYTES = 16 * 1024 }; /* longer ones are served as well from the store's pages */

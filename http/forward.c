@@ -57,17 +57,29 @@ static void remove_hop_by_hop(struct headers *headers)
     (void)headers_remove(headers, SPAN("Upgrade"));
 }
 
+static struct span via_version(unsigned minor)
+{
+    return minor == 0 ? SPAN("1.0 ") : SPAN("1.1 ");
+}
+
+void forward_write_via(struct buf *out, unsigned minor, struct span pseudonym)
+{
+    buf_add(out, SPAN("Via: "));
+    buf_add(out, via_version(minor));
+    buf_add(out, pseudonym);
+    buf_add(out, SPAN("\r\n"));
+}
+
 /* RFC 9110 §7.6.3 */
 bool forward_add_via(struct headers *headers, unsigned minor, struct span pseudonym)
 {
-    struct span version = minor == 0 ? SPAN("1.0 ") : SPAN("1.1 ");
     struct span before, value;
     bool present;
 
     if (!headers_combine(headers, SPAN("Via"), headers->arena, &before, &present)) {
         return false;
     }
-    struct span parts[] = {before, before.len > 0 ? SPAN(", ") : SPAN(""), version, pseudonym};
+    struct span parts[] = {before, before.len > 0 ? SPAN(", ") : SPAN(""), via_version(minor), pseudonym};
 
     return arena_join(headers->arena, parts, ARRAY_LEN(parts), &value) && headers_set(headers, SPAN("Via"), value);
 }

@@ -5,6 +5,7 @@
 #ifndef HTTP_FORWARD_H
 #define HTTP_FORWARD_H
 
+#include "http/buf.h"
 #include "http/message.h"
 
 /* Removes Connection, what it names, Keep-Alive, Proxy-Connection, Proxy-Authentication-Info, Proxy-Authorization
@@ -16,6 +17,9 @@ MUST_CHECK bool forward_remove_hop_by_hop(struct headers *headers);
 
 /* Appends to Via (RFC 9110 §7.6.3): "1.1 larder". `minor` is the version the message was received with. */
 MUST_CHECK bool forward_add_via(struct headers *headers, unsigned minor, struct span pseudonym);
+
+/* The whole line of a message that has no Via yet. */
+void forward_write_via(struct buf *out, unsigned minor, struct span pseudonym);
 
 /* Appends to CDN-Loop (RFC 8586): the pseudonym and which instance of it. */
 MUST_CHECK bool forward_add_loop(struct headers *headers, struct span pseudonym, uint64_t instance_id);

@@ -202,7 +202,12 @@ bool stream_start(struct stream *stream, const struct stream_head *head)
     }
     buf_lend(stream->spare, &stream->out);
     write_status_line(&stream->out, head->status);
-    write_fields(&stream->out, head->headers);
+    for (size_t i = 0; i < ARRAY_LEN(head->lines); i++) {
+        buf_add(&stream->out, head->lines[i]);
+    }
+    if (head->headers != NULL) {
+        write_fields(&stream->out, head->headers);
+    }
     write_framing(stream, head);
     write_end(&stream->out);
     stream->count.started = true;

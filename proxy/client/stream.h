@@ -20,10 +20,11 @@ enum stream_body {
     STREAM_BODY_OMITTED, /* none follows, but `length` is said: the answer to HEAD */
 };
 
-/* The head of a response. Framing fields are the stream's business and must not be among `headers`. */
+/* The head of a response. Framing fields are the stream's business and must not be among these. */
 struct stream_head {
     unsigned status;
-    const struct headers *headers;
+    struct span lines[2]; /* fields as they are sent ("Name: value\r\n"), in front of `headers`; copied at once */
+    const struct headers *headers; /* or NULL */
     enum stream_body body;
     uint64_t length;
 };

@@ -47,35 +47,40 @@ static void add_detail(struct buf *out, const struct cache_status *status)
     add_string(out, buf_span(&text));
 }
 
+void cache_status_write(const struct cache_status *status, struct buf *out)
+{
+    add_name(out, span_of(status->name));
+    if (status->outcome == OUTCOME_HIT) {
+        buf_add(out, SPAN("; hit"));
+    } else if (status->outcome != OUTCOME_NONE) {
+        buf_add(out, SPAN("; fwd="));
+        buf_add_text(out, outcome_text(status->outcome));
+        if (status->fwd_status != 0) {
+            buf_add(out, SPAN("; fwd-status="));
+            buf_add_u64(out, status->fwd_status);
+        }
+        if (status->collapsed) {
+            buf_add(out, SPAN("; collapsed"));
+        }
+        if (status->stored) {
+            buf_add(out, SPAN("; stored"));
+        }
+    }
+    if (status->has_ttl) {
+        buf_add(out, SPAN("; ttl="));
+        buf_add_i64(out, status->ttl_s);
+    }
+    if (status->reason != REASON_NONE) {
+        add_detail(out, status);
+    }
+}
+
 bool cache_status_format(const struct cache_status *status, struct arena *arena, struct span *out_value)
 {
     char memory[CACHE_STATUS_MAX_BYTES];
     struct buf out;
 
     buf_init_in(&out, memory, sizeof memory);
-    add_name(&out, span_of(status->name));
-    if (status->outcome == OUTCOME_HIT) {
-        buf_add(&out, SPAN("; hit"));
-    } else if (status->outcome != OUTCOME_NONE) {
-        buf_add(&out, SPAN("; fwd="));
-        buf_add_text(&out, outcome_text(status->outcome));
-        if (status->fwd_status != 0) {
-            buf_add(&out, SPAN("; fwd-status="));
-            buf_add_u64(&out, status->fwd_status);
-        }
-        if (status->collapsed) {
-            buf_add(&out, SPAN("; collapsed"));
-        }
-        if (status->stored) {
-            buf_add(&out, SPAN("; stored"));
-        }
-    }
-    if (status->has_ttl) {
-        buf_add(&out, SPAN("; ttl="));
-        buf_add_i64(&out, status->ttl_s);
-    }
-    if (status->reason != REASON_NONE) {
-        add_detail(&out, status);
-    }
+    cache_status_write(status, &out);
     return !out.failed && arena_copy(arena, buf_span(&out), out_value);
 }

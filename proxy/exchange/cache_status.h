@@ -19,7 +19,10 @@ struct cache_status {
     int64_t ttl_s; /* may be negative */
 };
 
-/* False at the arena's limit. */
+/* Appends the member. */
+void cache_status_write(const struct cache_status *status, struct buf *out);
+
+/* The same in the arena. False at its limit. */
 MUST_CHECK bool cache_status_format(const struct cache_status *status, struct arena *arena, struct span *out_value);
 
 #endif

@@ -17,9 +17,12 @@
 #include "proxy/exchange/retry_after.h"
 #include "proxy/server/worker.h"
 
+enum { OWN_LINES_MAX_BYTES = 4096 }; /* Age, Via, Cache-Status: more than the last has room for in any case */
+
 static enum step finish_head(struct exchange *ex, struct stream_head *head, int64_t received_ms);
-static enum step start_response(struct exchange *ex, const struct stream_head *head);
+static enum step start_response(struct exchange *ex, struct stream_head *head);
 static bool add_own_fields(struct exchange *ex, unsigned minor);
+static struct cache_status own_status(const struct exchange *ex);
 static bool make_not_modified(struct exchange *ex);
 static enum step no_room(struct exchange *ex);
 
@@ -91,6 +94,52 @@ static bool add_passed(struct exchange *ex, struct span lines)
 
 /* ---- from the store ---- */
 
+/* Is the stored head the answer's as it stands, or its lines for a 304? So are most hits on what is in memory. */
+static bool is_sent_as_stored(const struct exchange *ex)
+{
+    const struct record *record = &ex->cached.stored.record;
+    const struct headers *stored = &ex->stored_headers;
+
+    return ex->cached.hot != NULL && !ex->validated && !record->qualified_no_cache && !record->qualified_private &&
+           !ex->policy.strip_tags && ex->own_match.len == 0 && !headers_has(stored, SPAN("Via")) &&
+           !headers_has(&ex->request.headers, SPAN("Range")) &&
+           (!ex->policy.own_etag || headers_has(stored, SPAN("ETag")) || headers_has(stored, SPAN("Last-Modified")));
+}
+
+/* What is left to do for these: the stored lines, then Age, Via and Cache-Status. */
+static enum step respond_as_stored(struct exchange *ex, struct stream_head *head)
+{
+    const struct stored *stored = &ex->cached.stored;
+    const struct cache_status status = own_status(ex);
+    char memory[OWN_LINES_MAX_BYTES];
+    struct buf own;
+
+    buf_init_in(&own, memory, sizeof memory);
+    buf_add(&own, SPAN("Age: "));
+    buf_add_i64(&own, ex->age_s);
+    buf_add(&own, SPAN("\r\n"));
+    forward_write_via(&own, minor_of(&stored->record), span_of(status.name));
+    buf_add(&own, SPAN("Cache-Status: "));
+    cache_status_write(&status, &own);
+    buf_add(&own, SPAN("\r\n"));
+    if (own.failed) {
+        return no_room(ex);
+    }
+    head->lines[0] = stored->head;
+    head->lines[1] = buf_span(&own);
+    if (!ex->passes && decide_not_modified(&ex->request, ex->status, &ex->stored_headers,
+                                           stored->record.inputs.response_ms, ex->now_ms)) {
+        ex->status = 304;
+        head->lines[0] = ex->cached.hot->not_modified;
+        head->body = STREAM_BODY_NONE;
+    }
+    ex->whole = (struct part){.end = head->length};
+    ex->parts = &ex->whole;
+    ex->part_count = head->body == STREAM_BODY_LENGTH ? 1 : 0;
+    ex->begun = true;
+    return start_response(ex, head);
+}
+
 enum step respond_from_stored(struct exchange *ex)
 {
     const struct stored *stored = &ex->cached.stored;
@@ -99,6 +148,17 @@ enum step respond_from_stored(struct exchange *ex)
 
     ex->status = stored->record.status;
     ex->ttl_s = freshness.lifetime_s - freshness.age_s;
+    ex->age_s = freshness.age_s;
+    ex->source = SOURCE_STORED;
+    if (!response_may_have_body(METHOD_GET, ex->status)) {
+        head.body = STREAM_BODY_NONE;
+    } else if (ex->request.method == METHOD_HEAD) {
+        head.body = STREAM_BODY_OMITTED;
+    }
+    if (is_sent_as_stored(ex)) {
+        return respond_as_stored(ex, &head);
+    }
+    head.headers = &ex->headers;
     if (!headers_copy(&ex->headers, &ex->stored_headers, ex->arena)) {
         return no_room(ex);
     }
@@ -112,12 +172,6 @@ enum step respond_from_stored(struct exchange *ex)
         !add_own_fields(ex, minor_of(&stored->record))) {
         return no_room(ex);
     }
-    ex->source = SOURCE_STORED;
-    if (!response_may_have_body(METHOD_GET, ex->status)) {
-        head.body = STREAM_BODY_NONE;
-    } else if (ex->request.method == METHOD_HEAD) {
-        head.body = STREAM_BODY_OMITTED;
-    }
     return finish_head(ex, &head, stored->record.inputs.response_ms);
 }
 
@@ -126,7 +180,7 @@ enum step respond_from_stored(struct exchange *ex)
 /* How the body of a flight is framed for this client. */
 static struct stream_head framing_of_flight(struct exchange *ex, const struct flight_head *flight_head)
 {
-    struct stream_head head = {.body = STREAM_BODY_UNKNOWN};
+    struct stream_head head = {.headers = &ex->headers, .body = STREAM_BODY_UNKNOWN};
 
     if (!response_may_have_body(ex->request.method, ex->status)) {
         bool of_get = !ex->passes && flight_head->length_known && response_may_have_body(METHOD_GET, ex->status);
@@ -386,7 +440,7 @@ enum step respond_ourselves(struct exchange *ex)
     if (!done || !add_own_fields(ex, 1)) {
         return no_room(ex);
     }
-    struct stream_head head = {.body = STREAM_BODY_LENGTH, .length = text.len};
+    struct stream_head head = {.headers = &ex->headers, .body = STREAM_BODY_LENGTH, .length = text.len};
     ex->source = SOURCE_NONE;
     one_part(ex, (struct part){.text = text, .end = text.len});
     if (ex->request.method == METHOD_HEAD) {
@@ -404,14 +458,11 @@ bool respond_upgraded(struct exchange *ex, const struct headers *headers)
 
 /* ---- helpers ---- */
 
-static enum step start_response(struct exchange *ex, const struct stream_head *head)
+static enum step start_response(struct exchange *ex, struct stream_head *head)
 {
-    struct stream_head full = *head;
-
-    full.status = ex->status;
-    full.headers = &ex->headers;
+    head->status = ex->status;
     ex->first_byte_us = uv_hrtime() / 1000;
-    return stream_start(ex->stream, &full) ? STEP_DELIVER : no_room(ex);
+    return stream_start(ex->stream, head) ? STEP_DELIVER : no_room(ex);
 }
 
 /* The request's memory is used up: nothing can be said any more. */
@@ -423,15 +474,13 @@ static enum step no_room(struct exchange *ex)
     return STEP_LOG;
 }
 
-/* Via and Cache-Status. `minor`: the version it came by. */
-static bool add_own_fields(struct exchange *ex, unsigned minor)
+/* What Cache-Status says of this exchange. */
+static struct cache_status own_status(const struct exchange *ex)
 {
     bool stored = (ex->leads || ex->validated) && decide_is_kept(ex->store_reason);
-    const char *name = ex->worker->config->server.via;
     bool follows = ex->source == SOURCE_FLIGHT && ex->flight != NULL;
     enum reason reason = ex->reason;
     const char *rule = ex->rule;
-    struct span value;
 
     bool removed = (ex->reason == REASON_PURGED || ex->reason == REASON_INVALIDATED) &&
                    stored; /* then why nothing was served is the news */
@@ -439,17 +488,25 @@ static bool add_own_fields(struct exchange *ex, unsigned minor)
         reason = ex->store_reason;
         rule = flight_head(ex->flight)->rule;
     }
-    struct cache_status status = {.name = name,
-                                  .outcome = ex->outcome,
-                                  .reason = reason,
-                                  .rule = rule,
-                                  .fwd_status = follows ? flight_head(ex->flight)->status : ex->origin_status,
-                                  .stored = stored,
-                                  .collapsed = ex->collapsed,
-                                  .has_ttl = ex->ttl_s != INT64_MIN && ex->outcome != OUTCOME_METHOD,
-                                  .ttl_s = ex->ttl_s};
-    return forward_add_via(&ex->headers, minor, span_of(name)) && cache_status_format(&status, ex->arena, &value) &&
-           headers_add(&ex->headers, SPAN("Cache-Status"), value);
+    return (struct cache_status){.name = ex->worker->config->server.via,
+                                 .outcome = ex->outcome,
+                                 .reason = reason,
+                                 .rule = rule,
+                                 .fwd_status = follows ? flight_head(ex->flight)->status : ex->origin_status,
+                                 .stored = stored,
+                                 .collapsed = ex->collapsed,
+                                 .has_ttl = ex->ttl_s != INT64_MIN && ex->outcome != OUTCOME_METHOD,
+                                 .ttl_s = ex->ttl_s};
+}
+
+/* Via and Cache-Status. `minor`: the version it came by. */
+static bool add_own_fields(struct exchange *ex, unsigned minor)
+{
+    const struct cache_status status = own_status(ex);
+    struct span value;
+
+    return forward_add_via(&ex->headers, minor, span_of(status.name)) &&
+           cache_status_format(&status, ex->arena, &value) && headers_add(&ex->headers, SPAN("Cache-Status"), value);
 }
 
 /* Leaves the fields that a 304 carries (RFC 9110 §15.4.5). */

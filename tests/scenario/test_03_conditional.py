@@ -1,5 +1,7 @@
 """Conditional requests from clients: 304 from what is stored, and what goes to the origin instead."""
 
+import re
+
 import pytest
 from support.client import Client
 from support.say import always, date, fresh, stale
@@ -38,6 +40,29 @@ def test_if_none_match(origin, client, etag, condition, status):
     store(origin, client, fresh(60, ETag=etag))
     response = client.get("/a", {"If-None-Match": condition}).expect(status, cache="hit")
     assert response.body == (b"" if status == 304 else b"hello")
+
+
+@pytest.mark.parametrize("headers", [
+    {"ETag": '"v1"', "Last-Modified": MODIFIED, "Content-Type": "text/plain", "Content-Language": "en", "X-Any": "1", "Server": "s"},
+    {"ETag": '"v1"', "Via": "1.0 before", "Content-Type": "text/plain"},
+    {"ETag": '"v1"', "Cache-Control": 'max-age=60, no-cache="X-Any"', "X-Any": "1"},
+    {"ETag": '"v1"', "Vary": "TE, Accept-Language"},
+    {"Content-Type": "text/plain"},
+], ids=["plain", "via", "qualified", "vary", "no validator"])
+@pytest.mark.parametrize("method, asked", [
+    ("GET", {}), ("HEAD", {}), ("GET", {"If-None-Match": '"v0", "v1"'}), ("GET", {"If-None-Match": '"v2"'}), ("HEAD", {"If-None-Match": "*"}),
+    ("GET", {"If-Modified-Since": AFTER}), ("GET", {"Range": "bytes=1-2"}), ("GET", {"Range": "bytes=9-"}),
+], ids=str)
+def test_a_hit_from_memory_has_the_head_of_one_from_the_store(origin, larder, headers, method, asked):
+    """After a start the first two look-ups ask the store, the others what it keeps in memory (cache/hot.h)."""
+    proxy = larder(origin)
+    store(origin, Client(proxy), fresh(60, Date=date(), **{name.replace("-", "_"): value for name, value in headers.items()}))
+    proxy.restart()
+    client = Client(proxy)
+
+    heads = [re.sub(rb"(Age: |ttl=)[0-9]+", rb"\1", client.request(method, "/a", asked).raw_head) for _ in range(4)]
+    assert heads[3] == heads[2] == heads[1] == heads[0]
+    assert b"larder; hit" in heads[0]
 
 
 def test_if_none_match_in_several_lines(origin, client):

@@ -65,7 +65,7 @@ static bool finds(const struct key *key, uint32_t version)
 
 Test(hot, a_copy_is_whole_and_its_own)
 {
-    char head[] = "ETag: \"a\"\r\nEmpty: \r\nCache-Control: max-age=60\r\n";
+    char head[] = "ETag: \"a\"\r\nContent-Type: t/t\r\nEmpty: \r\nCache-Control: max-age=60\r\n";
     struct key key = key_for(1);
     struct headers request = request_with(NULL);
     struct stored stored = stored_with(head, BODY);
@@ -79,7 +79,8 @@ Test(hot, a_copy_is_whole_and_its_own)
     cr_expect_eq(response->stored.record.object_id, 5);
     cr_expect(span_equal(headers_value(&response->headers, SPAN("etag")), SPAN("\"a\"")));
     cr_expect(headers_has(&response->headers, SPAN("Empty")));
-    cr_expect_eq(response->headers.count, 3);
+    cr_expect_eq(response->headers.count, 4);
+    cr_expect(span_equal(response->not_modified, SPAN("ETag: \"a\"\r\nEmpty: \r\nCache-Control: max-age=60\r\n")));
     cr_expect_eq(response->stored.body_start.len, BODY);
     cr_expect_eq(response->stored.body_start.data[BODY - 1], 'x');
     hot_release(response);
