@@ -1,7 +1,9 @@
 /* facts.c: see facts.h.
  *
  * A ring of bytes with whole lines in it: places are counted from the beginning of time, and lie at their remainder.
- * When the ring has gone round sooner than FACTS_SPAN_MS, half of the paths are given up. */
+ * When the ring has gone round sooner than FACTS_SPAN_MS, half of the paths are given up; also when a sixteenth of it
+ * was filled within a second. Remembering a request costs as much as answering it: so a busy server has done with it
+ * after some thousand. */
 #define _GNU_SOURCE /* memmem */
 #include "proxy/observe/facts.h"
 
@@ -10,7 +12,12 @@
 
 #include "cache/key.h"
 
-enum { HALVINGS_MAX = 24 };
+enum {
+    HALVINGS_MAX = 24,
+    BURST_MS = 1000,
+    BURST_PART = 16, /* of the ring: as much as that within BURST_MS is far too much */
+    BURST_MIN_BYTES = 256 * 1024,
+};
 
 struct ring {
     char *bytes;
@@ -27,6 +34,8 @@ struct facts_shard {
     uint32_t halvings;       /* one path in 2^halvings is kept; its thread's, read by others under the mutex */
     uint64_t round_end;      /* the place where the ring has gone round again */
     uint64_t round_began_ms; /* monotonic; 0: not begun */
+    uint64_t burst_end;      /* the same of a part of the ring, for a much shorter time */
+    uint64_t burst_began_ms;
 };
 
 struct facts {
@@ -70,7 +79,6 @@ struct facts_shard *facts_shard_create(struct facts *facts, size_t bytes)
     REQUIRE(pthread_mutex_init(&shard->mutex, NULL) == 0);
     shard->facts = facts;
     shard->ring.size = bytes;
-    shard->round_end = bytes;
     shard->next = facts->shards;
     facts->shards = shard;
     return shard;
@@ -169,14 +177,36 @@ void facts_write_url(const struct facts *facts, struct span scheme, struct span 
     }
 }
 
-/* The ring has gone round: was it too soon? */
-static void end_round(struct facts_shard *shard, uint64_t monotonic_ms)
+static void begin_burst(struct facts_shard *shard, uint64_t monotonic_ms)
 {
-    if (monotonic_ms - shard->round_began_ms < FACTS_SPAN_MS && shard->halvings < HALVINGS_MAX) {
-        shard->halvings++;
-    }
+    size_t part = shard->ring.size / BURST_PART;
+
+    shard->burst_began_ms = monotonic_ms;
+    shard->burst_end = shard->ring.end + (part > BURST_MIN_BYTES ? part : BURST_MIN_BYTES);
+}
+
+static void begin_round(struct facts_shard *shard, uint64_t monotonic_ms)
+{
     shard->round_began_ms = monotonic_ms;
     shard->round_end = shard->ring.end + shard->ring.size;
+    begin_burst(shard, monotonic_ms);
+}
+
+/* Has the ring gone round, and was that too soon? Where it will be by far, that is known long before. */
+static void judge_pace(struct facts_shard *shard, uint64_t monotonic_ms)
+{
+    bool round = shard->ring.end >= shard->round_end;
+    bool burst = shard->ring.end >= shard->burst_end && monotonic_ms - shard->burst_began_ms < BURST_MS;
+    bool soon = burst || (round && monotonic_ms - shard->round_began_ms < FACTS_SPAN_MS);
+
+    if (soon && shard->halvings < HALVINGS_MAX) {
+        shard->halvings++;
+    }
+    if (round || burst) {
+        begin_round(shard, monotonic_ms);
+    } else if (monotonic_ms - shard->burst_began_ms >= BURST_MS) {
+        begin_burst(shard, monotonic_ms);
+    }
 }
 
 void facts_add(struct facts_shard *shard, struct span line, uint64_t monotonic_ms)
@@ -185,13 +215,11 @@ void facts_add(struct facts_shard *shard, struct span line, uint64_t monotonic_m
         return;
     }
     if (shard->round_began_ms == 0) {
-        shard->round_began_ms = monotonic_ms;
+        begin_round(shard, monotonic_ms);
     }
     (void)pthread_mutex_lock(&shard->mutex);
     ring_add(&shard->ring, line);
-    if (shard->ring.end >= shard->round_end) {
-        end_round(shard, monotonic_ms);
-    }
+    judge_pace(shard, monotonic_ms);
     (void)pthread_mutex_unlock(&shard->mutex);
 }
 

@@ -1,6 +1,7 @@
 /* test_facts.c: recent requests in bounded memory. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "proxy/observe/facts.h"
 
@@ -108,6 +109,34 @@ Test(facts, fewer_paths_where_they_would_not_last)
     }
     cr_expect_eq(wanted(shard), half);
     facts_retire(shard);
+}
+
+/* How many paths are kept after so many lines of 256 bytes, one each `every_ms`, far from a whole round. */
+static size_t wanted_after(unsigned lines, uint64_t every_ms)
+{
+    struct facts_shard *shard = facts_shard_create(facts, (size_t)64 << 20);
+    char text[256];
+
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\n';
+    for (unsigned i = 0; i < lines; i++) {
+        facts_add(shard, (struct span){text, sizeof text}, 1 + i * every_ms);
+    }
+    size_t count = wanted(shard);
+    facts_retire(shard);
+    return count;
+}
+
+Test(facts, a_flood_is_noticed_long_before_the_ring_is_full)
+{
+    enum { PART_LINES = (64 << 20) / 16 / 256 };
+
+    cr_expect_eq(wanted_after(PART_LINES - 1, 0), 4096);
+    size_t half = wanted_after(PART_LINES, 0);
+    cr_expect(half > 1800 && half < 2300, "%zu", half);
+    size_t eighth = wanted_after(3 * PART_LINES, 0);
+    cr_expect(eighth > 400 && eighth < 650, "%zu", eighth);
+    cr_expect_eq(wanted_after(2 * PART_LINES, 1), 4096, "it would last for longer than a second");
 }
 
 Test(facts, those_of_an_ended_worker_stay)
