@@ -68,10 +68,12 @@ static enum err split_request_line(struct span line, const struct head_limits *l
 static enum err split_status_line(struct span line, struct http_response *response);
 static enum err read_version(struct span text, unsigned *out_minor);
 static enum err read_fields(llhttp_type_t type, struct span first, struct span rest, struct reader *reader);
+static enum err read_new_lines(struct span head, struct line_memo *memo, struct reader *reader);
 static enum err check_host(const struct http_request *request);
 static enum err err_from_llhttp(llhttp_errno_t code, const llhttp_t *parser, const struct reader *reader);
 static int on_header_field(llhttp_t *parser, const char *at, size_t length);
 static int on_header_value(llhttp_t *parser, const char *at, size_t length);
+static bool add_field(struct reader *reader, struct span name, struct span value);
 static int on_headers_complete(llhttp_t *parser);
 
 static const llhttp_settings_t settings = {
@@ -176,6 +178,12 @@ bool parse_repeated_head(struct span data, const struct head_limits *limits, con
 enum err parse_response_head(struct span head, const struct head_limits *limits, enum method method,
                              struct arena *arena, struct http_response *out_response)
 {
+    return parse_response_head_with(head, limits, method, NULL, arena, out_response);
+}
+
+enum err parse_response_head_with(struct span head, const struct head_limits *limits, enum method method,
+                                  struct line_memo *memo, struct arena *arena, struct http_response *out_response)
+{
     struct span text;
     struct reader reader = {.headers = &out_response->headers, .field_limit = limits->field_count};
     enum err error;
@@ -187,7 +195,8 @@ enum err parse_response_head(struct span head, const struct head_limits *limits,
     }
     error = split_status_line(span_take(text, span_find(text, '\r')), out_response);
     if (error == ERR_OK) {
-        error = read_fields(HTTP_RESPONSE, (struct span){NULL, 0}, text, &reader);
+        error = memo == NULL ? read_fields(HTTP_RESPONSE, (struct span){NULL, 0}, text, &reader)
+                             : read_new_lines(text, memo, &reader);
     }
     if (error == ERR_OK) {
         error = framing_of_response(method, out_response, &out_response->framing);
@@ -409,6 +418,37 @@ static enum err read_fields(llhttp_type_t type, struct span first, struct span r
     return err_from_llhttp(code, &parser, reader);
 }
 
+/* As read_fields, line by line: llhttp does not see the lines of which is known what it made of them. It tells of some
+ * lines (empty ones) only when it sees what follows: then that goes to it, too, known or not. */
+static enum err read_new_lines(struct span head, struct line_memo *memo, struct reader *reader)
+{
+    const struct headers *headers = reader->headers;
+    size_t line_len = span_find(head, '\n') + 1;
+    struct span rest = span_skip(head, line_len);
+    struct span fields = span_take(rest, rest.len < 2 ? 0 : rest.len - 2);
+    llhttp_t parser;
+
+    llhttp_init(&parser, HTTP_RESPONSE, &settings);
+    parser.data = reader;
+    llhttp_errno_t code = llhttp_execute(&parser, head.data, line_len);
+    for (size_t lines = 0; code == HPE_OK && rest.len > 0; lines++) {
+        struct header known;
+        line_len = headers->count == lines ? line_memo_find(memo, lines, rest, &known) : 0;
+        if (line_len == 0) {
+            line_len = span_find(rest, '\n') + 1;
+            code = llhttp_execute(&parser, rest.data, line_len);
+        } else if (!add_field(reader, known.name, known.value)) {
+            return reader->error;
+        }
+        rest = span_skip(rest, line_len);
+    }
+    if (code == HPE_PAUSED && reader->complete) {
+        line_memo_keep(memo, fields, headers);
+        return ERR_OK;
+    }
+    return err_from_llhttp(code, &parser, reader);
+}
+
 /* RFC 9112 §3.2: one Host in 1.1, and a valid one wherever there is one. */
 static enum err check_host(const struct http_request *request)
 {
@@ -474,16 +514,21 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t length) /* l
 {
     struct reader *reader = parser->data;
 
+    /* RFC 9112 §5.1: white space around the value is not part of it */
+    return add_field(reader, reader->name, span_trim((struct span){at, length})) ? 0 : -1;
+}
+
+static bool add_field(struct reader *reader, struct span name, struct span value)
+{
     if (reader->headers->count == reader->field_limit) {
         reader->error = ERR_TOO_MANY_FIELDS;
-        return -1;
+        return false;
     }
-    /* RFC 9112 §5.1: white space around the value is not part of it */
-    if (!headers_add(reader->headers, reader->name, span_trim((struct span){at, length}))) {
+    if (!headers_add(reader->headers, name, value)) {
         reader->error = arena_error(reader->headers->arena);
-        return -1;
+        return false;
     }
-    return 0;
+    return true;
 }
 
 static int on_headers_complete(llhttp_t *parser) /* llhttp_cb */

@@ -8,6 +8,7 @@
 
 #include "http/error.h"
 #include "http/field_memo.h"
+#include "http/line_memo.h"
 #include "http/message.h"
 
 struct head_limits {
@@ -63,5 +64,11 @@ MUST_CHECK bool parse_repeated_head(struct span data, const struct head_limits *
  * judges every head by itself: two lengths, or length and coding together, are refused even where there is no body. */
 MUST_CHECK enum err parse_response_head(struct span head, const struct head_limits *limits, enum method method,
                                         struct arena *arena, struct http_response *out_response);
+
+/* The same; lines that the last head had, too, are not parsed again. `memo` is of heads that are likely to be alike:
+ * those of one origin. */
+MUST_CHECK enum err parse_response_head_with(struct span head, const struct head_limits *limits, enum method method,
+                                             struct line_memo *memo, struct arena *arena,
+                                             struct http_response *out_response);
 
 #endif

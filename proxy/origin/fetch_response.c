@@ -141,8 +141,9 @@ static enum taken take_head(struct fetch *fetch)
         return TAKEN_NOTHING;
     }
     if (error == ERR_OK) {
-        error = parse_response_head(span_take(fetch->rest, head_len), &limits, fetch->request.method, &fetch->arena,
-                                    &fetch->response);
+        error = parse_response_head_with(span_take(fetch->rest, head_len), &limits, fetch->request.method,
+                                         origin_lines(fetch->pool->origins[fetch->choice.index]), &fetch->arena,
+                                         &fetch->response);
         fetch->rest = span_skip(fetch->rest, head_len);
     }
     if (error != ERR_OK) {

@@ -71,6 +71,11 @@ void origin_destroy(struct origin *origin)
     free(origin);
 }
 
+struct line_memo *origin_lines(struct origin *origin)
+{
+    return &origin->lines;
+}
+
 static uint64_t slots(const struct origin *origin)
 {
     return origin->adaptive ? adaptive_limit_now(&origin->limit)

@@ -7,6 +7,7 @@
 #ifndef PROXY_ORIGIN_H
 #define PROXY_ORIGIN_H
 
+#include "http/line_memo.h"
 #include "proxy/config/config.h"
 #include "proxy/io/conn.h"
 #include "proxy/origin/resolver.h"
@@ -20,6 +21,9 @@ struct origin *origin_create(struct worker *worker, const struct origin_url *url
 void origin_close_idle(struct origin *origin); /* closes its idle connections, and keeps none from now on (shutdown) */
 void origin_stop(struct origin *origin);       /* closes all it holds in the loop; no request or loan may be left */
 void origin_destroy(struct origin *origin);    /* after the loop ended; accepts NULL */
+
+/* What the lines of its last response's head said; whoever reads the next one may change it. */
+struct line_memo *origin_lines(struct origin *origin);
 
 enum origin_request_state {
     ORIGIN_REQUEST_NONE,       /* not asked for, or done */

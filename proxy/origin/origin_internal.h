@@ -21,6 +21,7 @@ struct origin {
     uv_timer_t ready_timer;      /* runs `ready` in the next turn of the loop */
     bool keeps_idle;             /* until the worker stops */
     bool serving;                /* serve_waiting runs */
+    struct line_memo lines;      /* of the head that came last */
 };
 
 /* origin.c: the request is done, with a connection or an error; told from the loop. */
