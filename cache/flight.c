@@ -91,7 +91,9 @@ void flight_unref(struct flight *flight)
 
 void flight_share(struct flight *flight)
 {
-    flight->shared = true;
+    if (!flight->shared) { /* else others look at it already */
+        flight->shared = true;
+    }
 }
 
 struct span flight_key(const struct flight *flight)
