@@ -233,14 +233,14 @@ int posix_fallocate(int fd, off_t offset, off_t len)
     return disk_is_full ? ENOSPC : code;
 }
 
-int ftruncate(int fd, off_t len)
+int ftruncate(int fd, off_t length)
 {
     if (refused_cuts > 0) {
         refused_cuts--;
         errno = EIO;
         return -1;
     }
-    return (int)syscall(SYS_ftruncate, fd, len);
+    return (int)syscall(SYS_ftruncate, fd, length);
 }
 
 Test(store_bodies, what_could_not_be_given_back_is_asked_for_again)

@@ -246,13 +246,13 @@ int posix_fallocate(int fd, off_t offset, off_t len)
     return disk_is_full ? ENOSPC : syscall(SYS_fallocate, fd, 0, offset, len) == 0 ? 0 : errno;
 }
 
-int ftruncate(int fd, off_t len)
+int ftruncate(int fd, off_t length)
 {
     if (cuts_fail) {
         errno = EIO;
         return -1;
     }
-    return (int)syscall(SYS_ftruncate, fd, len);
+    return (int)syscall(SYS_ftruncate, fd, length);
 }
 
 /* LMDB's file gets what the body file gives up only when that is cut; until then both keep to what they had. */
