@@ -19,8 +19,8 @@ struct delta {
     int32_t seconds; /* meaningful if DIRECTIVE_VALID */
 };
 
-/* Of a response. `private` and `no-cache` with field names are qualified: the flag is false and the names are in the
- * list. */
+/* Of a response. `private` and `no-cache` with field names are qualified: the names are in the list, and the flag is
+ * true only where the unqualified form is there, too. */
 struct response_directives {
     bool no_store, no_cache, is_private, is_public, must_revalidate, proxy_revalidate, no_transform, must_understand,
         immutable;

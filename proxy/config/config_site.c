@@ -376,10 +376,11 @@ static bool check_sites_have_origins(struct config_reader *reader, const struct 
                            "given with --config");
     }
     for (size_t i = 0; i < config->site_count; i++) {
-        struct config_place place = {.name = "origin", .node = &tables->children[i]};
+        struct config_place place = {.name = "origin"};
         if (config->sites[i].origin_count > 0) {
-            continue;
+            continue; /* that of --origin has no table */
         }
+        place.node = &tables->children[i];
         if (!arena_format(&config->arena, &place.section, "site[%zu]", i + 1)) {
             return config_fail_memory(reader, &place);
         }
