@@ -80,7 +80,7 @@ const char *store_failure(const struct store *store); /* why, in a few words; wh
 /* Why the last store_apply was refused, as the system says it. NULL: it was not. Any thread. */
 const char *store_refusal(const struct store *store);
 
-/* Was that the disk's doing, and not only a want of room for a moment? Any thread. */
+/* Was that the disk's doing, and not only a want of room or memory for a moment, or a stop? Any thread. */
 bool store_disk_refuses(const struct store *store);
 
 /* What it holds must not be served any more, and it cannot be told so: marks it failed. Any thread. */
@@ -220,7 +220,7 @@ void store_note_use(struct store *store, struct key_hash hash);
 uint64_t store_new_body_id(struct store *store);
 
 enum store_op_kind {
-    STORE_OP_PIECES,      /* append pieces to a body; the first of a body also registers it as pending */
+    STORE_OP_PIECES,      /* append pieces to a body; one that does not end in the same batch is registered as pending */
     STORE_OP_PUBLISH,     /* all pieces are there: make it an object, in place of a variant with the same selection. A
                              partial one (its record has one slice) joins what it may be combined with instead, and never
                              takes the place of a whole one: then it is dropped */
@@ -270,6 +270,7 @@ bool store_pages_checked(const struct store *store); /* any thread */
 /* The process wants to stop: a check that runs, or is still to come, is broken off, and nothing is applied any more.
  * Any thread. */
 void store_cancel_check(struct store *store);
+void store_allow_check(struct store *store); /* it goes on after all. Any thread */
 
 /* Applies the operations (PIECES before all others, else in their order) in one durable transaction, and evicts (SIEVE)
  * so that the file stays below its size. All or nothing: ERR_NO_SPACE (even after eviction and retries, or the disk is

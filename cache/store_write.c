@@ -138,6 +138,11 @@ void store_cancel_check(struct store *store)
     store->check_cancelled = true;
 }
 
+void store_allow_check(struct store *store)
+{
+    store->check_cancelled = false;
+}
+
 /* Everything here may fault: nothing may be held that has to be given back, but for LMDB's own. */
 static void on_apply(void *arg) /* guarded_fn */
 {

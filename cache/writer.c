@@ -227,6 +227,7 @@ void cache_start_writes(struct cache *cache)
     pthread_mutex_lock(&cache->queue.mutex);
     cache->queue.stopped = false;
     pthread_mutex_unlock(&cache->queue.mutex);
+    store_allow_check(cache->store);
 }
 
 void cache_set_successor(struct cache *cache, cache_removed_fn removed, void *arg)

@@ -101,6 +101,20 @@ static void expect_cancelled(struct store *store)
     expect_served(store);
 }
 
+/* An upgrade that failed. */
+Test(store_start, a_process_that_does_not_stop_after_all_looks_at_them)
+{
+    struct support_object object = {.number = COUNT, .body_len = 10};
+
+    use_and_die();
+    struct store *store = support_open(dir, SIZE);
+    expect_cancelled(store);
+    store_allow_check(store);
+    cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_OK);
+    cr_expect(store_pages_checked(store));
+    store_close(store);
+}
+
 Test(store_start, a_process_that_stops_waits_for_no_look_at_them)
 {
     use_and_die();
