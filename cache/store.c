@@ -194,7 +194,7 @@ bool store_disk_refuses(const struct store *store)
 {
     int code = atomic_load_explicit(&store->refusal, memory_order_relaxed);
 
-    return code != 0 && !is_want_of_room(code);
+    return code != 0 && code != ENOMEM && code != ECANCELED && !is_want_of_room(code);
 }
 
 const char *store_refusal(const struct store *store)

@@ -478,7 +478,8 @@ static enum reason compare(struct fetch *fetch)
         assess_head_agrees(&stored, fetch->validate.stored.record.body_len, &fetch->response) &&
         head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) &&
         fetch_freshen(fetch, &merged, &now) && why_not_stay(fetch, &now) == REASON_NONE) {
-        return cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head) ? REASON_UPDATED : REASON_RACED;
+        (void)cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head); /* the flight has the reason */
+        return flight_store_reason(fetch->flight);
     }
     cache_invalidate(fetch->worker->cache, &fetch->key, NULL);
     return REASON_OUTDATED;
