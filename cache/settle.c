@@ -138,7 +138,8 @@ static bool is_most_recent(struct entry *entry, const struct settled *settled, u
     if (before->sent > now.sent && before->date_s >= now.date_s) {
         return false;
     }
-    *before = now;
+    *before = (struct answer){
+        .variant = now.variant, .sent = before->sent > sent ? before->sent : sent, .date_s = now.date_s};
     return true;
 }
 

@@ -233,6 +233,19 @@ Test(cache, the_newest_is_found)
     expect_empty_store("both");
 }
 
+/* Begins to fetch variant 1 and has its first byte; `number` is the content, `later_s` the Date. */
+static struct client begun(unsigned number, int64_t later_s)
+{
+    struct client client = client_for("/a", "1");
+
+    (void)find(&client);
+    cr_assert_eq(join(&client, JOIN_WITHOUT_OTHERS), JOIN_ALONE);
+    cache_fill_sent(client.fill);
+    cr_assert_eq(give_head(&client, &(struct answer){.variant = "1", .date_s = NOW_S + later_s}), ERR_OK);
+    give_body(&client, number, 0, 1000);
+    return client;
+}
+
 /* RFC 9111 §4: the most recent one, whichever came to its end last. */
 Test(cache, of_two_at_a_time_the_most_recent_stays)
 {
@@ -252,14 +265,7 @@ Test(cache, of_two_at_a_time_the_most_recent_stays)
 
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         const char *name = cases[i].name;
-        struct client first = client_for("/a", "1");
-        struct answer answer = {.variant = "1", .date_s = NOW_S + cases[i].later_s};
-
-        (void)find(&first);
-        cr_assert_eq(join(&first, JOIN_WITHOUT_OTHERS), JOIN_ALONE, "%s", name);
-        cache_fill_sent(first.fill);
-        cr_assert_eq(give_head(&first, &answer), ERR_OK, "%s", name);
-        give_body(&first, 1, 0, 1000);
+        struct client first = begun(1, cases[i].later_s);
         struct client other = fetched("/a", &(struct answer){.variant = cases[i].other}, 2, 1000);
         if (cases[i].committed) {
             write_some();
@@ -279,6 +285,25 @@ Test(cache, of_two_at_a_time_the_most_recent_stays)
         write_some();
     }
     expect_empty_store("nothing else is left");
+}
+
+/* One that came late for its Date does not let one in that is older in both ways. */
+Test(cache, of_three_at_a_time_too)
+{
+    struct client first = begun(1, 11), second = begun(2, 9), third = begun(3, 10);
+
+    complete(&third);
+    complete(&first);
+    complete(&second);
+    cr_expect_neq(flight_store_reason(first.flight), REASON_RACED);
+    cr_expect_eq(flight_store_reason(second.flight), REASON_RACED);
+    struct client client = client_for("/a", "1");
+    cr_expect_eq(find(&client), STORE_FOUND);
+    cr_expect(reads_as(&client.cached, 1));
+    leave(&client);
+    leave(&first);
+    leave(&second);
+    leave(&third);
 }
 
 /* ---- invalidation, in every order ---- */
