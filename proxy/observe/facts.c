@@ -3,7 +3,8 @@
  * A ring of bytes with whole lines in it: places are counted from the beginning of time, and lie at their remainder.
  * When the ring has gone round sooner than FACTS_SPAN_MS, half of the paths are given up; also when a sixteenth of it
  * was filled within a second. Remembering a request costs as much as answering it: so a busy server has done with it
- * after some thousand. */
+ * after some thousand. When a round lasted for twice as long as it should, the half that was given up last is taken
+ * back. */
 #define _GNU_SOURCE /* memmem */
 #include "proxy/observe/facts.h"
 
@@ -32,6 +33,7 @@ struct facts_shard {
     pthread_mutex_t mutex;   /* guards `ring` */
     struct ring ring;        /* size 0: nothing is kept */
     uint32_t halvings;       /* one path in 2^halvings is kept; its thread's, read by others under the mutex */
+    uint32_t halvings_read;  /* the most that any line in the ring was kept with; under the mutex */
     uint64_t round_end;      /* the place where the ring has gone round again */
     uint64_t round_began_ms; /* monotonic; 0: not begun */
     uint64_t burst_end;      /* the same of a part of the ring, for a much shorter time */
@@ -199,9 +201,15 @@ static void judge_pace(struct facts_shard *shard, uint64_t monotonic_ms)
     bool burst = shard->ring.end >= shard->burst_end && monotonic_ms - shard->burst_began_ms < BURST_MS;
     bool soon = burst || (round && monotonic_ms - shard->round_began_ms < FACTS_SPAN_MS);
 
+    if (round) {
+        shard->halvings_read = shard->halvings;
+    }
     if (soon && shard->halvings < HALVINGS_MAX) {
         shard->halvings++;
+    } else if (round && shard->halvings > 0 && monotonic_ms - shard->round_began_ms >= 2 * FACTS_SPAN_MS) {
+        shard->halvings--;
     }
+    shard->halvings_read = shard->halvings > shard->halvings_read ? shard->halvings : shard->halvings_read;
     if (round || burst) {
         begin_round(shard, monotonic_ms);
     } else if (monotonic_ms - shard->burst_began_ms >= BURST_MS) {
@@ -261,7 +269,7 @@ static bool read_shard(struct facts_shard *shard, struct buf *out, uint32_t *hal
             place = shard->ring.first;
         }
     }
-    *halvings = *halvings > shard->halvings ? *halvings : shard->halvings;
+    *halvings = *halvings > shard->halvings_read ? *halvings : shard->halvings_read;
     (void)pthread_mutex_unlock(&shard->mutex);
     return good;
 }
@@ -348,7 +356,8 @@ static void keep_former(struct facts *facts, struct facts_shard *shard)
         facts->former = shard->ring;
         shard->ring = former;
     }
-    facts->former_halvings = facts->former_halvings > shard->halvings ? facts->former_halvings : shard->halvings;
+    facts->former_halvings =
+        facts->former_halvings > shard->halvings_read ? facts->former_halvings : shard->halvings_read;
     if (shard->ring.size == 0) {
         return;
     }

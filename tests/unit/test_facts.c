@@ -91,7 +91,8 @@ static size_t wanted(const struct facts_shard *shard)
     return count;
 }
 
-/* Each time the ring goes round too soon half of the paths are given up; a slow round changes nothing. */
+/* Each time the ring goes round too soon half of the paths are given up. A round that is slow enough changes nothing,
+ * after one of twice that time a half is taken back; what is read is a sample as small as the ring's smallest. */
 Test(facts, fewer_paths_where_they_would_not_last)
 {
     struct facts_shard *shard = facts_shard_create(facts, RING_BYTES);
@@ -104,10 +105,29 @@ Test(facts, fewer_paths_where_they_would_not_last)
     cr_expect(half > 800 && half < 2400, "%zu", half);
     cr_assert(facts_read(facts, &out, &one_in));
     cr_expect(one_in == 2 || one_in == 4);
+    uint64_t now_ms = 1000000;
+    uint64_t slow_ms = FACTS_SPAN_MS * 3 / 2 / (RING_BYTES / 24);
     for (unsigned i = 0; i < RING_BYTES / 24 * 4; i++) {
-        add(shard, i, 5000 + (uint64_t)i * FACTS_SPAN_MS);
+        now_ms += slow_ms;
+        add(shard, i, now_ms);
     }
     cr_expect_eq(wanted(shard), half);
+    while (wanted(shard) == half) {
+        now_ms += FACTS_SPAN_MS;
+        add(shard, 0, now_ms);
+    }
+    buf_clear(&out);
+    uint32_t before = one_in;
+    cr_assert(facts_read(facts, &out, &one_in));
+    cr_expect_eq(one_in, before, "what was kept of fewer is there still");
+    for (unsigned i = 0; i < RING_BYTES / 24 * 4; i++) {
+        now_ms += FACTS_SPAN_MS;
+        add(shard, i, now_ms);
+    }
+    cr_expect_eq(wanted(shard), 4096);
+    buf_clear(&out);
+    cr_assert(facts_read(facts, &out, &one_in));
+    cr_expect_eq(one_in, 1);
     facts_retire(shard);
 }
 
