@@ -8,6 +8,8 @@
 #include "proxy/config/config_schema.h"
 #include "proxy/io/log.h"
 
+enum { PSEUDONYM_MAX_BYTES = 255 }; /* Via and Cache-Status have room for it in any head */
+
 struct unit {
     const char *name;
     uint64_t factor;
@@ -358,16 +360,17 @@ bool config_set_access_log(struct config_reader *reader, const struct config_key
     return store_text(reader, key, base, place);
 }
 
-/* A token in Via (RFC 9110 §7.6.3) and in Cache-Status (RFC 8941: starts with a letter) alike. */
+/* A token in Via (RFC 9110 §7.6.3) and in Cache-Status (RFC 9651 §3.3.4: starts with a letter) alike. */
 bool config_set_pseudonym(struct config_reader *reader, const struct config_key *key, void *base,
                           const struct config_place *place)
 {
     struct span text = place->node->text;
 
-    if (!config_is_text(place->node) || !is_token(text) ||
+    if (!config_is_text(place->node) || !is_token(text) || text.len > PSEUDONYM_MAX_BYTES ||
         !((text.data[0] | 0x20) >= 'a' && (text.data[0] | 0x20) <= 'z')) {
-        return config_fail_expected(reader, place, TOML_STRING,
-                                    "expected a name of letters, digits and - that starts with a letter");
+        return config_fail_expected(
+            reader, place, TOML_STRING,
+            "expected a name of letters, digits and - that starts with a letter, at most 255 of them");
     }
     return store_text(reader, key, base, place);
 }

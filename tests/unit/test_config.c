@@ -22,6 +22,18 @@ static void expect_errors(const struct error_case *cases, size_t count)
     }
 }
 
+Test(config, a_name_that_every_head_has_room_for)
+{
+    for (int digits = 254; digits <= 255; digits++) {
+        char text[512];
+        (void)snprintf(text, sizeof text, "[server]\nname = \"a%0*d\"\n[[site]]\norigin = \"http://127.0.0.1:3000\"\n",
+                       digits, 0);
+        struct config *config = load_config(text);
+        cr_expect_eq(config != NULL, digits == 254, "%d: %s", digits, config == NULL ? error_text() : "");
+        config_destroy(config);
+    }
+}
+
 Test(config, mistakes_in_the_toml_itself)
 {
     static const struct error_case cases[] = {
@@ -111,8 +123,9 @@ Test(config, numbers_and_words)
         {"a date for a truth value", "[server]\ntrust_forwarded = 2024-01-01\n",
          "larder.toml:2:19: server.trust_forwarded: expected true or false, found a date or time"},
         {"a name that Via could not carry", "[server]\nname = \"my larder\"\n",
-         "larder.toml:2:8: server.name: expected a name of letters, digits and - that starts with a letter, found \"my "
-         "larder\""},
+         "larder.toml:2:8: server.name: expected a name of letters, digits and - that starts with a letter, at most "
+         "255 of "
+         "them, found \"my larder\""},
         {"no directory", "[cache]\ndir = \"\"\n", "larder.toml:2:7: cache.dir: expected a path, found \"\""},
         {"a truth value for a path", "[cache]\ndir = true\n",
          "larder.toml:2:7: cache.dir: expected a path, found true"},
