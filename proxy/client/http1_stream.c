@@ -125,6 +125,9 @@ size_t http1_stream_feed(struct stream *stream, struct span bytes, struct arena 
             body_ended(stream, piece, arena);
         } else if (piece.len > 0) {
             stream->body_wanted = false;
+            if (stream->due_ms != 0 && !stream->waiting) {
+                arm_timer(stream);
+            }
             exchange_on_body(stream->exchange, piece, false, NULL);
         }
     }
@@ -439,7 +442,9 @@ void stream_set_deadline(struct stream *stream, uint64_t timeout_ms)
 
 void http1_stream_time_out(struct stream *stream)
 {
-    if (stream->due_ms != 0) {
+    if (stream->due_ms > conn_now_ms(stream->conn)) {
+        arm_timer(stream); /* it was set for a body, of which enough came */
+    } else if (stream->due_ms != 0) {
         stream->due_ms = 0;
         exchange_on_deadline(stream->exchange);
     }

@@ -42,6 +42,7 @@ static enum err forward(struct way *way, struct span bytes);
 static void touch(struct tunnel *tunnel);
 static void pass_on_end(struct way *way);
 static bool is_over(const struct tunnel *tunnel);
+static bool send_last(struct tunnel *tunnel);
 static void break_off(struct tunnel *tunnel);
 static void end(struct tunnel *tunnel);
 static void destroy(struct tunnel *tunnel);
@@ -171,6 +172,19 @@ static bool is_over(const struct tunnel *tunnel)
            !tunnel->origin->conn.writing;
 }
 
+/* Without an origin: is something on its way to the client, of what waited for it? */
+static bool send_last(struct tunnel *tunnel)
+{
+    struct way *way = &tunnel->to_client;
+    struct span early = {way->early, way->early_len};
+    bool sent = early.data != NULL && conn_write(way->to, &early, 1) == ERR_OK;
+
+    way->bytes += sent ? early.len : 0;
+    free(way->early);
+    way->early = NULL;
+    return sent;
+}
+
 /* One side is gone. The client may still get what was read for it. */
 static void break_off(struct tunnel *tunnel)
 {
@@ -256,6 +270,9 @@ static void on_written(struct conn *conn, enum err error) /* conn_events.on_writ
         touch(tunnel);
         error = send_early(way_to(tunnel, conn));
         over = is_over(tunnel);
+    }
+    if (error == ERR_OK && tunnel->origin == NULL && send_last(tunnel)) {
+        return;
     }
     if (over) {
         end(tunnel);

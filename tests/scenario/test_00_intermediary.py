@@ -234,8 +234,9 @@ def test_both_sides_talk_first_in_a_tunnel(origin, client):
     client.expect_closed()
 
 
-def test_an_upgrade_that_the_client_does_not_take_at_once(origin, larder, tmp_path):
-    """The 101 stands behind other bytes: the tunnel begins, and they go first, in their order."""
+@pytest.mark.parametrize("stays", [True, False])
+def test_an_upgrade_that_the_client_does_not_take_at_once(origin, larder, tmp_path, stays):
+    """The 101 stands behind other bytes: the tunnel begins, and they go first, in their order; also if the origin is gone."""
     path = tmp_path / "sock"  # a unix socket takes little when nobody reads
     proxy = larder(origin, config=f'[server]\nlisten = ["127.0.0.1:0", "unix:{path}"]\n', listen=())
     client = Client(proxy, address=str(path))
@@ -246,18 +247,25 @@ def test_an_upgrade_that_the_client_does_not_take_at_once(origin, larder, tmp_pa
         exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome")
         wait_until(lambda: unread(exchange.sock.getpeername()[1], exchange.sock.getsockname()[1]) == 0, "larder to read it")
         gate.wait()
+        if not stays:
+            exchange.reset()
+            return
         assert exchange.reader.exact(5) == b"hello"
         exchange.close()
 
     gate = origin.gate()
-    origin.expect("GET /ws").handle(action)
+    answer = origin.expect("GET /ws").handle(action)
     client.send_raw(client.encode("GET", "/ws", UPGRADE))
     gate.wait_reached()
+    if not stays:
+        gate.open()
+        answer.wait_answered()
     response = client.read_head().expect(101)
     assert [status for status, _ in response.informational] == [103] * 80
     assert client.reader.exact(7) == b"welcome"
-    client.send_raw(b"hello")
-    gate.open()
+    if stays:
+        client.send_raw(b"hello")
+        gate.open()
     client.expect_closed()
 
 
