@@ -23,8 +23,8 @@
  *   written or sent are waited for. When no block behind it is in use or waits for its second commit (store_blocks.h),
  *   so that no power cut can bring back a row that names one, the file is cut, then LMDB's limit is raised.
  * - Up, for the body file: as far as LMDB's file never grew. Its limit is lowered, then the body file made longer;
- * where the disk has no room for it, that is tried again much later. What LMDB's file has grown to it keeps: LMDB gives
- * no page back. `larder store compact` writes it anew; then the body file gets the rest as it needs it.
+ *   where the disk has no room for it, that is tried again much later. What LMDB's file has grown to it keeps: LMDB
+ *   gives no page back. `larder store compact` writes it anew; then the body file gets the rest as it needs it.
  *
  * Either keeps an eighth: LMDB for its rows, the body file so that large bodies stay possible. */
 #include <string.h>
@@ -75,6 +75,7 @@ void store_share(struct store *store, uint64_t file_pages, uint64_t had_blocks)
         return;
     }
     store->max_blocks = most_blocks(store);
+    store->border.calm_blocks = CALM_BATCHES; /* nobody has asked it for room yet */
     uint64_t room = file_bytes < size ? (size - file_bytes) / BODIES_BLOCK_BYTES : 0;
     /* A file of LMDB's that is too large is made smaller (store_shrink.c): to half. */
     uint64_t most = file_pages > store->most_pages ? size / 2 / BODIES_BLOCK_BYTES : room;
