@@ -6,7 +6,7 @@
  * Failures:
  * - The queue is full: what has begun waits in the backlog (its memory is bounded by the flight's window); what has not
  *   is not stored. What all fills hold back and the queue holds together are as much as may wait for the disk: beyond,
- * a fill with more than a segment goes on without being stored.
+ *   a fill with more than a segment goes on without being stored.
  * - Broken off, too large, invalidated, no memory: what was written is dropped; clients that follow go on from memory.
  */
 #define XXH_STATIC_LINKING_ONLY

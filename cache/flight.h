@@ -45,7 +45,7 @@ enum flight_phase {
 struct flight_head {
     unsigned status;
     struct span fields;    /* field lines as stored (head.h) */
-    struct headers lines;  /* the same as a list, with spans in `fields`; for whoever answers with them */
+    struct headers lines;  /* the same as a list, with spans in `fields`; to be copied, nothing can be added */
     struct span passed;    /* field lines that only the leader's client gets: the origin's Age, Cache-Status, … */
     struct span selection; /* encoded Vary selection (stored flights) */
     struct policy policy;  /* that holds for this response, whoever asks for it */

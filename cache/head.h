@@ -23,6 +23,9 @@ MUST_CHECK bool head_write_listed(const struct headers *headers, struct buf *out
 /* Writes what head_write leaves out because of private="…": it is for the one who asked. */
 void head_write_private(const struct headers *headers, struct buf *out);
 
+/* Writes the stored lines that a 304 carries, too (RFC 9110 §15.4.5), as they are sent. */
+void head_write_not_modified(const struct headers *stored, struct buf *out);
+
 /* Writes the lines of `fields`, those of a 304, that no-cache="…" or private="…" of `control` name: they are for the
  * one whose request was validated (RFC 9111 §5.2.2.4, §5.2.2.7). `control` is the head that the 304 made. */
 void head_write_qualified(const struct headers *control, const struct headers *fields, struct buf *out);
@@ -30,9 +33,6 @@ void head_write_qualified(const struct headers *control, const struct headers *f
 /* Is a field of that name one in which no-cache="…" and private="…" are looked for: Cache-Control, or called like it
  * (RFC 9213 §2.4)? */
 bool head_names_control(struct span name);
-
-/* The same lines without those that a 304 does not carry (RFC 9110 §15.4.5), as they are sent. */
-void head_write_not_modified(const struct headers *stored, struct buf *out);
 
 /* Reads a stored head; spans borrow from `bytes`. ERR_DAMAGED, ERR_ARENA_FULL. */
 MUST_CHECK enum err head_read(struct span bytes, struct arena *arena, struct headers *out_headers);

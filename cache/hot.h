@@ -6,8 +6,9 @@
  * another. Freshness, conditions and rules are decided anew at every request, as for any stored response. What is
  * copied has been asked for twice lately; what leaves when memory is short is decided by SIEVE, as on the disk.
  *
- * Memory: at most `limit_bytes`, but for responses that are still being sent when they leave. Threads: one, its
- * owner's. Errors: none; without memory there is less in it. */
+ * Memory: at most `limit_bytes`, a head counted as often as it is kept, whole and as a 304 has it, but for responses
+ * that are still being sent when they leave. Threads: one, its owner's. Errors: none; without memory there is less in
+ * it. */
 #ifndef CACHE_HOT_H
 #define CACHE_HOT_H
 
@@ -19,7 +20,7 @@ struct hot;
 /* A response in it. Everything belongs to it, and lives until hot_release. */
 struct hot_response {
     struct stored stored;     /* its body whole in body_start; not pinned */
-    struct headers headers;   /* of stored.head */
+    struct headers headers;   /* of stored.head; to be read only: nothing can be added */
     struct span not_modified; /* the lines of stored.head that a 304 carries */
 };
 

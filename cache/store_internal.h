@@ -109,7 +109,7 @@ struct begun_body {
     bool ended; /* in the same batch: published, or dropped */
 };
 
-/* Rising ids. */
+/* Rising ids; one that ended and began again is in it twice. */
 struct begun {
     struct begun_body *bodies;
     size_t count;

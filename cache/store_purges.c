@@ -47,19 +47,13 @@ int batch_apply_trim(struct batch *batch, struct store_op *op)
 
     for (unsigned i = 0; i < TRIM_MAX_ROWS && code == 0; i++) {
         uint64_t sequence = 0;
-        MDB_cursor *cursor;
         MDB_val key;
         MDB_val data;
 
-        code = store_open_cursor(batch->txn, batch->store->tables[TABLE_PURGES], &cursor);
-        if (code != 0) {
-            return code;
-        }
-        code = mdb_cursor_get(cursor, &key, &data, MDB_FIRST);
+        code = mdb_cursor_get(batch->cursors[TABLE_PURGES], &key, &data, MDB_FIRST);
         if (code == 0) {
             code = number_of_key(key, &sequence);
         }
-        mdb_cursor_close(cursor);
         if (code == MDB_NOTFOUND || (code == 0 && sequence >= end)) {
             op->done = true;
             return 0;

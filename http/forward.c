@@ -104,7 +104,7 @@ bool forward_add_forwarded(struct headers *headers, const struct forwarded *forw
 static bool is_one_of(struct span name, const struct span *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (names[i].len == name.len && span_equal_nocase(names[i], name)) {
+        if (span_equal_nocase(names[i], name)) {
             return true;
         }
     }

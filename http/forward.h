@@ -9,8 +9,7 @@
 #include "http/message.h"
 
 /* Removes Connection, what it names, Keep-Alive, Proxy-Connection, Proxy-Authentication-Info, Proxy-Authorization
- * (requests) and Proxy-Authenticate (responses), TE, Trailer (kept: Trailer is end-to-end information),
- * Transfer-Encoding, Upgrade. Connection cannot nominate framing (Content-Length, Transfer-Encoding), Host, Cookie,
+ * (requests) and Proxy-Authenticate (responses), TE, Transfer-Encoding, Upgrade; Trailer stays. Connection cannot nominate framing (Content-Length, Transfer-Encoding), Host, Cookie,
  * Set-Cookie, Authorization, Cache-Control, Date, ETag, Vary, Age, Expires, Last-Modified, Location, Content-*, If-*,
  * or Range away (CVE-2022-45059): those members are ignored. */
 MUST_CHECK bool forward_remove_hop_by_hop(struct headers *headers);

@@ -34,11 +34,11 @@ struct headers {
 #define HEADERS_UNDERSCORE (UINT64_C(1) << 63)
 
 /* Inline whatever the compiler thinks of its size: where the name is a literal next to nothing is left of it. */
-#define FOLDED __attribute__((always_inline))
+#define HEADERS_FOLDED __attribute__((always_inline))
 
 /* The bit of a name, whatever its case: folded by the compiler where the name is a literal. The factor was searched
  * for: names that larder looks for share no bit with others that browsers and servers send (test_headers.c). */
-FOLDED static inline uint64_t header_name_bit(struct span name)
+HEADERS_FOLDED static inline uint64_t header_name_bit(struct span name)
 {
     if (name.len == 0) {
         return 1;
@@ -57,13 +57,13 @@ static inline uint32_t header_initial_bit(char letter)
 }
 
 /* False: no line of that name is there. True: look. */
-FOLDED static inline bool headers_may_have(const struct headers *headers, struct span name)
+HEADERS_FOLDED static inline bool headers_may_have(const struct headers *headers, struct span name)
 {
     return (headers->names.present & header_name_bit(name)) != 0;
 }
 
 /* False: at most one line of that name is there. */
-FOLDED static inline bool headers_may_repeat(const struct headers *headers, struct span name)
+HEADERS_FOLDED static inline bool headers_may_repeat(const struct headers *headers, struct span name)
 {
     return (headers->names.repeated & header_name_bit(name)) != 0;
 }
@@ -93,7 +93,7 @@ MUST_CHECK static inline bool headers_add(struct headers *headers, struct span n
 const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name);
 
 /* The first field line named `name`, or NULL. */
-FOLDED static inline const struct header *headers_find(const struct headers *headers, struct span name)
+HEADERS_FOLDED static inline const struct header *headers_find(const struct headers *headers, struct span name)
 {
     return headers_may_have(headers, name) ? headers_find_from(headers, 0, name) : NULL;
 }
@@ -107,13 +107,13 @@ static inline const struct header *headers_find_next(const struct headers *heade
     return headers_may_repeat(headers, previous->name) ? headers_find_behind(headers, previous) : NULL;
 }
 
-FOLDED static inline bool headers_has(const struct headers *headers, struct span name)
+HEADERS_FOLDED static inline bool headers_has(const struct headers *headers, struct span name)
 {
     return headers_find(headers, name) != NULL;
 }
 
 /* The value of the first line, or the empty span. */
-FOLDED static inline struct span headers_value(const struct headers *headers, struct span name)
+HEADERS_FOLDED static inline struct span headers_value(const struct headers *headers, struct span name)
 {
     const struct header *header = headers_find(headers, name);
 
@@ -125,7 +125,7 @@ size_t headers_count_of(const struct headers *headers, struct span name);
 /* Removes all lines of that name; how many there were. */
 size_t headers_remove_all(struct headers *headers, struct span name);
 
-FOLDED static inline size_t headers_remove(struct headers *headers, struct span name)
+HEADERS_FOLDED static inline size_t headers_remove(struct headers *headers, struct span name)
 {
     return headers_may_have(headers, name) ? headers_remove_all(headers, name) : 0;
 }

@@ -2,8 +2,8 @@
  *
  * Two passes. head_find is ours: a scan of every byte, as it arrives, that knows lines, names and values, and refuses
  * whatever different readers read differently. parse_*_head takes the start line apart itself, then has llhttp,
- * compiled strict, read the fields: a head has to please both. llhttp sees heads only; where bodies end is framing.c's
- * business.
+ * compiled strict, read the fields: a head has to please both, but for what llhttp read before, byte for byte
+ * (field_memo.h, line_memo.h). llhttp sees heads only; where bodies end is framing.c's business.
  *
  * llhttp refuses methods it does not know, so it is told a known one in place of each. */
 #include "http/parser.h"

@@ -199,7 +199,8 @@ enum step exchange_purge(struct exchange *ex);
 enum step exchange_purge_waited(struct exchange *ex);
 void exchange_reply(struct exchange *ex); /* exchange.c: goes on with STEP_REPLY, from the loop */
 
-/* respond.c: fill in status, headers, source and length, and start the response. The next step. */
+/* respond.c: fill in status, headers, source and length, and start the response. The next step. What is sent from
+ * memory as it is stored never gets a list of headers. */
 enum step respond_from_stored(struct exchange *ex);
 enum step respond_from_flight(struct exchange *ex);
 enum step respond_ourselves(struct exchange *ex);

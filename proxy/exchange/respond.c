@@ -1,7 +1,8 @@
 /* respond.c: the heads of responses: from the store, from a flight, and our own.
  *
  * One form for all: the stored fields as they are, then what larder says itself: Age, Via, Cache-Status. A condition of
- * the client that the response meets turns it into a 304 here, at the end, wherever the response came from. */
+ * the client that the response meets turns it into a 304 here, wherever the response came from. What lies in memory as
+ * it is sent (hot.h) is not put together field by field, and says the same. */
 #include "proxy/exchange/exchange_internal.h"
 
 #include <string.h>

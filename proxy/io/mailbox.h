@@ -1,8 +1,8 @@
 /* mailbox.h: messages to a loop from any thread.
  *
  * A message is a struct embedded in whatever it is about; posting it twice before it ran is posting it once. Its `run`
- * is called on the loop's thread, never before the post has returned. mailbox_cancel on that thread guarantees that it
- * will not run. */
+ * is called on the loop's thread, if it was posted there never before the post has returned. mailbox_cancel on that
+ * thread guarantees that it will not run. */
 #ifndef PROXY_MAILBOX_H
 #define PROXY_MAILBOX_H
 

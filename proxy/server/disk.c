@@ -1,8 +1,9 @@
 /* disk.c: the thread that does every write of the store.
  *
  * Happy path: has the store's pages looked at, where the start left that to be done behind it; then waits for work,
- * then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit. Failures:   the cache's own
- * affair: it tells the fetches concerned, and goes on without storing. */
+ * then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit.
+ *
+ * Failures: the cache's own affair: it tells the fetches concerned, and goes on without storing. */
 #include "proxy/server/disk.h"
 
 #include <time.h>

@@ -210,7 +210,7 @@ static void on_timer(uv_timer_t *timer) /* uv_timer_cb */
     struct predecessor *predecessor = timer->data;
     pid_t pid = (pid_t)predecessor->go.pid;
 
-    if (pid != getppid()) { /* started by way of something else: not ours to end */
+    if (pid != getppid()) { /* started by way of something else: it ends itself */
         log_error("the former larder hangs: it has not ended in its time pid=%d", (int)pid);
         return;
     }

@@ -64,6 +64,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
     worker->loop.data = worker;
     error = err_from_uv(mailbox_init(&worker->mailbox, &worker->loop));
     if (error != ERR_OK) {
+        (void)uv_run(&worker->loop, UV_RUN_NOWAIT); /* what loop_init closed leaves the loop */
         REQUIRE(uv_loop_close(&worker->loop) == 0);
         goto err_close_fds;
     }
