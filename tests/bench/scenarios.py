@@ -37,8 +37,8 @@ class Scenario:
 
 
 # The floor answers hits only: it is no proxy. HAProxy's 304s carry a Content-Length, and wrk waits for that many bytes; it answers no ranges
-# from its cache and stores nothing with Vary: Accept-Language. For `revalidate` the lifetime is a second, and
-# everything is asked for in turn, so that it has passed: nginx and Varnish would still use such a response a moment longer, HAProxy validates nothing.
+# from its cache and stores nothing with Vary: Accept-Language. For `revalidate` the lifetime is a second, and so many are asked for
+# in turn that it has passed: nginx and Varnish would still use such a response a moment longer, HAProxy validates nothing.
 # Traffic Server asks the origin for some ranges that it holds. Squid does not say whether it validated.
 SCENARIOS = {
     "hit": Scenario("small hit, 1 KB", "1k", KIB, SMALL_OBJECTS, "hit"),
@@ -49,7 +49,7 @@ SCENARIOS = {
     "miss": Scenario("miss and store, 1 KB", "1k", KIB, 0, "hit", servers=PROXIES),
     "miss64k": Scenario("miss and store, 64 KB", "64k", 64 * KIB, 0, "hit", servers=PROXIES),
     "pass": Scenario("pass (no-store), 1 KB", "pass", KIB, 2000, "forwarded", servers=PROXIES),
-    "revalidate": Scenario("revalidation, 1 KB", "revalidate", KIB, SMALL_OBJECTS, "validated", pick="turn", servers=("larder", "trafficserver")),
+    "revalidate": Scenario("revalidation, 1 KB", "revalidate", KIB, 60000, "validated", pick="turn", servers=("larder", "trafficserver")),
     "variants": Scenario("hit, 20 variants each", "vary", KIB, 200, "hit", languages=20, servers=("larder", "nginx", "varnish", "squid")),
     "range": Scenario("64 KB range of 1 MB", "1m", 64 * KIB, 20, "hit", range_bytes=64 * KIB,
                       servers=("larder", "nginx", "varnish", "squid")),
