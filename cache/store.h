@@ -220,7 +220,7 @@ void store_note_use(struct store *store, struct key_hash hash);
 uint64_t store_new_body_id(struct store *store);
 
 enum store_op_kind {
-    STORE_OP_PIECES,      /* append pieces to a body; one that does not end in the same batch is registered as pending */
+    STORE_OP_PIECES,      /* append pieces to a body; it is pending, unless it ends in the same batch */
     STORE_OP_PUBLISH,     /* all pieces are there: make it an object, in place of a variant with the same selection. A
                              partial one (its record has one slice) joins what it may be combined with instead, and never
                              takes the place of a whole one: then it is dropped */

@@ -103,8 +103,8 @@ static enum err open_file(struct store *store, const char *path, uint64_t had_bl
         return error;
     }
     store_limit_bodies(store, had_blocks);
-    buf_format(note, "; the store stays at %llu MiB",
-               (unsigned long long)((store->limit_pages * store->page_bytes + had_blocks * BODIES_BLOCK_BYTES) >> 20));
+    buf_format(note, "; it goes on with %llu MiB for them: make room or lower cache.size, and restart",
+               (unsigned long long)(had_blocks * BODIES_BLOCK_BYTES) >> 20);
     blocks_set_bound(store->blocks, had_blocks);
     if (had_blocks == 0) {
         (void)unlink(path); /* it was made a moment ago, and is empty */

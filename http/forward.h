@@ -9,9 +9,10 @@
 #include "http/message.h"
 
 /* Removes Connection, what it names, Keep-Alive, Proxy-Connection, Proxy-Authentication-Info, Proxy-Authorization
- * (requests) and Proxy-Authenticate (responses), TE, Transfer-Encoding, Upgrade; Trailer stays. Connection cannot nominate framing (Content-Length, Transfer-Encoding), Host, Cookie,
- * Set-Cookie, Authorization, Cache-Control, Date, ETag, Vary, Age, Expires, Last-Modified, Location, Content-*, If-*,
- * or Range away (CVE-2022-45059): those members are ignored. */
+ * (requests) and Proxy-Authenticate (responses), TE, Transfer-Encoding, Upgrade; Trailer stays. Connection cannot
+ * nominate framing (Content-Length, Transfer-Encoding), Host, Cookie, Set-Cookie, Authorization, Cache-Control, Date,
+ * ETag, Vary, Age, Expires, Last-Modified, Location, Content-*, If-*, or Range away (CVE-2022-45059): those members are
+ * ignored. */
 MUST_CHECK bool forward_remove_hop_by_hop(struct headers *headers);
 
 /* Appends to Via (RFC 9110 §7.6.3): "1.1 larder". `minor` is the version the message was received with. */

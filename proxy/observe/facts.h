@@ -1,10 +1,10 @@
 /* facts.h: a bounded memory of recent requests and of what was answered, for `larder check --replay`.
  *
  * A fact is a line of JSON (exchange_facts.c writes it, openapi.json describes it). Each worker keeps as many bytes of
- * them as the configuration says, the newest. Where they would not last for FACTS_SPAN_MS, or come in a flood that costs
- * more than it says, only every second, fourth … path is kept, all requests for it: hit ratios of such a sample are
- * those of the whole. More are kept again once they last for twice as long. Which paths these are is decided by a hash,
- * so that a path that is not among them costs next to nothing.
+ * them as the configuration says, the newest. Where they would not last for FACTS_SPAN_MS, or come in a flood that
+ * costs more than it says, only every second, fourth … path is kept, all requests for it: hit ratios of such a sample
+ * are those of the whole. More are kept again once they last for twice as long. Which paths these are is decided by a
+ * hash, so that a path that is not among them costs next to nothing.
  *
  * Threads: facts_wants and facts_add on the shard's thread; everything else on the main thread. A worker waits for the
  * main thread for as long as copying FACTS_PIECE_BYTES takes at most. */

@@ -133,6 +133,7 @@ def test_a_disk_too_small_for_the_size_is_said_at_the_start(origin, larder, tmp_
     with mounted(tmp_path / "small", 120) as small:
         proxy = larder(origin, flags=["--cache-size", "300MiB"], cache_dir=small / "cache")
         assert proxy.stderr.count("cannot reserve") == 1
+        assert "make room or lower cache.size" in proxy.stderr
         client = Client(proxy)
         fill(origin, client, range(3), 500_000)
         client.get("/1").expect(200, body=body_of(1, 500_000), cache="hit")
