@@ -122,15 +122,15 @@ bool head_names_control(struct span name)
     return name.len >= suffix.len && span_equal_nocase(span_skip(name, name.len - suffix.len), suffix);
 }
 
-static bool line_names_fields(struct span line, struct span directive)
+/* The next argument that `directive` has in what is left of a control field's line. */
+static bool next_argument(struct span *line, struct span directive, struct span *out_value)
 {
     struct span member;
 
-    while (list_next(&line, &member)) {
+    while (list_next(line, &member)) {
         struct span key;
-        struct span value;
         bool has_value;
-        parameter_split(member, &key, &value, &has_value);
+        parameter_split(member, &key, out_value, &has_value);
         if (has_value && span_equal_nocase(span_trim(key), directive)) {
             return true;
         }
@@ -143,7 +143,9 @@ static bool names_fields(const struct headers *headers, struct span directive)
 {
     for (size_t i = 0; i < headers->count; i++) {
         const struct header *field = &headers->items[i];
-        if (head_names_control(field->name) && line_names_fields(field->value, directive)) {
+        struct span line = field->value;
+        struct span value;
+        if (head_names_control(field->name) && next_argument(&line, directive, &value)) {
             return true;
         }
     }
@@ -193,16 +195,10 @@ void head_write_qualified(const struct headers *control, const struct headers *f
 /* Unlike other directives, a repeated one counts each time: dropping a field too many harms nobody. */
 static bool line_qualifies(struct span line, struct span directive, struct span name)
 {
-    struct span member;
+    struct span value;
 
-    while (list_next(&line, &member)) {
-        struct span key;
-        struct span value;
-        bool has_value;
-        parameter_split(member, &key, &value, &has_value);
-        if (!has_value || !span_equal_nocase(span_trim(key), directive)) {
-            continue;
-        }
+    while (next_argument(&line, directive, &value)) {
+        struct span member;
         value = span_trim(value);
         /* RFC 9111 §5.2: token and quoted form; a list of names holds no quotes. RFC 9651 §3.1.2: parameters may follow
          * them. */
