@@ -418,7 +418,7 @@ void http1_stream_gone(struct stream *stream)
     stream->body_wanted = false;
 }
 
-/* For what the stream waits for now that it need not wait for the client to take something. */
+/* The client has taken everything: the timer is for the request's body or the deadline now. */
 static void arm_timer(struct stream *stream)
 {
     uint64_t now_ms = conn_now_ms(stream->conn);

@@ -3,6 +3,15 @@
 
 TestSuite(cache_freshen, .init = setup, .fini = teardown, .timeout = 60);
 
+/* Both find what is stored; one asks the origin about it, for the other, too. */
+static void find_and_join(struct client *leader, struct client *follower, const char *name)
+{
+    cr_assert_eq(find(leader), STORE_FOUND, "%s", name);
+    cr_assert_eq(find(follower), STORE_FOUND, "%s", name);
+    cr_assert_eq(join(leader, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
+    cr_assert_eq(join(follower, JOIN_WITH_OTHERS), JOIN_FOLLOW, "%s", name);
+}
+
 Test(cache_freshen, a_304_freshens_what_is_committed_or_not)
 {
     static const struct {
@@ -34,10 +43,7 @@ Test(cache_freshen, a_304_freshens_what_is_committed_or_not)
             write_some();
         }
         struct client leader = client_for(path, NULL), follower = client_for(path, NULL);
-        cr_assert_eq(find(&leader), STORE_FOUND, "%s", name);
-        cr_assert_eq(find(&follower), STORE_FOUND, "%s", name);
-        cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
-        cr_assert_eq(join(&follower, JOIN_WITH_OTHERS), JOIN_FOLLOW, "%s", name);
+        find_and_join(&leader, &follower, name);
         if (cases[i].between) {
             write_some();
         }
@@ -107,10 +113,7 @@ Test(cache_freshen, the_same_body_again_renews_what_is_stored)
             write_some();
         }
         struct client leader = client_for(path, NULL), follower = client_for(path, NULL);
-        cr_assert_eq(find(&leader), STORE_FOUND, "%s", name);
-        cr_assert_eq(find(&follower), STORE_FOUND, "%s", name);
-        cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
-        cr_assert_eq(join(&follower, JOIN_WITH_OTHERS), JOIN_FOLLOW, "%s", name);
+        find_and_join(&leader, &follower, name);
         if (cases[i].between) {
             write_some();
         }
