@@ -1,18 +1,20 @@
 /* floor.c: the floor under every server: one epoll loop that reads a request and writes bytes that are ready.
  *
- *     floor PORT
+ *     floor PORT [PROCESSES]
  *
  * The path's first segment says how many: /1k/, /10k/, /1m/, /64m/. A request with If-None-Match gets a 304. Nothing is
- * parsed besides; no proxy can be cheaper. */
+ * parsed besides; no proxy can be cheaper. Several processes share nothing but the port. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -127,6 +129,7 @@ static int listen_on(uint16_t port)
     const int on = 1;
 
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
         bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 4096) != 0) {
         perror("floor");
         exit(1);
@@ -134,8 +137,25 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+/* So many processes in all; the others end with the first. */
+static void start_others(unsigned long count)
+{
+    for (unsigned long i = 1; i < count; i++) {
+        pid_t child = fork();
+        if (child < 0) {
+            perror("floor");
+            exit(1);
+        }
+        if (child == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+            return;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    start_others(argc > 2 ? strtoul(argv[2], NULL, 10) : 1);
     int listener = listen_on((uint16_t)(argc > 1 ? strtoul(argv[1], NULL, 10) : 8080));
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};

@@ -1,10 +1,17 @@
 -- The requests that wrk sends, for tests/bench/run. Arguments: a file with requests, one behind the other, and how one of them is picked each
 -- time: "uniform", "turn" (one after the other), or an exponent: the n-th is asked for in proportion to n^-exponent (Zipf). A file with one request, in which @N@ stands
--- for a number, asks for a new object every time.
+-- for a number, asks for a new object every time. Last the ms that a connection waits after each answer; 0: none.
 
 local requests, sums, in_turn, head, tail, sent = {}, nil, false, nil, nil, 0
+local pause_ms
 
 function init(args)
+    pause_ms = tonumber(args[3])
+    if pause_ms > 0 then
+        delay = function() -- wrk's, which it asks for only where there is one
+            return pause_ms
+        end
+    end
     local file = assert(io.open(args[1], "rb"))
     local text = file:read("*a")
     file:close()

@@ -93,10 +93,10 @@ def start_squid(directory, origin_port, setup):
     return Server("squid", [find("squid"), "-N", "-d1", "-f", file], port, directory / "log")
 
 
-def start_floor(directory, _origin_port, _setup):
+def start_floor(directory, _origin_port, setup):
     directory.mkdir()
     port = free_port()
-    return Server("floor", [directory.parent / "floor", str(port)], port, directory / "log")
+    return Server("floor", [directory.parent / "floor", str(port), str(setup.workers)], port, directory / "log")
 
 
 SERVERS = {"larder": start_larder, "nginx": start_nginx, "haproxy": start_haproxy, "varnish": start_varnish,
