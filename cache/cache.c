@@ -52,12 +52,12 @@ enum err cache_open(const struct cache_options *options, struct cache **out_cach
         close_parts(cache);
         return error;
     }
-    cache->stream_memory.limit_bytes = options->stream_memory_bytes > 0 ? options->stream_memory_bytes : SIZE_MAX;
+    stream_memory_init(&cache->stream_memory,
+                       options->stream_memory_bytes > 0 ? options->stream_memory_bytes : SIZE_MAX);
     cache->pass_window_bytes = options->window_bytes;
     cache->fill_window_bytes = options->write_queue_bytes / 8;
     cache->hit_for_miss_ms = options->hit_for_miss_ms;
     cache->hot_bytes = options->hot_bytes;
-    cache->admit_large = options->admit_large;
     cache->queue.limit_bytes = options->write_queue_bytes;
     REQUIRE(pthread_mutex_init(&cache->queue.mutex, NULL) == 0);
     REQUIRE(pthread_mutex_init(&cache->purge_mutex, NULL) == 0);
@@ -99,6 +99,7 @@ void cache_close(struct cache *cache)
     pthread_cond_destroy(&cache->queue.changed);
     pthread_mutex_destroy(&cache->queue.mutex);
     pthread_mutex_destroy(&cache->purge_mutex);
+    stream_memory_finish(&cache->stream_memory);
     close_parts(cache);
 }
 
@@ -127,6 +128,13 @@ void cache_reader_destroy(struct cache_reader *reader)
         store_reader_destroy(reader->store_reader);
         purge_reader_destroy(reader->purges);
         free(reader);
+    }
+}
+
+void cache_reader_retire(struct cache_reader *reader)
+{
+    if (reader != NULL) {
+        hot_retire(reader->hot);
     }
 }
 
@@ -247,7 +255,6 @@ void settled_destroy(struct settled *settled)
         store_unpin_stored(settled->pinned, &settled->record);
     }
     flight_unref(settled->flight);
-    free(settled->memory);
     free(settled);
 }
 

@@ -31,7 +31,6 @@ struct cache_options {
         stream_memory_bytes;  /* of all flights: beyond it each gets little, and nothing more is stored; 0: no limit */
     uint64_t hit_for_miss_ms; /* for so long a key whose answer could not be shared is fetched by each for himself */
     size_t hot_bytes;         /* that each reader keeps in memory of what it finds often; 0: nothing */
-    enum admit_large admit_large;
 };
 
 /* Opens the store, with the errors and the note of store_open, and takes its journal of purges into memory; also
@@ -41,6 +40,8 @@ void cache_close(struct cache *cache); /* after cache_stop_writes and all reader
 
 MUST_CHECK struct cache_reader *cache_reader_create(struct cache *cache); /* NULL: no memory, no reader slot */
 void cache_reader_destroy(struct cache_reader *reader);                   /* nothing found by it may be held any more */
+/* It keeps nothing in memory from now on of what it finds: what it kept is its successor's to keep. Accepts NULL. */
+void cache_reader_retire(struct cache_reader *reader);
 
 struct cache *cache_reader_cache(struct cache_reader *reader);
 struct store_reader *cache_reader_store(struct cache_reader *reader); /* for store_read */
@@ -85,6 +86,11 @@ bool partial_run(const struct partial *partial, uint64_t at, struct stored_run *
 /* `*out_generation` goes to cache_join: it tells whether something was stored in between. */
 enum store_found cache_find(struct cache_reader *reader, const struct key *key, const struct headers *request,
                             struct arena *arena, struct cached *out_cached, uint64_t *out_generation);
+
+/* Is a response stored under the key, for whatever request, that is no server error and that no hard purge names? Also
+ * true where only the disk could tell, for nothing here waits for it (a key under which nothing is stored may be such a
+ * one, too), and where memory is lacking for a look. */
+bool cache_holds_good(struct cache_reader *reader, const struct key *key);
 
 /* Would cache_find wait for the disk? Then store_warm_find on another thread first. Advice. */
 bool cache_find_is_cold(struct cache_reader *reader, const struct key *key);
@@ -178,7 +184,8 @@ MUST_CHECK enum err cache_fill_append(struct fill *fill, struct span bytes);
 void cache_fill_stop_storing(struct fill *fill, enum reason reason);
 
 /* The end was verified: publishes if it is being stored, unless the key was invalidated since the fill began, or the
- * response to a request sent later was stored for the same variant, and is not older by its Date (RFC 9111 §4).
+ * response to a request sent later was stored, or confirmed what is, for the same variant, and is not older by its
+ * Date (RFC 9111 §4, §4.3.4).
  * `trailers` are field lines for those who follow now. */
 void cache_fill_complete(struct fill *fill, struct span trailers);
 
@@ -194,16 +201,24 @@ struct renewal {
  * body is dropped. */
 void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const struct renewal *renewal);
 
-/* Broke off, or was given up. Nothing of it is ever served as whole. */
+/* Broke off. Nothing of it is ever served as whole. */
 void cache_fill_fail(struct fill *fill, enum err error);
+
+/* Given up because nobody wants it, or its worker ends. Who joined meanwhile joins again if no head has come; else its
+ * body breaks off (ERR_CANCELED). */
+void cache_fill_cancel(struct fill *fill);
 
 /* The leader goes another way before a head came: followers join again. */
 void cache_fill_refuse(struct fill *fill);
 
-/* `cached` has now `record` (times, inputs) and `head`: look-ups see it at once, unless the key was invalidated since
- * the fill began, or the response to a request sent later was stored. The flight's store reason says which:
- * REASON_UPDATED (true; REASON_STORE_FAILED while the disk refuses writes) or REASON_RACED. Does not end the fill. */
-bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
+/* `cached` has now `record` (times, inputs) and `head`: look-ups see it at once. Does not end the fill. The flight's
+ * store reason, which is returned, is REASON_UPDATED (REASON_STORE_FAILED while the disk refuses writes), or says why
+ * what is stored, if anything, stays as it is:
+ * - REASON_RACED: the key was invalidated since the fill began, or the response purged hard; the answer to a request
+ *   sent later was stored, or confirmed the same; or slices of it are still on their way to the disk
+ * - REASON_DISK_BEHIND: the disk's queue is full; REASON_NO_MEMORY */
+enum reason cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record,
+                               struct span head);
 
 /* The same, and the end: the origin answered 304; followers look up again. */
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record,
@@ -263,16 +278,23 @@ bool cache_write(struct cache *cache);
 /* From now on cache_wait does not wait, and is false once the queue is empty. */
 void cache_stop_writes(struct cache *cache);
 
-/* After cache_stop_writes, when the disk thread has ended: another may be started. */
+/* After cache_stop_writes, when the disk thread has written all: it goes on. */
 void cache_start_writes(struct cache *cache);
 
 /* ---- another process takes the store over (store_let_go) ---- */
 
-/* On the disk thread: the response under `key_text` was invalidated here. */
-typedef void (*cache_removed_fn)(void *arg, struct span key_text);
+/* Whom to tell what was invalidated here; called on the disk thread. */
+struct cache_successor {
+    void (*removed)(struct cache_successor *successor, struct span key_text); /* the response under a key */
+    void (*purged)(struct cache_successor *successor, uint64_t sequence, struct span row); /* for cache_purge_row */
+};
 
-/* The store's new owner serves. Until this call removals wait, for the store may come back; from now on they are told
- * to `removed`. */
-void cache_set_successor(struct cache *cache, cache_removed_fn removed, void *arg);
+/* The store's new owner serves. Until this call removals and purges wait, for the store may come back; from now on they
+ * are told to `successor`, which stays the caller's. */
+void cache_set_successor(struct cache *cache, struct cache_successor *successor);
+
+/* What the store's former owner purged: a purge of ours, with a sequence of ours. False: it is none, or has no room (as
+ * cache_purge). */
+MUST_CHECK bool cache_purge_row(struct cache *cache, uint64_t sequence, struct span row);
 
 #endif

@@ -35,11 +35,11 @@ struct settled {
     struct span head;     /* these three lie in `memory` */
     struct span selection;
     struct span body_start; /* freshened ones with a small body: all of it */
-    char *memory;
     size_t memory_bytes;
     struct flight *flight; /* holds the body; NULL: it is in the store */
     struct store *pinned;  /* not NULL: the record's bodies are pinned there */
     bool dead;             /* invalidated or superseded, and unlinked: it must not be published */
+    char memory[];
 };
 
 /* A fetch under way as the cache sees it. */
@@ -74,7 +74,8 @@ struct fill {
     struct fill *backlog_next;    /* guarded by the queue's mutex */
 };
 
-/* A whole response that was settled: of which variant, when it was asked for, and when it was made. */
+/* A whole response that was settled, or an answer that confirmed one: of which variant, when it was asked for, and when
+ * it was made. */
 struct answer {
     uint64_t variant; /* hash of its selection */
     uint64_t sent;    /* as in struct fill; 0: none */
@@ -193,7 +194,7 @@ struct reclaim {
     uint64_t keep_from;  /* the oldest row that will be needed after it */
     uint64_t seen;       /* by the last walk that came to its end: the newest row */
     uint64_t trim_below; /* rows of the journal to be deleted; 0: none */
-    unsigned rested;     /* batches since */
+    unsigned rested;     /* batches since a purge that no walk has seen */
     struct store_op *dead;
     size_t dead_count;
 };
@@ -210,9 +211,7 @@ struct cache {
     size_t fill_window_bytes;
     uint64_t hit_for_miss_ms;
     size_t hot_bytes;
-    enum admit_large admit_large;
-    _Atomic(cache_removed_fn) successor; /* NULL: the store is ours, or nobody has it yet */
-    void *successor_arg;                 /* set before it */
+    _Atomic(struct cache_successor *) successor; /* NULL: the store is ours, or nobody has it yet */
     struct queue queue;
     atomic_uint versions[VERSION_SLOTS];                 /* of what is found under the keys of a slot: see hot.h */
     atomic_uint_fast64_t invalidated[INVALIDATED_SLOTS]; /* the hash of the last key of a slot; 0: none */
@@ -251,9 +250,9 @@ static inline bool settled_is_slice(const struct settled *settled)
     return settled->flight != NULL && record_is_partial(&settled->record);
 }
 
-/* The complete response becomes what look-ups find. NULL: invalidated or surpassed meanwhile, refused by the disk, or
- * no memory. */
-struct settled *fill_settle(struct fill *fill);
+/* The complete response, which is being stored, becomes what look-ups find: `*out_settled`. Else NULL, and the reason:
+ * REASON_RACED: invalidated or surpassed meanwhile; REASON_NO_MEMORY; or why the disk refused it. */
+enum reason fill_settle(struct fill *fill, struct settled **out_settled);
 
 /* Was the key invalidated, or the response `head` purged hard, since the request was sent? Then it will not be settled.
  */
@@ -263,9 +262,10 @@ bool fill_is_raced(struct fill *fill, struct span head);
  */
 bool fill_is_surpassed(struct fill *fill);
 
-/* `cached` has now `record` and `head`: settled, and queued for the disk. False: invalidated meanwhile, or no memory.
- */
-bool fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
+/* REASON_UPDATED: `cached` has now `record` and `head`: settled, and queued for the disk. Else nothing has changed:
+ * REASON_RACED: invalidated, purged hard or surpassed meanwhile (fill_is_surpassed, or a later answer confirmed it), or
+ * partial with slices that are not on the disk yet; REASON_DISK_BEHIND: the queue is full; REASON_NO_MEMORY. */
+enum reason fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head);
 
 uint64_t fill_body_bytes(const struct fill *fill);
 
@@ -298,6 +298,15 @@ struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable
 
 /* The disk thread: the fill has left the backlog and goes on handing pieces over. */
 void fill_resume(struct fill *fill);
+
+/* ---- admission.c: is what a fill brings stored? REASON_NONE, or why not ---- */
+
+/* By its head and the state of the store. Fills in what the later ones ask of `fill`; a request that is too early is
+ * noted, so that one of the next is not. `fill->max_object_bytes` and `records` are known. */
+enum reason admission_at_head(struct fill *fill, const struct flight_head *head);
+
+enum reason admission_of_more(struct fill *fill);      /* the body has grown */
+enum reason admission_at_end(const struct fill *fill); /* it is complete */
 
 /* ---- purges (cache_purge.c) ---- */
 

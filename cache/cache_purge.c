@@ -154,6 +154,13 @@ enum err cache_purge(struct cache *cache, const struct purge *purges, size_t cou
     return error;
 }
 
+bool cache_purge_row(struct cache *cache, uint64_t sequence, struct span row)
+{
+    struct purge purge;
+
+    return purge_decode(row, sequence, &purge) && cache_purge(cache, &purge, 1, NULL, NULL) == ERR_OK;
+}
+
 void cache_invalidate_groups(struct cache *cache, struct span url, struct cache_groups groups, int64_t now_ms,
                              struct arena *arena)
 {

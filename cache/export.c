@@ -1,7 +1,7 @@
 /* export.c: from a store to an archive. See transfer.h. */
 #include "cache/head.h"
 #include "cache/key.h"
-#include "cache/purge_set.h"
+#include "cache/purge_journal.h"
 #include "cache/transfer.h"
 #include "cache/vary.h"
 #include "http/tags.h"
@@ -15,15 +15,12 @@ struct export
     struct export_result result;
     struct archive_writer writer;
     struct arena arena;
-    struct purge_set *purges;
-    struct purge_reader *judge;
-    uint64_t newest_purge;
+    struct purge_journal *purges;
     uint64_t done;
     enum err error;
 };
 
-static enum err load_purges(struct export *export);
-static bool is_purged(struct export *export, const struct store_item *item);
+static bool is_purged(const struct export *export, const struct store_item *item);
 static bool on_item(void *arg, const struct store_item *item);
 static bool export_item(struct export *export, const struct store_item *item, struct span key,
                         const struct headers *head);
@@ -35,7 +32,7 @@ enum err export_run(struct store_reader *reader, const struct export_options *op
     struct store_tour walk = {.visit = on_item, .arg = &export};
 
     arena_init(&export.arena, ARENA_BYTES);
-    enum err error = load_purges(&export);
+    enum err error = purge_journal_load(reader, &export.purges);
     if (error == ERR_OK && !archive_begin(&export.writer, options->put, options->arg, options->now_ms)) {
         error = ERR_IO;
     }
@@ -51,46 +48,16 @@ enum err export_run(struct store_reader *reader, const struct export_options *op
     export.result.responses = export.writer.responses;
     export.result.body_bytes = export.writer.body_bytes;
     archive_writer_finish(&export.writer);
-    purge_reader_destroy(export.judge);
-    purge_set_destroy(export.purges);
+    purge_journal_destroy(export.purges);
     arena_finish(&export.arena);
     *out_result = export.result;
     return error;
 }
 
-/* ---- purges ---- */
-
-static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
+static bool is_purged(const struct export *export, const struct store_item *item)
 {
-    struct export *export = arg;
-
-    export->newest_purge = sequence;
-    export->error = purge_set_load(export->purges, sequence, row);
-    return export->error == ERR_OK;
-}
-
-static enum err load_purges(struct export *export)
-{
-    export->purges = purge_set_create(store_secret(store_reader_store(export->reader)));
-    export->judge = export->purges != NULL ? purge_reader_create(export->purges) : NULL;
-    if (export->judge == NULL) {
-        return ERR_NO_MEMORY;
-    }
-    enum err error = store_each_purge(export->reader, 0, on_purge, export);
-    purge_set_publish(export->purges, export->newest_purge);
-    return error == ERR_OK ? export->error : error;
-}
-
-static bool is_purged(struct export *export, const struct store_item *item)
-{
-    struct purge_subject subject = {
-        .hash = key_hash_of(item->key, store_secret(store_reader_store(export->reader))),
-        .url = key_url(item->key),
-        .head = item->stored.head,
-        .birth = item->stored.record.purge_sequence,
-    };
-
-    return purge_set_judge(export->judge, &subject, &export->arena).effect != PURGED_NOT;
+    return purge_journal_judge(export->purges, item->key, item->stored.head, item->stored.record.purge_sequence)
+               .effect != PURGED_NOT;
 }
 
 /* ---- responses ---- */
@@ -103,11 +70,8 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     bool more = true;
 
     export->done++;
-    if (export->options->progress != NULL) {
-        export->options->progress(export->options->arg, export->done);
-    }
-    if (item->fault == STORE_FAULT_UNREADABLE) {
-        export->error = ERR_IO;
+    if (export->options->progress != NULL && !export->options->progress(export->options->arg, export->done)) {
+        export->error = ERR_CANCELED;
         return false;
     }
     arena_reset(&export->arena);
@@ -165,12 +129,8 @@ static bool write_item(struct export *export, const struct store_item *item, str
     response.record.head_len = (uint32_t)head.len;
     if (archive_write_response(&export->writer, &response)) {
         enum store_fault fault = store_read_body(export->reader, &item->stored.record, on_bytes, export);
-        if (fault == STORE_FAULT_UNREADABLE) {
-            export->error = ERR_IO;
-            return false;
-        }
         export->result.gone += fault == STORE_FAULT_GONE;
-        export->result.damaged += fault == STORE_FAULT_BODY || fault == STORE_FAULT_DIGEST;
+        export->result.damaged += fault != STORE_FAULT_NONE && fault != STORE_FAULT_GONE;
         (void)(fault == STORE_FAULT_NONE ? archive_write_whole(&export->writer)
                                          : archive_write_abandoned(&export->writer)); /* `failed` says it */
     }
@@ -208,11 +168,13 @@ bool export_excludes(const struct export_options *options, struct span key, stru
                      const struct headers *head)
 {
     struct span url = key_url(key);
+    bool matched = false;
 
     for (size_t i = 0; i < options->exclude_count; i++) {
-        if (span_matches_glob(url, options->exclude[i])) {
-            return true;
-        }
+        bool matches = uri_matches_pattern(url, options->exclude[i].text);
+        options->exclude[i].matches += matches;
+        matched = matched || matches;
     }
-    return (options->without_tagged && is_tagged(head)) || (options->without_private && is_private(selection, head));
+    return matched || (options->without_tagged && is_tagged(head)) ||
+           (options->without_private && is_private(selection, head));
 }

@@ -23,7 +23,7 @@ static void end_fill(struct fill *fill, struct settled *to_publish);
 
 struct fill *fill_create(struct cache *cache, struct entry *entry, bool joinable, const struct range_spec *range)
 {
-    struct fill *fill = calloc(1, sizeof(*fill));
+    struct fill *fill = malloc(sizeof(*fill));
     struct flight *flight = flight_create(entry == NULL ? (struct span){"", 0} : entry->text, cache->pass_window_bytes,
                                           &cache->stream_memory);
 
@@ -156,58 +156,11 @@ static bool prepare_storing(struct fill *fill, struct flight_head *head)
     return true;
 }
 
-/* Is the response worth its room at this request? REASON_NONE, or why not (yet): then the request is noted. The
- * clients that follow are requests, too; those that are sent away because of it come again and count then. */
-static enum reason admission(struct fill *fill, bool large, unsigned min_uses)
-{
-    struct cache *cache = fill->cache;
-    enum reason reason = REASON_MIN_USES;
-
-    if (fill->records) {
-        return REASON_NONE;
-    }
-    fill->judged_large = large;
-    if (min_uses <= 1 && large && cache->admit_large == ADMIT_LARGE_SECOND && store_is_full(cache->store)) {
-        min_uses = 2;
-        reason = REASON_FIRST_REQUEST;
-    }
-    if (min_uses <= 1 || fill->found_before) {
-        return REASON_NONE;
-    }
-    unsigned now = flight_follower_count(fill->flight, min_uses);
-    unsigned before = store_uses(cache->store, fill->hash);
-    if (now >= min_uses || before >= min_uses - (now > 0 ? now : 1)) {
-        return REASON_NONE;
-    }
-    store_note_use(cache->store, fill->hash);
-    return reason;
-}
-
 /* What is said of what is kept. While the disk refuses it is tried all the same: so it is noticed that it does not any
  * more. */
 static enum reason said_of_kept(const struct fill *fill, enum reason reason)
 {
     return store_disk_refuses(fill->cache->store) ? REASON_STORE_FAILED : reason;
-}
-
-/* What storing begins with, or what the head alone says against it. */
-static enum reason may_begin(struct fill *fill, const struct flight_head *head)
-{
-    uint64_t whole_len = head->partial ? head->complete_length : head->length_known ? head->body_len : 0;
-
-    if (whole_len > fill->max_object_bytes) {
-        return REASON_TOO_LARGE;
-    }
-    if (store_failed(fill->cache->store)) {
-        return REASON_STORE_FAILED;
-    }
-    if (store_is_away(fill->cache->store)) {
-        return REASON_STORE_AWAY;
-    }
-    if (cache_stream_bytes(fill->cache) >= fill->cache->stream_memory.limit_bytes) {
-        return REASON_STREAM_MEMORY; /* what is stored goes through memory as fast as the origin sends it */
-    }
-    return admission(fill, whole_len > LARGE_BODY_BYTES, head->policy.min_uses);
 }
 
 static enum err begin_storing(struct fill *fill, const struct flight_head *head)
@@ -233,13 +186,13 @@ enum err cache_fill_head(struct fill *fill, const struct flight_head *head, bool
     fill->max_object_bytes = max_object_bytes;
     fill->records = head->policy.mode == MODE_RECORD;
     if (store) {
-        reason = may_begin(fill, head);
+        reason = admission_at_head(fill, head);
         if (reason == REASON_NONE && prepare_storing(fill, &own)) {
             enum reason said = said_of_kept(fill, flight_store_reason(fill->flight));
             flight_set_store_reason(fill->flight, fill_is_raced(fill, head->fields) ? REASON_RACED : said);
             return begin_storing(fill, &own);
         }
-        flight_set_store_reason(fill->flight, reason == REASON_NONE ? REASON_STORE_FAILED : reason);
+        flight_set_store_reason(fill->flight, reason == REASON_NONE ? REASON_NO_MEMORY : reason);
     }
     if (reason == REASON_MIN_USES) {
         own.rule = head->policy.rule[SETTING_MIN_USES];
@@ -277,6 +230,7 @@ static void submit(struct fill *fill)
         if (!queue_push(queue, &job)) { /* no memory: the pieces are lost, so the body is */
             flight_unref(job.flight);
             segment_unref(job.segment);
+            flight_set_store_reason(fill->flight, REASON_NO_MEMORY);
             flight_stop_storing(fill->flight);
         }
     }
@@ -284,6 +238,7 @@ static void submit(struct fill *fill)
         struct job publish = {.kind = JOB_PUBLISH, .settled = fill->to_publish, .body_id = job.body_id};
         fill->to_publish = NULL;
         if (!queue_push(queue, &publish)) { /* what was written is swept at the next start */
+            flight_set_store_reason(fill->flight, REASON_NO_MEMORY);
             settled_forget(publish.settled);
         }
     }
@@ -292,23 +247,6 @@ static void submit(struct fill *fill)
 uint64_t fill_body_bytes(const struct fill *fill)
 {
     return flight_length(fill->flight) - flight_body_offset(fill->flight);
-}
-
-/* How long the body of a slice has to be, by its Content-Range. */
-static uint64_t slice_bytes(const struct fill *fill)
-{
-    const struct flight_head *head = flight_head(fill->flight);
-
-    return head->partial ? head->range.last - head->range.first + 1 : UINT64_MAX;
-}
-
-/* Has the body become one that is not stored? REASON_NONE if not. */
-static enum reason outgrown(struct fill *fill)
-{
-    if (fill_body_bytes(fill) > fill->max_object_bytes) {
-        return REASON_TOO_LARGE;
-    }
-    return fill_body_bytes(fill) > LARGE_BODY_BYTES && !fill->judged_large ? admission(fill, true, 0) : REASON_NONE;
 }
 
 enum err cache_fill_append(struct fill *fill, struct span bytes)
@@ -323,13 +261,9 @@ enum err cache_fill_append(struct fill *fill, struct span bytes)
     if (error != ERR_OK || fill->digest == NULL) {
         return error;
     }
-    enum reason reason = outgrown(fill);
+    enum reason reason = admission_of_more(fill);
     if (reason != REASON_NONE) {
         stop_storing(fill, reason);
-        return ERR_OK;
-    }
-    if (fill_body_bytes(fill) > slice_bytes(fill)) {
-        stop_storing(fill, REASON_RANGE_MISMATCH);
         return ERR_OK;
     }
     pthread_mutex_lock(&fill->submit_mutex);
@@ -364,8 +298,9 @@ static bool renew(struct fill *fill, const struct renewal *renewal)
     if (renewal == NULL || !is_same_body(fill, &renewal->cached->stored.record)) {
         return false;
     }
-    bool renewed = fill_freshen(fill, renewal->cached, renewal->record, renewal->head);
-    bool surpassed = !renewed && fill_is_surpassed(fill);
+    enum reason reason = fill_freshen(fill, renewal->cached, renewal->record, renewal->head);
+    bool renewed = reason == REASON_UPDATED;
+    bool surpassed = reason == REASON_RACED && fill_is_surpassed(fill);
     if (renewed || surpassed) {
         flight_set_store_reason(fill->flight, renewed ? said_of_kept(fill, REASON_UNCHANGED) : REASON_RACED);
     }
@@ -382,31 +317,26 @@ void cache_fill_complete_or_renew(struct fill *fill, struct span trailers, const
         return;
     }
     bool storing = flight_is_storing(fill->flight);
-    if (storing && flight_written(fill->flight) == 0 && queue_full(&fill->cache->queue)) {
-        stop_storing(fill, REASON_DISK_BEHIND);
+    enum reason against = storing ? admission_at_end(fill) : REASON_NONE;
+    if (against != REASON_NONE) {
+        stop_storing(fill, against);
         storing = false;
     }
-    bool partial = flight_head(fill->flight)->partial;
-    if (storing && partial && fill_body_bytes(fill) != slice_bytes(fill)) {
-        stop_storing(fill, REASON_RANGE_MISMATCH);
-        storing = false;
-    }
-    if (storing && !partial) { /* that of a slice would be nobody's */
+    if (storing && !flight_head(fill->flight)->partial) { /* that of a slice would be nobody's */
         XXH128_canonical_t digest;
         XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(fill->digest));
         flight_set_digest(fill->flight, digest.digest);
     }
     bool renewed = storing && renew(fill, renewal);
+    enum reason reason = flight_store_reason(fill->flight);
     flight_complete(fill->flight, trailers);
     if (storing && !renewed) {
-        settled = fill_settle(fill);
+        reason = fill_settle(fill, &settled);
     }
     if (settled != NULL) {
         leave_table(fill, 0);
-    }
-    if (settled == NULL) {
-        bool raced = !renewed && flight_is_storing(fill->flight);
-        stop_storing(fill, raced ? REASON_RACED : flight_store_reason(fill->flight));
+    } else {
+        stop_storing(fill, reason);
     }
     end_fill(fill, settled);
 }
@@ -419,7 +349,7 @@ void cache_fill_complete(struct fill *fill, struct span trailers)
 void cache_fill_fail(struct fill *fill, enum err error)
 {
     if (fill->digest != NULL) {
-        stop_storing(fill, REASON_TRUNCATED);
+        stop_storing(fill, error == ERR_NO_MEMORY ? REASON_NO_MEMORY : REASON_TRUNCATED);
     }
     leave_table(fill, 0);
     flight_fail(fill->flight, error);
@@ -433,12 +363,23 @@ void cache_fill_refuse(struct fill *fill)
     end_fill(fill, NULL);
 }
 
-bool cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+void cache_fill_cancel(struct fill *fill)
 {
-    bool kept = fill_freshen(fill, cached, record, head); /* else what is stored, if anything, stays as it is */
+    if (flight_phase(fill->flight) == FLIGHT_PENDING) {
+        cache_fill_refuse(fill);
+    } else {
+        cache_fill_fail(fill, ERR_CANCELED);
+    }
+}
 
-    flight_set_store_reason(fill->flight, kept ? said_of_kept(fill, REASON_UPDATED) : REASON_RACED);
-    return kept;
+enum reason cache_fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record,
+                               struct span head)
+{
+    enum reason reason = fill_freshen(fill, cached, record, head);
+    enum reason said = reason == REASON_UPDATED ? said_of_kept(fill, reason) : reason;
+
+    flight_set_store_reason(fill->flight, said);
+    return said;
 }
 
 void cache_fill_validated(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)

@@ -1,49 +1,9 @@
-/* flight.c: see flight.h. The bytes are segments.c's; here is who may read them, who waits, and when they may go. */
-#include "cache/flight.h"
+/* flight.c: see flight.h: its life, what the producer and the disk thread do with it. Who follows: flight_followers.c;
+ * the bytes: segments.c. */
+#include "cache/flight_internal.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
-enum { SCARCE_WINDOW_BYTES = 64 * 1024 }; /* a slot, and the one that is being filled */
-
-struct flight {
-    atomic_uint references;
-    struct span key;
-    uint64_t begun_ms;       /* does not change once others see the flight */
-    atomic_int store_reason; /* enum reason */
-    atomic_uint_least64_t object_id;
-    struct store *store;     /* set with the head of a stored flight; the body stays pinned there until destruction */
-    struct flight_head head; /* written once, before `phase` leaves FLIGHT_PENDING */
-    char *head_memory;       /* its texts */
-    uint64_t body_offset;    /* written with the head */
-
-    bool shared;           /* others may see it; before that it is its one thread's, and nothing is locked */
-    pthread_mutex_t mutex; /* guards everything below, once it is shared */
-    enum flight_phase phase;
-    enum err error;
-    bool storing;
-    bool kept;    /* look-ups may find it: see flight_keep */
-    bool starved; /* the producer was told that there is no room */
-    size_t window_bytes;
-    struct party *producer;
-    struct party *followers;
-    struct segments bytes;
-    uint64_t written;
-    uint64_t committed;
-    uint64_t shed; /* followers that need what is before it were too slow */
-    uint8_t digest[DIGEST_BYTES];
-    bool has_digest;
-    char *trailers;
-    size_t trailers_len;
-};
-
-static void enter(struct flight *flight);
-static void leave(struct flight *flight);
-static void release_bytes(struct flight *flight);
-static void link_follower(struct flight *flight, struct party *party);
-static void wake(struct party *party);
-static void wake_all(struct flight *flight);
 static void set_phase(struct flight *flight, enum flight_phase phase, enum err error);
 static enum err append_locked(struct flight *flight, struct span bytes);
 
@@ -109,11 +69,11 @@ bool flight_rekey(struct flight *flight, struct span key)
         return false;
     }
     memcpy(copy, key.data, key.len);
-    enter(flight);
+    flight_enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     free((char *)(uintptr_t)flight->key.data);
     flight->key = (struct span){copy, key.len};
-    leave(flight);
+    flight_leave(flight);
     return true;
 }
 
@@ -131,9 +91,9 @@ uint64_t flight_begun_ms(const struct flight *flight)
 
 void flight_set_producer(struct flight *flight, struct party *producer)
 {
-    enter(flight);
+    flight_enter(flight);
     flight->producer = producer;
-    leave(flight);
+    flight_leave(flight);
 }
 
 /* The list of `head`, in `items`, over a copy of its fields that will lie at `fields`. */
@@ -182,7 +142,7 @@ enum err flight_set_head(struct flight *flight, const struct flight_head *head, 
     if (store != NULL) {
         flight_share(flight); /* with the thread that writes it */
     }
-    enter(flight);
+    flight_enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     if (!keep_head(flight, head)) {
         error = ERR_NO_MEMORY;
@@ -206,50 +166,41 @@ enum err flight_set_head(struct flight *flight, const struct flight_head *head, 
     if (error == ERR_OK) {
         set_phase(flight, FLIGHT_STREAMING, ERR_OK);
     }
-    leave(flight);
+    flight_leave(flight);
     return error;
-}
-
-/* Where all streams together have what they may, one has a slot, so that each still gets on. */
-static size_t window_now(const struct flight *flight)
-{
-    const struct stream_memory *memory = flight->bytes.memory;
-    bool scarce = memory != NULL && atomic_load_explicit(&memory->bytes, memory_order_relaxed) >= memory->limit_bytes;
-
-    return scarce && flight->window_bytes > SCARCE_WINDOW_BYTES ? SCARCE_WINDOW_BYTES : flight->window_bytes;
 }
 
 size_t flight_room(struct flight *flight)
 {
     size_t room = 0;
 
-    enter(flight);
+    flight_enter(flight);
     uint64_t held = flight->bytes.length - flight->bytes.base;
-    size_t window_bytes = window_now(flight);
+    size_t window_bytes = flight_window(flight);
     if (held < window_bytes) {
         room = window_bytes - (size_t)held;
     } else {
         flight->starved = true;
     }
-    leave(flight);
+    flight_leave(flight);
     return room;
 }
 
 enum err flight_append(struct flight *flight, struct span bytes)
 {
-    enter(flight);
+    flight_enter(flight);
     REQUIRE(flight->phase == FLIGHT_STREAMING);
     enum err error = append_locked(flight, bytes);
     if (error == ERR_OK) {
-        wake_all(flight);
+        flight_wake_followers(flight);
     }
-    leave(flight);
+    flight_leave(flight);
     return error;
 }
 
 void flight_complete(struct flight *flight, struct span trailers)
 {
-    enter(flight);
+    flight_enter(flight);
     REQUIRE(flight->phase == FLIGHT_STREAMING);
     if (trailers.len > 0) {
         flight->trailers = malloc(trailers.len);
@@ -259,30 +210,30 @@ void flight_complete(struct flight *flight, struct span trailers)
         }
     }
     set_phase(flight, FLIGHT_COMPLETE, ERR_OK);
-    leave(flight);
+    flight_leave(flight);
 }
 
 void flight_fail(struct flight *flight, enum err error)
 {
-    enter(flight);
+    flight_enter(flight);
     set_phase(flight, FLIGHT_FAILED, error);
-    leave(flight);
+    flight_leave(flight);
 }
 
 void flight_set_validated(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     set_phase(flight, FLIGHT_VALIDATED, ERR_OK);
-    leave(flight);
+    flight_leave(flight);
 }
 
 void flight_set_refused(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     REQUIRE(flight->phase == FLIGHT_PENDING);
     set_phase(flight, FLIGHT_REFUSED, ERR_OK);
-    leave(flight);
+    flight_leave(flight);
 }
 
 void flight_set_store_reason(struct flight *flight, enum reason reason)
@@ -297,121 +248,44 @@ enum reason flight_store_reason(const struct flight *flight)
 
 void flight_set_digest(struct flight *flight, const uint8_t digest[DIGEST_BYTES])
 {
-    enter(flight);
+    flight_enter(flight);
     memcpy(flight->digest, digest, DIGEST_BYTES);
     flight->has_digest = true;
-    leave(flight);
+    flight_leave(flight);
 }
 
 bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES])
 {
-    enter(flight);
+    flight_enter(flight);
     bool has = flight->has_digest;
     if (has) {
         memcpy(out_digest, flight->digest, DIGEST_BYTES);
     }
-    leave(flight);
+    flight_leave(flight);
     return has;
-}
-
-void flight_shed_slow(struct flight *flight)
-{
-    uint64_t fastest = 0;
-
-    enter(flight);
-    for (const struct party *party = flight->followers; party != NULL; party = party->next) {
-        fastest = party->consumed > fastest ? party->consumed : fastest;
-    }
-    if (!flight->storing && fastest > flight->window_bytes / 2) {
-        flight->shed = fastest - flight->window_bytes / 2;
-        release_bytes(flight);
-        wake_all(flight);
-    }
-    leave(flight);
 }
 
 bool flight_wanted(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     bool wanted = flight->storing || flight->followers != NULL;
-    leave(flight);
+    flight_leave(flight);
     return wanted;
-}
-
-/* ---- followers ---- */
-
-void flight_follow(struct flight *flight, struct party *party)
-{
-    enter(flight);
-    link_follower(flight, party);
-    leave(flight);
-}
-
-bool flight_join(struct flight *flight, struct party *party)
-{
-    enter(flight);
-    bool whole = flight->phase == FLIGHT_PENDING || flight->storing;
-    if (whole) {
-        link_follower(flight, party);
-    }
-    leave(flight);
-    return whole;
-}
-
-void flight_unfollow(struct flight *flight, struct party *party)
-{
-    enter(flight);
-    if (party->linked) {
-        if (party->previous != NULL) {
-            party->previous->next = party->next;
-        } else {
-            flight->followers = party->next;
-        }
-        if (party->next != NULL) {
-            party->next->previous = party->previous;
-        }
-        party->linked = false;
-        party->next = NULL;
-        party->previous = NULL;
-        release_bytes(flight);
-        wake(flight->producer); /* it may not be wanted any more */
-    }
-    leave(flight);
-}
-
-bool flight_has_followers(struct flight *flight)
-{
-    enter(flight);
-    bool has = flight->followers != NULL;
-    leave(flight);
-    return has;
-}
-
-unsigned flight_follower_count(struct flight *flight, unsigned max)
-{
-    unsigned count = 0;
-
-    enter(flight);
-    for (const struct party *party = flight->followers; party != NULL && count < max; party = party->next) {
-        count++;
-    }
-    leave(flight);
-    return count;
 }
 
 enum flight_phase flight_phase(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     enum flight_phase phase = flight->phase;
-    leave(flight);
+    flight_leave(flight);
     return phase;
 }
 
 enum err flight_error(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     enum err error = flight->error;
-    leave(flight);
+    flight_leave(flight);
     return error;
 }
 
@@ -432,39 +306,10 @@ uint64_t flight_body_offset(const struct flight *flight)
 
 uint64_t flight_length(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     uint64_t length = flight->bytes.length;
-    leave(flight);
+    flight_leave(flight);
     return length;
-}
-
-enum flight_read flight_read(struct flight *flight, uint64_t offset, struct segment **out_segment, struct span *out_run)
-{
-    enum flight_read result = FLIGHT_READ_WAIT;
-
-    enter(flight);
-    if (offset < flight->bytes.base) {
-        result = offset < flight->committed || flight->kept ? FLIGHT_READ_IN_STORE : FLIGHT_READ_FAILED;
-    } else if (offset < flight->bytes.length) {
-        *out_run = segments_read(&flight->bytes, offset, out_segment);
-        result = FLIGHT_READ_DATA;
-    } else if (flight->phase == FLIGHT_COMPLETE) {
-        result = FLIGHT_READ_END;
-    } else if (flight->phase == FLIGHT_FAILED) {
-        result = FLIGHT_READ_FAILED;
-    }
-    leave(flight);
-    return result;
-}
-
-void flight_consumed(struct flight *flight, struct party *party, uint64_t offset)
-{
-    enter(flight);
-    party->consumed = offset;
-    if (!flight->storing) {
-        release_bytes(flight);
-    }
-    leave(flight);
 }
 
 /* ---- the store's side ---- */
@@ -474,7 +319,7 @@ bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segme
 {
     bool found = false;
 
-    enter(flight);
+    flight_enter(flight);
     uint64_t end = flight->written + SEGMENT_BYTES;
     if (end > flight->bytes.length && flight->phase == FLIGHT_COMPLETE) {
         end = flight->bytes.length;
@@ -486,7 +331,7 @@ bool flight_next_write(struct flight *flight, uint64_t *out_offset, struct segme
         flight->written = end;
         found = true;
     }
-    leave(flight);
+    flight_leave(flight);
     return found;
 }
 
@@ -502,132 +347,58 @@ uint64_t flight_object_id(const struct flight *flight)
 
 void flight_committed(struct flight *flight, uint64_t offset)
 {
-    enter(flight);
+    flight_enter(flight);
     if (offset > flight->committed) {
         flight->committed = offset;
-        release_bytes(flight);
+        flight_release_bytes(flight);
     }
-    leave(flight);
+    flight_leave(flight);
 }
 
 bool flight_keep(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     bool keep = flight->storing;
     flight->kept = keep;
-    leave(flight);
+    flight_leave(flight);
     return keep;
 }
 
 uint64_t flight_written(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     uint64_t written = flight->written;
-    leave(flight);
+    flight_leave(flight);
     return written;
 }
 
 void flight_stop_storing(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     if (flight->storing) {
         flight->storing = false;
-        release_bytes(flight);
-        wake_all(flight);
-        wake(flight->producer);
+        flight_release_bytes(flight);
+        flight_wake_followers(flight);
+        party_wake(flight->producer);
     }
-    leave(flight);
+    flight_leave(flight);
 }
 
 bool flight_is_storing(struct flight *flight)
 {
-    enter(flight);
+    flight_enter(flight);
     bool storing = flight->storing;
-    leave(flight);
+    flight_leave(flight);
     return storing;
 }
 
-void flight_wake_all(struct flight *flight)
-{
-    enter(flight);
-    wake_all(flight);
-    wake(flight->producer);
-    leave(flight);
-}
-
-static void enter(struct flight *flight)
-{
-    if (flight->shared) {
-        pthread_mutex_lock(&flight->mutex);
-    }
-}
-
-static void leave(struct flight *flight)
-{
-    if (flight->shared) {
-        pthread_mutex_unlock(&flight->mutex);
-    }
-}
-
-/* ---- helpers; between enter and leave ---- */
-
-static void wake(struct party *party)
-{
-    if (party != NULL) {
-        party->wake(party);
-    }
-}
-
-static void wake_all(struct flight *flight)
-{
-    for (struct party *party = flight->followers; party != NULL; party = party->next) {
-        wake(party);
-    }
-}
+/* ---- helpers; between flight_enter and flight_leave ---- */
 
 static void set_phase(struct flight *flight, enum flight_phase phase, enum err error)
 {
     flight->phase = phase;
     flight->error = error;
-    wake_all(flight);
-}
-
-static void link_follower(struct flight *flight, struct party *party)
-{
-    REQUIRE(!party->linked);
-    party->previous = NULL;
-    party->next = flight->followers;
-    if (party->next != NULL) {
-        party->next->previous = party;
-    }
-    flight->followers = party;
-    party->linked = true;
-    party->consumed = 0;
-}
-
-/* What may leave memory: when stored, or found by look-ups, what is committed; else what every follower has consumed
- * (and what was committed before). */
-static uint64_t releasable_offset(const struct flight *flight)
-{
-    uint64_t consumed = flight->bytes.length;
-
-    if (flight->storing || flight->kept || flight->followers == NULL) {
-        return flight->committed;
-    }
-    for (const struct party *party = flight->followers; party != NULL; party = party->next) {
-        consumed = party->consumed < consumed ? party->consumed : consumed;
-    }
-    consumed = consumed > flight->shed ? consumed : flight->shed;
-    return consumed > flight->committed ? consumed : flight->committed;
-}
-
-static void release_bytes(struct flight *flight)
-{
-    segments_release(&flight->bytes, releasable_offset(flight), flight->phase == FLIGHT_STREAMING);
-    if (flight->starved && flight->bytes.length - flight->bytes.base < window_now(flight)) {
-        flight->starved = false;
-        wake(flight->producer);
-    }
+    flight_wake_followers(flight);
 }
 
 static enum err append_locked(struct flight *flight, struct span bytes)

@@ -29,6 +29,7 @@ struct party {
     struct party *next;                /* the flight's list */
     struct party *previous;
     uint64_t consumed; /* followers: everything before this offset is not needed any more */
+    uint64_t looked;   /* `consumed`, when slow followers were last looked for */
     bool linked;
 };
 
@@ -37,7 +38,7 @@ enum flight_phase {
     FLIGHT_STREAMING, /* head there, body coming */
     FLIGHT_COMPLETE,  /* the whole body is there */
     FLIGHT_VALIDATED, /* the origin confirmed the stored response: look it up again */
-    FLIGHT_REFUSED,   /* the leader gave up its lead before a head came (it went another way): join again */
+    FLIGHT_REFUSED,   /* given up before a head came (the leader went another way, or away): join again */
     FLIGHT_FAILED,    /* no usable answer: before the head, or the body broke off */
 };
 
@@ -115,9 +116,17 @@ enum reason flight_store_reason(const struct flight *flight);
 void flight_set_digest(struct flight *flight, const uint8_t digest[DIGEST_BYTES]);
 bool flight_digest(struct flight *flight, uint8_t out_digest[DIGEST_BYTES]); /* false: not known */
 
+/* Which of the followers that are too far behind are given up. */
+enum shed {
+    SHED_IDLE, /* who has not read a slot since the last call; the others are waited for */
+    SHED_ALL,
+};
+
 /* Not storing, and the window is full of what slow followers have not read: lets go of it up to half a window behind
- * the fastest one. Who needed what is gone finds FLIGHT_READ_FAILED. */
-void flight_shed_slow(struct flight *flight);
+ * the fastest one, or (SHED_IDLE) to where the last one is that is waited for, so that the others get on. How many will
+ * find FLIGHT_READ_SHED, now or behind what was committed, which stays readable from the store: nobody, and nothing is
+ * let go of, where it reaches no further than that. Each is counted once. */
+unsigned flight_shed_slow(struct flight *flight, enum shed shed);
 
 /* Does anyone still want it: a follower, or the store? */
 bool flight_wanted(struct flight *flight);
@@ -132,7 +141,6 @@ MUST_CHECK bool flight_join(struct flight *flight, struct party *party);
 /* No wake after the return; accepts an unlinked party. */
 void flight_unfollow(struct flight *flight, struct party *party);
 
-bool flight_has_followers(struct flight *flight);
 unsigned flight_follower_count(struct flight *flight, unsigned max); /* does not count beyond `max` */
 
 enum flight_phase flight_phase(struct flight *flight);
@@ -150,6 +158,7 @@ enum flight_read {
     FLIGHT_READ_WAIT,     /* nothing more yet: wait for the wake */
     FLIGHT_READ_END,      /* that was all of it */
     FLIGHT_READ_FAILED,   /* the body broke off */
+    FLIGHT_READ_SHED,     /* too slow for the others: what it needs is gone (flight_shed_slow) */
 };
 
 /* Bytes from `offset` on. */
@@ -184,8 +193,5 @@ uint64_t flight_written(struct flight *flight);
  * body is pinned. */
 void flight_stop_storing(struct flight *flight);
 bool flight_is_storing(struct flight *flight);
-
-/* Wakes the producer and all followers. */
-void flight_wake_all(struct flight *flight);
 
 #endif

@@ -188,10 +188,13 @@ static struct freshness lifetime_of(const struct freshness_inputs *inputs, const
     if (override->default_ttl_s >= 0 && (may_assign || override->default_ttl_for_status)) {
         return (struct freshness){.source = LIFETIME_DEFAULT_RULE, .lifetime_s = override->default_ttl_s};
     }
-    /* RFC 9111 §4.2.2: a tenth of the time since the last change. A change after Date says nothing. */
-    if (may_assign && inputs->has_last_modified && inputs->last_modified_s <= inputs->date_s) {
-        int64_t unchanged_s = inputs->date_s - inputs->last_modified_s;
-        return (struct freshness){.source = LIFETIME_HEURISTIC, .lifetime_s = unchanged_s / 10};
+    /* RFC 9111 §4.2.2: a tenth of the time since the last change. A change after Date says nothing. What did not change
+     * for years may do so today: the guess has a bound. */
+    if (may_assign && inputs->has_last_modified && inputs->last_modified_s <= inputs->date_s &&
+        override->max_heuristic_s > 0) {
+        int64_t tenth_s = (inputs->date_s - inputs->last_modified_s) / 10;
+        int64_t lifetime_s = tenth_s < override->max_heuristic_s ? tenth_s : override->max_heuristic_s;
+        return (struct freshness){.source = LIFETIME_HEURISTIC, .lifetime_s = lifetime_s};
     }
     return (struct freshness){.source = LIFETIME_NONE};
 }

@@ -40,7 +40,7 @@ enum lifetime_source {
     LIFETIME_S_MAXAGE,
     LIFETIME_MAX_AGE,
     LIFETIME_EXPIRES,
-    LIFETIME_HEURISTIC, /* a tenth of Date - Last-Modified */
+    LIFETIME_HEURISTIC, /* a tenth of Date - Last-Modified, at most max_heuristic_s */
     LIFETIME_RULE,
     LIFETIME_DEFAULT_RULE,
 };
@@ -52,10 +52,11 @@ struct freshness {
 };
 
 /* Overrides by rule; negative: none. Both are for responses that a heuristic would be allowed for: a rule for a path
- * does not keep its 500s. A rule that names the statuses it is for means them. */
+ * does not keep its 500s. A rule that names the statuses it is for means them. And what bounds a guess. */
 struct lifetime_override {
     int64_t ttl_s;
     int64_t default_ttl_s;
+    int64_t max_heuristic_s;     /* no lifetime that is guessed is longer; 0: none is guessed */
     bool ttl_for_status;         /* the rule named this response's status */
     bool default_ttl_for_status; /* … and so did the other's */
 };

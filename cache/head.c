@@ -8,6 +8,7 @@
  * whichever of them decided: a field too many that goes harms nobody, and the configuration may have changed since. */
 #include "cache/head.h"
 
+#include "http/byte_class.h"
 #include "http/cache_groups.h"
 #include "http/serialize.h"
 #include "http/tags.h"
@@ -30,14 +31,24 @@ static const struct span not_stored[] = {
 };
 
 static bool is_kept(const struct headers *headers, bool qualified, struct span name);
-static bool is_stored(struct span name);
+static bool is_not_stored(struct span name);
 static bool names_fields(const struct headers *headers, struct span directive);
 static bool is_qualified_by(const struct headers *headers, struct span directive, struct span name);
 static bool line_qualifies(struct span line, struct span directive, struct span name);
 static bool equal_unescaped(struct span escaped, struct span name);
 static bool read_line(struct span *rest, struct span *out_name, struct span *out_value);
-static bool is_updated(const struct headers *not_modified, struct span name);
+static bool is_updated(const struct headers *not_modified, bool qualified, struct span name);
 static void remove_at(struct headers *headers, size_t index);
+
+HEADERS_FOLDED static inline bool is_stored(struct span name)
+{
+    uint64_t bits = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(not_stored); i++) { /* the compiler does this */
+        bits |= header_name_bit(not_stored[i]);
+    }
+    return (bits & header_name_bit(name)) == 0 || !is_not_stored(name);
+}
 
 void head_write(const struct headers *headers, struct buf *out)
 {
@@ -51,21 +62,30 @@ void head_write(const struct headers *headers, struct buf *out)
     }
 }
 
-bool head_write_listed(const struct headers *headers, struct buf *out, struct arena *arena, struct headers *out_written)
+bool head_write_listed(const struct headers *headers, struct buf *out, struct buf *out_private, struct arena *arena,
+                       struct headers *out_written)
 {
     bool qualified = names_fields(headers, SPAN("private"));
     size_t begin = out->len;
     struct headers written;
     size_t count = 0;
 
-    if (!headers_copy(&written, headers, arena)) {
+    headers_init(&written, arena);
+    if (!headers_reserve(&written, headers->count)) {
         return false;
     }
     for (size_t i = 0; i < headers->count; i++) {
-        if (is_kept(headers, qualified, headers->items[i].name)) {
-            written.items[count++] = headers->items[i];
+        const struct header *field = &headers->items[i];
+        if (!is_stored(field->name)) {
+            continue;
+        }
+        if (!qualified || !is_qualified_by(headers, SPAN("private"), field->name)) {
+            written.items[count++] = *field;
+        } else if (out_private != NULL) {
+            write_field(out_private, field->name, field->value);
         }
     }
+    written.names = headers->names;
     written.count = count;
     write_fields(out, &written);
     if (out->failed) {
@@ -82,6 +102,7 @@ bool head_write_listed(const struct headers *headers, struct buf *out, struct ar
     return true;
 }
 
+/* `qualified`: does private="…" name any field at all? Asked once for all of them. */
 static bool is_kept(const struct headers *headers, bool qualified, struct span name)
 {
     /* RFC 9111 §5.2.2.7: a shared cache must not store the fields that private="…" names. */
@@ -97,22 +118,14 @@ void head_write_not_modified(const struct headers *stored, struct buf *out)
     }
 }
 
-static bool is_stored(struct span name)
+static bool is_not_stored(struct span name)
 {
-    uint64_t letters = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(not_stored); i++) { /* the compiler does this */
-        letters |= UINT64_C(1) << (not_stored[i].data[0] & 0x1f);
-    }
-    if (name.len > 0 && (letters >> (name.data[0] & 0x1f) & 1) == 0) {
-        return true; /* none begins so */
-    }
     for (size_t i = 0; i < ARRAY_LEN(not_stored); i++) {
         if (span_equal_nocase(not_stored[i], name)) {
-            return false;
+            return true;
         }
     }
-    return true;
+    return false;
 }
 
 bool head_names_control(struct span name)
@@ -122,11 +135,28 @@ bool head_names_control(struct span name)
     return name.len >= suffix.len && span_equal_nocase(span_skip(name, name.len - suffix.len), suffix);
 }
 
+/* Does a `=` stand behind `directive` anywhere? Only where one does the line is taken apart. */
+static bool may_have_argument(struct span line, struct span directive)
+{
+    for (size_t at = span_find(line, '='); at != SIZE_MAX; at = span_find(line, '=')) {
+        struct span before = span_trim(span_take(line, at));
+        if (before.len >= directive.len &&
+            span_equal_nocase(span_skip(before, before.len - directive.len), directive)) {
+            return true;
+        }
+        line = span_skip(line, at + 1);
+    }
+    return false;
+}
+
 /* The next argument that `directive` has in what is left of a control field's line. */
 static bool next_argument(struct span *line, struct span directive, struct span *out_value)
 {
     struct span member;
 
+    if (!may_have_argument(*line, directive)) {
+        return false; /* as most often */
+    }
     while (list_next(line, &member)) {
         struct span key;
         bool has_value;
@@ -167,19 +197,6 @@ static bool is_qualified_by(const struct headers *headers, struct span directive
 static bool is_qualified(const struct headers *headers, struct span name)
 {
     return is_qualified_by(headers, SPAN("no-cache"), name) || is_qualified_by(headers, SPAN("private"), name);
-}
-
-void head_write_private(const struct headers *headers, struct buf *out)
-{
-    if (!names_fields(headers, SPAN("private"))) {
-        return;
-    }
-    for (size_t i = 0; i < headers->count; i++) {
-        const struct header *field = &headers->items[i];
-        if (is_stored(field->name) && is_qualified_by(headers, SPAN("private"), field->name)) {
-            write_field(out, field->name, field->value);
-        }
-    }
 }
 
 void head_write_qualified(const struct headers *control, const struct headers *fields, struct buf *out)
@@ -251,22 +268,21 @@ enum err head_read(struct span bytes, struct arena *arena, struct headers *out_h
     return ERR_OK;
 }
 
-/* One line exactly as write_field writes it. */
+/* One line exactly as write_field writes it. A value may be empty, a name may not. */
 static bool read_line(struct span *rest, struct span *out_name, struct span *out_value)
 {
-    size_t colon = span_find(*rest, ':');
-    size_t end = span_find(*rest, '\r');
+    size_t colon = bytes_run_end(rest->data, 0, rest->len, BYTE_NAME);
 
-    if (colon == SIZE_MAX || end == SIZE_MAX || end < colon + 2 || end + 1 == rest->len) {
+    if (colon == 0 || !span_starts_with(span_skip(*rest, colon), SPAN(": "))) {
         return false;
     }
-    struct span name = span_take(*rest, colon);
-    struct span value = span_take(span_skip(*rest, colon + 2), end - colon - 2);
-    if (rest->data[colon + 1] != ' ' || rest->data[end + 1] != '\n' || !is_token(name) || !is_field_value(value) ||
-        span_trim(value).len != value.len) {
+    size_t start = colon + 2;
+    size_t end = bytes_value_end(rest->data, start, rest->len);
+    struct span value = {rest->data + start, end - start};
+    if (!span_starts_with(span_skip(*rest, end), SPAN("\r\n")) || span_trim(value).len != value.len) {
         return false;
     }
-    *out_name = name;
+    *out_name = span_take(*rest, colon);
     *out_value = value;
     *rest = span_skip(*rest, end + 2);
     return true;
@@ -275,19 +291,20 @@ static bool read_line(struct span *rest, struct span *out_name, struct span *out
 bool head_freshen(const struct headers *stored, const struct headers *not_modified, struct arena *arena,
                   struct headers *out_headers)
 {
+    bool qualified = names_fields(not_modified, SPAN("private"));
     struct headers headers;
 
     headers_init(&headers, arena);
     for (size_t i = 0; i < stored->count; i++) {
         const struct header *field = &stored->items[i];
-        bool replaced = is_updated(not_modified, field->name) && headers_has(not_modified, field->name);
+        bool replaced = headers_has(not_modified, field->name) && is_updated(not_modified, qualified, field->name);
         if (!replaced && !headers_add(&headers, field->name, field->value)) {
             return false;
         }
     }
     for (size_t i = 0; i < not_modified->count; i++) {
         const struct header *field = &not_modified->items[i];
-        if (is_updated(not_modified, field->name) && !headers_add(&headers, field->name, field->value)) {
+        if (is_updated(not_modified, qualified, field->name) && !headers_add(&headers, field->name, field->value)) {
             return false;
         }
     }
@@ -298,10 +315,9 @@ bool head_freshen(const struct headers *stored, const struct headers *not_modifi
 /* RFC 9111 §3.2: every field but those that are not stored (Content-Length is one of them), and Content-Range, which
  * would describe a part of what is stored whole. Content-Encoding and its kin are taken: the body is kept as it came,
  * not as it was processed. */
-static bool is_updated(const struct headers *not_modified, struct span name)
+static bool is_updated(const struct headers *not_modified, bool qualified, struct span name)
 {
-    return is_stored(name) && !span_equal_nocase(name, SPAN("Content-Range")) &&
-           !is_qualified_by(not_modified, SPAN("private"), name);
+    return is_kept(not_modified, qualified, name) && !span_equal_nocase(name, SPAN("Content-Range"));
 }
 
 /* An entity tag in the 304 decides alone: with the same tag, a newer Last-Modified is news and not a contradiction. */

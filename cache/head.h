@@ -15,13 +15,11 @@
  * Proxy-Authenticate and its kin (RFC 9111 §3.1) and the fields named by private="…" (§5.2.2.7) are left out. */
 void head_write(const struct headers *headers, struct buf *out);
 
-/* The same, and what it wrote as a list, too: its spans lie in what was written, which must not move any more. False at
+/* The same, and what it wrote as a list, too: its spans lie in what was written, which must not move any more. What it
+ * leaves out because of private="…" goes to `out_private`, unless that is NULL: it is for the one who asked. False at
  * the limit of `arena` or `out`. */
-MUST_CHECK bool head_write_listed(const struct headers *headers, struct buf *out, struct arena *arena,
-                                  struct headers *out_written);
-
-/* Writes what head_write leaves out because of private="…": it is for the one who asked. */
-void head_write_private(const struct headers *headers, struct buf *out);
+MUST_CHECK bool head_write_listed(const struct headers *headers, struct buf *out, struct buf *out_private,
+                                  struct arena *arena, struct headers *out_written);
 
 /* Writes the stored lines that a 304 carries, too (RFC 9110 §15.4.5), as they are sent. */
 void head_write_not_modified(const struct headers *stored, struct buf *out);

@@ -10,7 +10,8 @@
 
 enum {
     BYTES_PER_BUCKET = 2048, /* about what an entry takes */
-    SEEN_COUNT = 8192,       /* keys of the last look-ups, for hot_wanted */
+    MIN_BUCKETS = 64,
+    MIN_SEEN = 8192,
     HEAD_SCRATCH_BYTES = 64 * 1024,
 };
 
@@ -36,9 +37,22 @@ struct hot {
     struct entry *newest;
     struct entry *oldest;
     struct entry *hand; /* the next that SIEVE looks at; NULL: the oldest */
-    uint32_t seen[SEEN_COUNT];
+    size_t seen_count;  /* a power of two */
+    uint16_t *seen;     /* tags of keys that were found in the store lately, for hot_wanted; 0: none */
 };
 
+static size_t power_of_two(size_t least, size_t wanted)
+{
+    size_t power = least;
+
+    while (power < wanted) {
+        power *= 2;
+    }
+    return power;
+}
+
+/* As many keys are remembered as there can be entries, however short: what all fits must not be forgotten between two
+ * requests for it because the others were asked for meanwhile. */
 struct hot *hot_create(size_t limit_bytes)
 {
     struct hot *hot = limit_bytes == 0 ? NULL : calloc(1, sizeof *hot);
@@ -47,13 +61,12 @@ struct hot *hot_create(size_t limit_bytes)
         return NULL;
     }
     hot->limit_bytes = limit_bytes;
-    hot->bucket_count = 64;
-    while (hot->bucket_count < limit_bytes / BYTES_PER_BUCKET) {
-        hot->bucket_count *= 2;
-    }
+    hot->bucket_count = power_of_two(MIN_BUCKETS, limit_bytes / BYTES_PER_BUCKET);
     hot->buckets = calloc(hot->bucket_count, sizeof(struct entry *));
-    if (hot->buckets == NULL) {
-        free(hot);
+    hot->seen_count = power_of_two(MIN_SEEN, limit_bytes / sizeof(struct entry));
+    hot->seen = calloc(hot->seen_count, sizeof(*hot->seen));
+    if (hot->buckets == NULL || hot->seen == NULL) {
+        hot_destroy(hot);
         return NULL;
     }
     return hot;
@@ -85,6 +98,17 @@ static void leave(struct hot *hot, struct entry *entry)
     }
 }
 
+void hot_retire(struct hot *hot)
+{
+    if (hot == NULL) {
+        return;
+    }
+    hot->limit_bytes = 0; /* nothing is so short */
+    while (hot->oldest != NULL) {
+        leave(hot, hot->oldest);
+    }
+}
+
 void hot_destroy(struct hot *hot)
 {
     if (hot == NULL) {
@@ -95,6 +119,7 @@ void hot_destroy(struct hot *hot)
         leave(hot, hot->oldest);
     }
     free(hot->buckets);
+    free(hot->seen);
     free(hot);
 }
 
@@ -131,8 +156,8 @@ bool hot_has(struct hot *hot, const struct key *key)
 
 bool hot_wanted(struct hot *hot, const struct key *key)
 {
-    uint32_t *seen = &hot->seen[key->hash.low % SEEN_COUNT];
-    uint32_t tag = (uint32_t)(key->hash.high | 1); /* 0: none */
+    uint16_t *seen = &hot->seen[key->hash.low & (hot->seen_count - 1)];
+    uint16_t tag = (uint16_t)(key->hash.high | 1);
     bool again = *seen == tag;
 
     *seen = tag;

@@ -7,8 +7,8 @@
  * copied has been asked for twice lately; what leaves when memory is short is decided by SIEVE, as on the disk.
  *
  * Memory: at most `limit_bytes`, a head counted as often as it is kept, whole and as a 304 has it, but for responses
- * that are still being sent when they leave. Threads: one, its owner's. Errors: none; without memory there is less in
- * it. */
+ * that are still being sent when they leave; and 1 to 2 % of it for its tables, whose pages are used as they fill.
+ * Threads: one, its owner's. Errors: none; without memory there is less in it. */
 #ifndef CACHE_HOT_H
 #define CACHE_HOT_H
 
@@ -36,13 +36,17 @@ struct hot_response *hot_find(struct hot *hot, const struct key *key, const stru
 /* Is there anything under the key? */
 bool hot_has(struct hot *hot, const struct key *key);
 
-/* Something was found in the store under this key: is it the second time lately? */
+/* Something was found in the store under this key: is it the second time lately? Lately: as long as about as many other
+ * keys as there is room for entries were not asked about. */
 bool hot_wanted(struct hot *hot, const struct key *key);
 
 /* Copies `stored`, if its body is whole and short. `version` was read before the look-up that found it. */
 void hot_add(struct hot *hot, const struct key *key, const struct stored *stored, uint32_t version);
 
 void hot_release(struct hot_response *response); /* accepts NULL */
+
+/* From now on there is nothing in it but what is held, until that is released. */
+void hot_retire(struct hot *hot); /* accepts NULL */
 
 size_t hot_bytes(const struct hot *hot); /* in use */
 

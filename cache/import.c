@@ -103,6 +103,9 @@ enum err import_run(struct store *store, struct archive_reader *archive, int64_t
     if (error == ERR_OK) {
         error = run(import, archive);
     }
+    uint64_t had_evicted = stats.evictions;
+    store_stats_of(store, &stats);
+    out_result->evicted = stats.evictions - had_evicted;
     store_reader_destroy(import->reader);
     arena_finish(&import->keys);
     arena_finish(&import->look);
@@ -228,7 +231,6 @@ static enum err end_whole(struct import *import)
     op->key = current->key;
     op->selection = current->selection;
     op->record = record;
-    import->result->body_bytes += record->body_len;
     return import->op_count + 2 >= BATCH_OPS ? flush(import) : ERR_OK;
 }
 
@@ -260,7 +262,10 @@ static enum err flush(struct import *import)
     }
     enum err error = import->op_count > 0 ? store_apply(import->store, import->ops, import->op_count) : ERR_OK;
     for (size_t i = 0; i < import->op_count && error == ERR_OK; i++) {
-        import->result->responses += import->ops[i].kind == STORE_OP_PUBLISH && import->ops[i].done;
+        if (import->ops[i].kind == STORE_OP_PUBLISH && import->ops[i].done) {
+            import->result->responses++;
+            import->result->body_bytes += import->ops[i].record->body_len;
+        }
     }
     memmove(import->bytes, import->bytes + current->start, rest);
     import->len = rest;

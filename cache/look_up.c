@@ -10,6 +10,10 @@
 #include "cache/head.h"
 #include "cache/vary.h"
 
+/* Of a variant that is looked at, and not kept: the longest head, the first bytes of the body, and what asking about
+ * purges takes. */
+enum { VARIANT_MEMORY_BYTES = 32 * 1024 * 1024 };
+
 bool partial_run(const struct partial *partial, uint64_t at, struct stored_run *out_run)
 {
     const struct slice *slice = slices_at(&partial->slices, at);
@@ -272,6 +276,64 @@ enum store_found cache_find(struct cache_reader *reader, const struct key *key, 
         hot_add(reader->hot, key, &out_cached->stored, version);
     }
     return found;
+}
+
+struct good_search {
+    struct cache_reader *reader;
+    const struct key *key;
+    struct arena arena; /* for one variant after another */
+    bool found;
+};
+
+/* The shard's mutex is held where `purges` are the shard's. */
+static bool is_good(struct good_search *search, struct purge_reader *purges, const struct record *record,
+                    struct span head)
+{
+    return record->status < 500 &&
+           cache_judge(purges, search->key, head, record->purge_sequence, &search->arena).effect != PURGED_HARD;
+}
+
+static bool on_variant(void *arg, const struct stored *stored) /* store_variant_fn */
+{
+    struct good_search *search = arg;
+    bool unread = search->arena.starved; /* one before this: it may have been good */
+
+    search->found = unread || is_good(search, search->reader->purges, &stored->record, stored->head);
+    arena_reset(&search->arena);
+    return !search->found;
+}
+
+static bool any_stored_good(struct good_search *search)
+{
+    (void)store_each_variant(search->reader->store_reader, search->key, &search->arena, on_variant, search);
+    return search->found || search->arena.starved;
+}
+
+bool cache_holds_good(struct cache_reader *reader, const struct key *key)
+{
+    struct good_search search = {.reader = reader, .key = key};
+    struct shard *shard = cache_shard(reader->cache, key->hash);
+    bool ask_store = true;
+
+    if (store_is_away(reader->cache->store)) {
+        return false;
+    }
+    arena_init(&search.arena, VARIANT_MEMORY_BYTES);
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = entry_find(shard, key->hash, key->text, false);
+    if (entry != NULL) {
+        ask_store = entry->removals == 0;
+        for (const struct settled *settled = entry->settled; settled != NULL; settled = settled->next) {
+            search.found = search.found || is_good(&search, shard->purges, &settled->record, settled->head);
+        }
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    arena_reset(&search.arena);
+    if (!search.found && ask_store) {
+        search.found = store_find_is_cold(reader->store_reader, key->hash) || any_stored_good(&search);
+    }
+    arena_finish(&search.arena);
+    return search.found;
 }
 
 bool cache_find_is_cold(struct cache_reader *reader, const struct key *key)

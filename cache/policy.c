@@ -7,8 +7,9 @@
  * Decisions where the standard leaves room, beside those that policy.h lists:
  *   - Windows are half-open, like freshness itself: with stale-while-revalidate=10 the last moment is just before 10 s.
  *   - A rule's ttl lifts an unqualified no-cache for reuse while fresh; it never lifts what protects people (no-store,
- * private, Authorization, Set-Cookie), and it never makes stale use of a no-cache response possible. */
+ *     private, Authorization, Set-Cookie), and it never makes stale use of a no-cache response possible. */
 #include "cache/policy_internal.h"
+#include "http/framing.h"
 #include "http/unkeyed.h"
 #include "http/validators.h"
 
@@ -16,7 +17,6 @@ enum { MS_PER_S = 1000 };
 
 static const int64_t forever_s = INT64_C(1) << 40; /* durations beyond are cut to this: no product overflows */
 
-static bool has_content(const struct framing *framing);
 static bool is_upgrade(const struct http_request *request);
 static int64_t ms_of(int64_t duration_s);
 static int64_t stale_ms_of(const struct freshness_inputs *inputs, struct freshness freshness, int64_t now_ms);
@@ -42,7 +42,7 @@ bool policy_may_lookup(const struct http_request *request, const struct policy *
         reason = REASON_BYPASS_RULE;
     } else if (unkeyed_has(request)) {
         reason = REASON_UNKEYED_FIELD; /* all others were removed (route_rewrite_request) */
-    } else if (has_content(&request->framing)) {
+    } else if (framing_has_body(&request->framing)) {
         /* RFC 9110 §9.3.1: content in a GET has no defined meaning; it is not part of the key. */
         reason = REASON_BODY_ON_GET;
     } else if (has_origin_condition(&request->headers)) {
@@ -51,11 +51,6 @@ bool policy_may_lookup(const struct http_request *request, const struct policy *
     }
     *out_reason = reason;
     return reason == REASON_NONE;
-}
-
-static bool has_content(const struct framing *framing)
-{
-    return framing->kind != FRAMING_NONE && !(framing->kind == FRAMING_LENGTH && framing->length == 0);
 }
 
 /* RFC 9110 §7.8: Upgrade counts only if Connection names it, and never in HTTP/1.0. */
@@ -118,6 +113,7 @@ struct lifetime_override policy_lifetimes(const struct policy *policy)
 {
     return (struct lifetime_override){.ttl_s = policy->ttl_s,
                                       .default_ttl_s = policy->default_ttl_s,
+                                      .max_heuristic_s = policy->max_heuristic_s,
                                       .ttl_for_status = policy->ttl_for_status,
                                       .default_ttl_for_status = policy->default_ttl_for_status};
 }
@@ -264,30 +260,41 @@ static bool within(int64_t stale_ms, int64_t window_s, const struct policy *poli
     return window_s >= 0 && stale_ms < ms_of(window_s) && stale_ms < ms_of(policy->max_stale_s);
 }
 
-struct stale_window policy_window_of(struct delta directive, int64_t given_s, const char *rule)
-{
-    if (given_s >= 0 && rule != NULL) {
-        return (struct stale_window){.length_s = given_s, .rule = rule};
-    }
-    if (directive.state == DIRECTIVE_VALID) {
-        return (struct stale_window){.length_s = directive.seconds};
-    }
-    return (struct stale_window){.length_s = given_s};
-}
-
 struct stale_window policy_stale_window(const struct policy *policy, const struct response_directives *directives,
                                         enum setting setting)
 {
     bool behind = setting == SETTING_STALE_WHILE_REVALIDATE;
+    int64_t given_s = behind ? policy->stale_while_revalidate_s : policy->stale_if_error_s;
+    struct delta said = behind ? directives->stale_while_revalidate : directives->stale_if_error;
 
-    return policy_window_of(behind ? directives->stale_while_revalidate : directives->stale_if_error,
-                            behind ? policy->stale_while_revalidate_s : policy->stale_if_error_s,
-                            policy->rule[setting]);
+    if (given_s >= 0) {
+        return (struct stale_window){.length_s = given_s, .rule = policy->rule[setting]};
+    }
+    return (struct stale_window){.length_s = said.state == DIRECTIVE_VALID ? said.seconds : -1};
 }
 
-bool policy_only_if_cached(const struct http_request *request, const struct policy *policy)
+struct stale_window policy_stale_use(const struct policy *policy, const struct freshness_inputs *inputs,
+                                     enum setting setting)
 {
-    (void)policy; /* in the signature so that a setting can come without a change of its callers */
+    struct stale_window window = policy_stale_window(policy, &inputs->directives, setting);
+    struct lifetime_override override = policy_lifetimes(policy);
+    bool behind = setting == SETTING_STALE_WHILE_REVALIDATE;
+
+    if (window.length_s < 0) {
+        return window;
+    }
+    if (policy_stale_forbidden(&inputs->directives) != NULL ||
+        (behind && freshness_at(inputs, &override, inputs->response_ms).source == LIFETIME_NONE)) {
+        window.length_s = 0;
+    }
+    if (window.length_s > policy->max_stale_s) {
+        window.length_s = policy->max_stale_s;
+    }
+    return window;
+}
+
+bool policy_only_if_cached(const struct http_request *request)
+{
     return directives_of_request(&request->headers, request->headers.arena).only_if_cached;
 }
 

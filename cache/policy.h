@@ -54,15 +54,15 @@ enum setting {
 
 /* What the configuration says for one exchange: the site's rules that matched, put together. Built by
  * proxy/config/route.c. `rule[s]` is the name of the rule that gave setting `s`, NULL where none did (then the
- * profile's default holds). Names belong to the configuration. A negative number of seconds means that nothing is said.
- * A window (stale_while_revalidate_s, stale_if_error_s) that a rule gave replaces the origin's, a window without a rule
- * is for origins that give none. */
+ * profile's default holds). Names belong to the configuration. A negative number of seconds means that no rule says
+ * anything: of a window (stale_while_revalidate_s, stale_if_error_s) then the origin's counts. */
 struct policy {
     enum profile profile;
     enum mode mode;
     const char *rule[SETTING_COUNT];
     int64_t ttl_s;
     int64_t default_ttl_s;
+    int64_t max_heuristic_s;                     /* as in freshness.h */
     bool ttl_for_status, default_ttl_for_status; /* their rules name the response's status (freshness.h) */
     int64_t stale_while_revalidate_s;
     int64_t stale_if_error_s;
@@ -82,6 +82,7 @@ struct policy {
     unsigned min_uses;   /* stored at this request for its key, counted while it is remembered; 0 and 1: at the first */
     int64_t max_stale_s; /* nothing is served that has been stale for this long, whatever allows it; 0: nothing stale */
     uint64_t max_object_bytes; /* a longer Content-Length is not stored; 0: no limit */
+    enum admit_large admit_large;
 };
 
 /* The lifetimes of its rules, for freshness_at. */
@@ -111,9 +112,8 @@ struct reuse_verdict {
 struct reuse_verdict policy_may_reuse(const struct http_request *request, const struct record *record,
                                       const struct policy *policy, int64_t now_ms);
 
-/* Does only-if-cached apply to this request under this policy (RFC 9111 §5.2.1.7)? Honoured always: a 504 costs
- * nothing. */
-bool policy_only_if_cached(const struct http_request *request, const struct policy *policy);
+/* Does the client want nothing from the origin (RFC 9111 §5.2.1.7)? Honoured always: a 504 costs nothing. */
+bool policy_only_if_cached(const struct http_request *request);
 
 /* The origin failed, or keeps us waiting, while a stored response was to be validated or refetched. */
 enum origin_failure {
@@ -143,6 +143,13 @@ struct stale_window {
 /* `setting`: SETTING_STALE_WHILE_REVALIDATE or SETTING_STALE_IF_ERROR. A rule's window replaces the response's. */
 struct stale_window policy_stale_window(const struct policy *policy, const struct response_directives *directives,
                                         enum setting setting);
+
+/* How long this response may really be used stale: for its window, within max_stale. Negative: no window is given. 0,
+ * of one that is given, where nothing ever permits it: stale use is forbidden (policy_stale_forbidden), or it is to be
+ * revalidated behind and has no lifetime. For who tells people, and tests of configurations; serving asks the two
+ * functions above. */
+struct stale_window policy_stale_use(const struct policy *policy, const struct freshness_inputs *inputs,
+                                     enum setting setting);
 
 struct store_verdict {
     bool store;

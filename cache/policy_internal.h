@@ -16,7 +16,4 @@ bool policy_cookie_forbids(const struct http_request *request, const struct fres
 /* The rule behind a lifetime, or NULL: the origin's own, or none. */
 const char *policy_lifetime_rule(enum lifetime_source source, const struct policy *policy);
 
-/* A rule's window replaces the origin's, the origin's one that no rule gave. */
-struct stale_window policy_window_of(struct delta directive, int64_t given_s, const char *rule);
-
 #endif

@@ -2,8 +2,8 @@
  *
  * Decisions where the standard leaves room, beside those that policy.h lists:
  *   - A response that arrives stale with a lifetime above 0 (its Age has used it up) is stored: the next one to ask can
- * use it when the origin is away. One whose lifetime is 0 needs a validator, or a window in which its stale use is
- * allowed.
+ *     use it when the origin is away. One whose lifetime is 0 needs a validator, or a window in which its stale use is
+ *     allowed.
  *   - 412 and 416 answer a condition or a range, not the URI: never stored. */
 #include "cache/policy_internal.h"
 #include "cache/sentinel.h"
@@ -244,13 +244,8 @@ static struct store_verdict store_by_freshness(const struct freshness_inputs *in
 static bool stale_use_foreseen(const struct freshness_inputs *inputs, const struct policy *policy)
 {
     const struct response_directives *directives = &inputs->directives;
-    const char *behind_rule = policy->rule[SETTING_STALE_WHILE_REVALIDATE];
-    const char *error_rule = policy->rule[SETTING_STALE_IF_ERROR];
-    /* Only what someone said for this response: a default window would store everything. */
-    struct stale_window behind = policy_window_of(
-        directives->stale_while_revalidate, behind_rule == NULL ? -1 : policy->stale_while_revalidate_s, behind_rule);
-    struct stale_window error =
-        policy_window_of(directives->stale_if_error, error_rule == NULL ? -1 : policy->stale_if_error_s, error_rule);
+    struct stale_window behind = policy_stale_window(policy, directives, SETTING_STALE_WHILE_REVALIDATE);
+    struct stale_window error = policy_stale_window(policy, directives, SETTING_STALE_IF_ERROR);
 
     return freshness_is_explicit(inputs) && policy_stale_forbidden(directives) == NULL &&
            (behind.length_s > 0 || error.length_s > 0);

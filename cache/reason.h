@@ -53,6 +53,8 @@
     X(INVALIDATED, "invalidated", "RFC 9111 4.4", "an unsafe request has invalidated what was stored")                 \
     X(STORE_FAILED, "store-failed", "config",                                                                          \
       "the store is out of order, or the disk refuses writes; larder goes on as a proxy")                              \
+    X(UNREADABLE, "unreadable", "config",                                                                              \
+      "what is stored cannot be read any more: it fails its check, or the disk does")                                  \
     X(STORE_AWAY, "store-away", "config", "another larder has taken the store over; this one finishes what it began")  \
     /* stored */                                                                                                       \
     X(STORED, "stored", "RFC 9111 3", "stored")                                                                        \
@@ -74,7 +76,7 @@
     X(COOKIE_HEURISTIC, "cookie-not-explicit", "config", "an answer to a Cookie without explicit freshness")           \
     X(VARY_STAR, "vary-star", "RFC 9111 4.1", "Vary: * never matches again")                                           \
     X(VARY_TOO_MUCH, "vary-limit", "config", "Vary names more than the limits allow")                                  \
-    X(VARY_CLIENT, "vary-client", "RFC 9111 4.1", "Vary names a field in which larder tells the client's address")     \
+    X(VARY_CLIENT, "vary-client", "RFC 9111 4.1", "Vary names the field in which larder tells the client's address")   \
     X(VARY_TWIN, "vary-twin", "RFC 9111 4.1",                                                                          \
       "the request has a field that applications may take for one that Vary names: _ in the place of -")               \
     X(NO_FRESHNESS, "no-freshness", "RFC 9111 3", "no freshness, no validator: it could never be reused")              \
@@ -90,7 +92,7 @@
     X(FIRST_REQUEST, "first-request", "config", "a large body at its first request, and the store is full")            \
     X(MIN_USES, "min-uses", "config", "asked for less often than min_uses wants")                                      \
     X(TRUNCATED, "truncated", "RFC 9111 3.3", "the origin ended before the end of the body")                           \
-    X(ERROR_KEEPS_STORED, "error-keeps-stored", "RFC 9111 4.3.3", "a server error never replaces what is stored")      \
+    X(ERROR_KEEPS_STORED, "error-keeps-stored", "RFC 9111 4.3.3", "a server error never replaces a good response")     \
     X(OUTDATED, "outdated", "RFC 9111 4.3.5", "the origin has another now: what was stored is dropped")                \
     X(DISK_BEHIND, "disk-behind", "config", "the disk's queue is full")                                                \
     X(STREAM_MEMORY, "stream-memory", "config", "bodies that stream have all the memory that they may have")           \

@@ -8,13 +8,15 @@
  * What a soft purge names lives on, and with it the rows from the oldest such purge on; but where the set is nearly
  * full these objects are deleted, too: who did not validate them until then does not miss them.
  *
+ * Between a purge and its walk it rests: so long, what is asked for and not found can be said to have been purged, and
+ * by which; and walks, which read something of every object, do not follow each other.
+ *
  * Failures: after a batch that the disk refused, the walk begins anew. */
 #include "cache/cache_internal.h"
 
 enum {
-    LOOKED_AT = 256,    /* objects beside one batch: the pace */
-    REST_BATCHES = 600, /* between two walks, which read something of every object: ten minutes of an idle disk thread,
-                           half a minute of a busy one */
+    LOOKED_AT = 256,      /* objects beside one batch: the pace */
+    REST_BATCHES = 600,   /* that rest: ten minutes of an idle disk thread, half a minute of a busy one */
     PRESSED_PERCENT = 50, /* full, the set lets no walk rest */
     FULL_PERCENT = 75,    /* full, it lets no soft purge stay */
     WALK_MEMORY_BYTES = 1024 * 1024,
@@ -26,7 +28,6 @@ enum err reclaim_open(struct cache *cache)
 
     reclaim->reader = store_reader_create(cache->store);
     reclaim->purges = purge_reader_create(cache->purges);
-    reclaim->rested = REST_BATCHES;
     return reclaim->reader != NULL && reclaim->purges != NULL ? ERR_OK : ERR_NO_MEMORY;
 }
 

@@ -10,22 +10,83 @@ struct segment {
     atomic_uint references;
     size_t capacity;
     struct stream_memory *memory;
+    struct segment *next; /* of the spares */
     char data[];
-};
-
-struct slot {
-    struct segment *segment;
-    size_t len;
 };
 
 static struct slot *slot_to_fill(struct segments *segments, size_t more, uint64_t total_bytes);
 
+void stream_memory_init(struct stream_memory *memory, size_t limit_bytes)
+{
+    *memory = (struct stream_memory){.limit_bytes = limit_bytes};
+    REQUIRE(pthread_mutex_init(&memory->mutex, NULL) == 0);
+}
+
+void stream_memory_finish(struct stream_memory *memory)
+{
+    stream_memory_trim(memory);
+    pthread_mutex_destroy(&memory->mutex);
+}
+
+void stream_memory_trim(struct stream_memory *memory)
+{
+    pthread_mutex_lock(&memory->mutex);
+    struct segment *spare = memory->spares;
+    memory->spares = NULL;
+    memory->spare_count = 0;
+    pthread_mutex_unlock(&memory->mutex);
+    while (spare != NULL) {
+        struct segment *next = spare->next;
+        free(spare);
+        spare = next;
+    }
+}
+
+/* False: there are enough, or it is not a whole one. */
+static bool spare(struct stream_memory *memory, struct segment *segment)
+{
+    bool kept = false;
+
+    if (segment->capacity == SEGMENT_BYTES) {
+        pthread_mutex_lock(&memory->mutex);
+        kept = memory->spare_count < SPARE_SEGMENTS;
+        if (kept) {
+            segment->next = memory->spares;
+            memory->spares = segment;
+            memory->spare_count++;
+        }
+        pthread_mutex_unlock(&memory->mutex);
+    }
+    return kept;
+}
+
+/* The one that was given back last: it may still be in the processor's cache. NULL: there is none of this capacity. */
+static struct segment *take_spare(struct stream_memory *memory, size_t capacity)
+{
+    struct segment *segment = NULL;
+
+    if (capacity == SEGMENT_BYTES) {
+        pthread_mutex_lock(&memory->mutex);
+        segment = memory->spares;
+        if (segment != NULL) {
+            memory->spares = segment->next;
+            memory->spare_count--;
+        }
+        pthread_mutex_unlock(&memory->mutex);
+    }
+    return segment;
+}
+
 void segment_unref(struct segment *segment)
 {
-    if (segment != NULL && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1) {
-        if (segment->memory != NULL) {
-            atomic_fetch_sub_explicit(&segment->memory->bytes, segment->capacity, memory_order_relaxed);
-        }
+    if (segment == NULL || atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    struct stream_memory *memory = segment->memory;
+    if (memory != NULL) {
+        atomic_fetch_sub_explicit(&memory->bytes, segment->capacity, memory_order_relaxed);
+    }
+    if (memory == NULL || !spare(memory, segment)) {
         free(segment);
     }
 }
@@ -35,7 +96,9 @@ void segments_finish(struct segments *segments)
     for (size_t i = 0; i < segments->slot_count; i++) {
         segment_unref(segments->slots[segments->first_slot + i].segment);
     }
-    free(segments->slots);
+    if (segments->slots != segments->own) {
+        free(segments->slots);
+    }
     *segments = (struct segments){.memory = segments->memory};
 }
 
@@ -84,8 +147,11 @@ void segments_release(struct segments *segments, uint64_t until, bool growing)
 
 static struct segment *segment_create(struct stream_memory *memory, size_t capacity)
 {
-    struct segment *segment = malloc(sizeof(*segment) + capacity);
+    struct segment *segment = memory != NULL ? take_spare(memory, capacity) : NULL;
 
+    if (segment == NULL) {
+        segment = malloc(sizeof(*segment) + capacity);
+    }
     if (segment != NULL) {
         atomic_init(&segment->references, 1);
         segment->capacity = capacity;
@@ -110,10 +176,19 @@ static bool slots_reserve(struct segments *segments)
         segments->first_slot = 0;
         return true;
     }
-    size_t capacity = segments->slot_capacity == 0 ? 4 : segments->slot_capacity * 2;
-    struct slot *slots = realloc(segments->slots, capacity * sizeof(*slots));
+    if (segments->slots == NULL) {
+        segments->slots = segments->own;
+        segments->slot_capacity = ARRAY_LEN(segments->own);
+        return true;
+    }
+    bool grown = segments->slots != segments->own;
+    size_t capacity = segments->slot_capacity * 2;
+    struct slot *slots = realloc(grown ? segments->slots : NULL, capacity * sizeof(*slots));
     if (slots == NULL) {
         return false;
+    }
+    if (!grown) {
+        memcpy(slots, segments->own, sizeof(segments->own));
     }
     segments->slots = slots;
     segments->slot_capacity = capacity;

@@ -75,8 +75,13 @@ static bool contains(struct span text, struct span value)
     return false;
 }
 
+/* Of X-Forwarded-* only -For tells of one client alone: what else is there selects, or is in the key
+ * (forwarded_remove_untold). */
 static bool selects(const struct headers *response_headers, struct span name)
 {
+    if (span_starts_with_nocase(name, SPAN("X-Forwarded-")) && !span_equal_nocase(name, SPAN("X-Forwarded-For"))) {
+        return true;
+    }
     return headers_list_has(response_headers, SPAN("Vary"), name);
 }
 

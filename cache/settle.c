@@ -13,21 +13,17 @@ enum { JUDGE_MEMORY_BYTES = 1024 * 1024 };
 static struct settled *settled_create(const struct record *record, struct span head, struct span selection,
                                       struct span body_start)
 {
-    struct settled *settled = calloc(1, sizeof(*settled));
     size_t memory_bytes = head.len + selection.len + body_start.len + record->slices.len;
-    char *memory = malloc(memory_bytes + 1);
+    struct settled *settled = malloc(sizeof(*settled) + memory_bytes);
 
-    if (settled == NULL || memory == NULL) {
-        free(settled);
-        free(memory);
+    if (settled == NULL) {
         return NULL;
     }
+    *settled = (struct settled){.record = *record, .memory_bytes = memory_bytes};
+    settled->record.head_override = (struct span){NULL, 0};
+    char *memory = settled->memory;
     struct span *copies[] = {&settled->head, &settled->selection, &settled->body_start, &settled->record.slices};
     struct span sources[] = {head, selection, body_start, record->slices};
-    settled->memory = memory;
-    settled->memory_bytes = memory_bytes;
-    settled->record = *record;
-    settled->record.head_override = (struct span){NULL, 0};
     for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
         if (sources[i].len > 0) {
             memcpy(memory, sources[i].data, sources[i].len);
@@ -143,15 +139,16 @@ static bool is_most_recent(struct entry *entry, const struct settled *settled, u
     return true;
 }
 
-/* May it take its place, or does it confirm what is there still? Then what it replaces is gone. The shard's mutex is
- * held. */
+/* May it take its place, or does it confirm what is there still? Then what it replaces is gone. What confirms is the
+ * most recent answer, too: what was asked for before it does not replace what it confirmed (RFC 9111 §4.3.4). The
+ * shard's mutex is held. */
 static bool take_place(struct fill *fill, const struct settled *settled)
 {
     uint64_t sent = atomic_load_explicit(&fill->sent, memory_order_relaxed);
     struct entry *entry = fill->entry;
 
     if (settled->flight != fill->flight) {
-        return !is_surpassed(fill);
+        return !is_surpassed(fill) && is_most_recent(entry, settled, sent);
     }
     if ((!settled_is_slice(settled) && !is_most_recent(entry, settled, sent)) || !supersede(entry, settled)) {
         return false;
@@ -182,9 +179,7 @@ static bool settled_link(struct fill *fill, struct settled *settled)
     return valid;
 }
 
-/* The complete response becomes what look-ups find. NULL: invalidated or surpassed meanwhile, refused by the disk, or
- * no memory. */
-struct settled *fill_settle(struct fill *fill)
+enum reason fill_settle(struct fill *fill, struct settled **out_settled)
 {
     const struct flight_head *head = flight_head(fill->flight);
     struct record record = head->record;
@@ -204,15 +199,18 @@ struct settled *fill_settle(struct fill *fill)
         (void)flight_digest(fill->flight, record.digest); /* it was set before the end */
     }
     struct settled *settled = settled_create(&record, head->fields, head->selection, (struct span){NULL, 0});
+    *out_settled = NULL;
     if (settled == NULL) {
-        return NULL;
+        return REASON_NO_MEMORY;
     }
     settled->flight = flight_ref(fill->flight);
-    if (!flight_keep(fill->flight) || !settled_link(fill, settled)) {
+    bool kept = flight_keep(fill->flight);
+    if (!kept || !settled_link(fill, settled)) {
         settled_destroy(settled);
-        return NULL;
+        return kept ? REASON_RACED : flight_store_reason(fill->flight);
     }
-    return settled;
+    *out_settled = settled;
+    return flight_store_reason(fill->flight);
 }
 
 /* Keeps the body of what was validated readable: in the flight, pinned in the store, or copied whole. False: no memory.
@@ -228,18 +226,21 @@ static bool settled_keep_body(struct settled *settled, struct cache *cache, cons
     return true;
 }
 
-/* Queues the freshening of a linked response; without room or memory it is as if the 304 had not been kept. */
-static void submit_freshening(struct fill *fill, struct settled *settled)
+/* Queues the freshening of a linked response; without room or memory it is as if the 304 had not come. */
+static enum reason submit_freshening(struct fill *fill, struct settled *settled)
 {
     struct queue *queue = &fill->cache->queue;
     struct job job = {.kind = JOB_FRESHEN, .settled = settled, .bytes = settled->memory_bytes};
+    bool full = queue_full(queue);
 
-    if (queue_full(queue) || !queue_push(queue, &job)) {
-        settled_forget(settled);
+    if (!full && queue_push(queue, &job)) {
+        return REASON_UPDATED;
     }
+    settled_forget(settled);
+    return full ? REASON_DISK_BEHIND : REASON_NO_MEMORY;
 }
 
-bool fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
+enum reason fill_freshen(struct fill *fill, const struct cached *cached, const struct record *record, struct span head)
 {
     const struct stored *stored = &cached->stored;
 
@@ -247,24 +248,24 @@ bool fill_freshen(struct fill *fill, const struct cached *cached, const struct r
     bool dead = fill->entry != NULL && is_dead(fill, stored->head, stored->record.purge_sequence);
     pthread_mutex_unlock(&fill->shard->mutex);
     if (dead) {
-        return false; /* purged while it was being confirmed: the origin's answer does not bring it back */
+        return REASON_RACED; /* purged while it was being confirmed: the origin's answer does not bring it back */
     }
     bool whole = cached->flight == NULL && !stored->pinned; /* the body is all in body_start */
 
     if (cached->partial != NULL && cached->partial->flight_count > 0) {
-        return false; /* its record is not what the store's will be in a moment; the next 304 freshens that */
+        return REASON_RACED; /* its record is not what the store's will be in a moment; the next 304 freshens that */
     }
     struct settled *settled =
         settled_create(record, head, stored->selection, whole ? stored->body_start : (struct span){NULL, 0});
 
     if (settled == NULL) {
-        return false;
+        return REASON_NO_MEMORY;
     }
     settled->record.head_override = settled->head;
-    if (!settled_keep_body(settled, fill->cache, cached) || !settled_link(fill, settled)) {
+    bool kept = settled_keep_body(settled, fill->cache, cached);
+    if (!kept || !settled_link(fill, settled)) {
         settled_destroy(settled);
-        return false;
+        return kept ? REASON_RACED : REASON_NO_MEMORY;
     }
-    submit_freshening(fill, settled);
-    return true;
+    return submit_freshening(fill, settled);
 }

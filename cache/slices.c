@@ -79,16 +79,6 @@ size_t slices_gap_count(const struct slices *slices, uint64_t first, uint64_t en
     return count;
 }
 
-uint64_t slices_bytes(const struct slices *slices)
-{
-    uint64_t bytes = 0;
-
-    for (size_t i = 0; i < slices->count; i++) {
-        bytes += slices->items[i].end - slices->items[i].first;
-    }
-    return bytes;
-}
-
 void slices_write(const struct slices *slices, char *out_bytes)
 {
     for (size_t i = 0; i < slices->count; i++) {

@@ -48,9 +48,6 @@ bool slices_gap(const struct slices *slices, uint64_t first, uint64_t end, struc
 /* How many gaps first … end-1 has. */
 size_t slices_gap_count(const struct slices *slices, uint64_t first, uint64_t end);
 
-/* How many bytes are there. */
-uint64_t slices_bytes(const struct slices *slices);
-
 /* The stored form: SLICE_BYTES each, little-endian first, end, body id, offset. */
 void slices_write(const struct slices *slices, char *out_bytes); /* room for count * SLICE_BYTES */
 

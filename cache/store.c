@@ -1,7 +1,8 @@
 /* store.c: opening and closing the store.
  *
  * What is looked at when, and why that is enough:
- *   1. before LMDB may see the file: its meta pages, read by hand, and its length (store_file.c): LMDB believes both;
+ *   1. before LMDB may see the file: its meta pages, read by hand, and its length (store_file.c): LMDB believes both.
+ *      Then what the next steps go to is read ahead (store_ahead.c): a wait for the disk a level, not a page;
  *   2. after an unclean stop: a child opens it first, and goes where the open will go (store_probe.c);
  *   3. LMDB's own pages, where they are CHECK_AT_OPEN_PAGES at most: a small store is known to be good when it opens;
  *   4. the open: the roots, first and last keys of tables, the rows of `pending` (as many as there were bodies being
@@ -48,13 +49,15 @@ enum {
 };
 
 static enum err create_parts(struct store *store, const struct store_options *options);
-static enum err open_file(struct store *store, const struct store_options *options, enum last_stop last,
+static enum err open_files(struct store *store, const struct store_options *options, struct buf *note);
+static enum err open_file(struct store *store, const struct store_options *options, struct store_marker *found,
                           struct buf *note);
 static enum err try_file(struct store *store, const struct store_options *options, enum last_stop last,
                          struct buf *note);
 static enum err look_inside(struct store *store, const struct store_options *options, enum last_stop last,
                             uint64_t file_pages, struct buf *note);
 static enum err open_guarded(struct store *store, const struct store_options *options, struct buf *note);
+static int open_env(struct store *store, const struct store_options *options);
 static void drop_env(struct store *store);
 static int size_file(struct store *store);
 
@@ -68,18 +71,13 @@ enum err store_open(const struct store_options *options, struct store **out_stor
     }
     store->lock_fd = -1;
     store->marker_fd = -1;
-    enum last_stop last = LAST_STOP_UNCLEAN;
-    uint64_t stamp = 0;
     REQUIRE(pthread_mutex_init(&store->damage_mutex, NULL) == 0);
     enum err error = create_parts(store, options);
     if (error == ERR_OK) {
         error = store_file_lock(options->dir, &store->lock_fd, out_note);
     }
     if (error == ERR_OK) {
-        store->marker_fd = store_marker_open(options->dir, &last, &stamp);
-        store->trees_checked = last == LAST_STOP_CLEAN && stamp != 0 && stamp == store_file_stamp(options->dir);
-        guard_install(store->marker_fd);
-        error = open_file(store, options, last, out_note);
+        error = open_files(store, options, out_note);
     }
     if (error != ERR_OK) {
         store_close(store);
@@ -88,6 +86,32 @@ enum err store_open(const struct store_options *options, struct store **out_stor
     store->set_aside_bytes = store_file_set_aside_bytes(options->dir);
     *out_store = store;
     return ERR_OK;
+}
+
+/* All of them, with the lock held. */
+static enum err open_files(struct store *store, const struct store_options *options, struct buf *note)
+{
+    struct store_owner owner = store_file_owner(options->dir);
+    struct store_marker found;
+
+    guard_install(-1);
+    if (store_is_newer(options->dir, note)) {
+        return ERR_NEWER;
+    }
+    store_file_remove_copy(options->dir);
+    store->marker_fd = store_marker_open(options->dir, &found);
+    store->trees_checked =
+        found.last == LAST_STOP_CLEAN && found.stamp != 0 && found.stamp == store_file_stamp(options->dir);
+    guard_install(store->marker_fd);
+    enum err error = open_file(store, options, &found, note);
+    guard_opened();
+    store_file_give(options->dir, owner);
+    if (error != ERR_OK) {
+        guard_forget_marker(store->marker_fd);
+        store_marker_restore(store->marker_fd, &found);
+        store->marker_fd = -1;
+    }
+    return error;
 }
 
 void store_close(struct store *store)
@@ -194,7 +218,7 @@ bool store_disk_refuses(const struct store *store)
 {
     int code = atomic_load_explicit(&store->refusal, memory_order_relaxed);
 
-    return code != 0 && code != ENOMEM && code != ECANCELED && !is_want_of_room(code);
+    return code != 0 && code != ENOMEM && code != ECANCELED && code != BODY_ENDED && !is_want_of_room(code);
 }
 
 const char *store_refusal(const struct store *store)
@@ -203,6 +227,9 @@ const char *store_refusal(const struct store *store)
 
     if (is_want_of_room(code)) {
         return "what is being sent or written leaves no room";
+    }
+    if (code == BODY_ENDED) {
+        return "a body cannot be continued";
     }
     return code == 0 ? NULL : mdb_strerror(code);
 }
@@ -275,12 +302,12 @@ static enum err create_parts(struct store *store, const struct store_options *op
 }
 
 /* Opens the file; one that cannot be used is set aside, once. */
-static enum err open_file(struct store *store, const struct store_options *options, enum last_stop last,
+static enum err open_file(struct store *store, const struct store_options *options, struct store_marker *found,
                           struct buf *note)
 {
-    enum err error = try_file(store, options, last, note);
+    enum err error = try_file(store, options, found->last, note);
 
-    if (error != ERR_DAMAGED && error != ERR_FOREIGN) {
+    if ((error != ERR_DAMAGED && error != ERR_FOREIGN) || options->keep) {
         return error;
     }
     drop_env(store);
@@ -289,7 +316,7 @@ static enum err open_file(struct store *store, const struct store_options *optio
     if (error != ERR_OK) {
         return error;
     }
-    store_marker_forgive(store->marker_fd);
+    store_marker_forgive(store->marker_fd, found);
     store_share(store, 0, store_body_file_blocks(store->dir));
     store->map_pages = store->most_pages;
     store->trees_checked = true; /* there are none */
@@ -306,14 +333,22 @@ static enum err try_file(struct store *store, const struct store_options *option
         enum err error = store_file_check(options->dir, &file_pages, note);
         store_share(store, file_pages, store_body_file_blocks(store->dir));
         if (error == ERR_OK) {
+            store_read_ahead(options->dir);
             error = look_inside(store, options, last, file_pages, note);
         } else if (error == ERR_NOT_FOUND) {
             store->trees_checked = true;
+            if (i == 0 && store_file_is_missed(options->dir, note) && options->keep) {
+                error = ERR_DAMAGED;
+            }
         }
         if (error != ERR_OK && error != ERR_NOT_FOUND) {
             return error;
         }
         bool too_large = file_pages > store->most_pages;
+        if (too_large && options->keep) {
+            buf_add_text(note, "the data file is larger than its size permits");
+            return ERR_DAMAGED;
+        }
         store->map_pages = too_large ? file_pages + SHRINK_ROOM_PAGES : store->most_pages;
         error = open_guarded(store, options, note);
         if (error == ERR_OK) {
@@ -337,25 +372,15 @@ static enum err look_inside(struct store *store, const struct store_options *opt
 {
     uint64_t pages = file_pages > store->most_pages ? file_pages : store->most_pages;
 
-    switch (last) {
-    case LAST_STOP_CLEAN:
-        break;
-    case LAST_STOP_UNCLEAN:
-        if (!store_probe(options->dir, pages * store->page_bytes, note)) {
-            return ERR_DAMAGED;
-        }
-        break;
-    case LAST_STOP_DAMAGED:
-        buf_format(note, "the data file was found damaged while it was in use");
-        return ERR_DAMAGED;
-    case LAST_STOP_CRASHES:
-        buf_format(note, "two crashes soon after the start, perhaps of the data file");
+    if (store_marker_blames(last, note) ||
+        (last == LAST_STOP_UNCLEAN && !store_probe(options->dir, pages * store->page_bytes, note))) {
         return ERR_DAMAGED;
     }
-    bool shrinks = file_pages > store->most_pages; /* changes the file at once */
+    bool all = file_pages > store->most_pages || options->keep; /* the file is changed at once; it must not be lost */
+    const struct tree_limits limits = {.pages = all ? file_pages : CHECK_AT_OPEN_PAGES};
     enum tree_check check = TREES_GOOD;
     if (!store->trees_checked) {
-        check = store_check_trees(options->dir, file_pages, shrinks ? file_pages : CHECK_AT_OPEN_PAGES, NULL);
+        check = store_check_trees(options->dir, file_pages, &limits);
         store->trees_checked = check == TREES_GOOD;
     }
     if (check == TREES_DAMAGED) {
@@ -375,7 +400,7 @@ static void on_open(void *arg) /* guarded_fn */
 {
     struct open_call *call = arg;
 
-    call->code = store_open_env(call->store, call->options);
+    call->code = open_env(call->store, call->options);
     if (call->code == 0) {
         store_count(call->store);
     }
@@ -396,7 +421,8 @@ static enum err open_guarded(struct store *store, const struct store_options *op
     return err_from_mdb(call.code);
 }
 
-int store_open_env(struct store *store, const struct store_options *options)
+/* Opens the environment and its tables in a file that was found fit, or makes one. Inside a guarded call. */
+static int open_env(struct store *store, const struct store_options *options)
 {
     int dead;
     int code = mdb_env_create(&store->env);

@@ -53,20 +53,23 @@ struct store_options {
     uint64_t memory_bytes; /* that the page cache can have; a store much smaller is not asked whether it is in memory */
     unsigned max_variants; /* of one key, at least 1; the oldest is dropped beyond (and where a row fills a page) */
     unsigned max_readers;  /* store_reader objects at one time */
+    bool keep;             /* what is there is not given up: a file that would be set aside or removed is an error, and
+                              nothing is changed. All of LMDB's own pages are looked at first */
 };
 
 /* Opens or makes the store. ERR_OK with a text in `out_note` when an unreadable, foreign, damaged or unknown-format
  * file was set aside (renamed; one such file is kept, beside what the store may take) and an empty store made. The
  * first call installs handlers for SIGSEGV, SIGBUS and SIGABRT, which pass on whatever does not happen inside the
- * store. After an unclean stop it forks. ERR_IN_USE (another process), ERR_IO (directory not writable, …),
- * ERR_NO_SPACE; `out_note` says more. */
+ * store. After an unclean stop it forks. What root makes in another's directory becomes his. ERR_IN_USE (another
+ * process), ERR_NEWER (a later version's store: nothing was changed), ERR_IO (directory not writable, …), ERR_NO_SPACE;
+ * with `keep` ERR_DAMAGED and ERR_FOREIGN; `out_note` says more. */
 MUST_CHECK enum err store_open(const struct store_options *options, struct store **out_store, struct buf *out_note);
 
 /* A look at the store in `dir`, which another process may be using at the same time: takes no lock of ours, makes and
  * changes nothing in the data file, sets nothing aside. For readers, store_find and store_each_variant only, never
  * store_apply; what is found is what was committed. ERR_NOT_FOUND: there is none; ERR_FOREIGN: of another program or
- * format; ERR_DAMAGED, ERR_LIMIT (too many look at it), ERR_IO; `out_note` says more. LMDB keeps note of readers in
- * `lock.mdb`, which must be writable. Not for a process that has the same store open already. */
+ * format; ERR_NEWER; ERR_DAMAGED, ERR_LIMIT (too many look at it), ERR_IO; `out_note` says more. LMDB keeps note of
+ * readers in `lock.mdb`, which must be writable. Not for a process that has the same store open already. */
 MUST_CHECK enum err store_open_readonly(const char *dir, struct store **out_store, struct buf *out_note);
 
 /* All readers must have been destroyed, no pin matters any more. Accepts NULL. */
@@ -80,7 +83,9 @@ const char *store_failure(const struct store *store); /* why, in a few words; wh
 /* Why the last store_apply was refused, as the system says it. NULL: it was not. Any thread. */
 const char *store_refusal(const struct store *store);
 
-/* Was that the disk's doing, and not only a want of room or memory for a moment, or a stop? Any thread. */
+/* Was that the disk's doing, and not only a want of room or memory for a moment, one body's, or a stop? It counts for
+ * whatever comes next, until a batch is written. That is tried a moment later, even if nothing comes: bodies that were
+ * refused have to be dropped. Any thread. */
 bool store_disk_refuses(const struct store *store);
 
 /* What it holds must not be served any more, and it cannot be told so: marks it failed. Any thread. */
@@ -180,7 +185,8 @@ MUST_CHECK enum err store_read_now(struct store_reader *reader, uint64_t body_id
 void store_warm(const struct store *store, const struct store_cold *cold);
 
 /* All variants under a key, newest first, without bodies and without marking or pinning: for `larder why` and
- * invalidation tests. `visit` returns false to stop. Everything borrows until it returns. */
+ * invalidation tests. `visit` returns false to stop. Everything borrows until it returns; it may reset the arena, which
+ * else holds head and first bytes of them all. One for which there is no room there is left out. */
 typedef bool (*store_variant_fn)(void *arg, const struct stored *stored);
 enum store_found store_each_variant(struct store_reader *reader, const struct key *key, struct arena *arena,
                                     store_variant_fn visit, void *arg);

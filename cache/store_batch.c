@@ -5,7 +5,7 @@
 #include "cache/store_batch.h"
 
 static void end_batch(struct batch *batch);
-static void undo_blocks(struct store *store);
+static void undo_body_file(struct store *store);
 
 int batch_begin(struct store *store, struct batch *out_batch)
 {
@@ -75,7 +75,7 @@ int batch_commit(struct batch *batch)
     }
     code = mdb_txn_commit(batch->txn); /* closes the cursors; aborts where it fails */
     if (code != 0) {
-        undo_blocks(store);
+        undo_body_file(store);
         end_batch(batch);
         return code;
     }
@@ -113,14 +113,17 @@ int batch_commit(struct batch *batch)
 void batch_abort(struct batch *batch)
 {
     mdb_txn_abort(batch->txn);
-    undo_blocks(batch->store);
+    undo_body_file(batch->store);
     end_batch(batch);
 }
 
-static void undo_blocks(struct store *store)
+static void undo_body_file(struct store *store)
 {
     if (store->blocks != NULL) {
         blocks_abort(store->blocks);
+    }
+    if (store->bodies != NULL) {
+        bodies_abort(store->bodies);
     }
 }
 

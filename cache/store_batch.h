@@ -130,8 +130,8 @@ int store_make_room(struct store *store, const struct space *space, unsigned att
 
 /* ---- the part of a body in the body file (store_extents.c) ---- */
 
-/* Appends pieces to it; the first is number `stream_piece` of the stream. NO_ROOM; EINVAL: they do not follow what is
- * there; an errno of the file. */
+/* Appends pieces to it; the first is number `stream_piece` of the stream. NO_ROOM; BODY_ENDED: they do not follow what
+ * is there, or what is there cannot be read; an errno of the file. */
 int batch_write_blocks(struct batch *batch, uint64_t body_id, uint64_t stream_piece, struct span bytes);
 
 /* The number of the stream's piece behind the last one in the file. MDB_NOTFOUND: none is. */
@@ -186,6 +186,9 @@ uint64_t store_body_file_blocks(const char *dir); /* 0: there is none */
  * the disk has no room for all of it. Outside a guarded call. */
 enum err store_open_bodies(struct store *store, struct buf *note);
 void store_close_bodies(struct store *store);
+
+/* The same question for a look at a stopped store, with the errors of store_open_bodies. */
+enum err store_check_bodies(struct store *store, struct buf *note);
 
 /* For a look. The store may be without a body file. */
 enum err store_open_bodies_readonly(struct store *store, const char *dir);

@@ -2,7 +2,8 @@
  *
  *  block       0  payload                     4072  u32 bytes of it in use     4076  12 zero bytes
  *           4088  u64 XXH3-64 of all before, seeded */
-#define _GNU_SOURCE /* preadv2 */
+#define _GNU_SOURCE             /* preadv2 */
+#define XXH_STATIC_LINKING_ONLY /* XXH3_state_t as a variable */
 #include "cache/store_bodies.h"
 
 #include <errno.h>
@@ -16,11 +17,13 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "cache/store_gather.h"
+
 enum {
-    STAT_BLOCK_BYTES = 512, /* of st_blocks */
-    AT_LEN = BODIES_PAYLOAD_BYTES,
+    STAT_BLOCK_BYTES = 512,        /* of st_blocks */
+    AT_END = BODIES_PAYLOAD_BYTES, /* what is no payload */
+    AT_LEN = AT_END,
     AT_CHECK = 4088,
-    WRITE_BLOCKS = 64,  /* written at once */
     START_BLOCKS = 256, /* written behind each other: the disk may begin */
     WARM_BYTES = 64 * 1024,
     NUMBER_BITS = 24,
@@ -31,18 +34,20 @@ struct bodies {
     uint64_t secret;
     uint64_t max_blocks;          /* that it may ever have */
     _Atomic uint64_t block_count; /* that it has */
-    bool unsynced;                /* the disk thread's, as are the next and the buffer */
+    bool unsynced;                /* the disk thread's, as are the next three */
     bool too_long;                /* what was reserved in vain could not be given back yet */
     struct extent unstarted;      /* written, in one run, and not yet on its way to the disk */
-    char *buffer;
-    const char *map;        /* of all the blocks there may be, for bodies_view; NULL: none */
+    struct gather gather;         /* not written yet */
+    const char *map;              /* of all the blocks there may be, for bodies_view; NULL: none */
     atomic_ushort *checked; /* for each block, a tag of the piece whose check was right here; 0: none. Its memory is
                                touched for blocks that were read only. NULL: none */
 };
 
+_Static_assert((int)GATHER_BLOCK_BYTES == (int)BODIES_BLOCK_BYTES, "what is gathered are blocks");
+_Static_assert((int)GATHER_END_BYTES == BODIES_BLOCK_BYTES - AT_END, "a block's end");
+
 static enum err set_size(struct bodies *bodies, uint64_t *out_had_blocks, struct buf *note);
-static struct span make_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, struct span payload,
-                              char *block);
+static struct span gather_block(struct bodies *bodies, const struct body_run *run, uint64_t index, struct span bytes);
 static bool check_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, const char *block,
                         struct span *out_payload);
 static bool inside(const struct bodies *bodies, struct extent extent);
@@ -69,9 +74,8 @@ enum err bodies_open(const char *path, const struct bodies_size *size, uint64_t 
     bodies->secret = secret;
     bodies->max_blocks = size->max_blocks;
     bodies->block_count = size->blocks;
-    bodies->buffer = malloc((size_t)WRITE_BLOCKS * BODIES_BLOCK_BYTES);
     bodies->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    enum err error = bodies->buffer == NULL ? ERR_NO_MEMORY : ERR_OK;
+    enum err error = ERR_OK;
     if (bodies->fd < 0) {
         error = err_from_errno(errno);
         buf_format(note, "cannot open %s: %s", path, strerror(errno));
@@ -134,6 +138,7 @@ int bodies_resize(struct bodies *bodies, uint64_t block_count)
     uint64_t had = bodies->block_count;
 
     REQUIRE(block_count <= bodies->max_blocks);
+    REQUIRE(bodies->gather.extent.count == 0);
     if (block_count < had) {
         if (ftruncate(bodies->fd, (off_t)(block_count * BODIES_BLOCK_BYTES)) != 0) {
             return errno;
@@ -183,30 +188,10 @@ void bodies_close(struct bodies *bodies)
     if (bodies->fd >= 0) {
         close(bodies->fd);
     }
-    free(bodies->buffer);
     free(bodies);
 }
 
 /* ---- writing ---- */
-
-static int write_all(int fd, const char *bytes, size_t len, off_t at)
-{
-    while (len > 0) {
-        ssize_t written = pwrite(fd, bytes, len, at);
-        if (written < 0 && errno != EINTR) {
-            return errno;
-        }
-        if (written == 0) {
-            return EIO;
-        }
-        if (written > 0) {
-            bytes += written;
-            len -= (size_t)written;
-            at += written;
-        }
-    }
-    return 0;
-}
 
 /* What was checked there is being replaced. */
 static void forget_checked(struct bodies *bodies, struct extent extent)
@@ -245,28 +230,39 @@ static void note_written(struct bodies *bodies, struct extent extent)
     }
 }
 
+static int write_gathered(struct bodies *bodies)
+{
+    struct extent extent = bodies->gather.extent;
+    int code = gather_write(&bodies->gather, bodies->fd);
+
+    if (code == 0) {
+        note_written(bodies, extent);
+    }
+    return code;
+}
+
 int bodies_write(struct bodies *bodies, const struct body_run *run, struct span bytes)
 {
-    uint64_t done = 0;
     int code = 0;
 
     REQUIRE(inside(bodies, run->extent));
     REQUIRE((bytes.len + BODIES_PAYLOAD_BYTES - 1) / BODIES_PAYLOAD_BYTES == run->extent.count);
     bodies->unsynced = true;
     forget_checked(bodies, run->extent);
-    while (done < run->extent.count && code == 0) {
-        uint64_t left = run->extent.count - done;
-        size_t count = left < WRITE_BLOCKS ? (size_t)left : WRITE_BLOCKS;
-        for (size_t i = 0; i < count; i++) {
-            bytes = make_block(bodies, run->body_id, run->number + done + i, bytes,
-                               bodies->buffer + i * BODIES_BLOCK_BYTES);
+    for (uint64_t i = 0; i < run->extent.count && code == 0; i++) {
+        if (!gather_fits(&bodies->gather, run->extent.first + i)) {
+            code = write_gathered(bodies);
         }
-        code = write_all(bodies->fd, bodies->buffer, count * BODIES_BLOCK_BYTES,
-                         (off_t)((run->extent.first + done) * BODIES_BLOCK_BYTES));
-        note_written(bodies, (struct extent){run->extent.first + done, count});
-        done += count;
+        if (code == 0) {
+            bytes = gather_block(bodies, run, i, bytes);
+        }
     }
     return code;
+}
+
+void bodies_abort(struct bodies *bodies)
+{
+    gather_forget(&bodies->gather);
 }
 
 /* After a failure the kernel may have dropped what was not written and say nothing of it the next time. So the batch
@@ -278,6 +274,10 @@ int bodies_sync(struct bodies *bodies)
     }
     if (!bodies->unsynced) {
         return 0;
+    }
+    int code = write_gathered(bodies);
+    if (code != 0) {
+        return code;
     }
     bodies->unstarted = (struct extent){0};
     if (fdatasync(bodies->fd) != 0) {
@@ -405,19 +405,26 @@ static uint16_t tag_of(const struct bodies *bodies, uint64_t body_id, uint64_t n
     return (uint16_t)((seed_of(bodies, body_id, number) * UINT64_C(0x9e3779b97f4a7c15)) >> 48 | 1);
 }
 
-/* Every byte of the block is written. Returns the rest of the payload. */
-static struct span make_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, struct span payload,
-                              char *block)
+/* Gathers the run's block of that index, with the first bytes of `bytes`. Returns the rest. */
+static struct span gather_block(struct bodies *bodies, const struct body_run *run, uint64_t index, struct span bytes)
 {
-    struct span part = span_take(payload, BODIES_PAYLOAD_BYTES);
-    uint32_t len = (uint32_t)part.len;
+    static const char zeros[BODIES_PAYLOAD_BYTES];
+    struct span payload = span_take(bytes, BODIES_PAYLOAD_BYTES);
+    struct span padding = {zeros, BODIES_PAYLOAD_BYTES - payload.len};
+    char end[GATHER_END_BYTES] = {0};
+    uint32_t len = (uint32_t)payload.len;
+    XXH3_state_t state;
 
-    memcpy(block, part.data, part.len);
-    memset(block + part.len, 0, AT_CHECK - part.len);
-    memcpy(block + AT_LEN, &len, sizeof(len));
-    uint64_t check = XXH3_64bits_withSeed(block, AT_CHECK, seed_of(bodies, body_id, number));
-    memcpy(block + AT_CHECK, &check, sizeof(check));
-    return span_skip(payload, part.len);
+    memcpy(end + (AT_LEN - AT_END), &len, sizeof(len));
+    XXH3_INITSTATE(&state);
+    (void)XXH3_64bits_reset_withSeed(&state, seed_of(bodies, run->body_id, run->number + index));
+    (void)XXH3_64bits_update(&state, payload.data, payload.len); /* these fail only for NULL */
+    (void)XXH3_64bits_update(&state, padding.data, padding.len);
+    (void)XXH3_64bits_update(&state, end, AT_CHECK - AT_END);
+    uint64_t check = XXH3_64bits_digest(&state);
+    memcpy(end + (AT_CHECK - AT_END), &check, sizeof(check));
+    gather_add(&bodies->gather, run->extent.first + index, payload, padding, end);
+    return span_skip(bytes, payload.len);
 }
 
 static bool check_block(const struct bodies *bodies, uint64_t body_id, uint64_t number, const char *block,

@@ -47,8 +47,9 @@ struct bodies_size {
 MUST_CHECK enum err bodies_open(const char *path, const struct bodies_size *size, uint64_t secret,
                                 struct bodies **out_bodies, uint64_t *out_had_blocks, struct buf *note);
 
-/* Cuts it, or makes it longer (reserved on the disk). Nothing that anyone may read lies in what is cut off. Not 0: it
- * is as long as it was, or will be after the first bodies_sync that can give back what was reserved in vain. */
+/* Cuts it, or makes it longer (reserved on the disk), between batches. Nothing that anyone may read lies in what is cut
+ * off. Not 0: it is as long as it was, or will be after the first bodies_sync that can give back what was reserved in
+ * vain. */
 MUST_CHECK int bodies_resize(struct bodies *bodies, uint64_t block_count);
 
 /* To be read only, by a look from another process: its owner may make it longer or shorter meanwhile. */
@@ -56,11 +57,16 @@ MUST_CHECK enum err bodies_open_readonly(const char *path, uint64_t secret, stru
 
 void bodies_close(struct bodies *bodies); /* accepts NULL */
 
-/* Writes `bytes`, which fill the run's blocks but for the rest of the last. */
+/* Writes `bytes`, which fill the run's blocks but for the rest of the last, by the next bodies_sync at the latest: they
+ * stay as they are until that, or bodies_abort. An error may be that of an earlier call. */
 MUST_CHECK int bodies_write(struct bodies *bodies, const struct body_run *run, struct span bytes);
 
-/* What was written is on the disk when it returns 0. Nothing where nothing was written since the last. */
+/* What was written is on the disk, and can be read, when it returns 0. Nothing where nothing was written since the
+ * last. */
 MUST_CHECK int bodies_sync(struct bodies *bodies);
+
+/* The batch is given up: what is not written yet will not be. */
+void bodies_abort(struct bodies *bodies);
 
 enum bodies_wait {
     BODIES_NOW,  /* only what is in memory */

@@ -38,6 +38,7 @@ struct walk {
     uint64_t last_page;
     uint64_t txn;
     uint64_t budget;            /* pages that may still be looked at */
+    bool values;                /* pages of rows' values, too */
     const atomic_bool *give_up; /* set by another thread: break it off. NULL: nobody does */
     unsigned char *used;        /* a bit a page */
 };
@@ -60,6 +61,7 @@ static enum tree_check walk_file(struct walk *walk);
 static enum tree_check walk_tree(struct walk *walk, enum tree_kind kind, const char *at);
 static enum tree_check walk_page(struct walk *walk, struct tree *tree, uint64_t number, unsigned level);
 static void want_children(const struct walk *walk, const char *page, size_t count);
+static void want_lists(const struct walk *walk, const char *page, size_t count);
 static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const char *page, size_t count);
 static bool check_page(const struct walk *walk, const char *page, uint64_t number, unsigned flags, size_t *out_count);
 static bool check_key(const struct tree *tree, struct span key);
@@ -78,15 +80,15 @@ static void on_walk(void *arg) /* guarded_fn */
     call->result = walk_file(&call->walk);
 }
 
-enum tree_check store_check_trees(const char *dir, uint64_t file_pages, uint64_t budget_pages,
-                                  const atomic_bool *give_up)
+enum tree_check store_check_trees(const char *dir, uint64_t file_pages, const struct tree_limits *limits)
 {
     char path[PATH_MAX];
     struct stat status;
     struct guarded_walk call = {.walk = {.page_bytes = (uint64_t)sysconf(_SC_PAGESIZE),
                                          .file_pages = file_pages,
-                                         .budget = budget_pages,
-                                         .give_up = give_up},
+                                         .budget = limits->pages,
+                                         .values = limits->values,
+                                         .give_up = limits->give_up},
                                 .result = TREES_DAMAGED};
     size_t map_bytes = (size_t)(file_pages * call.walk.page_bytes);
 
@@ -247,10 +249,29 @@ static void want_children(const struct walk *walk, const char *page, size_t coun
     }
 }
 
+/* The free list's values that have pages of their own: of no other tree are they looked at. */
+static void want_lists(const struct walk *walk, const char *page, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct page_node node;
+        if (page_node_read(page, walk->page_bytes, i, PAGE_LEAF, &node) && node.big) {
+            uint64_t first = page_u64(node.data);
+            uint64_t pages = value_pages(node.data_bytes, walk->page_bytes);
+            if (first <= walk->last_page && pages <= walk->last_page - first + 1) {
+                (void)madvise((char *)(uintptr_t)walk->map + first * walk->page_bytes, pages * walk->page_bytes,
+                              MADV_WILLNEED); /* advice */
+            }
+        }
+    }
+}
+
 static enum tree_check walk_leaf(struct walk *walk, struct tree *tree, const char *page, size_t count)
 {
     enum tree_check result = TREES_GOOD;
 
+    if (tree->kind == TREE_FREE_LIST) {
+        want_lists(walk, page, count);
+    }
     for (size_t i = 0; i < count && result == TREES_GOOD; i++) {
         struct page_node node;
 
@@ -283,7 +304,9 @@ static bool check_page(const struct walk *walk, const char *page, uint64_t numbe
         size_t at = page_u16(page + PAGE_HEADER_BYTES + 2 * i);
         struct page_node node;
 
-        if (at < upper || at % 2 != 0 || !page_node_read(page, walk->page_bytes, i, flags, &node)) {
+        /* The sum again: larder may have been started while its stopped store is checked, and write this page. */
+        if (at < upper || at % 2 != 0 || !page_node_read(page, walk->page_bytes, i, flags, &node) ||
+            at + node.bytes > walk->page_bytes) {
             return false;
         }
         for (size_t unit = at / 2; unit < (at + node.bytes) / 2; unit++) {
@@ -324,12 +347,15 @@ static bool check_key(const struct tree *tree, struct span key)
 /* The list of pages that one transaction freed: how many, then their numbers, falling. */
 static bool check_free_list(struct walk *walk, struct span key, struct span list)
 {
-    if (page_u64(key.data) > walk->txn || list.len < sizeof(uint64_t) || list.len % sizeof(uint64_t) != 0 ||
-        page_u64(list.data) > list.len / sizeof(uint64_t) - 1) {
+    if (page_u64(key.data) > walk->txn || list.len < sizeof(uint64_t) || list.len % sizeof(uint64_t) != 0) {
+        return false;
+    }
+    uint64_t count = page_u64(list.data); /* read once: see check_page */
+    if (count > list.len / sizeof(uint64_t) - 1) {
         return false;
     }
     uint64_t before = UINT64_MAX;
-    for (uint64_t i = 1; i <= page_u64(list.data); i++) {
+    for (uint64_t i = 1; i <= count; i++) {
         uint64_t number = page_u64(list.data + i * sizeof(uint64_t));
         if (number >= before || !claim(walk, number, 1)) {
             return false;
@@ -357,7 +383,9 @@ static bool check_big_value(struct walk *walk, struct tree *tree, const struct p
             return false;
         }
         pages = had;
-    } else if (node->small) {
+    } else if (node->small ||
+               (walk->values &&
+                (first > walk->last_page || !value_page_good(walk->map + first * walk->page_bytes, first, pages)))) {
         return false;
     }
     tree->overflow_pages -= pages;

@@ -50,7 +50,7 @@ int batch_write_blocks(struct batch *batch, uint64_t body_id, uint64_t stream_pi
         return code;
     }
     if (stream_piece != last.file_piece + last.number + last.extent.count) {
-        return EINVAL; /* not behind what is there */
+        return BODY_ENDED; /* not behind what is there */
     }
     while (bytes.len > 0) {
         code = write_run(batch, &last, first, &bytes);
@@ -358,7 +358,7 @@ static int last_row(MDB_cursor *cursor, uint64_t body_id, struct extent_row *out
         return MDB_NOTFOUND;
     }
     if (!row_read(key, data, &row)) {
-        return EIO; /* this body cannot be continued; the store can */
+        return BODY_ENDED;
     }
     *out_row = row;
     return 0;

@@ -10,6 +10,7 @@
  *     136 u64 last page  144 u64 transaction
  *
  * The later transaction's page is the one in force. */
+#define _GNU_SOURCE /* F_OFD_SETLK, O_PATH */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cache/store_internal.h"
+#include "cache/store_batch.h"
+#include "cache/store_tools.h"
 
-#define LOCK_FILE      "lock" /* not LMDB's own, which is lock.mdb */
+#define LMDB_LOCK_FILE "lock.mdb"
 #define SET_ASIDE      "data.mdb.damaged-"
 #define META_MAGIC     0xBEEFC0DEu
 #define META_VERSION   1u
@@ -55,7 +57,7 @@ enum err store_file_lock(const char *dir, int *out_lock_fd, struct buf *note)
         buf_format(note, "cannot make the directory %s: %s", dir, strerror(errno));
         return error;
     }
-    if (!store_file_path(dir, LOCK_FILE, path)) {
+    if (!store_file_path(dir, STORE_LOCK_FILE, path)) {
         buf_format(note, "the directory's name is too long");
         return ERR_IO;
     }
@@ -72,8 +74,26 @@ enum err store_file_lock(const char *dir, int *out_lock_fd, struct buf *note)
         close(fd);
         return error;
     }
+    /* So that it can be asked for without taking it. Where the file system has none of these, what shows that a process
+     * has opened the store is what it writes. */
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_OFD_SETLK, &whole);
     *out_lock_fd = fd;
     return ERR_OK;
+}
+
+bool store_file_is_locked(const char *dir)
+{
+    char path[PATH_MAX];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = store_file_path(dir, STORE_LOCK_FILE, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    if (fd < 0) {
+        return false;
+    }
+    bool locked = fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+    close(fd);
+    return locked;
 }
 
 enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note)
@@ -126,6 +146,20 @@ enum err store_file_check(const char *dir, uint64_t *out_pages, struct buf *note
     return error;
 }
 
+bool store_file_is_missed(const char *dir, struct buf *note)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    bool there = store_file_path(dir, STORE_DATA_FILE, path) && stat(path, &status) == 0 && status.st_size > 0;
+
+    if (there || store_body_file_blocks(dir) == 0) {
+        return false;
+    }
+    buf_format(note, "%s/%s is missing or empty, and what it said of the bodies beside it is lost: the store is empty",
+               dir, STORE_DATA_FILE);
+    return true;
+}
+
 enum err store_file_set_aside(const char *dir, struct buf *note)
 {
     char from[PATH_MAX];
@@ -164,13 +198,52 @@ uint64_t store_file_set_aside_bytes(const char *dir)
 
 uint64_t store_file_stamp(const char *dir)
 {
+    return store_file_changed_ns(dir, STORE_DATA_FILE);
+}
+
+uint64_t store_file_changed_ns(const char *dir, const char *name)
+{
     char path[PATH_MAX];
     struct stat status;
 
-    if (!store_file_path(dir, STORE_DATA_FILE, path) || stat(path, &status) != 0) {
+    if (!store_file_path(dir, name, path) || stat(path, &status) != 0) {
         return 0;
     }
     return (uint64_t)status.st_ctim.tv_sec * 1000000000 + (uint64_t)status.st_ctim.tv_nsec;
+}
+
+struct store_owner store_file_owner(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat status;
+
+    if ((store_file_path(dir, STORE_DATA_FILE, path) && stat(path, &status) == 0) || stat(dir, &status) == 0) {
+        return (struct store_owner){.user = status.st_uid, .group = status.st_gid};
+    }
+    return (struct store_owner){.user = geteuid(), .group = getegid()};
+}
+
+void store_file_give(const char *dir, struct store_owner owner)
+{
+    static const char *const names[] = {STORE_LOCK_FILE, LMDB_LOCK_FILE, STORE_DATA_FILE, STORE_BODIES_FILE,
+                                        STORE_MARKER_FILE};
+    struct stat status;
+
+    if (geteuid() != 0 || owner.user == 0) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char path[PATH_MAX];
+        /* O_PATH: closing another descriptor of LMDB's lock file would drop its locks. */
+        int fd = store_file_path(dir, names[i], path) ? open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+        if (fd < 0) {
+            continue;
+        }
+        if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 1 && status.st_uid == 0) {
+            (void)fchownat(fd, "", owner.user, owner.group, AT_EMPTY_PATH); /* refused: then it stays root's */
+        }
+        close(fd);
+    }
 }
 
 bool store_file_path(const char *dir, const char *name, char out_path[PATH_MAX])
@@ -201,6 +274,15 @@ enum err store_file_replace(const char *dir, const char *replacement)
         close(fd);
     }
     return ERR_OK;
+}
+
+void store_file_remove_copy(const char *dir)
+{
+    char path[PATH_MAX];
+
+    if (store_file_path(dir, STORE_COMPACT_FILE, path)) {
+        (void)unlink(path); /* there may be none */
+    }
 }
 
 static enum err err_from_errno(int code)

@@ -28,8 +28,6 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
                                   struct arena *arena, struct stored *out_stored, bool *out_retry);
 static enum look look_at(struct store_reader *reader, const struct key *key, const struct variant *variant,
                          uint64_t generation, struct arena *arena, struct stored *out_stored);
-static bool read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
-                        struct record *out_record);
 static enum err copy_stored(struct store_reader *reader, const struct key *key, struct arena *arena,
                             struct stored *stored);
 static enum err copy_piece(struct copy *copy, uint64_t at, struct span piece);
@@ -128,20 +126,18 @@ static enum store_found find_once(struct store_reader *reader, const struct key 
     return found;
 }
 
-/* The variants under a hash; they lie in the map. */
 bool find_read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants)
 {
     char bytes[INDEX_KEY_BYTES];
-    MDB_val key = {.mv_size = sizeof(bytes), .mv_data = bytes};
-    MDB_val data;
+    struct span row;
 
     index_key_write(hash, bytes);
-    int code = mdb_get(reader->txn, reader->store->tables[TABLE_INDEX], &key, &data);
+    int code = reader_row(reader, TABLE_INDEX, (struct span){bytes, sizeof(bytes)}, &row);
     if (code != 0) {
         store_note_code(reader->store, code);
         return false;
     }
-    if (!index_row_check(span_of_value(data), hash, out_variants)) {
+    if (!index_row_check(row, hash, out_variants)) {
         store_note_damage(reader->store, hash, 0);
         return false;
     }
@@ -155,7 +151,7 @@ static enum look look_at(struct store_reader *reader, const struct key *key, con
     struct store *store = reader->store;
     struct stored stored = {0};
 
-    if (!read_record(reader, key, variant->object_id, &stored.record) ||
+    if (!find_read_record(reader, key, variant->object_id, &stored.record) ||
         !arena_copy(arena, variant->selection, &stored.selection)) {
         return LOOK_NO;
     }
@@ -199,22 +195,19 @@ static bool record_damaged(struct store *store, const struct record *record)
     return damaged;
 }
 
-/* The record of an object under this key, valid in every number. Its override and slices still lie in the map. */
-static bool read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
-                        struct record *out_record)
+bool find_read_record(struct store_reader *reader, const struct key *key, uint64_t object_id, struct record *out_record)
 {
     struct store *store = reader->store;
-    MDB_val name = {.mv_size = sizeof(object_id), .mv_data = &object_id};
-    MDB_val data;
+    struct span bytes;
     struct object_row row;
-    int code = mdb_get(reader->txn, store->tables[TABLE_OBJECTS], &name, &data);
+    int code = reader_row(reader, TABLE_OBJECTS, span_of_number(&object_id), &bytes);
 
     if (code != 0) {
         store_note_code(store, code);
         store_note_damage(store, key->hash, object_id); /* an index row that points nowhere */
         return false;
     }
-    if (!object_row_read(span_of_value(data), object_id, &row) || record_decode(row.record, out_record) != ERR_OK ||
+    if (!object_row_read(bytes, object_id, &row) || record_decode(row.record, out_record) != ERR_OK ||
         out_record->object_id != object_id || out_record->body_id != row.body_id ||
         out_record->body_len > STORE_MAX_STREAM_BYTES - out_record->key_len - out_record->head_len) {
         store_note_damage(store, key->hash, object_id);
@@ -236,6 +229,20 @@ uint64_t find_pieces_wanted(const struct record *record)
     uint64_t prefix = (prefix_len + STORE_PIECE_BYTES - 1) / STORE_PIECE_BYTES;
 
     return whole <= STORE_WHOLE_PIECES && !record_is_partial(record) ? whole : prefix;
+}
+
+/* Not reader_piece: that is for many, one after another. */
+static bool find_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, struct span *out_payload)
+{
+    uint64_t name = piece_key(body_id, number);
+    struct span value;
+    int code = reader_row(reader, TABLE_CHUNKS, span_of_number(&name), &value);
+
+    if (code != 0) {
+        store_note_code(reader->store, code);
+        return false;
+    }
+    return value.len <= PIECE_VALUE_BYTES && check_strip(value, name, out_payload);
 }
 
 static enum err copy_stored(struct store_reader *reader, const struct key *key, struct arena *arena,
@@ -275,7 +282,7 @@ static enum err copy_stored(struct store_reader *reader, const struct key *key, 
         uint64_t at = n * STORE_PIECE_BYTES;
         struct span piece;
         uint64_t expected = total - at < STORE_PIECE_BYTES ? total - at : STORE_PIECE_BYTES;
-        if (reader_piece(reader, record->body_id, n, n == 0, &piece) != 0 || piece.len < expected ||
+        if (!find_piece(reader, record->body_id, n, &piece) || piece.len < expected ||
             (piece.len > expected && !partial)) {
             return ERR_DAMAGED;
         }
@@ -352,7 +359,7 @@ static void on_read_variant(void *arg) /* guarded_fn */
     struct variants_call *call = arg;
 
     call->stored = (struct stored){.selection = call->variant.selection};
-    call->good = read_record(call->reader, call->key, call->variant.object_id, &call->stored.record) &&
+    call->good = find_read_record(call->reader, call->key, call->variant.object_id, &call->stored.record) &&
                  copy_stored(call->reader, call->key, call->arena, &call->stored) == ERR_OK;
     call->stored.body_start = (struct span){NULL, 0};
 }

@@ -61,8 +61,7 @@ static bool is_unchanged(const struct store *store)
 
 bool store_take_back(struct store *store)
 {
-    enum last_stop last;
-    uint64_t stamp;
+    struct store_marker found; /* how the other ended does not matter: it changed nothing */
     struct buf note;
 
     buf_init(&note, PATH_MAX + 256);
@@ -75,9 +74,9 @@ bool store_take_back(struct store *store)
         }
         return false;
     }
-    store->marker_fd =
-        store_marker_open(store->dir, &last, &stamp); /* how the other ended does not matter: it changed nothing */
+    store->marker_fd = store_marker_open(store->dir, &found);
     guard_install(store->marker_fd);
+    guard_opened();
     atomic_store_explicit(&store->away, false, memory_order_release);
     return true;
 }

@@ -3,14 +3,17 @@
  *
  * store_file.c   the directory, the lock, is the data file fit to be opened, setting it aside
  * store_marker.c how the last process ended
+ * store_ahead.c  the pages that an open goes to, read together
  * store_probe.c  the first open after an unclean stop, in a child
  * store_check.c  LMDB's own pages, looked at before the first change
  * store_page.h   what such a page says
+ * store_tree.h   from the root of a tree to a row, without LMDB
  * store_cold.c   would a find wait for the disk
  * store_guard.c  a fault in LMDB costs the store, not the process
  * store_shrink.c a file larger than its limit
  * store_handover.c  another process takes it over
  * store.c        open, close
+ * store_format.c which larder made the data file, read before LMDB sees it
  * store_readonly.c  a look at a store that another process may be using
  * store_objects.c  everything that is stored, one after another (store_tools.h, also the next two)
  * store_survey.c figures of the file
@@ -53,6 +56,7 @@
 #include "cache/store_file.h"
 #include "cache/store_page.h"
 #include "cache/store_rows.h"
+#include "cache/store_tree.h"
 #include "http/buf.h"
 
 enum table {
@@ -79,8 +83,10 @@ enum {
 
 typedef void (*guarded_fn)(void *arg);
 
-/* Installs the handlers (once a process). `marker_fd`: where a crash is noted, or -1. */
+/* Installs the handlers (once a process). `marker_fd`: where a crash is noted, or -1. Until guard_opened any crash is,
+ * then those in a guarded call. */
 void guard_install(int marker_fd);
+void guard_opened(void);
 void guard_forget_marker(int marker_fd);
 
 /* Runs `call`. False: it faulted half-way. No lock of ours may be held while it touches the map; it does not nest. */
@@ -216,15 +222,14 @@ extern const struct store_table store_tables[TABLE_COUNT];
 
 #define STORE_ENV_FLAGS (MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD) /* why: store.c */
 
-#define NO_ROOM MDB_TXN_FULL /* a code of our own, beside LMDB's: one of its that says the same */
+/* Codes of our own, beside LMDB's: ones of its that say much the same. */
+#define NO_ROOM    MDB_TXN_FULL
+#define BODY_ENDED MDB_BAD_VALSIZE /* this body cannot be continued; the store can */
 
 enum err err_from_mdb(int code);
 
 /* Nobody calls LMDB on it any more. Any thread. */
 void store_fail(struct store *store);
-
-/* Opens the environment and its tables in a file that was found fit, or makes one. Inside a guarded call. */
-int store_open_env(struct store *store, const struct store_options *options);
 
 /* Opens or makes the tables, reads what `meta` and `pending` say (store_meta.c). */
 int store_open_tables(struct store *store);
@@ -234,6 +239,13 @@ int store_open_tables_readonly(struct store *store);
 
 /* The version of the tables that this larder reads and writes. */
 unsigned store_format(void);
+
+/* The version that the row of the tables' format names; 0: it is not larder's (store_meta.c). */
+unsigned store_format_of(struct span identity);
+
+/* Is the data file of a later version than that? Says so. LMDB is not asked, and nothing but the row of the format is
+ * believed to be where it is now; false where it is not found. After guard_install (store_format.c). */
+bool store_is_newer(const char *dir, struct buf *note);
 
 /* Makes the file obey the limit, with the store closed afterwards, or removes it: see store_shrink.c. Says what it did
  * where something was lost. Inside no guarded call. */
@@ -267,6 +279,13 @@ void store_welcome(struct store *store, struct key_hash hash, uint64_t object_id
 
 /* ---- reading (store_read.c): inside a guarded call, but for reader_end ---- */
 
+/* Where the trees of a find are in a snapshot. */
+struct reader_trees {
+    uint64_t txn; /* of the snapshot; 0: not known */
+    struct tree_view view;
+    struct tree_root roots[TABLE_CHUNKS + 1];
+};
+
 struct store_reader {
     struct store *store;
     MDB_txn *txn;            /* reset between calls; NULL if the store had failed before */
@@ -274,10 +293,14 @@ struct store_reader {
     MDB_cursor *extents;     /* on `extents` */
     char *blocks;            /* what was read from the body file; made when first needed */
     struct seen_pages *seen; /* of store_find_is_cold; made when first needed */
+    struct reader_trees trees;
 };
 
 int reader_begin(struct store_reader *reader);
 void reader_end(struct store_reader *reader);
+
+/* The row of `index`, `objects` or `chunks` under `key`, as mdb_get would find it; it lies in the map. */
+int reader_row(struct store_reader *reader, enum table table, struct span key, struct span *out_row);
 
 /* Piece `number` of a body: the one behind the last call's, but for the `first`. MDB_NOTFOUND; MDB_CORRUPTED: its check
  * fails. (Neither means that LMDB's own pages are damaged.) */
@@ -302,6 +325,10 @@ uint64_t find_pieces_wanted(const struct record *record);
 
 /* The variants under a hash, as a find reads them; they lie in the map. */
 bool find_read_index(struct store_reader *reader, struct key_hash hash, struct span *out_variants);
+
+/* The record of an object under this key, valid in every number. Its override and slices still lie in the map. */
+bool find_read_record(struct store_reader *reader, const struct key *key, uint64_t object_id,
+                      struct record *out_record);
 
 /* The object is removed by the next store_apply. 0: the index row itself. */
 void store_note_damage(struct store *store, struct key_hash hash, uint64_t object_id);

@@ -7,7 +7,9 @@
  * is the file's own (st_mtime), taken when it was written; so is the time of a crash. A data file that still has the
  * stamp of a close, by a process that had looked at its pages, was changed by nobody since.
  *
- * A kill is not a crash: a store whose processes are killed again and again keeps everything. */
+ * A kill is not a crash: a store whose processes are killed again and again keeps everything. Nor is one that has
+ * nothing to do with the store: store_guard.c says which ones are noted. An open that fails leaves the marker as it
+ * found it: it has learnt nothing of the store. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,15 +19,14 @@
 
 #include "cache/store_internal.h"
 
-#define MARKER_FILE "marker"
-#define RUNNING     "running"
-#define STOPPED     "stopped"
-#define CRASHED     "crashed"
-#define DAMAGED     "damaged"
+#define RUNNING "running"
+#define STOPPED "stopped"
+#define CRASHED "crashed"
+#define DAMAGED "damaged"
 
 enum {
     WORD_BYTES = sizeof(RUNNING) - 1,
-    LINE_BYTES = 64,
+    LINE_BYTES = STORE_MARKER_BYTES,
     EARLY_S = 10,    /* a crash within so many seconds of the start counts */
     MAX_CRASHES = 2, /* in a row */
 };
@@ -48,9 +49,8 @@ static void write_line(int fd, const char *word, uint64_t crashes, uint64_t stam
     }
 }
 
-static enum last_stop read_line(int fd, uint64_t *out_crashes, uint64_t *out_stamp)
+static enum last_stop read_line(int fd, struct store_marker *found, uint64_t *out_crashes)
 {
-    char line[LINE_BYTES];
     struct stat status;
     uint64_t crashes;
     uint64_t start_s;
@@ -59,16 +59,20 @@ static enum last_stop read_line(int fd, uint64_t *out_crashes, uint64_t *out_sta
     struct span number;
 
     *out_crashes = 0;
-    *out_stamp = 0;
-    ssize_t got = pread(fd, line, sizeof(line), 0);
-    struct span bytes = {line, got > 0 ? (size_t)got : 0};
-    if (!span_split(&bytes, '\n', &rest) || !span_split(&rest, ' ', &word) || !span_split(&rest, ' ', &number) ||
-        !span_to_u64(number, &crashes) || !span_split(&rest, ' ', &number) || !span_to_u64(number, &start_s) ||
-        fstat(fd, &status) != 0) {
+    ssize_t got = pread(fd, found->line, sizeof(found->line), 0);
+    found->len = got > 0 ? (size_t)got : 0;
+    struct span bytes = {found->line, found->len};
+    if (fstat(fd, &status) == 0) {
+        found->written = status.st_mtim;
+    } else {
         return LAST_STOP_UNCLEAN;
     }
-    if (!span_to_u64(rest, out_stamp)) {
-        *out_stamp = 0;
+    if (!span_split(&bytes, '\n', &rest) || !span_split(&rest, ' ', &word) || !span_split(&rest, ' ', &number) ||
+        !span_to_u64(number, &crashes) || !span_split(&rest, ' ', &number) || !span_to_u64(number, &start_s)) {
+        return LAST_STOP_UNCLEAN;
+    }
+    if (!span_to_u64(rest, &found->stamp)) {
+        found->stamp = 0;
     }
     if (span_equal(word, SPAN(STOPPED))) {
         return LAST_STOP_CLEAN;
@@ -82,25 +86,72 @@ static enum last_stop read_line(int fd, uint64_t *out_crashes, uint64_t *out_sta
     return *out_crashes >= MAX_CRASHES ? LAST_STOP_CRASHES : LAST_STOP_UNCLEAN;
 }
 
-int store_marker_open(const char *dir, enum last_stop *out_last, uint64_t *out_stamp)
+int store_marker_open(const char *dir, struct store_marker *out_found)
 {
     char path[PATH_MAX];
     uint64_t crashes;
 
-    *out_last = LAST_STOP_UNCLEAN;
-    *out_stamp = 0;
-    int fd = store_file_path(dir, MARKER_FILE, path) ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    *out_found = (struct store_marker){.last = LAST_STOP_UNCLEAN};
+    int fd = store_file_path(dir, STORE_MARKER_FILE, path) ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (fd >= 0) {
-        *out_last = read_line(fd, &crashes, out_stamp);
+        out_found->last = read_line(fd, out_found, &crashes);
         write_line(fd, RUNNING, crashes, 0);
     }
     return fd;
 }
 
-void store_marker_forgive(int fd)
+uint64_t store_marker_stamp(const char *dir)
 {
+    return store_file_changed_ns(dir, STORE_MARKER_FILE);
+}
+
+enum last_stop store_marker_peek(const char *dir)
+{
+    char path[PATH_MAX];
+    uint64_t crashes;
+    struct store_marker found = {.last = LAST_STOP_UNCLEAN};
+    int fd = store_file_path(dir, STORE_MARKER_FILE, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+    if (fd >= 0) {
+        found.last = read_line(fd, &found, &crashes);
+        close(fd);
+    }
+    return found.last;
+}
+
+bool store_marker_blames(enum last_stop last, struct buf *note)
+{
+    switch (last) {
+    case LAST_STOP_CLEAN:
+    case LAST_STOP_UNCLEAN:
+        return false;
+    case LAST_STOP_DAMAGED:
+        buf_add_text(note, "the data file was found damaged while it was in use");
+        return true;
+    case LAST_STOP_CRASHES:
+        buf_add_text(note, "two crashes in the store soon after the start, perhaps of the data file");
+        return true;
+    }
+    UNREACHABLE();
+}
+
+void store_marker_forgive(int fd, struct store_marker *found)
+{
+    found->len = 0;
     if (fd >= 0) {
         write_line(fd, RUNNING, 0, 0);
+    }
+}
+
+void store_marker_restore(int fd, const struct store_marker *found)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, found->written};
+
+    if (fd >= 0) { /* what cannot be written says `running`: the next open looks more closely */
+        if (ftruncate(fd, (off_t)found->len) == 0 && pwrite(fd, found->line, found->len, 0) == (ssize_t)found->len) {
+            (void)futimens(fd, times);
+        }
+        close(fd);
     }
 }
 

@@ -5,7 +5,11 @@
 
 #include "cache/store_batch.h"
 
-#define FORMAT UINT64_C(0x030072656472616C) /* "larder", 0, version 3 of the tables; also says the byte order */
+/* "larder", 0, version 3 of the tables; also says the byte order. It begins the row `identity` of `meta`, in every
+ * version there will be: that is how an older larder knows a newer one's file (store_format.c). */
+#define FORMAT UINT64_C(0x030072656472616C)
+
+enum { VERSION_BITS = 8, VERSION_SHIFT = 56 };
 
 const struct store_table store_tables[TABLE_COUNT] = {
     [TABLE_INDEX] = {"index", 0},
@@ -97,9 +101,17 @@ int store_open_tables_readonly(struct store *store)
 
 unsigned store_format(void)
 {
-    enum { VERSION_SHIFT = 56 };
-
     return (unsigned)(FORMAT >> VERSION_SHIFT);
+}
+
+unsigned store_format_of(struct span identity)
+{
+    uint64_t format = 0;
+
+    if (identity.len >= sizeof(format)) {
+        memcpy(&format, identity.data, sizeof(format));
+    }
+    return ((format ^ FORMAT) << VERSION_BITS) == 0 ? (unsigned)(format >> VERSION_SHIFT) : 0;
 }
 
 static MDB_val meta_key(const char *name)

@@ -228,15 +228,17 @@ static bool visit_row(struct store_reader *reader, const struct store_tour *walk
         .variants = row->variants,
     };
 
+    bool record_only = walk->records_only && row->record.purge_sequence >= walk->heads_before;
+
     /* A note has no body: so of what has one, nothing need be read to tell. */
-    if (row->fault != STORE_FAULT_ROW && (!walk->records_only || row->record.body_len == 0)) {
+    if (row->fault != STORE_FAULT_ROW && (!record_only || row->record.body_len == 0)) {
         enum store_fault fault = read_prefix(reader, row, prefix);
         if (fault == STORE_FAULT_GONE) {
             return true;
         }
         if (fault != STORE_FAULT_NONE) {
             item.fault = fault;
-        } else if (walk->records_only) {
+        } else if (record_only) {
             item.note = !key_is_response(span_take(buf_span(prefix), row->record.key_len));
         } else {
             item.key = span_take(buf_span(prefix), row->record.key_len);

@@ -29,8 +29,8 @@ bool page_node_read(const char *page, uint64_t page_bytes, size_t index, unsigne
     const char *start = page + at;
     uint64_t low = page_u16(start) | (uint64_t)page_u16(start + 2) << 16;
     struct page_node node = {.flags = page_u16(start + 4),
-                             .key = {start + NODE_HEADER_BYTES, page_u16(start + 6)},
-                             .data = start + NODE_HEADER_BYTES + page_u16(start + 6)};
+                             .key = {start + NODE_HEADER_BYTES, page_u16(start + NODE_AT_KEY_BYTES)}};
+    node.data = node.key.data + node.key.len;
     node.bytes = NODE_HEADER_BYTES + node.key.len;
     if (kind == PAGE_BRANCH) {
         node.child = low | (uint64_t)node.flags << 32;

@@ -34,6 +34,7 @@ enum {
     PAGE_HEADER_BYTES = 16,
     PAGE_AT_FLAGS = 10,
     PAGE_AT_LOWER = 12,
+    NODE_AT_KEY_BYTES = 6,
     NODE_HEADER_BYTES = 8,
     TREE_BYTES = 48,
     TREE_AT_DEPTH = 6,

@@ -2,9 +2,9 @@
  *
  * It goes where an open would go: begins a transaction, opens and stats the tables, looks at the first and last key of
  * each, and at the beginning of the free list. What ends it (a signal, an assertion in LMDB, the time limit) would have
- * ended us. About 3 ms for a healthy store, of which the fork is most, and a dozen pages of each table if nothing is in
- * memory; nothing in it grows with the store. The limit is one of processor time, which a damaged tree takes that goes
- * on for ever: a disk that is slow, or has to spin up first, is not damage.
+ * ended us. About 3 ms for a healthy store, of which the fork is most: the pages have been read ahead; nothing in it
+ * grows with the store. The limit is one of processor time, which a damaged tree takes that goes on for ever: a disk
+ * that is slow, or has to spin up first, is not damage.
  *
  * The child touches nothing but LMDB and its own memory, and leaves by _exit: no buffer is flushed twice. */
 #include <errno.h>

@@ -92,12 +92,6 @@ int reader_begin(struct store_reader *reader)
 {
     int code = mdb_txn_renew(reader->txn);
 
-    if (code == 0) {
-        code = mdb_cursor_renew(reader->txn, reader->pieces);
-        if (code != 0) {
-            mdb_txn_reset(reader->txn);
-        }
-    }
     if (code != 0) {
         store_note_code(reader->store, code);
     }
@@ -112,6 +106,52 @@ void reader_end(struct store_reader *reader)
     }
 }
 
+/* ---- rows ---- */
+
+/* The trees of the snapshot: they stay where they are until the next commit. */
+static bool find_trees(struct store_reader *reader)
+{
+    const struct store *store = reader->store;
+    struct reader_trees *trees = &reader->trees;
+    uint64_t txn = mdb_txn_id(reader->txn);
+    struct tree_root names;
+
+    if (trees->txn == txn) {
+        return true;
+    }
+    trees->txn = 0;
+    trees->view = (struct tree_view){.map = store->map, .page_bytes = store->page_bytes};
+    if (store->map == NULL || !tree_of_names(&trees->view, store->map_pages, txn, &names)) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(trees->roots); i++) {
+        if (tree_of_table(&trees->view, &names, span_of(store_tables[i].name), store_tables[i].flags != 0,
+                          &trees->roots[i]) != TREE_FOUND) {
+            return false;
+        }
+    }
+    trees->txn = txn;
+    return true;
+}
+
+int reader_row(struct store_reader *reader, enum table table, struct span key, struct span *out_row)
+{
+    MDB_val name = {.mv_size = key.len, .mv_data = (void *)(uintptr_t)key.data};
+    MDB_val value;
+
+    REQUIRE(table < ARRAY_LEN(reader->trees.roots));
+    enum tree_found found =
+        find_trees(reader) ? tree_find(&reader->trees.view, &reader->trees.roots[table], key, out_row) : TREE_ODD;
+    if (found == TREE_FOUND || found == TREE_ABSENT) {
+        return found == TREE_FOUND ? 0 : MDB_NOTFOUND;
+    }
+    int code = mdb_get(reader->txn, reader->store->tables[table], &name, &value);
+    if (code == 0) {
+        *out_row = span_of_value(value);
+    }
+    return code;
+}
+
 /* ---- the body ---- */
 
 int reader_find_piece(struct store_reader *reader, uint64_t body_id, uint64_t number, bool first, MDB_val *out_value)
@@ -119,8 +159,11 @@ int reader_find_piece(struct store_reader *reader, uint64_t body_id, uint64_t nu
     uint64_t name = piece_key(body_id, number);
     uint64_t got;
     MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
-    int code = mdb_cursor_get(reader->pieces, &key, out_value, first ? MDB_SET_KEY : MDB_NEXT);
+    int code = first ? mdb_cursor_renew(reader->txn, reader->pieces) : 0;
 
+    if (code == 0) {
+        code = mdb_cursor_get(reader->pieces, &key, out_value, first ? MDB_SET_KEY : MDB_NEXT);
+    }
     if (code != 0) {
         store_note_code(reader->store, code);
         return code;
@@ -262,6 +305,28 @@ static uint64_t blocks_wanted(const struct body_run *part, size_t skip, size_t m
     return most;
 }
 
+/* Those of the run that can be given without a copy, and behind them those that must be read, such as the last one of a
+ * body. Where that fails it is the next call's news. */
+static enum err collect_blocks(struct collect_call *call, const struct body_run *run, size_t *out_count)
+{
+    const struct store *store = call->reader->store;
+    enum bodies_wait wait = call->cold == NULL ? BODIES_WAIT : BODIES_NOW;
+    size_t viewed = call->cold == NULL ? 0 : bodies_view(store->bodies, run, store->prefetches, call->runs);
+    struct body_run rest = *run;
+    size_t more = 0;
+
+    rest.number += viewed;
+    rest.extent.first += viewed;
+    rest.extent.count -= viewed;
+    *out_count = viewed;
+    if (rest.extent.count == 0) {
+        return ERR_OK;
+    }
+    enum err error = bodies_read(store->bodies, &rest, wait, call->reader->blocks, call->runs + viewed, &more);
+    *out_count += more;
+    return viewed > 0 ? ERR_OK : error;
+}
+
 static enum err read_blocks(struct collect_call *call, store_read_fn read, void *arg, size_t *out_used)
 {
     struct store_reader *reader = call->reader;
@@ -281,12 +346,7 @@ static enum err read_blocks(struct collect_call *call, store_read_fn read, void 
         }
     }
     run.extent.count = blocks_wanted(&run, skip, left);
-    enum err error = ERR_OK;
-    count = call->cold == NULL ? 0 : bodies_view(bodies, &run, reader->store->prefetches, call->runs);
-    if (count == 0) {
-        error = bodies_read(bodies, &run, call->cold == NULL ? BODIES_WAIT : BODIES_NOW, reader->blocks, call->runs,
-                            &count);
-    }
+    enum err error = collect_blocks(call, &run, &count);
     if (error == ERR_COLD) {
         call->cold->count = 1;
         call->cold->runs[0] = (struct store_cold_run){.in_bodies = true,
@@ -304,7 +364,8 @@ static enum err read_blocks(struct collect_call *call, store_read_fn read, void 
     if (call->runs[0].len == 0) {
         return ERR_NOT_FOUND; /* behind the end, in the last block */
     }
-    if (call->cold != NULL && reader->store->prefetches && call->part.extent.count > run.extent.count) {
+    bool goes_on = left > 0 && call->part.extent.count > run.extent.count;
+    if (call->cold != NULL && reader->store->prefetches && goes_on) {
         bodies_prefetch(
             bodies, (struct extent){run.extent.first + run.extent.count, call->part.extent.count - run.extent.count});
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cache/store_batch.h"
+#include "cache/store_tools.h"
 
 enum {
     MAX_TABLES = 16,
@@ -71,32 +72,42 @@ static enum err open_parts(struct store *store, const char *dir, struct buf *not
     if (store->sieve == NULL || store->pins == NULL || store->dir == NULL) {
         return ERR_NO_MEMORY;
     }
+    guard_install(-1);
     enum err error = store_file_check(dir, &pages, note);
     if (error == ERR_OK) {
-        error = find_map_bytes(store, dir);
+        error = store_is_newer(dir, note) ? ERR_NEWER : find_map_bytes(store, dir);
+    } else if (error == ERR_NOT_FOUND && store_file_is_missed(dir, note)) {
+        error = ERR_DAMAGED;
+    } else if (error == ERR_NOT_FOUND) {
+        buf_format(note, "there is none");
     }
     if (error != ERR_OK) {
-        if (error == ERR_NOT_FOUND) {
-            buf_format(note, "there is none");
-        }
         return error;
     }
     store->size_bytes = store->map_pages * store->page_bytes;
     store->limit_pages = store->map_pages;
-    guard_install(-1);
     if (!guard_run(store, on_open, &call)) {
         call.code = MDB_CORRUPTED;
     }
+    store_file_give(dir, store_file_owner(dir)); /* lock.mdb may be new */
     error = err_from_mdb(call.code);
     if (error == ERR_OK) {
         error = store_open_bodies_readonly(store, dir);
     }
     if (error == ERR_FOREIGN) {
         buf_format(note, "its format is unknown");
+    } else if (error == ERR_DAMAGED) {
+        buf_format(note, "pages of the data file are damaged");
     } else if (error != ERR_OK) {
         buf_format(note, "%s", mdb_strerror(call.code));
     }
     return error;
+}
+
+bool store_would_keep(struct store *store, struct buf *out_note)
+{
+    return !store_marker_blames(store_marker_peek(store->dir), out_note) &&
+           store_check_bodies(store, out_note) == ERR_OK;
 }
 
 static void on_open(void *arg) /* guarded_fn */

@@ -149,6 +149,11 @@ struct span span_of_value(MDB_val value)
     return (struct span){value.mv_data, value.mv_size};
 }
 
+struct span span_of_number(const uint64_t *number)
+{
+    return (struct span){(const char *)number, sizeof(*number)};
+}
+
 int number_of_key(MDB_val key, uint64_t *out_number)
 {
     if (key.mv_size != sizeof(*out_number)) {

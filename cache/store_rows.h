@@ -83,6 +83,7 @@ void object_row_write(struct buf *out, uint64_t object_id, struct key_hash hash,
                       const struct record *record);
 
 struct span span_of_value(MDB_val value);
+struct span span_of_number(const uint64_t *number); /* a key of an INTEGERKEY table; borrows */
 
 /* The number that a key of an INTEGERKEY table is. MDB_CORRUPTED: it has another length. */
 int number_of_key(MDB_val key, uint64_t *out_number);

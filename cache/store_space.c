@@ -37,7 +37,7 @@ enum {
 static uint64_t batch_blocks(const struct store *store);
 static uint64_t high_water(const struct store *store, uint64_t blocks);
 static enum err open_file(struct store *store, const char *path, uint64_t had_blocks, struct buf *note);
-static bool load(struct store *store, uint64_t capacity);
+static enum err load(struct store *store, uint64_t had_blocks, struct buf *note);
 static bool cut(struct store *store);
 
 /* ---- which bodies ---- */
@@ -75,9 +75,9 @@ enum err store_open_bodies(struct store *store, struct buf *note)
         return ERR_IO;
     }
     uint64_t had = store_body_file_blocks(store->dir);
-    if (!load(store, had > store->max_blocks ? had : store->max_blocks) || blocks_end(store->blocks) > had) {
-        buf_format(note, "the body file is missing, too short, or its bitmap damaged");
-        return ERR_DAMAGED;
+    enum err error = load(store, had, note);
+    if (error != ERR_OK) {
+        return error;
     }
     blocks_set_bound(store->blocks, store->limit_blocks);
     if (had > store->limit_blocks && !cut(store)) {
@@ -144,21 +144,41 @@ static void on_load(void *arg) /* guarded_fn */
 {
     struct load_call *call = arg;
 
-    call->code = mdb_txn_renew(call->store->figures);
+    call->code = call->store->figures == NULL /* of a look */
+                     ? mdb_txn_begin(call->store->env, NULL, MDB_RDONLY, &call->store->figures)
+                     : mdb_txn_renew(call->store->figures);
     if (call->code == 0) {
         call->code = store_load_blocks(call->store, call->store->figures);
         mdb_txn_reset(call->store->figures);
     }
 }
 
-/* What LMDB says of so many blocks. False: something lies behind them. */
-static bool load(struct store *store, uint64_t capacity)
+/* What LMDB says of the blocks. ERR_DAMAGED: something lies where the file, which has so many, is not. */
+static enum err load(struct store *store, uint64_t had_blocks, struct buf *note)
 {
     struct load_call call = {.store = store};
 
     blocks_destroy(store->blocks);
-    store->blocks = blocks_create(capacity);
-    return store->blocks != NULL && guard_run(store, on_load, &call) && call.code == 0;
+    store->blocks = blocks_create(had_blocks > store->max_blocks ? had_blocks : store->max_blocks);
+    if (store->blocks == NULL) {
+        return ERR_NO_MEMORY;
+    }
+    if (!guard_run(store, on_load, &call)) {
+        call.code = MDB_CORRUPTED;
+    }
+    if (call.code == ENOMEM) {
+        return ERR_NO_MEMORY;
+    }
+    if (call.code != 0 || blocks_end(store->blocks) > had_blocks) {
+        buf_format(note, "the body file is missing, too short, or its bitmap damaged");
+        return ERR_DAMAGED;
+    }
+    return ERR_OK;
+}
+
+enum err store_check_bodies(struct store *store, struct buf *note)
+{
+    return load(store, store_body_file_blocks(store->dir), note);
 }
 
 /* ---- a smaller file ---- */

@@ -1,5 +1,4 @@
-/* store_survey.c: figures of a store's file for people, and the lock that keeps a larder from opening it. See
- * store_tools.h. */
+/* store_survey.c: figures of a store's file for people, and whether anybody has it open. See store_tools.h. */
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -144,7 +143,7 @@ struct store *store_reader_store(struct store_reader *reader)
     return reader->store;
 }
 
-/* ---- the lock ---- */
+/* ---- sizes ---- */
 
 /* 0 where there is no such file. */
 static uint64_t length_of(const char *dir, const char *name, uint64_t *out_disk_bytes)
@@ -162,6 +161,19 @@ static uint64_t length_of(const char *dir, const char *name, uint64_t *out_disk_
 
 /* The length of LMDB's file says it. Where the other is longer they were made before the border between them moved:
  * then each was as long as its share. */
+bool store_owns_file(const char *dir, const char *name)
+{
+    static const char *const names[] = {"lock.mdb", STORE_LOCK_FILE, STORE_BODIES_FILE, STORE_MARKER_FILE};
+    char path[PATH_MAX];
+    struct stat status;
+    bool owned = span_starts_with(span_of(name), SPAN(STORE_DATA_FILE)); /* set aside, or being compacted, too */
+
+    for (size_t i = 0; i < ARRAY_LEN(names) && !owned; i++) {
+        owned = strcmp(name, names[i]) == 0;
+    }
+    return owned && store_file_path(dir, STORE_DATA_FILE, path) && stat(path, &status) == 0;
+}
+
 uint64_t store_size_in(const char *dir)
 {
     uint64_t disk_bytes = 0;
@@ -171,18 +183,20 @@ uint64_t store_size_in(const char *dir)
     return size_bytes > 0 && size_bytes < body_bytes ? size_bytes + body_bytes : size_bytes;
 }
 
-enum err store_hold(const char *dir, int *out_hold, struct buf *out_note)
+/* ---- is it at rest? ---- */
+
+enum err store_rest_begin(const char *dir, struct store_rest *out_rest)
 {
-    if (store_size_in(dir) == 0) { /* first: locking would make the directory */
-        buf_add_text(out_note, "there is none");
+    if (store_size_in(dir) == 0) {
         return ERR_NOT_FOUND;
     }
-    return store_file_lock(dir, out_hold, out_note);
+    /* In this order: who takes the lock after it was asked for writes to the marker after that, too. */
+    *out_rest = (struct store_rest){store_file_stamp(dir), store_marker_stamp(dir)};
+    return store_file_is_locked(dir) ? ERR_IN_USE : ERR_OK;
 }
 
-void store_release(int hold)
+bool store_rest_lasts(const char *dir, const struct store_rest *rest)
 {
-    if (hold >= 0) {
-        close(hold);
-    }
+    return !store_file_is_locked(dir) && store_file_stamp(dir) == rest->data_stamp &&
+           store_marker_stamp(dir) == rest->marker_stamp;
 }

@@ -42,8 +42,9 @@ struct store_item {
 typedef bool (*store_item_fn)(void *arg, const struct store_item *item);
 
 struct store_tour {
-    bool records_only; /* neither key nor head are there: no page of a body is touched */
-    bool with_notes;   /* those are visited, too */
+    bool records_only;     /* neither key nor head are there: no page of a body is touched */
+    uint64_t heads_before; /* with records_only: they are, of what was born before this purge */
+    bool with_notes;       /* those are visited, too */
     store_item_fn visit;
     void *arg;
 };
@@ -98,23 +99,40 @@ struct store_recount {
 /* Called now and then with what part of it is done, 0 to 100. */
 typedef void (*store_progress_fn)(void *arg, unsigned percent);
 
-/* Counts what a walk over the objects does not see. `alone`: nobody else has the store open (store_hold); else the
- * bodies are not counted, because what is stored between two steps would look lost. ERR_DAMAGED, ERR_IO: a table cannot
- * be read to its end. */
+/* Counts what a walk over the objects does not see. `alone`: nobody else has the store open; else the bodies are not
+ * counted, because what is stored between two steps would look lost (so it does where somebody opens it meanwhile).
+ * ERR_DAMAGED, ERR_IO: a table cannot be read to its end. */
 MUST_CHECK enum err store_recount(struct store_reader *reader, bool alone, store_progress_fn progress, void *arg,
                                   struct store_recount *out_recount);
 
-/* Are LMDB's own pages what they should be? For a file that nobody writes to. False, too, where memory is missing. */
+/* Are LMDB's own pages what they should be? It tells nothing of a file that somebody wrote to meanwhile. False, too,
+ * where memory is missing. */
 bool store_trees_good(const char *dir);
+
+/* Would a start keep what is stored? For a look at a stopped store (store_hold) whose pages are good. False: it would
+ * set the data file aside and begin empty; says why. */
+bool store_would_keep(struct store *store, struct buf *out_note);
 
 /* The store that it reads. */
 struct store *store_reader_store(struct store_reader *reader);
 
-/* ---- keeping others out (store_survey.c) ---- */
+/* ---- is it at rest? (store_survey.c) ---- */
 
-/* Takes the lock that a running larder has, until store_release. ERR_NOT_FOUND: there is no store; ERR_IN_USE. */
-MUST_CHECK enum err store_hold(const char *dir, int *out_hold, struct buf *out_note);
-void store_release(int hold);
+/* How a store lay that nobody had open. */
+struct store_rest {
+    uint64_t data_stamp;
+    uint64_t marker_stamp;
+};
+
+/* Has nobody the store open? Nobody is kept out: whoever looks at it asks again behind that (store_rest_lasts).
+ * ERR_NOT_FOUND: there is no store; ERR_IN_USE. */
+MUST_CHECK enum err store_rest_begin(const char *dir, struct store_rest *out_rest);
+
+/* Has nobody opened it since? Then nothing changed while it was looked at. */
+bool store_rest_lasts(const char *dir, const struct store_rest *rest);
+
+/* Is a file of this name in `dir` one of a store that lies there? */
+bool store_owns_file(const char *dir, const char *name);
 
 /* The size that the store in `dir` was made with, 0 if there is none: what store_open wants in order to change nothing.
  */
@@ -123,8 +141,9 @@ uint64_t store_size_in(const char *dir);
 /* ---- compaction (store_shrink.c) ---- */
 
 /* Writes LMDB's file anew without holes, and closes the store: what was deleted in the past no longer takes room on the
- * disk. Nobody else may have it open. The new file takes the old one's place at the end or not at all. ERR_NO_SPACE:
- * the disk cannot hold both for a moment. */
+ * disk. Nobody else may have it open. The new file takes the old one's place at the end or not at all, and belongs
+ * to the same user. ERR_DAMAGED: a page that would be copied is not what it should be; ERR_NO_SPACE: the disk cannot
+ * hold both for a moment. */
 MUST_CHECK enum err store_compact(struct store *store, struct buf *out_note);
 
 #define STORE_COMPACT_FILE "data.mdb.smaller" /* grows while it runs */

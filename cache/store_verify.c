@@ -281,6 +281,7 @@ static void on_bodies_step(void *arg) /* guarded_fn */
     if (recount->code != 0) {
         return;
     }
+    recount->code = mdb_cursor_renew(reader->txn, recount->bodies);
     for (unsigned i = 0; recount->code == 0 && i < STEP_ROWS; i++) {
         uint64_t name = piece_key(recount->next_body, 0);
         MDB_val key = {.mv_size = sizeof(name), .mv_data = &name};
@@ -370,12 +371,12 @@ static void on_pages(void *arg) /* guarded_fn */
 
 bool store_trees_good(const char *dir)
 {
+    const struct tree_limits all = {.pages = UINT64_MAX};
     struct buf note;
     uint64_t pages;
 
     buf_init(&note, 256);
-    bool good =
-        store_file_check(dir, &pages, &note) == ERR_OK && store_check_trees(dir, pages, UINT64_MAX, NULL) == TREES_GOOD;
+    bool good = store_file_check(dir, &pages, &note) == ERR_OK && store_check_trees(dir, pages, &all) == TREES_GOOD;
     buf_finish(&note);
     return good;
 }

@@ -103,7 +103,8 @@ static int prepare(struct store *store)
     if (code != 0 || store->trees_checked) {
         return code;
     }
-    switch (store_check_trees(store->dir, store->map_pages, UINT64_MAX, &store->check_cancelled)) {
+    const struct tree_limits all = {.pages = UINT64_MAX, .give_up = &store->check_cancelled};
+    switch (store_check_trees(store->dir, store->map_pages, &all)) {
     case TREES_GOOD:
         store->trees_checked = true;
         return 0;

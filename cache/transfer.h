@@ -19,14 +19,19 @@
 
 /* ---- out ---- */
 
+struct export_pattern {
+    struct span text; /* of URLs (uri_matches_pattern) */
+    uint64_t matches; /* out: responses, also those that another one excludes */
+};
+
 struct export_options {
-    const struct span *exclude; /* globs over the URL */
+    struct export_pattern *exclude;
     size_t exclude_count;
     bool without_tagged;  /* responses with Cache-Tag, Surrogate-Key, xkey or Cache-Groups */
     bool without_private; /* responses with Set-Cookie, and those selected by Authorization or Cookie */
     int64_t now_ms;
     archive_put_fn put;
-    void (*progress)(void *arg, uint64_t objects_done); /* may be NULL */
+    bool (*progress)(void *arg, uint64_t objects_done); /* false ends it; may be NULL */
     void *arg;                                          /* of both */
 };
 
@@ -43,22 +48,24 @@ struct export_result {
 
 /* Every response that is stored when it begins, each as it stands at one moment, whole and checked; those that are
  * removed before their turn are left out, those that are stored meanwhile, too. The store may be in use. ERR_IO: `put`
- * said no, or the store cannot be read; ERR_DAMAGED, ERR_NO_MEMORY: what was written is no whole export. */
+ * said no, or the store cannot be read; ERR_CANCELED: `progress` did; ERR_DAMAGED, ERR_NO_MEMORY: what was written is
+ * no whole export. */
 MUST_CHECK enum err export_run(struct store_reader *reader, const struct export_options *options,
                                struct export_result *out_result);
 
-/* Would the options leave it out? */
+/* Would the options leave it out? Counts what each pattern matches. */
 bool export_excludes(const struct export_options *options, struct span key, struct span selection,
                      const struct headers *head);
 
 /* ---- in ---- */
 
 struct import_result {
-    uint64_t responses; /* stored */
-    uint64_t body_bytes;
-    uint64_t kept;      /* not stored: the store had the same variant, as new or newer */
-    uint64_t too_large; /* not stored: more than half of the store */
-    uint64_t abandoned; /* by the export */
+    uint64_t responses;  /* stored */
+    uint64_t body_bytes; /* theirs */
+    uint64_t kept;       /* not stored: the store had the same variant, as new or newer */
+    uint64_t too_large;  /* not stored: more than half of the store */
+    uint64_t abandoned;  /* by the export */
+    uint64_t evicted;    /* to make room: some of those that it has stored, or others */
 };
 
 /* Stores what the archive still holds, each response once it is whole and every check has passed: what was stored

@@ -9,12 +9,14 @@
  * Both sides of a comparison are brought into one form first. What may be changed depends on the field's own syntax
  * (§4.1), so:
  *
- *   Accept-Encoding, Accept-Charset   members sorted, lower case, no white space around `,` and `;`, no empty members:
- * the standard gives their order and case no meaning Accept-Language                   the same, order kept: many
- * origins take the first of equal weight Accept                            order and case kept (parameters may be
- * case-sensitive), white space and empty members as above Authorization, Cookie,            nothing: not lists, or not
- * worth the risk that two people become one User-Agent, Referer every other                       no white space around
- * commas outside quoted strings
+ *   Accept-Encoding, Accept-Charset    members sorted, in lower case, no white space around `,` and `;`, no empty
+ *                                      members: the standard gives their order and case no meaning
+ *   Accept-Language                    the same, order kept: many origins take the first of equal weight
+ *   Accept                             order and case kept (parameters may be case-sensitive), white space and empty
+ *                                      members as above
+ *   Authorization, Cookie,             nothing: not lists, or not worth the risk that two people become one
+ *   User-Agent, Referer
+ *   every other                        no white space around commas outside quoted strings
  *
  * "Members in any order" holds for Vary itself: `Vary: A, B` and `Vary: b, a` make the same selection. */
 #include "cache/vary.h"
@@ -52,13 +54,14 @@ static const struct {
     {SPAN_INIT("user-agent"), FORM_VERBATIM},
 };
 
-/* The names of one Vary, each once. */
+/* The names of one Vary, and what counts as named there, each once. */
 struct names {
-    struct span items[VARY_MAX_FIELDS]; /* borrowed from the response's headers */
+    struct span items[VARY_MAX_FIELDS]; /* borrowed */
     size_t count;
 };
 
-static enum vary_kind read_names(const struct headers *response, struct names *out_names);
+static enum vary_kind read_names(const struct headers *response, const struct field_names *also,
+                                 struct names *out_names);
 static bool names_add(struct names *names, struct span name);
 static int compare_nocase(struct span a, struct span b);
 static bool has_twin(const struct headers *request, struct span name);
@@ -74,17 +77,17 @@ enum vary_kind vary_kind_of(const struct headers *response)
 {
     struct names names;
 
-    return read_names(response, &names);
+    return read_names(response, NULL, &names);
 }
 
-enum vary_kind vary_select(const struct headers *response, const struct headers *request, struct arena *arena,
-                           struct buf *out)
+enum vary_kind vary_select(const struct headers *response, const struct field_names *also,
+                           const struct headers *request, struct arena *arena, struct buf *out)
 {
     struct names names;
     char selection[VARY_MAX_BYTES];
     size_t len = 0;
 
-    enum vary_kind kind = read_names(response, &names);
+    enum vary_kind kind = read_names(response, also, &names);
     if (kind != VARY_SOME) {
         return kind;
     }
@@ -116,7 +119,8 @@ enum vary_kind vary_select(const struct headers *response, const struct headers 
 }
 
 /* A `*` counts wherever it stands (§4.1). A member that is no field name can never be compared: it counts as one. */
-static enum vary_kind read_names(const struct headers *response, struct names *out_names)
+static enum vary_kind read_names(const struct headers *response, const struct field_names *also,
+                                 struct names *out_names)
 {
     struct names names = {.count = 0};
     bool too_many = false;
@@ -131,6 +135,9 @@ static enum vary_kind read_names(const struct headers *response, struct names *o
             }
             too_many = !names_add(&names, member) || too_many;
         }
+    }
+    for (size_t i = 0; also != NULL && i < also->count; i++) {
+        too_many = !names_add(&names, also->items[i]) || too_many;
     }
     if (too_many) {
         return VARY_LIMIT;

@@ -28,9 +28,10 @@ enum vary_kind {
 enum vary_kind vary_kind_of(const struct headers *response);
 
 /* Encodes the selection of `request` for a response with these headers into `out` (appends; nothing unless VARY_SOME).
- * Names are put in lower case, sorted, each once. */
-enum vary_kind vary_select(const struct headers *response, const struct headers *request, struct arena *arena,
-                           struct buf *out);
+ * Names are put in lower case, sorted, each once. `also` (NULL: none) counts as if Vary named it, too: fields that the
+ * origin gets from a trusted proxy, whose influence its responses need not tell. */
+enum vary_kind vary_select(const struct headers *response, const struct field_names *also,
+                           const struct headers *request, struct arena *arena, struct buf *out);
 
 /* Does `request` select the variant with this encoded selection? The empty selection matches always. False on damage,
  * and for a request of VARY_TWIN: nobody knows by which of the two fields the origin would choose. */

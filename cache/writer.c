@@ -175,6 +175,9 @@ bool cache_wait(struct cache *cache, enum cache_wait what, const struct timespec
     queue->wake_bytes = SIZE_MAX;
     bool more = has_jobs(queue) || queue->backlog != NULL || !queue->stopped;
     pthread_mutex_unlock(&queue->mutex);
+    if (what == WAIT_FOR_WORK && result == ETIMEDOUT) {
+        stream_memory_trim(&cache->stream_memory); /* nothing was stored all the while */
+    }
     return more;
 }
 
@@ -230,10 +233,9 @@ void cache_start_writes(struct cache *cache)
     store_allow_check(cache->store);
 }
 
-void cache_set_successor(struct cache *cache, cache_removed_fn removed, void *arg)
+void cache_set_successor(struct cache *cache, struct cache_successor *successor)
 {
-    cache->successor_arg = arg;
-    atomic_store_explicit(&cache->successor, removed, memory_order_release);
+    atomic_store_explicit(&cache->successor, successor, memory_order_release);
 }
 
 /* A freshening needs the object's id, which the publication of the same response in this very batch would only give. */
@@ -357,15 +359,21 @@ static void count_written(struct queue *queue, size_t bytes)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-/* The removal is the business of the process that has taken the store over. */
+/* What is to be removed is the business of the process that has taken the store over: it is told of keys and purges; of
+ * bodies that were given up it knows by itself. */
 static bool hand_on(struct cache *cache, const struct job *job)
 {
-    cache_removed_fn tell = atomic_load_explicit(&cache->successor, memory_order_acquire);
+    struct cache_successor *successor = atomic_load_explicit(&cache->successor, memory_order_acquire);
 
-    if (tell == NULL) {
+    if (successor == NULL) {
         return false;
     }
-    tell(cache->successor_arg, job->entry->text);
+    if (job->kind == JOB_REMOVE) {
+        successor->removed(successor, job->entry->text);
+    }
+    for (size_t i = 0; job->kind == JOB_PURGE && i < job->rows->count; i++) {
+        successor->purged(successor, job->rows->items[i].sequence, job->rows->items[i].row);
+    }
     return true;
 }
 
@@ -379,8 +387,7 @@ static bool give_up(struct cache *cache, struct job *job)
     bool stopped = queue->stopped;
     pthread_mutex_unlock(&queue->mutex);
     job->refusals += stopped ? 1 : 0;
-    return store_failed(cache->store) || atomic_load_explicit(&cache->successor, memory_order_acquire) != NULL ||
-           job->refusals >= STOPPED_TRIES;
+    return store_failed(cache->store) || job->refusals >= STOPPED_TRIES;
 }
 
 static enum reason refusal_of(const struct cache *cache)
@@ -420,7 +427,8 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         settled_forget(job->settled);
         break;
     case JOB_DROP:
-        if (error != ERR_OK && !give_up(cache, job) && (job->again || cache->batch->drops < DROPS_MAX)) {
+        if (error != ERR_OK && !hand_on(cache, job) && !give_up(cache, job) &&
+            (job->again || cache->batch->drops < DROPS_MAX)) {
             cache->batch->drops += job->again ? 0 : 1;
             job->again = true;
             push(&cache->queue, job);
@@ -443,7 +451,8 @@ static bool finish_job(struct cache *cache, struct job *job, const struct store_
         break;
     case JOB_PURGE:
         count_written(&cache->queue, job->bytes);
-        if (!purge_written(&cache->queue, job, error, error != ERR_OK && give_up(cache, job))) {
+        if (!purge_written(&cache->queue, job, error,
+                           error != ERR_OK && (hand_on(cache, job) || give_up(cache, job)))) {
             job_list_append(&cache->batch->refused, job);
             return false;
         }

@@ -119,6 +119,27 @@ bool arena_copy(struct arena *arena, struct span text, struct span *out_copy)
     return true;
 }
 
+bool arena_copy_texts(struct arena *arena, struct span *const *texts, size_t count)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        len += texts[i]->len;
+    }
+    char *copy = arena_alloc_text(arena, len);
+    if (copy == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (texts[i]->len > 0) {
+            memcpy(copy, texts[i]->data, texts[i]->len);
+        }
+        texts[i]->data = copy;
+        copy += texts[i]->len;
+    }
+    return true;
+}
+
 bool arena_join(struct arena *arena, const struct span *parts, size_t count, struct span *out_text)
 {
     size_t len = 0;

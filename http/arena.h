@@ -57,6 +57,9 @@ MUST_CHECK char *arena_alloc_text(struct arena *arena, size_t bytes);
 /* A copy of `text` in the arena. False at the limit. */
 MUST_CHECK bool arena_copy(struct arena *arena, struct span text, struct span *out_copy);
 
+/* Each of the texts becomes a copy of itself, all in one piece of memory. False at the limit: they are as they were. */
+MUST_CHECK bool arena_copy_texts(struct arena *arena, struct span *const *texts, size_t count);
+
 /* The parts one after another. False at the limit. */
 MUST_CHECK bool arena_join(struct arena *arena, const struct span *parts, size_t count, struct span *out_text);
 

@@ -112,7 +112,7 @@ static inline char *room(struct buf *buf, size_t bytes)
     return room;
 }
 
-void buf_add(struct buf *buf, struct span text)
+void buf_add_growing(struct buf *buf, struct span text)
 {
     char *to;
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "http/check.h"
 #include "http/span.h"
@@ -36,7 +37,19 @@ void buf_lend(struct buf *from, struct buf *to);
  * freed. */
 void buf_give_back(struct buf *from, struct buf *spare);
 
-void buf_add(struct buf *buf, struct span text);
+void buf_add_growing(struct buf *buf, struct span text); /* buf_add, whether there is room or not */
+
+/* Inline: a head is made of dozens of these, and of most the length is known to the compiler. */
+static inline void buf_add(struct buf *buf, struct span text)
+{
+    if (buf->failed || buf->data == NULL || buf->capacity - buf->len < text.len) {
+        buf_add_growing(buf, text);
+    } else if (text.len > 0) {
+        memcpy(buf->data + buf->len, text.data, text.len);
+        buf->len += text.len;
+    }
+}
+
 void buf_add_text(struct buf *buf, const char *text);
 void buf_add_byte(struct buf *buf, char byte);
 void buf_add_u64(struct buf *buf, uint64_t value);

@@ -23,6 +23,11 @@ static const struct span month_names[] = {
     SPAN_INIT("Jul"), SPAN_INIT("Aug"), SPAN_INIT("Sep"), SPAN_INIT("Oct"), SPAN_INIT("Nov"), SPAN_INIT("Dec"),
 };
 
+/* The first letters of a day's or a month's name, written as they are above. */
+struct abbreviation {
+    char letters[3];
+};
+
 /* A point in time as it is written. */
 struct civil {
     int64_t year;
@@ -38,7 +43,10 @@ static bool read_digits(struct span text, size_t at, size_t count, unsigned *out
 static bool read_month(struct span text, size_t at, unsigned *out_month);
 static bool read_time(struct span text, size_t at, struct civil *out);
 static bool text_at(struct span text, size_t at, struct span want);
-static bool is_day_name(struct span text, size_t abbreviated_len);
+static struct abbreviation abbreviation_of(const char *text);
+static bool abbreviates(struct abbreviation abbreviation, struct span name);
+static bool is_day_abbreviation(const char *text);
+static bool is_day_name(struct span text);
 static int64_t days_from_civil(int64_t year, unsigned month, unsigned day);
 static struct civil civil_from_time(int64_t time_s);
 static int64_t floor_div(int64_t a, int64_t b);
@@ -68,16 +76,17 @@ static void write_digits(char *to, size_t count, uint64_t value)
     }
 }
 
+static int64_t clamp(int64_t time_s)
+{
+    return time_s < min_time_s ? min_time_s : time_s > max_time_s ? max_time_s : time_s;
+}
+
 void date_format(int64_t time_s, char out_text[DATE_TEXT_LEN])
 {
     struct civil civil;
     size_t weekday;
 
-    if (time_s < min_time_s) {
-        time_s = min_time_s;
-    } else if (time_s > max_time_s) {
-        time_s = max_time_s;
-    }
+    time_s = clamp(time_s);
     civil = civil_from_time(time_s);
     weekday = (size_t)((floor_div(time_s, DAY_S) % 7 + 7 + 4) % 7); /* 1970 began with a Thursday */
 
@@ -91,14 +100,26 @@ void date_format(int64_t time_s, char out_text[DATE_TEXT_LEN])
     write_digits(out_text + 23, 2, civil.second);
 }
 
+void date_format_rfc3339(int64_t time_s, char out_text[DATE_RFC3339_LEN])
+{
+    struct civil civil = civil_from_time(clamp(time_s));
+
+    memcpy(out_text, "1994-11-06T08:49:37Z", DATE_RFC3339_LEN);
+    write_digits(out_text, 4, (uint64_t)civil.year);
+    write_digits(out_text + 5, 2, civil.month);
+    write_digits(out_text + 8, 2, civil.day);
+    write_digits(out_text + 11, 2, civil.hour);
+    write_digits(out_text + 14, 2, civil.minute);
+    write_digits(out_text + 17, 2, civil.second);
+}
+
 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 static bool read_imf(struct span text, struct civil *out)
 {
     unsigned year;
 
-    if (text.len != DATE_TEXT_LEN || !is_day_name(span_take(text, 3), 3) || text.data[3] != ',' ||
-        text.data[4] != ' ' || text.data[7] != ' ' || text.data[11] != ' ' || text.data[16] != ' ' ||
-        !text_at(text, 25, SPAN(" GMT"))) {
+    if (text.len != DATE_TEXT_LEN || !is_day_abbreviation(text.data) || text.data[3] != ',' || text.data[4] != ' ' ||
+        text.data[7] != ' ' || text.data[11] != ' ' || text.data[16] != ' ' || !text_at(text, 25, SPAN(" GMT"))) {
         return false;
     }
     if (!read_digits(text, 5, 2, &out->day) || !read_month(text, 8, &out->month) || !read_digits(text, 12, 4, &year)) {
@@ -117,7 +138,7 @@ static bool read_rfc850(struct span text, int64_t now_s, struct civil *out)
     unsigned year;
     int64_t last; /* the last year that can be meant */
 
-    if (comma == SIZE_MAX || !is_day_name(span_take(text, comma), 0)) {
+    if (comma == SIZE_MAX || !is_day_name(span_take(text, comma))) {
         return false;
     }
     text = span_skip(text, comma);
@@ -145,7 +166,7 @@ static bool read_asctime(struct span text, struct civil *out)
 {
     unsigned year;
 
-    if (text.len != 24 || !is_day_name(span_take(text, 3), 3) || text.data[3] != ' ' || text.data[7] != ' ' ||
+    if (text.len != 24 || !is_day_abbreviation(text.data) || text.data[3] != ' ' || text.data[7] != ' ' ||
         text.data[10] != ' ' || text.data[19] != ' ') {
         return false;
     }
@@ -173,10 +194,10 @@ static bool read_digits(struct span text, size_t at, size_t count, unsigned *out
 
 static bool read_month(struct span text, size_t at, unsigned *out_month)
 {
-    for (unsigned i = 0; at + 3 <= text.len && i < ARRAY_LEN(month_names); i++) {
-        const char *name = month_names[i].data;
-        /* Letters differ in this bit only from their other case; what is no letter is told by the whole comparison. */
-        if (((text.data[at + 2] ^ name[2]) & ~0x20) == 0 && text_at(text, at, month_names[i])) {
+    struct abbreviation month = abbreviation_of(text.data + at);
+
+    for (unsigned i = 0; i < ARRAY_LEN(month_names); i++) {
+        if (abbreviates(month, month_names[i])) {
             *out_month = i + 1;
             return true;
         }
@@ -196,14 +217,34 @@ static bool text_at(struct span text, size_t at, struct span want)
     return span_equal_nocase(span_take(span_skip(text, at), want.len), want);
 }
 
-/* Some day's name: its first letters, or in full for 0. Which day the date really was is nobody's business: origins get
- * it wrong. */
-static bool is_day_name(struct span text, size_t abbreviated_len)
+/* Whatever their case: the bit in which the cases differ makes no letter of what is none. */
+static struct abbreviation abbreviation_of(const char *text)
+{
+    return (struct abbreviation){{(char)(text[0] & ~0x20), (char)(text[1] | 0x20), (char)(text[2] | 0x20)}};
+}
+
+static bool abbreviates(struct abbreviation abbreviation, struct span name)
+{
+    return memcmp(name.data, abbreviation.letters, sizeof abbreviation.letters) == 0;
+}
+
+/* Which day the date really was is nobody's business: origins get it wrong. */
+static bool is_day_abbreviation(const char *text)
+{
+    struct abbreviation day = abbreviation_of(text);
+
+    for (size_t i = 0; i < ARRAY_LEN(day_names); i++) {
+        if (abbreviates(day, day_names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_day_name(struct span text)
 {
     for (size_t i = 0; i < ARRAY_LEN(day_names); i++) {
-        struct span name = abbreviated_len > 0 ? span_take(day_names[i], abbreviated_len) : day_names[i];
-
-        if (span_equal_nocase(text, name)) {
+        if (span_equal_nocase(text, day_names[i])) {
             return true;
         }
     }

@@ -24,6 +24,8 @@
     X(BAD_METHOD, "the method is not a token", 400, "http_request_error")                                              \
     X(BAD_TARGET, "the request target is malformed", 400, "http_request_error")                                        \
     X(BAD_VERSION, "only HTTP/1.0 and HTTP/1.1 are spoken here", 505, "http_request_error")                            \
+    X(HTTP2, "HTTP/2 is not spoken here", 505, "http_request_error")                                                   \
+    X(TLS, "this is TLS, and no TLS is spoken here", 400, "http_request_error")                                        \
     X(BAD_STATUS, "the status code is malformed", 400, "http_request_error")                                           \
     X(BAD_FIELD, "a header field is malformed", 400, "http_request_error")                                             \
     X(BAD_LINE_END, "a line does not end in CR LF", 400, "http_request_error")                                         \
@@ -52,12 +54,14 @@
     X(ORIGINS_DOWN, "every origin fails its health checks", 503, "destination_unavailable")                            \
     X(TIMEOUT, "the other side took too long", 504, "http_response_timeout")                                           \
     X(OFFLINE, "the site is offline: its origin is not asked", 504, "destination_unavailable")                         \
+    X(SLOW_FOLLOWER, "too slow for the other clients that get the same body", 0, "")                                   \
     X(CANCELED, "canceled", 0, "proxy_internal_error")                                                                 \
     /* the disk */                                                                                                     \
     X(NOT_FOUND, "absent", 0, "")                                                                                      \
     X(DAMAGED, "stored bytes fail their check", 0, "")                                                                 \
     X(NO_SPACE, "no space", 0, "")                                                                                     \
     X(FOREIGN, "a file of another program or of an unknown format", 0, "")                                             \
+    X(NEWER, "a store of a newer larder", 0, "")                                                                       \
     X(IN_USE, "in use by another process", 0, "")                                                                      \
     X(COLD, "stored bytes are on the disk and not in memory", 0, "")                                                   \
     X(IO, "input or output failed", 0, "")

@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/forwarded.h"
 #include "http/token.h"
+#include "http/unkeyed.h"
 
 enum {
     SIZE_MAX_DIGITS = 16, /* hex digits of a chunk size, leading zeros included */
     TRAILERS_FIRST_BYTES = 256,
 };
 
-static enum err read_length(const struct headers *headers, uint64_t *out_length);
+static enum err read_length(const struct headers *headers, struct framing *out_framing);
 static bool coding_is_chunked(const struct headers *headers);
 static bool coding_names_chunked(const struct headers *headers);
 static enum err feed_byte(struct body_decoder *decoder, unsigned char byte);
@@ -44,15 +46,15 @@ enum err framing_of_request(const struct http_request *request, struct framing *
         }
         framing.kind = FRAMING_CHUNKED;
     } else if (has_length) {
-        enum err error = read_length(headers, &framing.length);
-
-        if (error != ERR_OK) {
-            return error;
-        }
-        framing.kind = FRAMING_LENGTH;
+        return read_length(headers, out_framing);
     }
     *out_framing = framing;
     return ERR_OK;
+}
+
+bool framing_has_body(const struct framing *framing)
+{
+    return framing->kind != FRAMING_NONE && !(framing->kind == FRAMING_LENGTH && framing->length == 0);
 }
 
 /* RFC 9112 §6.3 */
@@ -79,12 +81,7 @@ enum err framing_of_response(enum method method, const struct http_response *res
             framing.unknown_coding = true;
         }
     } else if (has_length) {
-        enum err error = read_length(headers, &framing.length);
-
-        if (error != ERR_OK) {
-            return error;
-        }
-        framing.kind = FRAMING_LENGTH;
+        return read_length(headers, out_framing);
     }
     *out_framing = framing;
     return ERR_OK;
@@ -92,16 +89,17 @@ enum err framing_of_response(enum method method, const struct http_response *res
 
 /* RFC 9110 §8.6. Stricter than it: equal repetitions and leading zeros are refused too, since not every reader takes
  * them alike. */
-static enum err read_length(const struct headers *headers, uint64_t *out_length)
+static enum err read_length(const struct headers *headers, struct framing *out_framing)
 {
     struct span value = headers_value(headers, SPAN("Content-Length"));
     uint64_t length;
 
-    if (headers_count_of(headers, SPAN("Content-Length")) != 1 || !span_to_u64(value, &length) || length > INT64_MAX ||
-        (value.len > 1 && value.data[0] == '0')) {
+    if ((headers_may_repeat(headers, SPAN("Content-Length")) &&
+         headers_count_of(headers, SPAN("Content-Length")) != 1) ||
+        !span_to_u64(value, &length) || length > INT64_MAX || (value.len > 1 && value.data[0] == '0')) {
         return ERR_BAD_LENGTH;
     }
-    *out_length = length;
+    *out_framing = (struct framing){.kind = FRAMING_LENGTH, .length = length};
     return ERR_OK;
 }
 
@@ -399,7 +397,8 @@ static bool parse_field_line(struct span line, struct header *out_field)
 }
 
 /* RFC 9110 §6.5.1: what must be known before the content is useless behind it, and dangerous to whoever merges it into
- * the head: framing, routing, authentication, request modifiers, response controls, content format. */
+ * the head: framing, routing, authentication, request modifiers, response controls, content format. So is what is
+ * removed from a request's head; a response has no use for it. */
 static bool may_be_trailer(struct span name)
 {
     static const struct span forbidden[] = {
@@ -415,10 +414,6 @@ static bool may_be_trailer(struct span name)
         /* routing */
         SPAN_INIT("Host"),
         SPAN_INIT("Via"),
-        SPAN_INIT("Forwarded"),
-        SPAN_INIT("X-Forwarded-For"),
-        SPAN_INIT("X-Forwarded-Host"),
-        SPAN_INIT("X-Forwarded-Proto"),
         SPAN_INIT("Max-Forwards"),
         SPAN_INIT("CDN-Loop"),
         /* authentication and state */
@@ -460,5 +455,6 @@ static bool may_be_trailer(struct span name)
             return false;
         }
     }
-    return true;
+    /* Of which method the request was is not known here: GET is the one with most of them. */
+    return !forwarded_is_one(name) && !unkeyed_is_one(name, METHOD_GET);
 }

@@ -18,6 +18,9 @@ MUST_CHECK enum err framing_of_request(const struct http_request *request, struc
 MUST_CHECK enum err framing_of_response(enum method method, const struct http_response *response,
                                         struct framing *out_framing);
 
+/* Do bytes of a body follow the head? After a length of 0 none do; after chunked, the last chunk at least. */
+bool framing_has_body(const struct framing *framing);
+
 enum body_state {
     BODY_DATA,          /* length or close: bytes of the body follow */
     BODY_CHUNK_SIZE,    /* in the hex digits */
@@ -64,8 +67,8 @@ bool body_decoder_done(const struct body_decoder *decoder);
 MUST_CHECK enum err body_decoder_eof(struct body_decoder *decoder);
 
 /* Trailer fields, parsed strictly into `out_headers` (copied to its arena); fields that a trailer may not hold
- * (framing, routing, authentication, and whatever else RFC 9110 §6.5.1 names) are left out. ERR_BAD_FIELD,
- * ERR_ARENA_FULL. */
+ * (framing, routing, authentication, and whatever else RFC 9110 §6.5.1 names; what forwarded.h and unkeyed.h remove
+ * from heads) are left out. ERR_BAD_FIELD, ERR_ARENA_FULL. */
 MUST_CHECK enum err body_decoder_trailers(const struct body_decoder *decoder, struct headers *out_headers);
 
 #endif

@@ -47,14 +47,24 @@ const struct header *headers_find_behind(const struct headers *headers, const st
     return headers_find_from(headers, (size_t)(previous - headers->items) + 1, previous->name);
 }
 
-size_t headers_count_of(const struct headers *headers, struct span name)
+size_t headers_count_lines(const struct headers *headers, struct span name)
 {
     size_t count = 0;
 
-    for (size_t i = 0; headers_may_have(headers, name) && i < headers->count; i++) {
+    for (size_t i = 0; i < headers->count; i++) {
         count += span_equal_nocase(headers->items[i].name, name);
     }
     return count;
+}
+
+/* The line at `index`, the only one whose name has that bit. */
+static void remove_only(struct headers *headers, size_t index, struct span name)
+{
+    struct header *line = &headers->items[index];
+
+    headers->count--;
+    headers->names.present &= ~header_name_bit(name);
+    memmove(line, line + 1, (headers->count - index) * sizeof *line);
 }
 
 size_t headers_remove_all(struct headers *headers, struct span name)
@@ -64,8 +74,7 @@ size_t headers_remove_all(struct headers *headers, struct span name)
     size_t removed;
 
     if (first != NULL && !headers_may_repeat(headers, name)) {
-        headers->count--;
-        memmove(&headers->items[kept], &headers->items[kept + 1], (headers->count - kept) * sizeof *first);
+        remove_only(headers, kept, name);
         return 1;
     }
     for (size_t i = kept + 1; i < headers->count; i++) {
@@ -78,16 +87,10 @@ size_t headers_remove_all(struct headers *headers, struct span name)
     return removed;
 }
 
-bool headers_set(struct headers *headers, struct span name, struct span value)
+bool headers_combine_lines(const struct headers *headers, struct span name, struct arena *arena, struct span *out_value,
+                           bool *out_present)
 {
-    (void)headers_remove(headers, name); /* how many there were does not matter */
-    return headers_add(headers, name, value);
-}
-
-bool headers_combine(const struct headers *headers, struct span name, struct arena *arena, struct span *out_value,
-                     bool *out_present)
-{
-    const struct header *first = headers_find(headers, name);
+    const struct header *first = headers_find_from(headers, 0, name);
     const struct header *next = first == NULL ? NULL : headers_find_next(headers, first);
     size_t len;
     char *text;
@@ -122,9 +125,27 @@ bool headers_combine(const struct headers *headers, struct span name, struct are
     return true;
 }
 
-bool headers_list_has(const struct headers *headers, struct span name, struct span token)
+bool headers_take_lines(struct headers *headers, struct span name, struct arena *arena, struct span *out_value,
+                        bool *out_present)
 {
-    for (const struct header *line = headers_find(headers, name); line != NULL;
+    const struct header *first = headers_find_from(headers, 0, name);
+
+    if (first != NULL && !headers_may_repeat(headers, name)) {
+        *out_value = first->value;
+        *out_present = true;
+        remove_only(headers, (size_t)(first - headers->items), name);
+        return true;
+    }
+    bool combined = headers_combine_lines(headers, name, arena, out_value, out_present);
+    if (combined) {
+        (void)headers_remove_all(headers, name);
+    }
+    return combined;
+}
+
+bool headers_lines_have(const struct headers *headers, struct span name, struct span token)
+{
+    for (const struct header *line = headers_find_from(headers, 0, name); line != NULL;
          line = headers_find_next(headers, line)) {
         if (list_has_token(line->value, token)) {
             return true;
@@ -161,20 +182,28 @@ static bool move_to_copy(struct span *text, struct span block, struct span copy,
     return arena_copy(arena, *text, text);
 }
 
-bool headers_copy_texts(struct headers *out_headers, const struct headers *source, struct span block,
-                        struct arena *arena, struct span *out_block)
+bool headers_copy_to(struct headers *out_headers, const struct headers *source, struct span block, struct span copy,
+                     struct arena *arena)
 {
-    struct span copy;
-    bool copied = headers_copy(out_headers, source, arena) && arena_copy(arena, block, &copy);
+    bool copied = headers_copy(out_headers, source, arena);
 
     for (size_t i = 0; copied && i < out_headers->count; i++) {
         copied = move_to_copy(&out_headers->items[i].name, block, copy, arena) &&
                  move_to_copy(&out_headers->items[i].value, block, copy, arena);
     }
-    if (copied) {
-        *out_block = copy;
-    }
     return copied;
+}
+
+bool headers_copy_texts(struct headers *out_headers, const struct headers *source, struct span block,
+                        struct arena *arena, struct span *out_block)
+{
+    struct span copy;
+
+    if (!arena_copy(arena, block, &copy) || !headers_copy_to(out_headers, source, block, copy, arena)) {
+        return false;
+    }
+    *out_block = copy;
+    return true;
 }
 
 const struct header *headers_find_from(const struct headers *headers, size_t start, struct span name)

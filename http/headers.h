@@ -14,8 +14,15 @@ struct header {
     struct span value; /* trimmed; may be empty */
 };
 
+/* Names of fields, as a configuration gives them. */
+struct field_names {
+    struct span *items;
+    size_t count;
+};
+
 /* Which names may be in a list, a bit for each (header_name_bit): most that are looked for are not there, and hardly
- * any is there twice. Names that were removed may still be in it. */
+ * any is there twice. Names that were removed may still be in it, where others were removed by hand or share
+ * their bit. */
 struct header_names {
     uint64_t present;
     uint64_t repeated; /* more than one line may have it */
@@ -45,7 +52,7 @@ HEADERS_FOLDED static inline uint64_t header_name_bit(struct span name)
     }
     uint32_t first = (unsigned char)name.data[0] | 0x20U;
     uint32_t last = (unsigned char)name.data[name.len - 1] | 0x20U;
-    uint32_t mixed = (first | last << 8 | (uint32_t)name.len << 16) * UINT32_C(0x3ba5a5a1);
+    uint32_t mixed = (first | last << 8 | (uint32_t)name.len << 16) * UINT32_C(0x6fba4221);
 
     return UINT64_C(1) << ((mixed >> 16) % 63U);
 }
@@ -59,7 +66,8 @@ static inline uint32_t header_initial_bit(char letter)
 /* False: no line of that name is there. True: look. */
 HEADERS_FOLDED static inline bool headers_may_have(const struct headers *headers, struct span name)
 {
-    return (headers->names.present & header_name_bit(name)) != 0;
+    return (headers->names.present & header_name_bit(name)) != 0 &&
+           (name.len == 0 || (headers->names.initials & header_initial_bit(name.data[0])) != 0);
 }
 
 /* False: at most one line of that name is there. */
@@ -75,7 +83,7 @@ MUST_CHECK bool headers_grow(struct headers *headers);
 MUST_CHECK bool headers_reserve(struct headers *headers, size_t count);
 
 /* Appends; borrows name and value. False at the arena's limit. */
-MUST_CHECK static inline bool headers_add(struct headers *headers, struct span name, struct span value)
+MUST_CHECK HEADERS_FOLDED static inline bool headers_add(struct headers *headers, struct span name, struct span value)
 {
     if (headers->count == headers->capacity && !headers_grow(headers)) {
         return false;
@@ -120,7 +128,13 @@ HEADERS_FOLDED static inline struct span headers_value(const struct headers *hea
     return header == NULL ? (struct span){NULL, 0} : header->value;
 }
 
-size_t headers_count_of(const struct headers *headers, struct span name);
+/* How many lines of that name there are. headers_count_lines is the part of it that has to look. */
+size_t headers_count_lines(const struct headers *headers, struct span name);
+
+HEADERS_FOLDED static inline size_t headers_count_of(const struct headers *headers, struct span name)
+{
+    return headers_may_have(headers, name) ? headers_count_lines(headers, name) : 0;
+}
 
 /* Removes all lines of that name; how many there were. */
 size_t headers_remove_all(struct headers *headers, struct span name);
@@ -131,15 +145,52 @@ HEADERS_FOLDED static inline size_t headers_remove(struct headers *headers, stru
 }
 
 /* Removes all lines of that name, then appends one. False at the arena's limit. */
-MUST_CHECK bool headers_set(struct headers *headers, struct span name, struct span value);
+MUST_CHECK HEADERS_FOLDED static inline bool headers_set(struct headers *headers, struct span name, struct span value)
+{
+    (void)headers_remove(headers, name); /* how many there were does not matter */
+    return headers_add(headers, name, value);
+}
 
 /* All lines of that name joined with ", " (RFC 9110 §5.3); borrowed as it is where there is only one. `*out_present`
- * tells absent from empty. False at the arena's limit. */
-MUST_CHECK bool headers_combine(const struct headers *headers, struct span name, struct arena *arena,
-                                struct span *out_value, bool *out_present);
+ * tells absent from empty. False at the arena's limit. headers_combine_lines is the part of it that has to look. */
+MUST_CHECK bool headers_combine_lines(const struct headers *headers, struct span name, struct arena *arena,
+                                      struct span *out_value, bool *out_present);
 
-/* Is `token` a member of the comma list that all lines of that name form? */
-bool headers_list_has(const struct headers *headers, struct span name, struct span token);
+MUST_CHECK HEADERS_FOLDED static inline bool headers_combine(const struct headers *headers, struct span name,
+                                                             struct arena *arena, struct span *out_value,
+                                                             bool *out_present)
+{
+    if (headers_may_have(headers, name)) {
+        return headers_combine_lines(headers, name, arena, out_value, out_present);
+    }
+    *out_value = (struct span){NULL, 0};
+    *out_present = false;
+    return true;
+}
+
+/* The same, and removes the lines. headers_take_lines is the part of it that has to look. */
+MUST_CHECK bool headers_take_lines(struct headers *headers, struct span name, struct arena *arena,
+                                   struct span *out_value, bool *out_present);
+
+MUST_CHECK HEADERS_FOLDED static inline bool
+headers_take(struct headers *headers, struct span name, struct arena *arena, struct span *out_value, bool *out_present)
+{
+    if (headers_may_have(headers, name)) {
+        return headers_take_lines(headers, name, arena, out_value, out_present);
+    }
+    *out_value = (struct span){NULL, 0};
+    *out_present = false;
+    return true;
+}
+
+/* Is `token` a member of the comma list that all lines of that name form? headers_lines_have is the part of it that has
+ * to look. */
+bool headers_lines_have(const struct headers *headers, struct span name, struct span token);
+
+HEADERS_FOLDED static inline bool headers_list_has(const struct headers *headers, struct span name, struct span token)
+{
+    return headers_may_have(headers, name) && headers_lines_have(headers, name, token);
+}
 
 /* A copy whose spans borrow from `source`'s owners as before. False at the limit of `arena`. */
 MUST_CHECK bool headers_copy(struct headers *out_headers, const struct headers *source, struct arena *arena);
@@ -148,5 +199,9 @@ MUST_CHECK bool headers_copy(struct headers *out_headers, const struct headers *
  * copied in one piece, to `*out_block`, and each other text. False at the limit of `arena`. */
 MUST_CHECK bool headers_copy_texts(struct headers *out_headers, const struct headers *source, struct span block,
                                    struct arena *arena, struct span *out_block);
+
+/* The same where `copy` has the bytes of `block` already, in `arena` or for as long as that. */
+MUST_CHECK bool headers_copy_to(struct headers *out_headers, const struct headers *source, struct span block,
+                                struct span copy, struct arena *arena);
 
 #endif

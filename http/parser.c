@@ -1,7 +1,6 @@
-/* parser.c: finds heads and parses them.
+/* parser.c: parses heads.
  *
- * Two passes. head_find is ours: a scan of every byte, as it arrives, that knows lines, names and values, and refuses
- * whatever different readers read differently. parse_*_head takes the start line apart itself, then has llhttp,
+ * The second of two passes, behind head_scan.c: parse_*_head takes the start line apart itself, then has llhttp,
  * compiled strict, read the fields: a head has to please both, but for what llhttp read before, byte for byte
  * (field_memo.h, line_memo.h). llhttp sees heads only; where bodies end is framing.c's business.
  *
@@ -9,47 +8,10 @@
 #include "http/parser.h"
 
 #include <llhttp.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
+#include "http/byte_class.h"
 #include "http/framing.h"
 #include "http/token.h"
-
-/* What head_find stops at. */
-enum {
-    BYTE_VALUE = 1,  /* may stand in a start line or a value */
-    BYTE_NAME = 2,   /* tchar */
-    BYTE_TARGET = 4, /* may stand in a request target: visible ASCII but `\` and `#` */
-};
-
-#define N   (BYTE_VALUE | BYTE_NAME | BYTE_TARGET)
-#define T   (BYTE_VALUE | BYTE_TARGET)
-#define V   BYTE_VALUE
-#define V16 V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V
-static const unsigned char classes[256] = {
-    /* clang-format off */
-    0, 0, 0, 0, 0, 0, 0, 0, 0, V, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    V, N, T, BYTE_VALUE | BYTE_NAME, N, N, N, N, T, T, N, N, T, N, N, T, /*   ! " # $ % & ' ( ) * + , - . / */
-    N, N, N, N, N, N, N, N, N, N, T, T, T, T, T, T, /* 0 … 9 : ; < = > ? */
-    T, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, /* @ A … O */
-    N, N, N, N, N, N, N, N, N, N, N, T, V, T, N, N, /* P … Z [ \ ] ^ _ */
-    N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, /* ` a … o */
-    N, N, N, N, N, N, N, N, N, N, N, T, N, T, N, 0, /* p … z { | } ~ DEL */
-    V16, V16, V16, V16, V16, V16, V16, V16,
-    /* clang-format on */
-};
-#undef V16
-#undef V
-#undef T
-#undef N
-
-/* The bytes that leave the scan in the state it is in. */
-static const unsigned char run_class[] = {
-    [HEAD_SCAN_WORD_1] = BYTE_NAME, [HEAD_SCAN_WORD_2] = BYTE_TARGET, [HEAD_SCAN_LINE_REST] = BYTE_VALUE,
-    [HEAD_SCAN_NAME] = BYTE_NAME,   [HEAD_SCAN_VALUE] = BYTE_VALUE,   [HEAD_SCAN_DONE] = 0,
-};
 
 /* What llhttp's callbacks fill. */
 struct reader {
@@ -60,10 +22,6 @@ struct reader {
     enum err error;   /* what a callback failed with */
 };
 
-static size_t clean_lines_end(const char *bytes, size_t at, size_t end);
-static size_t run_end(const char *bytes, size_t at, size_t end, unsigned class);
-static enum err scan_byte(struct head_scan *scan, unsigned char byte);
-static enum err scan_first_line(struct head_scan *scan, unsigned char byte);
 static enum err split_request_line(struct span line, const struct head_limits *limits, struct http_request *request);
 static enum err split_status_line(struct span line, struct http_response *response);
 static enum err read_version(struct span text, unsigned *out_minor);
@@ -73,7 +31,6 @@ static enum err check_host(const struct http_request *request);
 static enum err err_from_llhttp(llhttp_errno_t code, const llhttp_t *parser, const struct reader *reader);
 static int on_header_field(llhttp_t *parser, const char *at, size_t length);
 static int on_header_value(llhttp_t *parser, const char *at, size_t length);
-static bool add_field(struct reader *reader, struct span name, struct span value);
 static int on_headers_complete(llhttp_t *parser);
 
 static const llhttp_settings_t settings = {
@@ -81,39 +38,6 @@ static const llhttp_settings_t settings = {
     .on_header_value = on_header_value,
     .on_headers_complete = on_headers_complete,
 };
-
-enum err head_find(struct head_scan *scan, struct span data, const struct head_limits *limits, size_t *out_len)
-{
-    size_t end = data.len < limits->head_bytes ? data.len : limits->head_bytes;
-
-    while (scan->checked < end && scan->state != HEAD_SCAN_DONE) {
-        size_t at = scan->checked;
-        enum err error;
-
-        if (scan->state == HEAD_SCAN_LINE_START) {
-            at = clean_lines_end(data.data, at, end);
-        }
-        /* Runs make up nearly all of the rest; the byte that ends one is a step of the machine. */
-        at = run_end(data.data, at, end, run_class[scan->state]);
-        scan->checked = at;
-        if (scan->state == HEAD_SCAN_WORD_2 && at - scan->word_2 > limits->target_bytes) {
-            return ERR_TARGET_TOO_LONG;
-        }
-        if (at == end) {
-            break;
-        }
-        error = scan_byte(scan, (unsigned char)data.data[at]);
-        if (error != ERR_OK) {
-            return error;
-        }
-        scan->checked++;
-    }
-    if (scan->state == HEAD_SCAN_DONE) {
-        *out_len = scan->checked;
-        return ERR_OK;
-    }
-    return scan->checked >= limits->head_bytes ? ERR_HEAD_TOO_LARGE : ERR_AGAIN;
-}
 
 enum err parse_request_head(struct span head, const struct head_limits *limits, struct arena *arena,
                             struct http_request *out_request)
@@ -204,139 +128,6 @@ enum err parse_response_head_with(struct span head, const struct head_limits *li
     return error;
 }
 
-/* The first place from `at` on that is not visible ASCII, a space or obs-text: a tab, which a value may hold, or what
- * ends it. May stop short of it with fewer than sixteen bytes left. */
-static size_t plain_end(const char *bytes, size_t at, size_t end)
-{
-#ifdef __SSE2__
-    const __m128i lowest = _mm_set1_epi8(0x20);
-    const __m128i del = _mm_set1_epi8(0x7f);
-
-    for (; end - at >= 16; at += 16) {
-        __m128i all = _mm_loadu_si128((const void *)(bytes + at));
-        __m128i plain = _mm_andnot_si128(_mm_cmpeq_epi8(all, del), _mm_cmpeq_epi8(_mm_max_epu8(all, lowest), all));
-        unsigned odd = ~(unsigned)_mm_movemask_epi8(plain) & 0xffffU;
-
-        if (odd != 0) {
-            return at + (size_t)__builtin_ctz(odd);
-        }
-    }
-#else
-    (void)bytes;
-    (void)end;
-#endif
-    return at;
-}
-
-/* The first place from `at` on whose byte is not of the class, or `end`. This loop sees every byte of every head;
- * values are most of it. */
-static size_t run_end(const char *bytes, size_t at, size_t end, unsigned class)
-{
-    const unsigned char *byte = (const unsigned char *)bytes;
-
-    if (class == BYTE_VALUE) {
-        at = plain_end(bytes, at, end);
-    }
-    while (end - at >= 4 &&
-           (classes[byte[at]] & classes[byte[at + 1]] & classes[byte[at + 2]] & classes[byte[at + 3]] & class) != 0) {
-        at += 4;
-    }
-    while (at < end && (classes[byte[at]] & class) != 0) {
-        at++;
-    }
-    return at;
-}
-
-/* Passes whole field lines that leave no question: name, colon, value, CRLF. What it does not pass, the machine below
- * looks at byte by byte. `at` is where a line starts. */
-static size_t clean_lines_end(const char *bytes, size_t at, size_t end)
-{
-    for (;;) {
-        size_t colon = run_end(bytes, at, end, BYTE_NAME);
-
-        if (colon == at || colon == end || bytes[colon] != ':') {
-            return at;
-        }
-        size_t cr = run_end(bytes, colon + 1, end, BYTE_VALUE);
-        if (end - cr < 2 || bytes[cr] != '\r' || bytes[cr + 1] != '\n') {
-            return at;
-        }
-        at = cr + 2;
-    }
-}
-
-/* One step of the scan, for the byte that ended a run. */
-static enum err scan_byte(struct head_scan *scan, unsigned char byte)
-{
-    unsigned char class = classes[byte];
-
-    switch (scan->state) {
-    case HEAD_SCAN_START: /* RFC 9112 §2.2: empty lines in front of the first are skipped */
-        if (byte == '\r') {
-            scan->state = HEAD_SCAN_START_LF;
-            return ERR_OK;
-        }
-        scan->state = HEAD_SCAN_WORD_1;
-        return scan_first_line(scan, byte);
-    case HEAD_SCAN_START_LF:
-        scan->state = HEAD_SCAN_START;
-        scan->skipped = scan->checked + 1;
-        return byte == '\n' ? ERR_OK : ERR_BAD_LINE_END;
-    case HEAD_SCAN_WORD_1:
-    case HEAD_SCAN_WORD_2:
-        return scan_first_line(scan, byte);
-    case HEAD_SCAN_LINE_REST:
-    case HEAD_SCAN_VALUE:
-        scan->state = HEAD_SCAN_LINE_LF;
-        return byte == '\r' ? ERR_OK : byte == '\n' ? ERR_BAD_LINE_END : ERR_BAD_HEAD;
-    case HEAD_SCAN_LINE_LF:
-        scan->state = HEAD_SCAN_LINE_START;
-        return byte == '\n' ? ERR_OK : ERR_BAD_LINE_END;
-    case HEAD_SCAN_LINE_START: /* white space here would be obs-fold (RFC 9112 §5.2), a colon an empty name */
-        if (byte == '\r') {
-            scan->state = HEAD_SCAN_END_LF;
-            return ERR_OK;
-        }
-        scan->state = HEAD_SCAN_NAME;
-        if ((class & BYTE_NAME) != 0) {
-            return ERR_OK;
-        }
-        return byte == '\n' ? ERR_BAD_LINE_END : (class & BYTE_VALUE) != 0 ? ERR_BAD_FIELD : ERR_BAD_HEAD;
-    case HEAD_SCAN_NAME: /* RFC 9112 §5.1: no white space in front of the colon */
-        scan->state = HEAD_SCAN_VALUE;
-        if (byte == ':') {
-            return ERR_OK;
-        }
-        return byte == '\r' || (class & BYTE_VALUE) != 0 ? ERR_BAD_FIELD
-               : byte == '\n'                            ? ERR_BAD_LINE_END
-                                                         : ERR_BAD_HEAD;
-    case HEAD_SCAN_END_LF:
-        scan->state = HEAD_SCAN_DONE;
-        return byte == '\n' ? ERR_OK : ERR_BAD_LINE_END;
-    case HEAD_SCAN_DONE:
-        break;
-    }
-    UNREACHABLE();
-}
-
-/* In the first two words of the first line. */
-static enum err scan_first_line(struct head_scan *scan, unsigned char byte)
-{
-    if (byte == ' ') {
-        scan->state = scan->state == HEAD_SCAN_WORD_1 ? HEAD_SCAN_WORD_2 : HEAD_SCAN_LINE_REST;
-        scan->word_2 = scan->checked + 1;
-        return ERR_OK;
-    }
-    if (byte == '\r') {
-        scan->state = HEAD_SCAN_LINE_LF;
-        return ERR_OK;
-    }
-    if ((classes[byte] & BYTE_VALUE) != 0) {
-        return ERR_OK; /* not what belongs there, but that is for the parser to say */
-    }
-    return byte == '\n' ? ERR_BAD_LINE_END : ERR_BAD_HEAD;
-}
-
 /* RFC 9112 §3: method SP request-target SP HTTP-version, and nothing more lenient. */
 static enum err split_request_line(struct span line, const struct head_limits *limits, struct http_request *request)
 {
@@ -355,10 +146,14 @@ static enum err split_request_line(struct span line, const struct head_limits *l
     if (request->target.len == 0 || space == SIZE_MAX) {
         return ERR_BAD_START_LINE; /* two spaces, or an HTTP/0.9 line */
     }
-    if (run_end(request->target.data, 0, request->target.len, BYTE_TARGET) != request->target.len) {
+    if (!bytes_are(request->target, BYTE_TARGET)) {
         return ERR_BAD_TARGET;
     }
-    return read_version(span_skip(rest, space + 1), &request->minor);
+    rest = span_skip(rest, space + 1);
+    if (span_equal(request->method_name, SPAN("PRI")) && span_equal(rest, SPAN("HTTP/2.0"))) {
+        return ERR_HTTP2; /* RFC 9113 §3.4: its preface */
+    }
+    return read_version(rest, &request->minor);
 }
 
 /* RFC 9112 §4. The space behind the status is required there; servers that send no phrase leave it out. */
@@ -380,9 +175,13 @@ static enum err split_status_line(struct span line, struct http_response *respon
     return ERR_OK;
 }
 
-/* RFC 9112 §2.3 */
+/* RFC 9112 §2.3. RFC 9110 §6.2: a later minor version is read as the highest that we know; `text` is of our own copy of
+ * the head, and says so then, for llhttp knows no later one either. */
 static enum err read_version(struct span text, unsigned *out_minor)
 {
+    if (text.len == 8 && span_starts_with(text, SPAN("HTTP/1.")) && text.data[7] >= '2' && text.data[7] <= '9') {
+        *((char *)(uintptr_t)text.data + 7) = '1';
+    }
     if (span_equal(text, SPAN("HTTP/1.1"))) {
         *out_minor = 1;
         return ERR_OK;
@@ -395,6 +194,20 @@ static enum err read_version(struct span text, unsigned *out_minor)
         return ERR_BAD_VERSION; /* as good as a version, but of another protocol */
     }
     return ERR_BAD_START_LINE;
+}
+
+/* Inline: it sees every field that is parsed. */
+HEADERS_FOLDED static inline bool add_field(struct reader *reader, struct span name, struct span value)
+{
+    if (reader->headers->count == reader->field_limit) {
+        reader->error = ERR_TOO_MANY_FIELDS;
+        return false;
+    }
+    if (!headers_add(reader->headers, name, value)) {
+        reader->error = arena_error(reader->headers->arena);
+        return false;
+    }
+    return true;
 }
 
 /* Has llhttp read a whole head, given in two pieces. It stops at the empty line: framing and upgrades never begin in
@@ -516,19 +329,6 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t length) /* l
 
     /* RFC 9112 §5.1: white space around the value is not part of it */
     return add_field(reader, reader->name, span_trim((struct span){at, length})) ? 0 : -1;
-}
-
-static bool add_field(struct reader *reader, struct span name, struct span value)
-{
-    if (reader->headers->count == reader->field_limit) {
-        reader->error = ERR_TOO_MANY_FIELDS;
-        return false;
-    }
-    if (!headers_add(reader->headers, name, value)) {
-        reader->error = arena_error(reader->headers->arena);
-        return false;
-    }
-    return true;
 }
 
 static int on_headers_complete(llhttp_t *parser) /* llhttp_cb */

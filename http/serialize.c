@@ -83,13 +83,20 @@ void write_field(struct buf *out, struct span name, struct span value)
     out->len += len;
 }
 
-void write_fields(struct buf *out, const struct headers *headers)
+size_t fields_bytes(const struct headers *headers)
 {
     size_t len = 0;
 
     for (size_t i = 0; i < headers->count; i++) {
         len += field_bytes(&headers->items[i]);
     }
+    return len;
+}
+
+void write_fields(struct buf *out, const struct headers *headers)
+{
+    size_t len = fields_bytes(headers);
+
     if (len == 0) {
         return;
     }

@@ -12,6 +12,7 @@ void write_request_line(struct buf *out, struct span method, struct span target)
 void write_status_line(struct buf *out, unsigned status);                         /* "HTTP/1.1 200 OK\r\n" */
 void write_field(struct buf *out, struct span name, struct span value);           /* "Name: value\r\n" */
 void write_fields(struct buf *out, const struct headers *headers);                /* all of them, in order */
+size_t fields_bytes(const struct headers *headers);                               /* that these are */
 void write_end(struct buf *out);                                                  /* "\r\n" */
 void write_date_field(struct buf *out, struct span name, int64_t time_s);         /* "Date: …\r\n" */
 void write_chunk_start(struct buf *out, uint64_t bytes);                          /* "1f\r\n", then the bytes, then */

@@ -84,6 +84,12 @@ static inline bool span_starts_with(struct span text, struct span prefix)
     return text.len >= prefix.len && span_equal(span_take(text, prefix.len), prefix);
 }
 
+/* As span_equal_nocase. */
+static inline bool span_starts_with_nocase(struct span text, struct span prefix)
+{
+    return text.len >= prefix.len && span_equal_nocase(span_take(text, prefix.len), prefix);
+}
+
 static inline bool span_ends_with(struct span text, struct span suffix)
 {
     return text.len >= suffix.len && span_equal(span_skip(text, text.len - suffix.len), suffix);

@@ -1,66 +1,23 @@
 /* token.c: tokens, comma lists, quoted strings, parameters, quality values. */
 #include "http/token.h"
 
-/* What a byte may be part of. One table for the three classes that header fields need. */
-enum {
-    TCHAR = 1,       /* RFC 9110 §5.6.2: ALPHA, DIGIT and ! # $ % & ' * + - . ^ _ ` | ~ */
-    FIELD_VCHAR = 2, /* RFC 9110 §5.5: VCHAR, obs-text, and the white space between */
-};
-
-#define T   (TCHAR | FIELD_VCHAR)
-#define V   FIELD_VCHAR
-#define V16 V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V
-static const unsigned char classes[256] = {
-    /* clang-format off */
-    0, 0, 0, 0, 0, 0, 0, 0, 0, V, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    V, T, V, T, T, T, T, T, V, V, T, T, V, T, T, V, /*   ! " # $ % & ' ( ) * + , - . / */
-    T, T, T, T, T, T, T, T, T, T, V, V, V, V, V, V, /* 0 … 9 : ; < = > ? */
-    V, T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, /* @ A … O */
-    T, T, T, T, T, T, T, T, T, T, T, V, V, V, T, T, /* P … Z [ \ ] ^ _ */
-    T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, /* ` a … o */
-    T, T, T, T, T, T, T, T, T, T, T, V, T, V, T, 0, /* p … z { | } ~ DEL */
-    V16, V16, V16, V16, V16, V16, V16, V16,
-    /* clang-format on */
-};
-#undef V16
-#undef V
-#undef T
+#include "http/byte_class.h"
 
 static size_t quoted_len(struct span text, bool *out_closed);
 
 bool is_tchar(unsigned char byte)
 {
-    return (classes[byte] & TCHAR) != 0;
-}
-
-/* Are all bytes of the class? Four at a time: names and values are read back with every response from the store. */
-static bool all_of_class(struct span text, unsigned class)
-{
-    const unsigned char *byte = (const unsigned char *)text.data;
-    size_t i = 0;
-
-    for (; text.len - i >= 4; i += 4) {
-        if ((classes[byte[i]] & classes[byte[i + 1]] & classes[byte[i + 2]] & classes[byte[i + 3]] & class) == 0) {
-            return false;
-        }
-    }
-    for (; i < text.len; i++) {
-        if ((classes[byte[i]] & class) == 0) {
-            return false;
-        }
-    }
-    return true;
+    return (byte_classes[byte] & BYTE_NAME) != 0;
 }
 
 bool is_token(struct span text)
 {
-    return text.len > 0 && all_of_class(text, TCHAR);
+    return text.len > 0 && bytes_are(text, BYTE_NAME);
 }
 
 bool is_field_value(struct span v)
 {
-    return all_of_class(v, FIELD_VCHAR);
+    return bytes_are(v, BYTE_VALUE);
 }
 
 /* Where the part of `text` in front of the first `separator` outside quoted strings ends. */

@@ -31,8 +31,8 @@ static const struct span disguised[] = {
     SPAN_INIT("Accept-"),      SPAN_INIT("Access-Control-"), SPAN_INIT("Cache-Control"),
     SPAN_INIT("CDN-Loop"),     SPAN_INIT("Content-"),        SPAN_INIT("If-"),
     SPAN_INIT("Max-Forwards"), SPAN_INIT("Proxy-"),          SPAN_INIT("Sec-"),
-    SPAN_INIT("Transfer-"),    SPAN_INIT("User-Agent"),      SPAN_INIT("X-Forwarded-"),
-    SPAN_INIT("X-Requested-"),
+    SPAN_INIT("Transfer-"),    SPAN_INIT("User-Agent"),      SPAN_INIT("X-Forwarded"),
+    SPAN_INIT("X-Real-IP"),    SPAN_INIT("X-Requested-"),
 };
 
 static const struct span methods[] = {SPAN_INIT("X-HTTP-Method-Override"), SPAN_INIT("X-HTTP-Method"),

@@ -1,7 +1,7 @@
 /* unkeyed.h: request fields that no cache key holds and that origins are known to obey or to repeat in their answers:
  * with one of them a client could get an answer stored that other clients must not get (cache poisoning).
  *
- * The fields of forwarding proxies (X-Forwarded-*, Forwarded) are forward.h's: larder writes them itself. Pure
+ * The fields of forwarding proxies (X-Forwarded-*, Forwarded) are forwarded.h's: larder writes them itself. Pure
  * functions. Threads: any. */
 #ifndef HTTP_UNKEYED_H
 #define HTTP_UNKEYED_H

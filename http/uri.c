@@ -178,6 +178,23 @@ bool uri_same_origin(const struct uri *a, const struct uri *b)
     return span_equal_nocase(a->scheme, b->scheme) && span_equal_nocase(a->authority, b->authority);
 }
 
+/* What stands behind the authority, which may be empty: of a request without Host it is. */
+static struct span behind_authority(struct span url)
+{
+    size_t colon = span_find(url, ':');
+    struct span rest = span_skip(url, colon);
+
+    rest = span_skip(rest, span_starts_with(rest, SPAN("://")) ? 3 : rest.len);
+    return span_skip(rest, span_find(rest, '/'));
+}
+
+bool uri_matches_pattern(struct span url, struct span pattern)
+{
+    bool of_path = span_starts_with(pattern, SPAN("/"));
+
+    return span_matches_glob(of_path ? behind_authority(url) : url, pattern);
+}
+
 bool uri_path_and_query(const struct uri *uri, struct arena *arena, struct span *out_text)
 {
     if (!uri->has_query) {
@@ -290,12 +307,9 @@ static bool check_chars(struct span text, bool *out_has_escapes, bool *out_has_d
 {
     *out_has_escapes = false;
     *out_has_dots = false;
-    for (size_t i = 0; i < text.len; i++) {
+    for (size_t i = uri_run_end(text, 0, URI_QUIET); i < text.len; i = uri_run_end(text, i + 1, URI_QUIET)) {
         char byte = text.data[i];
 
-        if (uri_has_class(byte, URI_QUIET)) {
-            continue;
-        }
         if (!uri_has_class(byte, URI_TARGET_CHAR)) {
             return false;
         }

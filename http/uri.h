@@ -57,6 +57,10 @@ bool uri_same_origin(const struct uri *a, const struct uri *b);
 /* path[?query], as sent to the origin. False at the arena's limit. */
 MUST_CHECK bool uri_path_and_query(const struct uri *uri, struct arena *arena, struct span *out_text);
 
+/* Does an absolute URL match a pattern as people give it to a command? `*` is any run of bytes, `?` any one byte. A
+ * pattern that begins with "/" is of path and query, of any host; any other is of the whole URL. */
+bool uri_matches_pattern(struct span url, struct span pattern);
+
 /* Query parameters whose name matches one of `strip` (globs) removed, the others sorted by name then value when `sort`;
  * order of equal pairs kept. An empty result clears has_query only if something was stripped. */
 MUST_CHECK bool uri_filter_query(struct uri *uri, const struct span *strip, size_t strip_count, bool sort,

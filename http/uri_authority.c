@@ -112,12 +112,7 @@ static bool split_authority(struct span text, struct authority *out_authority)
 /* Such a host is valid, too. */
 static bool is_plain(struct span host)
 {
-    for (size_t i = 0; i < host.len; i++) {
-        if (!uri_has_class(host.data[i], URI_PLAIN)) {
-            return false;
-        }
-    }
-    return host.len > 0;
+    return host.len > 0 && uri_run_end(host, 0, URI_PLAIN) == host.len;
 }
 
 static bool host_valid(struct span host)

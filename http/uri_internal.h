@@ -2,6 +2,7 @@
 #ifndef HTTP_URI_INTERNAL_H
 #define HTTP_URI_INTERNAL_H
 
+#include "http/byte_class.h"
 #include "http/uri.h"
 
 /* Classes of bytes; one may be of several. */
@@ -21,6 +22,12 @@ extern const unsigned char uri_classes[256];
 static inline bool uri_has_class(char byte, unsigned class)
 {
     return (uri_classes[(unsigned char)byte] & class) != 0;
+}
+
+/* The first place from `at` on whose byte is not of the class, or the end. */
+static inline size_t uri_run_end(struct span text, size_t at, unsigned class)
+{
+    return bytes_run_end_by(uri_classes, text.data, at, text.len, class);
 }
 
 /* The byte that "%XX" means. */

@@ -27,8 +27,8 @@ bool etag_equal_strong(struct span a, struct span b)
     return !etag_is_weak(a) && !etag_is_weak(b) && span_equal(a, b);
 }
 
-/* Does a line from `line` on name the tag? */
-static bool any_line_matches(const struct headers *request_headers, const struct header *line, struct span etag)
+/* Does a line from `line` on name the tag: a list, `*`, weak comparison (RFC 9110 §13.1.2)? */
+static bool if_none_match_has(const struct headers *request_headers, const struct header *line, struct span etag)
 {
     for (; line != NULL; line = headers_find_next(request_headers, line)) {
         struct span rest = line->value;
@@ -45,11 +45,6 @@ static bool any_line_matches(const struct headers *request_headers, const struct
         }
     }
     return false;
-}
-
-bool if_none_match_matches(const struct headers *request_headers, struct span etag)
-{
-    return any_line_matches(request_headers, headers_find(request_headers, if_none_match), etag);
 }
 
 bool if_match_has(struct span value, struct span etag)
@@ -72,7 +67,7 @@ enum condition condition_evaluate(const struct headers *request_headers, const s
 
     /* RFC 9110 §13.2.2: with If-None-Match there, If-Modified-Since is not looked at */
     if (tags != NULL) {
-        return any_line_matches(request_headers, tags, headers_value(response_headers, SPAN("ETag")))
+        return if_none_match_has(request_headers, tags, headers_value(response_headers, SPAN("ETag")))
                    ? CONDITION_MATCHED
                    : CONDITION_NOT_MATCHED;
     }

@@ -11,11 +11,6 @@ bool etag_equal_weak(struct span a, struct span b);
 bool etag_equal_strong(struct span a, struct span b);
 bool etag_is_weak(struct span etag);
 
-/* Is `etag` matched by the If-None-Match lines of the request: a list, `*`, weak comparison (RFC 9110 §13.1.2)? An
- * `etag` that is empty matches only `*`. Members that are not well-formed entity tags match when they are byte for byte
- * equal. */
-bool if_none_match_matches(const struct headers *request_headers, struct span etag);
-
 /* Is `etag` matched by the value of one If-Match line: a list, strong comparison (RFC 9110 §13.1.1)? `*` is no tag. */
 bool if_match_has(struct span value, struct span etag);
 
@@ -29,7 +24,9 @@ enum condition {
 };
 
 /* Evaluates If-None-Match, else If-Modified-Since, of a GET or HEAD against a 200's header fields (RFC 9110 §13.2.2,
- * RFC 9111 §4.3.2). If-Modified-Since compares with Last-Modified, else Date, else `received_s`. A malformed date is no
+ * RFC 9111 §4.3.2). If-None-Match is a list of tags compared weakly, or `*`, which alone matches where there is no ETag
+ * (RFC 9110 §13.1.2); members that are not well-formed entity tags match when they are byte for byte equal.
+ * If-Modified-Since compares with Last-Modified, else Date, else `received_s`. A malformed date is no
  * condition. */
 enum condition condition_evaluate(const struct headers *request_headers, const struct headers *response_headers,
                                   int64_t received_s, int64_t now_s);

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "proxy/commands/admin_commands.h"
+#include "proxy/commands/check_machine.h"
 #include "proxy/commands/demo.h"
+#include "proxy/commands/interrupt.h"
 #include "proxy/commands/options.h"
 #include "proxy/commands/store_command.h"
 #include "proxy/commands/top.h"
@@ -90,6 +92,7 @@ static int check(const struct options *options, struct buf *error)
 {
     struct config_flags flags = {.file = options->config.file};
     struct config *config = check_tests_load(&flags, error);
+    struct buf lacks;
     size_t rules = 0;
 
     if (config == NULL) {
@@ -104,6 +107,10 @@ static int check(const struct options *options, struct buf *error)
         printf(", %zu test%s passed", config->test_count, config->test_count == 1 ? "" : "s");
     }
     printf("\n");
+    buf_init(&lacks, WHY_TEXT_MAX_BYTES);
+    check_machine(config, &lacks);
+    fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&lacks)));
+    buf_finish(&lacks);
     config_destroy(config);
     return EXIT_OK;
 }
@@ -252,6 +259,7 @@ static int store(const struct options *options, struct buf *error)
     if (error->len > 0) {
         (void)fail_config(options->store.config_file, error); /* its status is the command's */
     }
+    interrupt_pass_on();
     return status;
 }
 

@@ -55,6 +55,7 @@ struct admin_client {
     struct admin_call call;
 };
 
+static void close_client(struct admin_client *client);
 static void on_read(struct conn *conn, struct span bytes);
 static void on_end(struct conn *conn, enum err error);
 static void on_written(struct conn *conn, enum err error);
@@ -93,7 +94,7 @@ static bool close_idle(struct admin *admin, const struct admin_client *newest)
         }
     }
     if (idle != NULL) {
-        admin_client_close(idle);
+        close_client(idle);
     }
     return idle != NULL;
 }
@@ -123,7 +124,7 @@ enum err admin_client_accept(struct admin *admin, struct admin_listener *listene
     }
     admin->clients = client;
     if (++admin->client_count > ADMIN_CLIENTS_MAX && !close_idle(admin, client)) {
-        admin_client_close(client);
+        close_client(client);
         return ERR_LIMIT;
     }
     conn_set_timer(&client->conn, IDLE_MS);
@@ -134,11 +135,11 @@ enum err admin_client_accept(struct admin *admin, struct admin_listener *listene
 void admin_clients_close(struct admin *admin)
 {
     for (struct admin_client *client = admin->clients; client != NULL; client = client->next) {
-        admin_client_close(client);
+        close_client(client);
     }
 }
 
-void admin_client_close(struct admin_client *client)
+static void close_client(struct admin_client *client)
 {
     client->state = CLIENT_CLOSING;
     conn_close(&client->conn, on_closed);
@@ -155,7 +156,7 @@ static void on_read(struct conn *conn, struct span bytes)
     }
     buf_add(&client->in, bytes);
     if (client->in.failed) {
-        admin_client_close(client);
+        close_client(client);
         return;
     }
     process(client);
@@ -168,7 +169,7 @@ static void on_end(struct conn *conn, enum err error)
     client->keeps_alive = false;
     if (error != ERR_OK || client->state == CLIENT_HEAD || client->state == CLIENT_BODY ||
         client->state == CLIENT_LINGER || client->state == CLIENT_STREAM) {
-        admin_client_close(client);
+        close_client(client);
     }
 }
 
@@ -191,7 +192,7 @@ static void on_written(struct conn *conn, enum err error)
         return;
     }
     if (error != ERR_OK || (!client->keeps_alive && conn->ended)) {
-        admin_client_close(client);
+        close_client(client);
         return;
     }
     if (!client->keeps_alive) {
@@ -211,7 +212,7 @@ static void on_timer(struct conn *conn)
         client->call.stream->on_idle(client->call.stream);
         return;
     }
-    admin_client_close(client);
+    close_client(client);
 }
 
 static void on_closed(struct conn *conn)
@@ -304,7 +305,7 @@ static bool take_head(struct admin_client *client)
     if (request->framing.kind != FRAMING_NONE && headers_find(&request->headers, SPAN("Expect")) != NULL) {
         struct span run = SPAN("HTTP/1.1 100 Continue\r\n\r\n");
         if (conn_try_write(&client->conn, &run, 1, &taken) != ERR_OK) {
-            admin_client_close(client);
+            close_client(client);
         }
     }
     return true;
@@ -378,7 +379,7 @@ static void begin_stream(struct admin_client *client)
     conn_set_timer(&client->conn, WRITE_MS);
     conn_read_start(&client->conn); /* to see its end */
     if (head.failed || conn_write(&client->conn, &run, 1) != ERR_OK) {
-        admin_client_close(client);
+        close_client(client);
     }
     buf_finish(&head);
 }
@@ -397,7 +398,7 @@ void admin_stream_send(struct admin_call *call, struct span bytes)
     struct span runs[] = {buf_span(&size), bytes, SPAN("\r\n")};
     conn_set_timer(&client->conn, WRITE_MS);
     if (conn_write(&client->conn, runs, ARRAY_LEN(runs)) != ERR_OK) {
-        admin_client_close(client);
+        close_client(client);
     }
 }
 
@@ -433,7 +434,7 @@ void admin_answer(struct admin_call *call)
     client->state = CLIENT_ANSWER;
     conn_set_timer(&client->conn, WRITE_MS);
     if (head.failed || conn_write(&client->conn, runs, call->request.method == METHOD_HEAD ? 1 : 2) != ERR_OK) {
-        admin_client_close(client);
+        close_client(client);
     }
     buf_finish(&head);
 }

@@ -144,7 +144,6 @@ enum admin_progress admin_fail_held(struct admin_call *call);
 
 /* admin_client.c: takes the connection that waits at the listener. ERR_NO_MEMORY: it waits there still. */
 MUST_CHECK enum err admin_client_accept(struct admin *admin, struct admin_listener *listener);
-void admin_client_close(struct admin_client *client);
 void admin_clients_close(struct admin *admin);
 
 /* admin_client.c: a call that was left for later is answered now. */

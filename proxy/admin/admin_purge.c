@@ -56,7 +56,8 @@ static const struct {
     const char *expected;
 } members[] = {
     {"urls", add_url, "absolute URLs such as \"http://www.example.com/a\""},
-    {"prefixes", add_prefix, "absolute URLs such as \"http://www.example.com/img/\""},
+    {"prefixes", add_prefix,
+     "absolute URLs such as \"http://www.example.com/img/\", with no * at the end (that is a glob)"},
     {"globs", add_glob, "absolute URLs that may have * and ?, such as \"http://*/img/*.png\""},
     {"tags", add_tag, "names of tags such as \"product-42\""},
     {"sites", add_site, "sites that have hosts, hosts, or \"*.example.com\""},

@@ -3,8 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "http/date.h"
 #include "proxy/admin/admin_internal.h"
 #include "proxy/admin/admin_page.h"
 
@@ -166,12 +166,8 @@ enum admin_progress admin_fail_held(struct admin_call *call)
 
 json_t *admin_time_json(int64_t time_ms)
 {
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm broken;
-    char text[40];
+    char text[DATE_RFC3339_LEN];
 
-    if (gmtime_r(&seconds, &broken) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken) == 0) {
-        return json_null();
-    }
-    return json_string(text);
+    date_format_rfc3339(time_ms / 1000, text);
+    return json_stringn(text, sizeof text);
 }

@@ -4,6 +4,7 @@
 #include "proxy/admin/admin_internal.h"
 #include "proxy/config/site_mode.h"
 #include "proxy/origin/origin_set.h"
+#include "proxy/server/listener.h"
 #include "proxy/server/worker.h"
 
 enum { SITES_MAX = 1000 }; /* in one answer: people do not read more; programs have the metrics */
@@ -66,6 +67,22 @@ static json_t *modes_status(const struct config *config)
     return modes;
 }
 
+/* Ports that the system picked among them. */
+static json_t *listen_status(const struct config *config)
+{
+    json_t *addresses = json_array();
+    struct buf text;
+
+    buf_init(&text, 4096);
+    for (size_t i = 0; i < config->server.listen_count; i++) {
+        buf_clear(&text);
+        address_format(&config->server.listen[i], &text);
+        (void)json_array_append_new(addresses, json_stringn(text.data, text.len)); /* no memory: it is missing */
+    }
+    buf_finish(&text);
+    return addresses;
+}
+
 enum admin_progress admin_run_status(struct admin_call *call)
 {
     const struct admin *admin = call->admin;
@@ -78,12 +95,12 @@ enum admin_progress admin_run_status(struct admin_call *call)
                                  number(sums.sent_bytes), "received_bytes", number(sums.received_bytes));
     return admin_reply_json(
         call, 200,
-        json_pack("{ss si sI ss? sI si si so so so so so}", "version", LARDER_VERSION, "pid", (int)getpid(), "uptime_s",
-                  (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "config_file", config->file, "config_ms",
-                  (json_int_t)admin->config_ms, "workers", (int)admin->scope.workers, "connections",
-                  (int)atomic_load(admin->scope.connection_count), "connection_limit",
-                  number(config->server.max_connections), "sites", number(config->site_count), "modes",
-                  modes_status(config), "requests", requests, "store", store_status(admin)));
+        json_pack("{ss si sI so ss? sI si si so so so so so}", "version", LARDER_VERSION, "pid", (int)getpid(),
+                  "uptime_s", (json_int_t)((worker_now_ms() - admin->started_ms) / 1000), "listen",
+                  listen_status(config), "config_file", config->file, "config_ms", (json_int_t)admin->config_ms,
+                  "workers", (int)admin->scope.workers, "connections", (int)atomic_load(admin->scope.connection_count),
+                  "connection_limit", number(config->server.max_connections), "sites", number(config->site_count),
+                  "modes", modes_status(config), "requests", requests, "store", store_status(admin)));
 }
 
 /* ---- GET /v1/sites ---- */

@@ -15,13 +15,13 @@ enum reason admission_enter(struct admission *admission, struct worker *worker, 
     *admission = (struct admission){0};
     if (atomic_fetch_add(&worker->shared.limits->connections, 1) >= config->server.max_connections) {
         atomic_fetch_sub(&worker->shared.limits->connections, 1);
-        refusals_note(&worker->refusals, REFUSAL_CONNECTIONS, host);
+        refusals_note(&worker->refusals, REFUSAL_CONNECTIONS, span_of(host));
         return REASON_TOO_MANY_CONNECTIONS;
     }
     if (per_client > 0 && client_id_of(span_of(host), config->server.client_ipv6_prefix, &admission->id)) {
         if (!client_table_enter(worker->shared.limits->clients, &admission->id, per_client)) {
             atomic_fetch_sub(&worker->shared.limits->connections, 1);
-            refusals_note(&worker->refusals, REFUSAL_CLIENT_CONNECTIONS, host);
+            refusals_note(&worker->refusals, REFUSAL_CLIENT_CONNECTIONS, span_of(host));
             return REASON_CLIENT_CONNECTIONS;
         }
         admission->has_id = true;

@@ -4,7 +4,9 @@
  * Ends:
  * - The other side ends: idle, it is closed; during an exchange with a complete request the response still goes out (it
  *   may have closed only its sending side); else the exchange is told.
- * - We end first: LINGER lets the response arrive before the close (what is still coming in would make it a reset). */
+ * - We end first: LINGER lets the response arrive before the close (what is still coming in would make it a reset).
+ * - A response breaks off: the same; its framing tells that it is not whole, and what was answered before it arrives.
+ *   Only where the connection's end is that of the body (HTTP/1.0) it is reset (RFC 9112 §8). */
 #include "proxy/client/client_internal.h"
 
 #include <stdlib.h>
@@ -31,8 +33,10 @@ static void add_client(struct client *client, struct worker *worker)
     client->field_slot = FIELD_MEMO_NONE;
     arena_init_sharing(&client->arena, config->server.max_request_memory_bytes, &worker->arena_spares);
     buf_init(&client->in, config->server.max_head_bytes + CLIENT_IN_PAUSE_BYTES + WORKER_READ_BUFFER_BYTES);
-    http1_stream_init(&client->stream, &client->conn, config, &worker->spare_out);
     conn_peer(&client->conn, client->host, &client->port);
+    client->believed = networks_have(config->server.trust_forwarded, config->server.trust_forwarded_count, client->host)
+                           ? config->server.forwarded
+                           : FORWARDED_NONE;
     client->next = worker->clients;
     if (client->next != NULL) {
         client->next->previous = client;
@@ -75,7 +79,8 @@ enum err client_accept(struct worker *worker, uv_stream_t *listener)
         refuse(client, reason);
         return ERR_OK;
     }
-    conn_set_timer(&client->conn, worker->config->server.client_idle_timeout_ms);
+    bool late = worker->state >= WORKER_STOPPING; /* the listener held it back */
+    conn_set_timer(&client->conn, late ? LATE_MS : worker->config->server.client_idle_timeout_ms);
     conn_read_start(&client->conn);
     return ERR_OK;
 }
@@ -176,11 +181,16 @@ void clients_stop(struct worker *worker)
 
     for (struct client *client = worker->clients; client != NULL; client = next) {
         next = client->next;
-        client->stream.wants_keep_alive = false;
+        if (client->stream != NULL) {
+            client->stream->wants_keep_alive = false;
+        }
         bool quiet = client->in.len == 0 && !conn_has_input(&client->conn); /* else what came is answered, and then */
         if (client->state == CLIENT_IDLE && quiet) {
             client_close(client);
-        } else if (client->state == CLIENT_EXCHANGE && exchange_is_tunnel(client->stream.exchange)) {
+        } else if (client->state == CLIENT_DRAIN) {
+            client_linger(client); /* it has its answer, and no other request will be taken */
+        } else if (client->state == CLIENT_EXCHANGE && client->stream != NULL &&
+                   exchange_is_tunnel(client->stream->exchange)) {
             client_exchange_gone(client, END_SHUTDOWN); /* it has no end of its own to wait for */
         }
     }
@@ -202,7 +212,7 @@ void clients_abort(struct worker *worker)
 void client_linger(struct client *client)
 {
     /* Nothing unread, nothing expected: an ordinary close resets nothing. */
-    bool clean = client->stream.body_done && client->in.len == 0;
+    bool clean = (client->stream == NULL || client->stream->body_done) && client->in.len == 0;
     if (client->input_ended || client->conn.ended || (clean && client->worker->state >= WORKER_STOPPING)) {
         client_close(client);
         return;
@@ -230,7 +240,10 @@ void client_close(struct client *client)
     }
     client->state = CLIENT_CLOSING;
     mailbox_cancel(&client->worker->mailbox, &client->kick);
-    if (client->stream.aborted) {
+    if (client->stream != NULL) {
+        mailbox_cancel(&client->worker->mailbox, &client->stream->turn);
+    }
+    if (client->stream != NULL && http1_stream_must_reset(client->stream)) {
         conn_reset(&client->conn, on_closed);
     } else {
         conn_close(&client->conn, on_closed);
@@ -251,7 +264,9 @@ static void on_closed(struct conn *conn)
         client->next->previous = client->previous;
     }
     admission_leave(&client->admission, worker->shared.limits);
-    http1_stream_finish(&client->stream);
+    if (client->stream != NULL) {
+        http1_stream_let_go(client->stream, &worker->stream_spares);
+    }
     buf_finish(&client->in);
     arena_finish(&client->arena);
     free(client);

@@ -6,7 +6,7 @@
 #define PROXY_CLIENT_ID_H
 
 #include "http/check.h"
-#include "http/headers.h"
+#include "http/span.h"
 
 enum { CLIENT_ID_BYTES = 16 };
 
@@ -17,9 +17,5 @@ struct client_id {
 /* Of an address as text, without port and brackets. `ipv6_prefix`: how many bits of an IPv6 address count. False where
  * it is not an address. */
 MUST_CHECK bool client_id_of(struct span text, unsigned ipv6_prefix, struct client_id *out_id);
-
-/* The address that a trusted proxy in front saw: the last one in X-Forwarded-For, or else in Forwarded (RFC 7239 §4).
- * Empty where neither has one. */
-struct span client_id_forwarded(const struct headers *request_headers);
 
 #endif

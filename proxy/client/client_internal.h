@@ -10,7 +10,7 @@
 #include "proxy/exchange/exchange.h"
 #include "proxy/io/pace.h"
 
-enum { CLIENT_IN_PAUSE_BYTES = 64 * 1024 }; /* unread input beyond which reading pauses */
+enum { CLIENT_IN_PAUSE_BYTES = 64 * 1024 }; /* input behind a request, beyond which reading pauses */
 
 enum client_state {
     CLIENT_IDLE,     /* for a request's first byte */
@@ -27,9 +27,9 @@ struct client {
     struct client *previous;
     enum client_state state;
     struct conn conn;
-    struct stream stream;
-    struct arena arena; /* reset after every exchange */
-    struct buf in;      /* received and not consumed */
+    struct stream *stream; /* NULL at rest, and before the first head is complete */
+    struct arena arena;    /* reset after every exchange */
+    struct buf in;         /* received and not consumed */
     union {
         struct head_scan scan;   /* CLIENT_IDLE, zeroed, and CLIENT_HEAD */
         struct {                 /* CLIENT_EXCHANGE */
@@ -44,6 +44,7 @@ struct client {
     bool input_ended;    /* the client closed its sending side */
     uint16_t field_slot; /* of the worker's field_memo: what the last head said */
     uint16_t port;
+    enum forwarded_style believed; /* of exchange_start: whom the connection comes from decides */
     char host[CONN_HOST_BYTES];
 };
 
@@ -52,6 +53,7 @@ extern const struct conn_events client_events;
 /* Takes from `in` what the state wants, until more bytes are needed, an exchange is running, or it is others' turn. */
 void client_process(struct client *client);
 void client_on_kick(struct message *message);
+void client_on_turn(struct message *message);
 
 /* The exchange is told that its client is gone, which ends it. */
 void client_exchange_gone(struct client *client, enum end_reason reason);

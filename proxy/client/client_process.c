@@ -42,9 +42,9 @@ static bool keeps_pace(struct client *client)
 
 static void body_timed_out(struct client *client)
 {
-    client->stream.body_wanted = false;
-    client->stream.wants_keep_alive = false;
-    exchange_on_body_error(client->stream.exchange, ERR_CLIENT_TIMEOUT);
+    client->stream->body_wanted = false;
+    client->stream->wants_keep_alive = false;
+    exchange_on_body_error(client->stream->exchange, ERR_CLIENT_TIMEOUT);
 }
 
 static void on_read(struct conn *conn, struct span bytes)
@@ -59,7 +59,7 @@ static void on_read(struct conn *conn, struct span bytes)
         buf_lend(&client->worker->spare_in, &client->in);
     }
     buf_add(&client->in, bytes);
-    if (client->in.failed) { /* no memory: reading pauses long before the limit */
+    if (client->in.failed) { /* no memory: the limits of heads and of reading ahead come first */
         if (client->state == CLIENT_EXCHANGE) {
             client_exchange_gone(client, END_REFUSED);
         }
@@ -68,7 +68,7 @@ static void on_read(struct conn *conn, struct span bytes)
     }
     if (client->state == CLIENT_EXCHANGE) {
         client->body_bytes += bytes.len;
-        if (client->stream.body_wanted && !keeps_pace(client)) {
+        if (client->stream->body_wanted && !keeps_pace(client)) {
             body_timed_out(client);
             return;
         }
@@ -79,17 +79,17 @@ static void on_read(struct conn *conn, struct span bytes)
 /* The exchange is told that its client is gone, which ends it. */
 void client_exchange_gone(struct client *client, enum end_reason reason)
 {
-    http1_stream_gone(&client->stream);
-    exchange_on_gone(client->stream.exchange, reason);
+    http1_stream_gone(client->stream);
+    exchange_on_gone(client->stream->exchange, reason);
 }
 
 /* Nothing more will come, and the request's body is not whole. What waits in `in` may be the rest of it. */
 static bool body_is_cut(const struct client *client)
 {
-    const struct body_decoder *decoder = &client->stream.decoder;
+    const struct body_decoder *decoder = &client->stream->decoder;
     bool short_of_length = decoder->kind == FRAMING_LENGTH && client->in.len < decoder->left;
 
-    return client->input_ended && !client->stream.body_done && (client->in.len == 0 || short_of_length);
+    return client->input_ended && !client->stream->body_done && (client->in.len == 0 || short_of_length);
 }
 
 static void on_end(struct conn *conn, enum err error)
@@ -99,7 +99,7 @@ static void on_end(struct conn *conn, enum err error)
     client->input_ended = true;
     if (client->state == CLIENT_EXCHANGE) {
         if (client->in.len == 0) { /* else requests it sent before are still to be answered */
-            client->stream.wants_keep_alive = false;
+            client->stream->wants_keep_alive = false;
         }
         if (error != ERR_OK || body_is_cut(client)) {
             client_exchange_gone(client, END_CLIENT_GONE);
@@ -118,7 +118,7 @@ static void on_written(struct conn *conn, enum err error)
     }
     if (error != ERR_OK) {
         client_exchange_gone(client, END_CLIENT_GONE);
-    } else if (!http1_stream_written(&client->stream)) {
+    } else if (!http1_stream_written(client->stream)) {
         client_exchange_gone(client, END_CLIENT_TIMEOUT);
     }
 }
@@ -132,12 +132,15 @@ static void on_timer(struct conn *conn)
         begin_exchange(client, NULL, ERR_CLIENT_TIMEOUT);
         break;
     case CLIENT_EXCHANGE:
-        if (client->stream.body_wanted) {
+        switch (http1_stream_time_out(client->stream)) {
+        case STREAM_BODY_LATE:
             body_timed_out(client);
-        } else if (client->stream.waiting) {
+            break;
+        case STREAM_WRITE_LATE:
             client_exchange_gone(client, END_CLIENT_TIMEOUT);
-        } else {
-            http1_stream_time_out(&client->stream);
+            break;
+        case STREAM_IN_TIME:
+            break;
         }
         break;
     case CLIENT_IDLE:
@@ -156,14 +159,26 @@ void client_on_kick(struct message *message)
 
 void client_kick(struct stream *stream)
 {
-    struct client *client = CONTAINER_OF(stream, struct client, stream);
+    struct client *client = stream->client;
 
     mailbox_post(&client->worker->mailbox, &client->kick);
 }
 
+void client_on_turn(struct message *message)
+{
+    http1_stream_turn(CONTAINER_OF(message, struct stream, turn));
+}
+
+void client_yield(struct stream *stream)
+{
+    struct client *client = stream->client;
+
+    mailbox_post_later(&client->worker->mailbox, &stream->turn);
+}
+
 struct span client_take_input(struct stream *stream)
 {
-    struct client *client = CONTAINER_OF(stream, struct client, stream);
+    struct client *client = stream->client;
     struct span input = buf_span(&client->in);
 
     client->in.len = 0; /* the bytes stay where they are until something is appended, which a tunnel does not */
@@ -191,8 +206,8 @@ void client_process(struct client *client)
             break;
         case CLIENT_EXCHANGE:
             again = false;
-            if (client->stream.body_wanted && client->in.len > 0) {
-                size_t used = http1_stream_feed(&client->stream, buf_span(&client->in), &client->arena);
+            if (client->stream->body_wanted && client->in.len > 0) {
+                size_t used = http1_stream_feed(client->stream, buf_span(&client->in), &client->arena);
                 buf_consume(&client->in, used);
                 if (client->state == CLIENT_EXCHANGE && body_is_cut(client)) {
                     client_exchange_gone(client, END_CLIENT_GONE);
@@ -219,15 +234,17 @@ void client_process(struct client *client)
     } else if (client->in.len == 0) { /* what is read next may come long after the answer */
         buf_give_back(&client->in, &client->worker->spare_in);
     }
-    if (client->state == CLIENT_EXCHANGE && client->stream.body_wanted) {
+    if (client->state == CLIENT_EXCHANGE && client->stream->body_wanted) {
         pace_wait(&client->pace, uv_now(&client->worker->loop));
-        conn_set_timer(&client->conn, client->worker->config->server.client_body_timeout_ms);
+        http1_stream_await_body(client->stream);
     }
     bool goes_on = client->state == CLIENT_IDLE && client->in.len > 0; /* TURN_REQUESTS are over */
     if (goes_on) {
-        client_kick(&client->stream);
+        mailbox_post(&client->worker->mailbox, &client->kick);
     }
-    if (goes_on || client->in.len > CLIENT_IN_PAUSE_BYTES) {
+    /* Only behind a request do bytes wait; a head that is not whole has the limit of heads. */
+    bool enough = client->state == CLIENT_EXCHANGE && client->in.len > CLIENT_IN_PAUSE_BYTES;
+    if (goes_on || enough) {
         conn_read_stop(&client->conn);
     } else {
         conn_read_start(&client->conn);
@@ -282,20 +299,44 @@ static bool step_head(struct client *client)
         }
         buf_consume(&client->in, head_len);
     }
+    if (error == ERR_TLS || error == ERR_HTTP2) {
+        refusals_note(&client->worker->refusals, error == ERR_TLS ? REFUSAL_TLS : REFUSAL_HTTP2, span_of(client->host));
+    }
     begin_exchange(client, &request, error);
+    return true;
+}
+
+/* False: no memory. */
+static bool have_stream(struct client *client)
+{
+    struct worker *worker = client->worker;
+
+    if (client->stream == NULL) {
+        client->stream = http1_stream_take(&worker->stream_spares, &client->conn, worker->config, &worker->spare_out);
+        if (client->stream == NULL) {
+            return false;
+        }
+        client->stream->client = client;
+        client->stream->turn.run = client_on_turn;
+    }
     return true;
 }
 
 /* `request` NULL: nothing is known of it. */
 static void begin_exchange(struct client *client, struct http_request *request, enum err error)
 {
+    if (!have_stream(client)) {
+        client_close(client);
+        return;
+    }
     struct exchange_start start = {.worker = client->worker,
-                                   .stream = &client->stream,
+                                   .stream = client->stream,
                                    .arena = &client->arena,
                                    .error = error,
                                    .client = client->host,
                                    .client_port = client->port,
-                                   .scheme = SPAN("http")};
+                                   .scheme = SPAN("http"),
+                                   .believed = client->believed};
 
     if (request != NULL) {
         start.request = *request;
@@ -311,16 +352,16 @@ static void begin_exchange(struct client *client, struct http_request *request, 
     client->state = CLIENT_EXCHANGE;
     client->body_bytes = 0;
     pace_begin(&client->pace);
-    http1_stream_begin(&client->stream, &start.request);
+    http1_stream_begin(client->stream, &start.request);
     if (error != ERR_OK || client->worker->state >= WORKER_STOPPING || (client->input_ended && client->in.len == 0)) {
-        client->stream.wants_keep_alive = false;
+        client->stream->wants_keep_alive = false;
     }
-    client->stream.exchange = exchange_create(&start);
-    if (client->stream.exchange == NULL) {
+    client->stream->exchange = exchange_create(&start);
+    if (client->stream->exchange == NULL) {
         client_close(client);
         return;
     }
-    exchange_run(client->stream.exchange);
+    exchange_run(client->stream->exchange);
 }
 
 static void become_idle(struct client *client)
@@ -336,14 +377,18 @@ static void rest(struct client *client)
     struct worker *worker = client->worker;
 
     buf_give_back(&client->in, &worker->spare_in);
-    buf_give_back(&client->stream.out, &worker->spare_out);
+    if (client->stream != NULL) {
+        mailbox_cancel(&worker->mailbox, &client->stream->turn);
+        http1_stream_let_go(client->stream, &worker->stream_spares);
+        client->stream = NULL;
+    }
     arena_finish(&client->arena);
 }
 
 /* The exchange is over; its memory goes. */
 void stream_exchange_ended(struct stream *stream, bool keep_connection)
 {
-    struct client *client = CONTAINER_OF(stream, struct client, stream);
+    struct client *client = stream->client;
 
     REQUIRE(client->state == CLIENT_EXCHANGE);
     stream->exchange = NULL;
@@ -351,7 +396,7 @@ void stream_exchange_ended(struct stream *stream, bool keep_connection)
     client->conn.events = &client_events; /* a tunnel had its own */
     client->conn.owner = client;
     conn_set_timer(&client->conn, 0);
-    if (stream->gone || stream->aborted || client->conn.state != CONN_OPEN) {
+    if (stream->gone || http1_stream_must_reset(stream) || client->conn.state != CONN_OPEN) {
         client_close(client);
         return;
     }
@@ -382,13 +427,13 @@ static bool step_drain(struct client *client)
     struct span bytes = buf_span(&client->in);
     struct span rest = bytes;
 
-    while (rest.len > 0 && !client->stream.body_done) {
+    while (rest.len > 0 && !client->stream->body_done) {
         struct span piece;
-        if (body_decoder_feed(&client->stream.decoder, &rest, &piece) != ERR_OK) {
+        if (body_decoder_feed(&client->stream->decoder, &rest, &piece) != ERR_OK) {
             client_close(client);
             return true;
         }
-        client->stream.body_done = body_decoder_done(&client->stream.decoder);
+        client->stream->body_done = body_decoder_done(&client->stream->decoder);
     }
     client->drained_bytes += bytes.len - rest.len;
     buf_consume(&client->in, bytes.len - rest.len);
@@ -396,7 +441,7 @@ static bool step_drain(struct client *client)
         client_linger(client);
         return true;
     }
-    if (client->stream.body_done) {
+    if (client->stream->body_done) {
         become_idle(client);
         return true;
     }

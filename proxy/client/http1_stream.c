@@ -1,7 +1,8 @@
 /* http1_stream.c: see http1_stream.h.
  *
  * Sending: the head waits in `out` for the first bytes of the body, so that a small response is one write. What the
- * socket does not take at once is copied and queued, one write at a time; the exchange goes on when it is done. */
+ * socket does not take at once is copied and queued, one write at a time; the exchange goes on when it is done. What a
+ * socket takes without end is cut into turns: the exchange goes on in the loop's next one. */
 #include "proxy/client/http1_stream.h"
 
 #include "http/forward.h"
@@ -9,30 +10,17 @@
 #include "proxy/exchange/exchange.h"
 
 enum {
-    OUT_LIMIT_BYTES = 1024 * 1024, /* heads, chunk framing, the copied rest of a write */
-    COPY_BYTES = 8 * 1024,         /* of a body, when the socket is full: it tells when there is room again */
-    TURN_BYTES = 1024 * 1024,      /* then others get their turn */
+    COPY_BYTES = 8 * 1024,   /* of a body, when the socket is full: it tells when there is room again */
+    TURN_BYTES = 256 * 1024, /* about so many, then others get their turn */
     MAX_RUNS = 64,
 };
 
 static enum stream_state lost(struct stream *stream);
 static size_t copy_rest(struct stream *stream, const struct span *runs, size_t count);
 static void accepted(struct stream *stream, size_t body_bytes);
+static enum stream_state next_state(struct stream *stream);
 static enum stream_state queue_out(struct stream *stream);
 static enum stream_state flush(struct stream *stream);
-static void arm_timer(struct stream *stream);
-
-void http1_stream_init(struct stream *stream, struct conn *conn, const struct config *config, struct buf *spare)
-{
-    *stream = (struct stream){.conn = conn, .config = config, .spare = spare};
-    buf_init(&stream->out, OUT_LIMIT_BYTES);
-}
-
-void http1_stream_finish(struct stream *stream)
-{
-    buf_finish(&stream->out);
-    body_decoder_finish(&stream->decoder);
-}
 
 void http1_stream_begin(struct stream *stream, const struct http_request *request)
 {
@@ -49,89 +37,25 @@ void http1_stream_begin(struct stream *stream, const struct http_request *reques
     stream->body_done = body_decoder_done(&stream->decoder);
     stream->ended = false;
     stream->waiting = false;
+    stream->yields = false;
     stream->chunked = false;
     stream->close_delimited = false;
-    stream->aborted = false;
     stream->left = 0;
+    stream->unsent_bytes = 0;
     stream->turn_bytes = 0;
     stream->due_ms = 0;
     pace_begin(&stream->pace);
     stream->count = (struct stream_count){0};
 }
 
+bool http1_stream_must_reset(const struct stream *stream)
+{
+    return stream->close_delimited && (!stream->ended || stream->out.len > 0 || stream->conn->writing != NULL);
+}
+
 bool http1_stream_may_continue(const struct stream *stream)
 {
     return stream->wants_keep_alive && !stream->gone && !stream->close_delimited && stream->ended;
-}
-
-/* ---- the request's body ---- */
-
-void stream_read_body(struct stream *stream)
-{
-    if (!stream->gone && !stream->body_done) {
-        stream->body_wanted = true;
-        client_kick(stream);
-    }
-}
-
-void stream_pause_body(struct stream *stream)
-{
-    stream->body_wanted = false;
-}
-
-static void body_failed(struct stream *stream, enum err error)
-{
-    stream->body_wanted = false;
-    stream->wants_keep_alive = false; /* where the next request would begin is not known */
-    exchange_on_body_error(stream->exchange, error);
-}
-
-/* The end of the body, with the trailers behind it. */
-static void body_ended(struct stream *stream, struct span piece, struct arena *arena)
-{
-    struct headers trailers;
-
-    headers_init(&trailers, arena);
-    enum err error = body_decoder_trailers(&stream->decoder, &trailers);
-    if (error != ERR_OK) {
-        body_failed(stream, error);
-        return;
-    }
-    stream->body_done = true;
-    stream->body_wanted = false;
-    if (!stream->waiting) {
-        arm_timer(stream);
-    }
-    exchange_on_body(stream->exchange, piece, true, trailers.count > 0 ? &trailers : NULL);
-}
-
-size_t http1_stream_feed(struct stream *stream, struct span bytes, struct arena *arena)
-{
-    struct span rest = bytes;
-    uint64_t limit = stream->config->server.max_request_body_bytes;
-
-    while (stream->body_wanted && rest.len > 0) {
-        struct span piece;
-        enum err error = body_decoder_feed(&stream->decoder, &rest, &piece);
-        stream->count.request_body_bytes += piece.len;
-        if (error == ERR_OK && limit > 0 && stream->count.request_body_bytes > limit) {
-            error = ERR_BODY_TOO_LARGE;
-        }
-        if (error != ERR_OK) {
-            body_failed(stream, error);
-            break;
-        }
-        if (body_decoder_done(&stream->decoder)) {
-            body_ended(stream, piece, arena);
-        } else if (piece.len > 0) {
-            stream->body_wanted = false;
-            if (stream->due_ms != 0 && !stream->waiting) {
-                arm_timer(stream);
-            }
-            exchange_on_body(stream->exchange, piece, false, NULL);
-        }
-    }
-    return bytes.len - rest.len;
 }
 
 /* ---- the response ---- */
@@ -205,17 +129,18 @@ bool stream_start(struct stream *stream, const struct stream_head *head)
     }
     buf_lend(stream->spare, &stream->out);
     write_status_line(&stream->out, head->status);
-    for (size_t i = 0; i < ARRAY_LEN(head->lines); i++) {
-        buf_add(&stream->out, head->lines[i]);
-    }
+    buf_add(&stream->out, head->lines);
     if (head->headers != NULL) {
         write_fields(&stream->out, head->headers);
     }
+    buf_add(&stream->out, head->last_lines);
     write_framing(stream, head);
     write_end(&stream->out);
+    stream->head_from = before;
+    stream->head_end = stream->out.len;
     stream->count.started = true;
     stream->count.status = head->status;
-    stream->count.sent_bytes += stream->out.len - before;
+    stream->count.sent_bytes += stream->head_end - stream->head_from;
     return !stream->out.failed;
 }
 
@@ -256,6 +181,9 @@ enum stream_state stream_write(struct stream *stream, const struct span *runs, s
         return STREAM_GONE;
     }
     REQUIRE(stream->count.started && !stream->ended);
+    if (stream->yields) {
+        return STREAM_BLOCKED;
+    }
     if (stream->conn->writing) {
         stream->waiting = true;
         return STREAM_BLOCKED;
@@ -269,14 +197,14 @@ enum stream_state stream_write(struct stream *stream, const struct span *runs, s
     }
     size_t all_count = gather(stream, runs, count, all);
     size_t head_bytes = stream->out.len;
-    if (stream->turn_bytes < TURN_BYTES && conn_try_write(stream->conn, all, all_count, &taken) != ERR_OK) {
+    if (conn_try_write(stream->conn, all, all_count, &taken) != ERR_OK) {
         return lost(stream);
     }
     if (taken > head_bytes) {
         buf_clear(&stream->out);
         *out_accepted = taken - head_bytes;
         accepted(stream, *out_accepted);
-        return STREAM_READY;
+        return next_state(stream);
     }
     size_t first = head_bytes > 0 ? 1 : 0;
     buf_consume(&stream->out, taken);
@@ -320,6 +248,19 @@ static void accepted(struct stream *stream, size_t body_bytes)
     }
 }
 
+/* The socket took something: may it be given more at once? */
+static enum stream_state next_state(struct stream *stream)
+{
+    bool complete = !stream->chunked && !stream->close_delimited && stream->left == 0;
+
+    if (complete || stream->turn_bytes < TURN_BYTES) {
+        return STREAM_READY;
+    }
+    stream->yields = true;
+    client_yield(stream);
+    return STREAM_BLOCKED;
+}
+
 /* Queues all of `out`. */
 static enum stream_state queue_out(struct stream *stream)
 {
@@ -331,7 +272,8 @@ static enum stream_state queue_out(struct stream *stream)
     buf_clear(&stream->out);
     stream->waiting = true;
     pace_wait(&stream->pace, conn_now_ms(stream->conn));
-    conn_set_timer(stream->conn, stream->config->server.client_write_timeout_ms);
+    stream->write_due_ms = conn_now_ms(stream->conn) + stream->config->server.client_write_timeout_ms;
+    http1_stream_arm_timer(stream);
     return STREAM_BLOCKED;
 }
 
@@ -352,6 +294,7 @@ static enum stream_state flush(struct stream *stream)
 
 enum stream_state stream_flush(struct stream *stream)
 {
+    stream->turn_bytes = 0; /* the body is not there yet, or all of it is sent */
     if (stream->gone) {
         return STREAM_GONE;
     }
@@ -380,7 +323,23 @@ enum stream_state stream_end(struct stream *stream, const struct headers *traile
 void stream_abort(struct stream *stream)
 {
     stream->wants_keep_alive = false;
-    stream->aborted = true;
+}
+
+bool stream_take_back(struct stream *stream)
+{
+    bool unsent = stream->count.started && stream->out.len == stream->head_end; /* what is sent leaves `out` */
+
+    if (stream->gone || !unsent) {
+        return false;
+    }
+    stream->out.len = stream->head_from;
+    stream->count.sent_bytes -= stream->head_end - stream->head_from;
+    stream->count.started = false;
+    stream->count.status = 0;
+    stream->chunked = false;
+    stream->close_delimited = false;
+    stream->left = 0;
+    return true;
 }
 
 bool http1_stream_written(struct stream *stream)
@@ -402,13 +361,27 @@ bool http1_stream_written(struct stream *stream)
         return true;
     }
     stream->waiting = false;
-    arm_timer(stream);
+    if (stream->body_wanted) {
+        http1_stream_await_body(stream); /* it may have read before it sends more */
+    } else {
+        http1_stream_arm_timer(stream);
+    }
     if (stream->ended) {
         exchange_on_sent(stream->exchange);
     } else {
         exchange_on_writable(stream->exchange);
     }
     return true;
+}
+
+void http1_stream_turn(struct stream *stream)
+{
+    if (!stream->yields || stream->exchange == NULL) {
+        return; /* the exchange has ended meanwhile */
+    }
+    stream->yields = false;
+    stream->turn_bytes = 0;
+    exchange_on_writable(stream->exchange);
 }
 
 void http1_stream_gone(struct stream *stream)
@@ -418,17 +391,20 @@ void http1_stream_gone(struct stream *stream)
     stream->body_wanted = false;
 }
 
-/* The client has taken everything: the timer is for the request's body or the deadline now. */
-static void arm_timer(struct stream *stream)
+void http1_stream_arm_timer(struct stream *stream)
 {
     uint64_t now_ms = conn_now_ms(stream->conn);
+    uint64_t next_ms = stream->due_ms;
 
-    if (stream->body_wanted) {
-        conn_set_timer(stream->conn, stream->config->server.client_body_timeout_ms);
-    } else if (stream->due_ms == 0) {
+    if (stream->waiting || stream->body_wanted) {
+        uint64_t write_ms = stream->waiting ? stream->write_due_ms : UINT64_MAX;
+        uint64_t body_ms = stream->body_wanted ? stream->body_due_ms : UINT64_MAX;
+        next_ms = write_ms < body_ms ? write_ms : body_ms;
+    }
+    if (next_ms == 0) {
         conn_set_timer(stream->conn, 0);
     } else {
-        conn_set_timer(stream->conn, stream->due_ms > now_ms ? stream->due_ms - now_ms : 1);
+        conn_set_timer(stream->conn, next_ms > now_ms ? next_ms - now_ms : 1);
     }
 }
 
@@ -436,23 +412,36 @@ void stream_set_deadline(struct stream *stream, uint64_t timeout_ms)
 {
     stream->due_ms = timeout_ms > 0 ? conn_now_ms(stream->conn) + timeout_ms : 0;
     if (!stream->gone && !stream->waiting && !stream->body_wanted) {
-        arm_timer(stream);
+        http1_stream_arm_timer(stream);
     }
 }
 
-void http1_stream_time_out(struct stream *stream)
+enum stream_late http1_stream_time_out(struct stream *stream)
 {
-    if (stream->due_ms > conn_now_ms(stream->conn)) {
-        arm_timer(stream); /* it was set for a body, of which enough came */
-    } else if (stream->due_ms != 0) {
+    uint64_t now_ms = conn_now_ms(stream->conn);
+
+    if (stream->body_wanted && stream->body_due_ms <= now_ms) {
+        stream->body_wanted = false;
+        http1_stream_arm_timer(stream); /* what was sent already may still wait for the client */
+        return STREAM_BODY_LATE;
+    }
+    if (stream->waiting && stream->write_due_ms <= now_ms) {
+        return STREAM_WRITE_LATE;
+    }
+    if (!stream->body_wanted && !stream->waiting && stream->due_ms != 0 && stream->due_ms <= now_ms) {
         stream->due_ms = 0;
         exchange_on_deadline(stream->exchange);
+    } else {
+        http1_stream_arm_timer(stream); /* it was set for what has been done since */
     }
+    return STREAM_IN_TIME;
 }
 
 void stream_count_tunnel(struct stream *stream, uint64_t to_client_bytes, uint64_t to_origin_bytes)
 {
-    stream->count.body_bytes += to_client_bytes;
+    uint64_t heads = to_client_bytes < stream->unsent_bytes ? to_client_bytes : stream->unsent_bytes;
+
+    stream->count.body_bytes += to_client_bytes - heads;
     stream->count.sent_bytes += to_client_bytes;
     stream->count.request_body_bytes += to_origin_bytes;
 }
@@ -468,6 +457,7 @@ struct span stream_take_unsent(struct stream *stream)
 
     stream->out.len = 0; /* the bytes stay where they are until something is appended, which a tunnel does not */
     stream->count.sent_bytes -= unsent.len;
+    stream->unsent_bytes = unsent.len;
     return unsent;
 }
 

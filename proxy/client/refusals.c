@@ -3,6 +3,7 @@
 
 #include "http/check.h"
 #include "proxy/io/log.h"
+#include "proxy/observe/metrics.h"
 
 enum { PERIOD_MS = 10000 };
 
@@ -11,6 +12,8 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_CLIENT_CONNECTIONS] = "more connections of one client than limits.connections_per_client",
     [REFUSAL_REQUESTS] = "more requests at a time than limits.requests",
     [REFUSAL_RATE] = "more requests of one client than a rule's rate_limit",
+    [REFUSAL_TLS] = "TLS to a listener that speaks clear HTTP only: a proxy in front has to end it",
+    [REFUSAL_HTTP2] = "HTTP/2 to a listener that speaks HTTP/1 only: a client or proxy that takes it for granted",
 };
 
 void refusals_init(struct refusals *refusals, uv_loop_t *loop, unsigned worker)
@@ -54,15 +57,16 @@ void refusals_close(struct refusals *refusals)
     }
 }
 
-void refusals_note(struct refusals *refusals, enum refusal cause, const char *client)
+void refusals_note(struct refusals *refusals, enum refusal cause, struct span client)
 {
     refusals->counts[cause].total++;
+    metrics_count_refusal(refusals->shard, cause);
     if (refusals->counts[cause].lately) {
         refusals->counts[cause].unsaid++;
         return;
     }
     refusals->counts[cause].lately = true;
-    log_warn("refused: %s client=%s worker=%u", names[cause], client, refusals->worker);
+    log_warn("refused: %s client=%.*s worker=%u", names[cause], SPAN_ARG(client), refusals->worker);
     if (!refusals->closed && !uv_is_active((uv_handle_t *)&refusals->timer)) {
         REQUIRE(uv_timer_start(&refusals->timer, on_period, PERIOD_MS, PERIOD_MS) == 0);
     }

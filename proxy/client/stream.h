@@ -20,11 +20,18 @@ enum stream_body {
     STREAM_BODY_OMITTED, /* none follows, but `length` is said: the answer to HEAD */
 };
 
+/* Streams that no client needs at the moment (http1_stream.h). Zeroed: none. */
+struct stream_spares {
+    struct stream *first;
+    unsigned count;
+};
+
 /* The head of a response. Framing fields are the stream's business and must not be among these. */
 struct stream_head {
     unsigned status;
-    struct span lines[2]; /* fields as they are sent ("Name: value\r\n"), in front of `headers`; copied at once */
-    const struct headers *headers; /* or NULL */
+    struct span lines;             /* fields as they are sent ("Name: value\r\n"); copied at once */
+    const struct headers *headers; /* behind them, or NULL */
+    struct span last_lines;        /* behind all of these, as `lines` */
     enum stream_body body;
     uint64_t length;
 };
@@ -57,6 +64,10 @@ enum stream_state stream_end(struct stream *stream, const struct headers *traile
 /* The response cannot be completed: the client is made to notice, the connection is lost. */
 void stream_abort(struct stream *stream);
 
+/* The same before anything of the response was sent: it is as if it had not been started, and another can be. False,
+ * and nothing is done: it is too late for that. */
+MUST_CHECK bool stream_take_back(struct stream *stream);
+
 /* Asks for (more of) the request's body: exchange_on_body follows, from the loop. */
 void stream_read_body(struct stream *stream);
 void stream_pause_body(struct stream *stream);
@@ -72,7 +83,7 @@ struct conn *stream_connection(struct stream *stream);
  * and count. It lives until the exchange ends. */
 struct span stream_take_unsent(struct stream *stream);
 
-/* The tunnel's bytes count as the bodies'. */
+/* The tunnel's bytes count as the bodies', but for those of stream_take_unsent, which went first. */
 void stream_count_tunnel(struct stream *stream, uint64_t to_client_bytes, uint64_t to_origin_bytes);
 
 /* Bytes the client sent behind the request; taken out. They live until the exchange ends. */

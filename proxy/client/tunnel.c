@@ -142,14 +142,13 @@ static enum err forward(struct way *way, struct span bytes)
     size_t taken = 0;
     enum err error = conn_try_write(way->to, &bytes, 1, &taken);
 
+    way->bytes += taken;
     if (error == ERR_OK && taken < bytes.len) {
         struct span rest = span_skip(bytes, taken);
 
         error = conn_write(way->to, &rest, 1);
+        way->bytes += error == ERR_OK ? rest.len : 0;
         conn_read_stop(way->from);
-    }
-    if (error == ERR_OK) {
-        way->bytes += bytes.len;
     }
     return error;
 }

@@ -18,4 +18,8 @@ int64_t admin_number_of(const json_t *object, const char *name);
 /* One line of JSON. */
 void admin_print_json(const json_t *object, struct buf *out);
 
+/* The answer as JSON, or a line for each row of its array `name`. Takes `answer`; false where that is NULL. */
+MUST_CHECK bool admin_print_rows(json_t *answer, const char *name, bool json,
+                                 void (*write_row)(const json_t *row, struct buf *out), struct buf *out);
+
 #endif

@@ -9,28 +9,6 @@
 
 enum { TARGET_BYTES = 64 };
 
-json_t *admin_ask_json(const struct config *config, const char *target, struct span body, struct buf *error)
-{
-    struct admin_answer answer = {0};
-
-    if (!admin_ask(config, target, body, &answer, error)) {
-        return NULL;
-    }
-    json_t *object = answer.body.len > 0 ? json_loadb(answer.body.data, answer.body.len, 0, NULL) : NULL;
-    const char *said = json_string_value(json_object_get(object, "error"));
-    if (said != NULL) {
-        buf_add_text(error, said);
-    } else if (answer.status != 200 || object == NULL) {
-        buf_format(error, "larder answers with status %u, and not as expected", answer.status);
-    }
-    buf_finish(&answer.body);
-    if (error->len > 0) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
-}
-
 /* The order as JSON; NULL: no memory, or a name that is not UTF-8. */
 static char *order_text(const struct options *options)
 {
@@ -111,26 +89,6 @@ bool admin_command_purge(const struct config *config, const struct options *opti
     return true;
 }
 
-const char *admin_text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
-
-int64_t admin_number_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-void admin_print_json(const json_t *object, struct buf *out)
-{
-    char *text = json_dumps(object, JSON_COMPACT);
-
-    buf_format(out, "%s\n", text != NULL ? text : "{}");
-    free(text);
-}
-
 static void write_row(const json_t *row, struct buf *out)
 {
     const json_t *name = json_object_get(row, "name");
@@ -149,8 +107,6 @@ bool admin_command_purges(const struct config *config, const struct options *opt
 {
     char target[TARGET_BYTES] = "/v1/purges";
     uint64_t limit;
-    size_t index;
-    json_t *row;
 
     if (options->limit != NULL) {
         if (!span_to_u64(span_of(options->limit), &limit)) {
@@ -159,18 +115,5 @@ bool admin_command_purges(const struct config *config, const struct options *opt
         }
         (void)snprintf(target, sizeof target, "/v1/purges?limit=%llu", (unsigned long long)limit);
     }
-    json_t *answer = admin_ask_json(config, target, SPAN(""), error);
-    if (answer == NULL) {
-        return false;
-    }
-    if (options->json) {
-        admin_print_json(answer, out);
-    } else {
-        json_array_foreach(json_object_get(answer, "purges"), index, row)
-        {
-            write_row(row, out);
-        }
-    }
-    json_decref(answer);
-    return true;
+    return admin_print_rows(admin_ask_json(config, target, SPAN(""), error), "purges", options->json, write_row, out);
 }

@@ -80,8 +80,10 @@ static void write_text(const json_t *entry, struct buf *out)
     const char *stored = admin_text_of(entry, "store_reason");
     struct span time = span_skip(span_of(admin_text_of(entry, "time")), sizeof("2026-01-01T") - 1);
 
-    buf_format(out, "%.*s  %s  ", (int)(time.len > 0 ? time.len - 1 : 0), time.data, admin_text_of(entry, "client"));
-    buf_format(out, "%" PRId64 "  %s %s", admin_number_of(entry, "status"), admin_text_of(entry, "outcome"),
+    buf_format(out, "%.*s  ", (int)(time.len > 0 ? time.len - 1 : 0), time.data);
+    add_visible(out,
+                admin_text_of(entry, json_object_get(entry, "forwarded_for") != NULL ? "forwarded_for" : "client"));
+    buf_format(out, "  %" PRId64 "  %s %s", admin_number_of(entry, "status"), admin_text_of(entry, "outcome"),
                admin_text_of(entry, "reason"));
     if (stored[0] != '\0') {
         buf_format(out, " (%s)", stored);

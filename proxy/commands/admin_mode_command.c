@@ -1,5 +1,4 @@
 /* admin_mode_command.c: `larder mode`: lists how sites are run, and orders another mode for one. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/commands/admin_ask_json.h"
@@ -50,23 +49,7 @@ static void write_mode(const json_t *row, struct buf *out)
 
 bool admin_command_mode(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
 {
-    json_t *answer = ask(config, options, error);
-    size_t index;
-    json_t *row;
-
-    if (answer == NULL) {
-        return false;
-    }
-    if (options->json) {
-        admin_print_json(answer, out);
-    } else {
-        json_array_foreach(json_object_get(answer, "modes"), index, row)
-        {
-            write_mode(row, out);
-        }
-    }
-    json_decref(answer);
-    return true;
+    return admin_print_rows(ask(config, options, error), "modes", options->json, write_mode, out);
 }
 
 void admin_learn_modes(struct config *config)

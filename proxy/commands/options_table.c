@@ -40,7 +40,7 @@ static const struct option_flag flags[] = {
      "as given to serve (larder-cache)"},
     {"--origin", COMMAND_VARY, offsetof(struct options, config.origin), "URL", "as given to serve"},
     {"--profile", COMMAND_VARY, offsetof(struct options, config.profile), "safe|rfc", "as given to serve (safe)"},
-    {"--prefix", COMMAND_PURGE, 0, "URL", "every URL that begins so; each of these may be repeated"},
+    {"--prefix", COMMAND_PURGE, 0, "URL", "every URL that begins so (* is no wildcard); each of these may be repeated"},
     {"--glob", COMMAND_PURGE, 0, "URL", "every URL that matches, with * and ?"},
     {"--tag", COMMAND_PURGE, 0, "TAG", "every response with this tag"},
     {"--site", COMMAND_PURGE, 0, "SITE", "every URL of a site of the configuration, or of a host"},
@@ -94,8 +94,10 @@ static const struct option_flag flags[] = {
     {"--rate", COMMAND_WARM, offsetof(struct options, rate), "RATE", "at most so many, such as 300/m, or off (20/s)"},
     {"--concurrency", COMMAND_WARM, offsetof(struct options, concurrency), "N", "at most so many at a time (4)"},
     {"--quiet", COMMAND_WARM, offsetof(struct options, quiet), "", "no bar, and failures are only counted"},
-    {"--listen", COMMAND_WARM, 0, "ADDR", "where larder listens, if not as configured"},
+    {"--listen", COMMAND_WARM, 0, "ADDR", "where larder listens (where the one that runs says)"},
     {"--config", COMMAND_WARM, offsetof(struct options, config.file), "FILE", "as given to serve"},
+    {"--cache-dir", COMMAND_WARM, offsetof(struct options, config.cache_dir), "DIR",
+     "as given to serve (larder-cache)"},
     {"--listen", COMMAND_DEMO, 0, "ADDR", "where to listen (127.0.0.1:8081)"},
     {"--delay", COMMAND_DEMO, offsetof(struct options, delay), "DURATION",
      "wait this long before each response (400ms)"},
@@ -204,7 +206,9 @@ static const struct {
     [COMMAND_CHECK] =
         {"check", "FILE | --replay NEW [FLAG]...", "say whether a configuration file is right, without starting",
          "Prints one line: what the file holds, or where the first mistake is; and runs the [[test]]s in the file:\n"
-         "one line for each that finds something else than it expects. Exits with 0 or 2.\n"
+         "one line for each that finds something else than it expects. Exits with 0 or 2. What a right one would lack "
+         "on\n"
+         "this machine (its user, an access log that it can write) is said, too.\n"
          "With --replay it asks the larder that runs for the requests it remembers, and says what would change with "
          "another file:\n"
          "hit ratio, requests to and bytes from the origins, and the answers that differ, with examples.\n"

@@ -1,8 +1,9 @@
 /* store_check.c: `larder store check`: everything is read, every checksum and digest compared, everything counted
  * anew.
  *
- * Of a stopped store LMDB's own pages are looked at first, with larder kept out meanwhile. Of a running one they cannot
- * be (they change), nor can bodies without an object be told from those being stored: the report says so. */
+ * Of a stopped store LMDB's own pages are looked at first. Of a running one they cannot be (they change), nor can
+ * bodies without an object be told from those being stored: the report says so. Nobody is kept out: where a larder is
+ * started meanwhile, what its writing spoils is left out, and the report is one of a running store. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -13,8 +14,10 @@
 enum { TEXT_MAX_BYTES = 16384, REPORTED_MAX = 20 };
 
 struct report {
-    bool running; /* a larder uses it */
+    bool running; /* a larder uses it, or was started meanwhile */
+    struct store_rest rest;
     bool trees_good;
+    bool keeps; /* the next start would */
     bool json;
     uint64_t responses; /* good ones */
     uint64_t notes;     /* larder's own, as good */
@@ -25,13 +28,14 @@ struct report {
     struct store_survey survey;
     struct store_recount recount;
     struct progress progress;
+    struct buf why; /* it would not keep it */
 };
 
 static bool is_good(const struct report *report)
 {
     const struct store_recount *recount = &report->recount;
 
-    return report->trees_good && report->damaged == 0 && recount->damaged_index_rows == 0 &&
+    return report->trees_good && report->keeps && report->damaged == 0 && recount->damaged_index_rows == 0 &&
            recount->dangling_variants == 0 && recount->orphan_bodies == 0 && recount->lost_pages == 0;
 }
 
@@ -73,6 +77,18 @@ static void on_progress(void *arg, unsigned percent) /* store_progress_fn */
     progress_step(arg, percent);
 }
 
+/* What was found of a store at rest, if it still is. */
+static void give_up_rest(struct report *report, const char *dir)
+{
+    if (!report->running && !store_rest_lasts(dir, &report->rest)) {
+        report->running = true;
+        report->trees_good = true; /* nothing is known of them */
+        report->keeps = true;
+        report->recount.bodies = 0;
+        report->recount.orphan_bodies = 0;
+    }
+}
+
 static enum err look(struct report *report, struct store *store, bool quiet)
 {
     struct store_tour walk = {.with_notes = true, .visit = on_item, .arg = report};
@@ -112,6 +128,9 @@ static void write_text(const struct report *report, const char *dir, struct buf 
                recount->orphan_bodies);
     buf_format(out, "  pages          %s; %" PRIu64 " free, %" PRIu64 " lost\n",
                report->trees_good ? "good" : "DAMAGED", recount->free_pages, recount->lost_pages);
+    if (!report->keeps) {
+        buf_format(out, "  next start     sets this aside and begins empty: %.*s\n", SPAN_ARG(buf_span(&report->why)));
+    }
 }
 
 static void write_json(const struct report *report, const char *dir, struct buf *out)
@@ -129,60 +148,68 @@ static void write_json(const struct report *report, const char *dir, struct buf 
     if (!report->running) {
         buf_format(out,
                    ",\"bodies\":%" PRIu64 ",\"orphan_bodies\":%" PRIu64 ",\"pages_good\":%s,\"free_pages\":%" PRIu64
-                   ",\"lost_pages\":%" PRIu64,
+                   ",\"lost_pages\":%" PRIu64 ",\"next_start_keeps\":%s",
                    recount->bodies, recount->orphan_bodies, report->trees_good ? "true" : "false", recount->free_pages,
-                   recount->lost_pages);
+                   recount->lost_pages, report->keeps ? "true" : "false");
     }
     buf_add_text(out, "}\n");
 }
 
 /* With LMDB's pages damaged nothing else is worth looking at: reading on may fault. */
-static int report_bad_trees(struct store_context *context)
+static int report_bad_trees(struct store_context *context, const struct report *report)
 {
-    if (context->arguments->json) {
-        printf("{\"good\":false,\"in_use\":false,\"pages_good\":false}\n");
+    if (report->json) {
+        printf("{\"good\":false,\"in_use\":%s,\"pages_good\":false}\n", report->running ? "true" : "false");
     } else {
-        printf("%s: DAMAGED: the pages of the file itself; larder will set it aside when it starts\n", context->dir);
+        printf("%s: DAMAGED%s: the pages of the file itself; larder sets it aside at its next start\n", context->dir,
+               report->running ? " (in use)" : "");
     }
     return STORE_EXIT_DAMAGE;
 }
 
-int store_check_run(struct store_context *context)
+static int conclude(struct store_context *context, const struct report *report, enum err error)
 {
-    struct report report = {.trees_good = true, .json = context->arguments->json};
-    struct buf note;
     struct buf out;
-    int hold = -1;
 
-    buf_init(&note, 1024);
-    enum err error = store_hold(context->dir, &hold, &note);
-    buf_finish(&note);
-    report.running = error != ERR_OK; /* or it cannot be locked: then nothing is known, which comes to the same */
-    if (!report.running && !store_trees_good(context->dir)) {
-        store_release(hold);
-        return report_bad_trees(context);
-    }
-    struct store *store = store_context_look(context, &report.reader);
-    if (store == NULL) {
-        store_release(hold);
-        return STORE_EXIT_FAILED;
-    }
-    error = look(&report, store, context->arguments->quiet);
-    store_context_leave(store, report.reader);
-    store_release(hold);
     if (error == ERR_DAMAGED) {
-        return report_bad_trees(context);
+        return report_bad_trees(context, report);
     }
     if (error != ERR_OK) {
         return store_context_fail(context, error);
     }
     buf_init(&out, TEXT_MAX_BYTES);
-    if (context->arguments->json) {
-        write_json(&report, context->dir, &out);
+    if (report->json) {
+        write_json(report, context->dir, &out);
     } else {
-        write_text(&report, context->dir, &out);
+        write_text(report, context->dir, &out);
     }
     printf("%.*s", SPAN_ARG(buf_span(&out)));
     buf_finish(&out);
-    return is_good(&report) ? STORE_EXIT_OK : STORE_EXIT_DAMAGE;
+    return is_good(report) ? STORE_EXIT_OK : STORE_EXIT_DAMAGE;
+}
+
+int store_check_run(struct store_context *context)
+{
+    struct report report = {.keeps = true, .json = context->arguments->json};
+
+    report.running = store_rest_begin(context->dir, &report.rest) != ERR_OK;
+    report.trees_good = report.running || store_trees_good(context->dir);
+    give_up_rest(&report, context->dir);
+    if (!report.trees_good) {
+        return report_bad_trees(context, &report);
+    }
+    struct store *store = store_context_look(context, &report.reader);
+    if (store == NULL) {
+        /* Without LMDB's file there are no pages: what is known stands in the error. */
+        return context->opened == ERR_DAMAGED && store_size_in(context->dir) > 0 ? report_bad_trees(context, &report)
+                                                                                 : store_context_status(context);
+    }
+    buf_init(&report.why, 1024);
+    report.keeps = report.running || store_would_keep(store, &report.why);
+    enum err error = look(&report, store, context->arguments->quiet);
+    store_context_leave(store, report.reader);
+    give_up_rest(&report, context->dir);
+    int status = conclude(context, &report, error);
+    buf_finish(&report.why);
+    return status;
 }

@@ -5,6 +5,7 @@
 
 #include "cache/freshness.h"
 #include "proxy/io/log.h"
+#include "proxy/server/process.h"
 
 static const struct {
     const char *name;
@@ -43,6 +44,7 @@ static void fail_open(struct store_context *context, enum err error, const struc
 {
     const char *name = commands[context->arguments->verb].name;
 
+    context->opened = error;
     if (error == ERR_IN_USE) {
         buf_format(context->error, "store %s: %s is in use by another larder: stop it first", name, context->dir);
         return;
@@ -92,23 +94,46 @@ struct store *store_context_own(struct store_context *context, bool make)
     struct store_options options = {.dir = context->dir,
                                     .size_bytes = size_bytes > 0 ? size_bytes : context->config->cache.size_bytes,
                                     .max_variants = (unsigned)context->config->cache.max_variants,
-                                    .max_readers = 4};
+                                    .max_readers = 4,
+                                    .keep = true};
     struct store *store = NULL;
     enum err error = ERR_NOT_FOUND;
     struct buf note;
 
+    context->opened = ERR_IO;
+    if (make && !process_make_cache_dir(context->config, context->error)) {
+        return NULL;
+    }
     buf_init(&note, 1024);
     if (size_bytes > 0 || make) {
         error = store_open(&options, &store, &note);
     }
     if (error != ERR_OK) {
         fail_open(context, error, &note);
+        if (store_context_status(context) == STORE_EXIT_DAMAGE) {
+            buf_add_text(context->error, ": nothing was changed; a start of larder would begin empty here");
+        }
     } else if (note.len > 0) {
         log_warn("the store was opened with a change dir=%s what=%s", log_quoted(span_of(context->dir)).text,
                  log_quoted(buf_span(&note)).text);
     }
     buf_finish(&note);
     return store;
+}
+
+bool store_context_purges(struct store_context *context, struct store_reader *reader, struct purge_journal **out_purges)
+{
+    enum err error = purge_journal_load(reader, out_purges);
+
+    if (error != ERR_OK) {
+        (void)store_context_fail(context, error); /* which says it */
+    }
+    return error == ERR_OK;
+}
+
+int store_context_status(const struct store_context *context)
+{
+    return context->opened == ERR_DAMAGED || context->opened == ERR_FOREIGN ? STORE_EXIT_DAMAGE : STORE_EXIT_FAILED;
 }
 
 int store_context_fail(struct store_context *context, enum err error)
@@ -151,11 +176,17 @@ void store_add_size(struct buf *out, uint64_t bytes)
     buf_format(out, value < 10 ? "%.1f %s" : "%.0f %s", value, units[unit]);
 }
 
-int64_t store_fresh_for(const struct record *record, int64_t now_ms, int64_t *out_age_s)
+int64_t store_fresh_for(const struct store_context *context, const struct record *record,
+                        const struct purge_verdict *purged, int64_t now_ms, int64_t *out_age_s)
 {
-    static const struct lifetime_override none = {.ttl_s = -1, .default_ttl_s = -1};
-    struct freshness freshness = freshness_at(&record->inputs, &none, now_ms);
+    const struct lifetime_override no_rule = {
+        .ttl_s = -1, .default_ttl_s = -1, .max_heuristic_s = (int64_t)(context->config->cache.max_heuristic_ms / 1000)};
+    struct freshness_inputs inputs = record->inputs;
 
+    if (purged->effect == PURGED_SOFT) {
+        inputs.purged_ms = purged->purge.time_ms;
+    }
+    struct freshness freshness = freshness_at(&inputs, &no_rule, now_ms);
     *out_age_s = freshness.age_s;
-    return freshness.lifetime_s - freshness.age_s;
+    return purged->effect == PURGED_HARD ? 0 : freshness.lifetime_s - freshness.age_s;
 }

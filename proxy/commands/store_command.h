@@ -6,6 +6,7 @@
 #ifndef PROXY_STORE_COMMAND_H
 #define PROXY_STORE_COMMAND_H
 
+#include "cache/purge_journal.h"
 #include "cache/store_tools.h"
 #include "proxy/commands/store_options.h"
 #include "proxy/config/config.h"
@@ -22,6 +23,7 @@ struct store_context {
     const struct config *config;
     const char *dir;
     struct buf *error;
+    enum err opened; /* what store_context_look or store_context_own came to */
 };
 
 int store_command_run(const struct store_arguments *arguments, struct buf *error);
@@ -36,13 +38,16 @@ int store_import_run(struct store_context *context);
 
 /* ---- what they share (store_command.c) ---- */
 
-/* Opens for looking, whether larder runs or not. NULL with a line in `error`. The reader goes first. */
+/* Opens for looking, whether larder runs or not. NULL with a line in `error`, and `opened`. The reader goes first. */
 struct store *store_context_look(struct store_context *context, struct store_reader **out_reader);
 void store_context_leave(struct store *store, struct store_reader *reader);
 
-/* Opens a stopped store for changing, with the size it has; `make`: one is made where there is none. NULL with a line
- * in `error`. */
+/* Opens a stopped store for changing, with the size it has; `make`: one is made where there is none, for the user that
+ * larder becomes. What a start would set aside is left as it is. NULL with a line in `error`, and `opened`. */
 struct store *store_context_own(struct store_context *context, bool make);
+
+/* The exit status where that was NULL. */
+int store_context_status(const struct store_context *context);
 
 /* "store ls: cannot go on: input or output failed"; returns STORE_EXIT_FAILED. */
 int store_context_fail(struct store_context *context, enum err error);
@@ -51,8 +56,13 @@ int store_context_fail(struct store_context *context, enum err error);
 void store_add_duration(struct buf *out, int64_t seconds);
 void store_add_size(struct buf *out, uint64_t bytes);
 
-/* Seconds of freshness left, or negative, how long it has been stale; by the response alone, without the rules of a
- * configuration. */
-int64_t store_fresh_for(const struct record *record, int64_t now_ms, int64_t *out_age_s);
+/* Seconds of freshness left, or negative, how long it has been stale; by the response and the configuration's
+ * max_heuristic, without its rules. What was purged is stale: softly since then, else 0. */
+int64_t store_fresh_for(const struct store_context *context, const struct record *record,
+                        const struct purge_verdict *purged, int64_t now_ms, int64_t *out_age_s);
+
+/* The purges of its journal. False with a line in `error`. */
+bool store_context_purges(struct store_context *context, struct store_reader *reader,
+                          struct purge_journal **out_purges);
 
 #endif

@@ -72,7 +72,7 @@ int store_compact_run(struct store_context *context)
 
     struct store *store = store_context_own(context, false);
     if (store == NULL) {
-        return STORE_EXIT_FAILED;
+        return store_context_status(context);
     }
     enum err error = store_survey_of(store, &before);
     buf_init(&text, 1024);
@@ -85,7 +85,7 @@ int store_compact_run(struct store_context *context)
         buf_format(context->error, "store compact: %s, the file is as it was%s%.*s", err_text(error),
                    text.len > 0 ? ": " : "", SPAN_ARG(buf_span(&text)));
         buf_finish(&text);
-        return STORE_EXIT_FAILED;
+        return error == ERR_DAMAGED ? STORE_EXIT_DAMAGE : STORE_EXIT_FAILED;
     }
     bool known = survey(context, &after);
     if (known) {

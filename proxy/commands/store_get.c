@@ -16,10 +16,14 @@
 enum { ARENA_BYTES = 256 * 1024 * 1024 /* heads of all variants of a key */ };
 
 struct selected {
-    uint64_t wanted; /* 1 is the newest */
+    struct purge_journal *purges;
+    struct span key;
+    uint64_t wanted; /* 1 is the newest; 0: the newest that no purge made dead */
     uint64_t count;
     uint64_t object_id; /* wanted where not 0: what store_find selected */
     bool found;
+    bool dead; /* it would have been, but was purged */
+    enum purge_effect purged;
     struct record record;
     struct span head;
 };
@@ -27,11 +31,17 @@ struct selected {
 static bool on_variant(void *arg, const struct stored *stored) /* store_variant_fn */
 {
     struct selected *selected = arg;
+    enum purge_effect purged =
+        purge_journal_judge(selected->purges, selected->key, stored->head, stored->record.purge_sequence).effect;
 
     selected->count++;
-    if (selected->object_id != 0 ? stored->record.object_id == selected->object_id
-                                 : selected->count == selected->wanted) {
+    bool fits = selected->object_id != 0 ? stored->record.object_id == selected->object_id
+                                         : selected->wanted == 0 || selected->count == selected->wanted;
+    if (fits && purged == PURGED_HARD) {
+        selected->dead = true;
+    } else if (fits) {
         selected->found = true;
+        selected->purged = purged;
         selected->record = stored->record;
         selected->head = stored->head;
         selected->wanted = selected->count;
@@ -55,18 +65,33 @@ static bool read_fields(struct store_context *context, struct arena *arena, stru
     return true;
 }
 
-/* A URL as `ls` shows it, with or without the method in front; "REC " of a recording. */
-static bool make_key(const char *word, struct store *store, struct arena *arena, struct key *out_key)
+/* A URL, with or without the method in front; "REC " of a recording. */
+static enum err read_key(const char *word, uint64_t secret, struct arena *arena, struct key *out_key)
 {
     struct span text = span_of(word);
-    bool whole = span_starts_with(text, SPAN("GET ")) || key_is_recording(text);
-    struct span parts[] = {whole ? SPAN("") : SPAN("GET "), text};
+    bool recording = key_is_recording(text);
+    struct uri uri;
 
-    if (!arena_join(arena, parts, ARRAY_LEN(parts), &out_key->text)) {
-        return false;
+    enum err error = uri_parse_absolute(key_is_response(text) ? key_url(text) : text, arena, &uri);
+    if (error != ERR_OK) {
+        return error;
     }
-    out_key->hash = key_hash_of(out_key->text, store_secret(store));
-    return true;
+    bool made = recording ? key_of_recording(&uri, secret, arena, out_key) : key_of_uri(&uri, secret, arena, out_key);
+    return made ? ERR_OK : ERR_ARENA_FULL;
+}
+
+static bool make_key(struct store_context *context, struct store *store, struct arena *arena, struct key *out_key)
+{
+    const char *word = context->arguments->word;
+    enum err error = read_key(word, store_secret(store), arena, out_key);
+
+    if (error == ERR_BAD_TARGET || error == ERR_BAD_HOST) {
+        buf_format(context->error, "store get: expected a URL such as http://127.0.0.1:8080/page, found %s",
+                   log_quoted(span_of(word)).text);
+    } else if (error != ERR_OK) {
+        (void)store_context_fail(context, error); /* the status is the caller's, and the same */
+    }
+    return error == ERR_OK;
 }
 
 struct serving {
@@ -156,20 +181,29 @@ static int print_response(struct store_context *context, struct store_reader *re
     return STORE_EXIT_OK;
 }
 
+static int fail_absent(struct store_context *context, const struct selected *selected)
+{
+    buf_format(context->error, "store get: %s %s%s",
+               selected->dead        ? "what is stored under"
+               : selected->count > 0 ? "there is no such variant of"
+                                     : "nothing is stored under",
+               log_quoted(key_url(key_without_mark(selected->key))).text,
+               selected->dead ? " was purged, and waits to be deleted" : "");
+    return STORE_EXIT_DAMAGE;
+}
+
 /* Which variant: by number, or by what a request selects. */
-static int get(struct store_context *context, struct store *store, struct store_reader *reader, struct arena *arena)
+static int get(struct store_context *context, struct store *store, struct store_reader *reader,
+               struct purge_journal *purges, struct arena *arena)
 {
     const struct store_arguments *arguments = context->arguments;
-    struct selected selected = {.wanted = arguments->variant > 0 ? arguments->variant : 1};
+    struct selected selected = {.purges = purges, .wanted = arguments->variant};
     struct headers request;
     struct stored stored;
     struct key key;
 
-    if (!read_fields(context, arena, &request)) {
+    if (!read_fields(context, arena, &request) || !make_key(context, store, arena, &key)) {
         return STORE_EXIT_FAILED;
-    }
-    if (!make_key(arguments->word, store, arena, &key)) {
-        return store_context_fail(context, ERR_NO_MEMORY);
     }
     choose_shared(store, reader, arena, &key);
     if (arguments->field_count > 0 && arguments->variant == 0) {
@@ -182,12 +216,13 @@ static int get(struct store_context *context, struct store *store, struct store_
             selected.wanted = UINT64_MAX; /* none of them */
         }
     }
+    selected.key = key.text;
     (void)store_each_variant(reader, &key, arena, on_variant, &selected); /* `found` says it */
     if (!selected.found) {
-        buf_format(context->error, "store get: %s %s",
-                   selected.count > 0 ? "there is no such variant of" : "nothing is stored under",
-                   log_quoted(key_url(key_without_mark(key.text))).text);
-        return STORE_EXIT_DAMAGE;
+        return fail_absent(context, &selected);
+    }
+    if (selected.purged == PURGED_SOFT) {
+        fprintf(stderr, "purged softly: it is stale\n");
     }
     if (selected.count > 1) {
         fprintf(stderr, "variant %" PRIu64 " of %" PRIu64 "\n", selected.wanted, selected.count);
@@ -204,9 +239,14 @@ int store_get_run(struct store_context *context)
     if (store == NULL) {
         return STORE_EXIT_FAILED;
     }
-    arena_init(&arena, ARENA_BYTES);
-    int status = get(context, store, reader, &arena);
-    arena_finish(&arena);
+    struct purge_journal *purges;
+    int status = STORE_EXIT_FAILED;
+    if (store_context_purges(context, reader, &purges)) {
+        arena_init(&arena, ARENA_BYTES);
+        status = get(context, store, reader, purges, &arena);
+        arena_finish(&arena);
+        purge_journal_destroy(purges);
+    }
     store_context_leave(store, reader);
     return status;
 }

@@ -6,9 +6,9 @@
 #include <stdio.h>
 
 #include "cache/freshness.h"
-#include "cache/purge.h"
 #include "cache/search.h"
 #include "cache/vary.h"
+#include "http/uri.h"
 #include "proxy/commands/store_command.h"
 #include "proxy/io/log.h"
 #include "proxy/server/worker.h"
@@ -16,7 +16,8 @@
 enum { LINE_MAX_BYTES = 1024 * 1024 };
 
 struct listing {
-    const struct store_arguments *arguments;
+    const struct store_context *context;
+    struct purge_journal *purges;
     struct span pattern; /* empty: everything */
     int64_t now_ms;
     uint64_t lines;
@@ -30,14 +31,9 @@ static struct span url_of(struct span key)
     return key_url(key_without_mark(key));
 }
 
-/* A pattern that begins with "/" is one of paths, as of `larder log --url`. */
 static bool fits(const struct listing *listing, struct span key)
 {
-    struct span url = url_of(key);
-    bool of_path = span_starts_with(listing->pattern, SPAN("/"));
-
-    return listing->pattern.len == 0 ||
-           span_matches_glob(of_path ? span_skip(url, purge_url_origin(url).len) : url, listing->pattern);
+    return listing->pattern.len == 0 || uri_matches_pattern(url_of(key), listing->pattern);
 }
 
 static void add_padded(struct buf *out, size_t start, size_t width)
@@ -58,20 +54,37 @@ static void add_selection(struct buf *out, struct span selection)
     }
 }
 
+static void add_freshness(struct buf *out, enum purge_effect purged, int64_t fresh_s)
+{
+    switch (purged) {
+    case PURGED_HARD:
+        buf_add_text(out, "purged");
+        return;
+    case PURGED_SOFT:
+        buf_add_text(out, "stale, purged");
+        return;
+    case PURGED_NOT:
+        buf_add_text(out, fresh_s > 0 ? "fresh " : "stale ");
+        store_add_duration(out, fresh_s > 0 ? fresh_s : -fresh_s);
+        return;
+    }
+    UNREACHABLE();
+}
+
 /* "200  3 s      fresh 4 min   1.5 KiB   1/1  http://…" */
-static void write_text(const struct listing *listing, const struct store_item *item, struct buf *out)
+static void write_text(const struct listing *listing, const struct store_item *item, const struct purge_verdict *purged,
+                       struct buf *out)
 {
     enum { AGE_AT = 5, FRESH_AT = 14, SIZE_AT = 29, VARIANT_AT = 39, URL_AT = 45 };
     const struct record *record = &item->stored.record;
     int64_t age_s;
-    int64_t fresh_s = store_fresh_for(record, listing->now_ms, &age_s);
+    int64_t fresh_s = store_fresh_for(listing->context, record, purged, listing->now_ms, &age_s);
 
     buf_format(out, "%u", record->status);
     add_padded(out, 0, AGE_AT);
     store_add_duration(out, age_s);
     add_padded(out, 0, FRESH_AT);
-    buf_add_text(out, fresh_s > 0 ? "fresh " : "stale ");
-    store_add_duration(out, fresh_s > 0 ? fresh_s : -fresh_s);
+    add_freshness(out, purged->effect, fresh_s);
     add_padded(out, 0, SIZE_AT);
     store_add_size(out, store_body_bytes(record));
     add_padded(out, 0, VARIANT_AT);
@@ -88,11 +101,12 @@ static void write_text(const struct listing *listing, const struct store_item *i
     buf_add_byte(out, '\n');
 }
 
-static void write_json(const struct listing *listing, const struct store_item *item, struct buf *out)
+static void write_json(const struct listing *listing, const struct store_item *item, const struct purge_verdict *purged,
+                       struct buf *out)
 {
     const struct record *record = &item->stored.record;
     int64_t age_s;
-    int64_t fresh_s = store_fresh_for(record, listing->now_ms, &age_s);
+    int64_t fresh_s = store_fresh_for(listing->context, record, purged, listing->now_ms, &age_s);
 
     buf_add_text(out, "{\"url\":");
     buf_add_json_string(out, url_of(item->key));
@@ -100,6 +114,9 @@ static void write_json(const struct listing *listing, const struct store_item *i
                search_is_marked(item->key) ? "true" : "false");
     buf_format(out, ",\"status\":%u,\"age\":%" PRId64 ",\"ttl\":%" PRId64 ",\"body_bytes\":%" PRIu64, record->status,
                age_s, fresh_s, store_body_bytes(record));
+    if (purged->effect != PURGED_NOT) {
+        buf_format(out, ",\"purged\":\"%s\"", purge_mode_text(purged->purge.mode));
+    }
     if (record_is_partial(record)) {
         buf_format(out, ",\"complete_bytes\":%" PRIu64, record->body_len);
     }
@@ -113,6 +130,7 @@ static void write_json(const struct listing *listing, const struct store_item *i
 static bool on_item(void *arg, const struct store_item *item) /* store_item_fn */
 {
     struct listing *listing = arg;
+    const struct store_arguments *arguments = listing->context->arguments;
     struct buf *line = &listing->line;
 
     if (item->fault != STORE_FAULT_NONE) {
@@ -122,21 +140,23 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     if (!fits(listing, item->key)) {
         return true;
     }
+    struct purge_verdict purged =
+        purge_journal_judge(listing->purges, item->key, item->stored.head, item->stored.record.purge_sequence);
     buf_clear(line);
-    if (listing->arguments->json) {
-        write_json(listing, item, line);
+    if (arguments->json) {
+        write_json(listing, item, &purged, line);
     } else {
-        write_text(listing, item, line);
+        write_text(listing, item, &purged, line);
     }
     bool written = fwrite(line->data, 1, line->len, stdout) == line->len; /* main() says what went wrong with it */
     listing->lines++;
-    return written && (listing->arguments->limit == 0 || listing->lines < listing->arguments->limit);
+    return written && (arguments->limit == 0 || listing->lines < arguments->limit);
 }
 
 int store_ls_run(struct store_context *context)
 {
     struct listing listing = {
-        .arguments = context->arguments, .pattern = span_of(context->arguments->word), .now_ms = worker_now_ms()};
+        .context = context, .pattern = span_of(context->arguments->word), .now_ms = worker_now_ms()};
     struct store_tour walk = {.visit = on_item, .arg = &listing};
     struct store_reader *reader;
     struct store *store = store_context_look(context, &reader);
@@ -144,9 +164,14 @@ int store_ls_run(struct store_context *context)
     if (store == NULL) {
         return STORE_EXIT_FAILED;
     }
+    if (!store_context_purges(context, reader, &listing.purges)) {
+        store_context_leave(store, reader);
+        return STORE_EXIT_FAILED;
+    }
     buf_init(&listing.line, LINE_MAX_BYTES);
     enum err error = store_walk_objects(reader, &walk);
     buf_finish(&listing.line);
+    purge_journal_destroy(listing.purges);
     store_context_leave(store, reader);
     if (error != ERR_OK) {
         return store_context_fail(context, error);

@@ -16,8 +16,7 @@ static const struct {
     [STORE_STAT] = {"stat", "", WORD_NONE, "how full it is, of what, who reads it"},
     [STORE_CHECK] = {"check", "", WORD_NONE, "read everything, compare every checksum and digest, count anew"},
     [STORE_COMPACT] = {"compact", "", WORD_NONE, "write the file anew without holes; larder must be stopped"},
-    [STORE_LS] = {"ls", "PATTERN", WORD_OPTIONAL,
-                  "list what is stored; * and ? in PATTERN stand for any text, any byte; \"/img/*\" is one of paths"},
+    [STORE_LS] = {"ls", "PATTERN", WORD_OPTIONAL, "list what is stored, or what of it PATTERN matches"},
     [STORE_GET] = {"get", "KEY", WORD_NEEDED,
                    "print a response as it is stored, with Age and Content-Length; KEY is a URL"},
     [STORE_EXPORT] = {"export", "FILE", WORD_NEEDED, "write what is stored to FILE (- is standard output)"},
@@ -55,8 +54,8 @@ static const struct flag {
      "the variant that a request with this field selects, may be repeated"},
     {"--head", "", ON(STORE_GET), KIND_BOOL, offsetof(struct store_arguments, head_only), 0, 0, "only the head"},
     {"--body", "", ON(STORE_GET), KIND_BOOL, offsetof(struct store_arguments, body_only), 0, 0, "only the body"},
-    {"--exclude", "GLOB", ON(STORE_EXPORT), KIND_LIST, offsetof(struct store_arguments, exclude),
-     offsetof(struct store_arguments, exclude_count), STORE_EXCLUDE_MAX, "without URLs that match, may be repeated"},
+    {"--exclude", "PATTERN", ON(STORE_EXPORT), KIND_LIST, offsetof(struct store_arguments, exclude),
+     offsetof(struct store_arguments, exclude_count), STORE_EXCLUDE_MAX, "without what matches, may be repeated"},
     {"--without-tagged", "", ON(STORE_EXPORT), KIND_BOOL, offsetof(struct store_arguments, without_tagged), 0, 0,
      "without responses that carry tags"},
     {"--without-private", "", ON(STORE_EXPORT), KIND_BOOL, offsetof(struct store_arguments, without_private), 0, 0,
@@ -66,9 +65,12 @@ static const struct flag {
 };
 
 static const char details[] =
+    "PATTERN is of the whole URL, such as 'http://*/img/*'; where it begins with \"/\", of path and query, of any\n"
+    "host: '/img/*'. * stands for any text, ? for any byte. log --url takes the same patterns.\n\n"
     "stat, check, ls, get and export may be used while larder runs: they change nothing and never hold it up.\n"
     "What was stored in the last moments may not be on the disk yet. Exit status: 0; 1 where damage was found,\n"
-    "nothing is stored under KEY, or FILE is not whole; 2 where it could not be done at all.\n";
+    "nothing is stored under KEY, or FILE is not whole; 2 where it could not be done at all. compact and import\n"
+    "leave a store as it is that larder could not go on with, and what root makes with them belongs to its user.\n";
 
 static const struct flag *find_flag(enum store_verb verb, struct span name)
 {

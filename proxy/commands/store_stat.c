@@ -1,8 +1,8 @@
 /* store_stat.c: `larder store stat`: how full the store is, and of what. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "http/date.h"
 #include "proxy/commands/progress.h"
 #include "proxy/commands/store_command.h"
 #include "proxy/server/worker.h"
@@ -10,6 +10,8 @@
 enum { TEXT_MAX_BYTES = 16384 };
 
 struct figures {
+    const struct store_context *context;
+    struct purge_journal *purges;
     struct store_survey survey;
     uint64_t head_bytes;
     uint64_t body_bytes;
@@ -17,6 +19,7 @@ struct figures {
     uint64_t fresh;
     uint64_t notes; /* larder's own, no responses: they have keys, too */
     uint64_t partial;
+    uint64_t purged; /* dead, and not deleted yet */
     uint64_t damaged;
     uint64_t seen;
     int64_t oldest_ms; /* when they were received; meaningful if `seen` */
@@ -49,7 +52,11 @@ static bool on_item(void *arg, const struct store_item *item) /* store_item_fn *
     figures->body_bytes += body_bytes;
     figures->largest_bytes = body_bytes > figures->largest_bytes ? body_bytes : figures->largest_bytes;
     figures->partial += record_is_partial(record);
-    figures->fresh += store_fresh_for(record, figures->now_ms, &age_s) > 0;
+    /* Where a purge may name it, key and head are there. */
+    struct purge_verdict purged =
+        purge_journal_judge(figures->purges, item->key, item->stored.head, record->purge_sequence);
+    figures->purged += purged.effect == PURGED_HARD;
+    figures->fresh += store_fresh_for(figures->context, record, &purged, figures->now_ms, &age_s) > 0;
     return true;
 }
 
@@ -70,14 +77,10 @@ static void line_count(struct buf *out, const char *label, uint64_t count)
 
 static void line_time(struct buf *out, const char *label, int64_t time_ms, int64_t now_ms)
 {
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm broken;
-    char text[40];
+    char text[DATE_RFC3339_LEN];
 
-    if (gmtime_r(&seconds, &broken) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken) == 0) {
-        return;
-    }
-    buf_format(out, "  %-14s %s, ", label, text);
+    date_format_rfc3339(time_ms / 1000, text);
+    buf_format(out, "  %-14s %.*s, ", label, DATE_RFC3339_LEN, text);
     store_add_duration(out, (now_ms - time_ms) / 1000);
     buf_add_text(out, " ago\n");
 }
@@ -96,6 +99,7 @@ static void write_text(const struct figures *figures, const char *dir, struct bu
     line_count(out, "keys", survey->keys);
     line_count(out, "fresh", figures->fresh);
     line_count(out, "partial", figures->partial);
+    line_count(out, "purged", figures->purged);
     line_size(out, "largest", figures->largest_bytes, 0);
     if (figures->seen > 0) {
         line_time(out, "oldest", figures->oldest_ms, figures->now_ms);
@@ -123,8 +127,9 @@ static void write_json(const struct figures *figures, const char *dir, struct bu
                figures->body_bytes, figures->head_bytes, survey->disk_bytes);
     buf_format(out,
                ",\"responses\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"fresh\":%" PRIu64 ",\"partial\":%" PRIu64
-               ",\"largest_bytes\":%" PRIu64,
-               survey->objects, survey->keys, figures->fresh, figures->partial, figures->largest_bytes);
+               ",\"purged\":%" PRIu64 ",\"largest_bytes\":%" PRIu64,
+               survey->objects, survey->keys, figures->fresh, figures->partial, figures->purged,
+               figures->largest_bytes);
     if (figures->seen > 0) {
         buf_format(out, ",\"oldest_ms\":%" PRId64 ",\"newest_ms\":%" PRId64, figures->oldest_ms, figures->newest_ms);
     }
@@ -147,7 +152,7 @@ static void leave_out_notes(struct figures *figures)
 
 int store_stat_run(struct store_context *context)
 {
-    struct figures figures = {.now_ms = worker_now_ms()};
+    struct figures figures = {.context = context, .now_ms = worker_now_ms()};
     struct store_tour walk = {.records_only = true, .with_notes = true, .visit = on_item, .arg = &figures};
     struct store_reader *reader;
     struct store *store = store_context_look(context, &reader);
@@ -156,6 +161,11 @@ int store_stat_run(struct store_context *context)
     if (store == NULL) {
         return STORE_EXIT_FAILED;
     }
+    if (!store_context_purges(context, reader, &figures.purges)) {
+        store_context_leave(store, reader);
+        return STORE_EXIT_FAILED;
+    }
+    walk.heads_before = purge_journal_newest(figures.purges);
     enum err error = store_survey_of(store, &figures.survey);
     if (error == ERR_OK) {
         progress_begin(&figures.progress, "stat", figures.survey.objects, context->arguments->quiet);
@@ -163,6 +173,7 @@ int store_stat_run(struct store_context *context)
         progress_end(&figures.progress);
         leave_out_notes(&figures);
     }
+    purge_journal_destroy(figures.purges);
     store_context_leave(store, reader);
     if (error != ERR_OK) {
         return store_context_fail(context, error);

@@ -40,28 +40,32 @@ static struct top_line *add_line(struct top_view *view, const struct top_options
     return line;
 }
 
-static struct cell size_cell(double bytes)
+static struct cell cell_of(const struct buf *text)
 {
     struct cell cell = {""};
+
+    (void)snprintf(cell.text, sizeof cell.text, "%.*s", SPAN_ARG(buf_span(text)));
+    return cell;
+}
+
+static struct cell size_cell(double bytes)
+{
     char memory[CELL_BYTES];
     struct buf text;
 
     buf_init_in(&text, memory, sizeof memory);
     store_add_size(&text, bytes > 0 ? (uint64_t)bytes : 0);
-    (void)snprintf(cell.text, sizeof cell.text, "%.*s", SPAN_ARG(buf_span(&text)));
-    return cell;
+    return cell_of(&text);
 }
 
 static struct cell duration_cell(double seconds)
 {
-    struct cell cell = {""};
     char memory[CELL_BYTES];
     struct buf text;
 
     buf_init_in(&text, memory, sizeof memory);
     store_add_duration(&text, (int64_t)seconds);
-    (void)snprintf(cell.text, sizeof cell.text, "%.*s", SPAN_ARG(buf_span(&text)));
-    return cell;
+    return cell_of(&text);
 }
 
 /* "12.3 %", "-" of nothing. */

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "http/token.h"
+#include "proxy/commands/admin_ask_json.h"
 #include "proxy/commands/gunzip.h"
 #include "proxy/commands/progress.h"
 #include "proxy/commands/warm_client.h"
@@ -377,6 +378,31 @@ static bool ask_all(struct warm *warm, size_t concurrency)
 
 /* ---- the command ---- */
 
+/* Where the larder that runs listens, which it tells itself; where it tells nothing, as configured. False: it was named
+ * by its cache alone, and tells nothing. */
+static bool find_listener(const struct config *config, const struct options *options, struct arena *arena,
+                          struct address *out_address, struct buf *error)
+{
+    struct buf why;
+
+    *out_address = config->server.listen[0];
+    if (options->listen_count > 0) {
+        return true;
+    }
+    buf_init(&why, 4096);
+    json_t *status = admin_ask_json(config, "/v1/status", SPAN(""), &why);
+    const char *text = json_string_value(json_array_get(json_object_get(status, "listen"), 0));
+    bool found = (text != NULL && config_parse_address(span_of(text), arena, out_address)) ||
+                 options->config.cache_dir == NULL || options->config.file != NULL;
+    if (!found) {
+        buf_add_text(error, "warm: ");
+        buf_add(error, why.len > 0 ? buf_span(&why) : SPAN("larder does not say where it listens: see --listen"));
+    }
+    json_decref(status);
+    buf_finish(&why);
+    return found;
+}
+
 static void write_summary(const struct warm *warm, struct buf *out)
 {
     uint64_t others = 0;
@@ -433,7 +459,7 @@ static enum warm_result warm_all(struct warm *warm, struct warm_urls *urls, cons
         } else if (warm->nobody) {
             buf_add_text(error, "warm: no larder listens at ");
             address_format(warm->address, error);
-            buf_add_text(error, ": is it running, with this configuration? See --config and --listen");
+            buf_add_text(error, ": is it running, with this configuration? See --config, --cache-dir and --listen");
         } else {
             write_summary(warm, out);
             result = warm->failed == 0 ? WARM_DONE : WARM_FAILED;
@@ -447,13 +473,19 @@ enum warm_result warm_run(const struct config *config, const struct options *opt
                           struct buf *error)
 {
     struct warm_urls urls;
-    struct warm warm = {
-        .address = &config->server.listen[0], .urls = &urls, .interval_us = 1000000 / 20, .quiet = options->quiet};
+    struct address address;
+    struct warm warm = {.address = &address, .urls = &urls, .interval_us = 1000000 / 20, .quiet = options->quiet};
+    enum warm_result result = WARM_REFUSED;
+    struct arena arena;
 
     REQUIRE(pthread_mutex_init(&warm.mutex, NULL) == 0);
+    arena_init(&arena, FIELDS_MAX_BYTES);
     warm_urls_init(&urls);
-    enum warm_result result = warm_all(&warm, &urls, options, out, error);
+    if (find_listener(config, options, &arena, &address, error)) {
+        result = warm_all(&warm, &urls, options, out, error);
+    }
     warm_urls_finish(&urls);
+    arena_finish(&arena);
     pthread_mutex_destroy(&warm.mutex);
     return result;
 }

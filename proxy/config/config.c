@@ -305,6 +305,46 @@ static bool check_max_object(struct config_reader *reader)
     return true;
 }
 
+static void complete_hot_memory(struct config_reader *reader)
+{
+    if (config_place_of(reader, SECTION_CACHE, "hot_memory").node == NULL) {
+        reader->config->cache.hot_bytes = CONFIG_HOT_BY_SIZE;
+    }
+}
+
+uint64_t config_hot_bytes(const struct config *config, uint64_t memory_bytes)
+{
+    static const uint64_t least = UINT64_C(64) << 20;
+    static const uint64_t most = UINT64_C(1) << 30;
+    uint64_t bytes = config->cache.size_bytes / 64;
+
+    if (config->cache.hot_bytes != CONFIG_HOT_BY_SIZE) {
+        return config->cache.hot_bytes;
+    }
+    bytes = bytes < least ? least : bytes;
+    bytes = bytes > most ? most : bytes;
+    return bytes > memory_bytes / 16 ? memory_bytes / 16 : bytes;
+}
+
+static bool check_trust(struct config_reader *reader)
+{
+    const struct config *config = reader->config;
+    struct config_place place = config_place_of(reader, SECTION_SERVER, "trust_forwarded");
+    struct config_place fields = config_place_of(reader, SECTION_SERVER, "trust_forwarded_fields");
+
+    if (config->server.trust_forwarded_fields.count > 0 &&
+        (config->server.trust_forwarded_count == 0 || config->server.forwarded != FORWARDED_X)) {
+        return config_fail(reader, &fields,
+                           "expected none without trust_forwarded and forwarded = \"x-forwarded\": nobody is believed");
+    }
+    if (config->server.trust_forwarded_fields.count > FORWARDED_TOLD_MAX) {
+        return config_fail(reader, &fields, "expected at most %d names, found %zu", FORWARDED_TOLD_MAX,
+                           config->server.trust_forwarded_fields.count);
+    }
+    return config->server.trust_forwarded_count == 0 || config->server.forwarded != FORWARDED_NONE ||
+           config_fail(reader, &place, "expected false: forwarded = \"none\" leaves no field that could be trusted");
+}
+
 static bool check_together(struct config_reader *reader)
 {
     /* In this order one pass is enough: what a line changes, no later line breaks. */
@@ -320,5 +360,6 @@ static bool check_together(struct config_reader *reader)
             return false;
         }
     }
-    return check_max_object(reader) && config_complete_admin(reader);
+    complete_hot_memory(reader);
+    return check_max_object(reader) && check_trust(reader) && config_complete_admin(reader);
 }

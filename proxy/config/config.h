@@ -13,7 +13,7 @@
 #include "cache/policy.h"
 #include "http/arena.h"
 #include "http/buf.h"
-#include "http/forward.h"
+#include "http/forwarded.h"
 #include "http/span.h"
 #include "proxy/client/rate_limit.h"
 #include "proxy/config/network.h"
@@ -190,8 +190,10 @@ struct config {
         uint64_t facts_bytes; /* of recent requests, of each worker; 0: none are kept */
         enum log_level log_level;
         enum forwarded_style forwarded;
-        bool trust_forwarded;
-        const char *via;       /* pseudonym in Via and Cache-Status */
+        struct network *trust_forwarded; /* who may say in those fields for whom it asks: `true` is everybody */
+        size_t trust_forwarded_count;
+        struct field_names trust_forwarded_fields; /* further ones that count of them: http/forwarded.h */
+        const char *via;                           /* pseudonym in Via and Cache-Status */
         uint64_t instance_id;  /* random at each start: tells this larder from others of the same name (CDN-Loop) */
         struct span *upgrades; /* protocols that clients may switch to (Upgrade); others are not passed on */
         size_t upgrade_count;
@@ -201,6 +203,7 @@ struct config {
         uint64_t client_body_timeout_ms;
         uint64_t client_idle_timeout_ms;
         uint64_t client_write_timeout_ms;
+        uint64_t slow_follower_timeout_ms; /* for a slot of a body that several clients get, and that is not stored */
         uint64_t origin_connect_timeout_ms;
         uint64_t origin_queue_timeout_ms; /* for a connection to become free */
         uint64_t origin_first_byte_timeout_ms;
@@ -235,8 +238,9 @@ struct config {
         uint64_t max_variants;        /* of one key */
         enum admit_large admit_large; /* what is asked of large bodies before a full store takes them */
         uint64_t write_queue_bytes;   /* waiting for the disk */
-        uint64_t hot_bytes;           /* of responses kept decoded in memory, over all workers */
+        uint64_t hot_bytes;           /* as it was set, or CONFIG_HOT_BY_SIZE: see config_hot_bytes */
         uint64_t collapse_wait_ms;    /* the longest a request waits for another's response head */
+        uint64_t max_heuristic_ms;    /* no lifetime that is guessed (RFC 9111 §4.2.2) is longer; 0: none is */
         uint64_t max_stale_ms;        /* no stale response is served beyond this */
         uint64_t hit_for_miss_ms;     /* how long requests for an unsharable key do not wait for each other */
     } cache;
@@ -256,6 +260,8 @@ struct config {
     struct test *tests;
     size_t test_count;
 };
+
+#define CONFIG_HOT_BY_SIZE UINT64_MAX /* hot_memory is not set */
 
 /* What the command line gave; NULL and 0 where it gave nothing. Flags override the file. */
 struct config_flags {
@@ -278,6 +284,10 @@ struct config_flags {
 struct config *config_load(const struct config_flags *flags, struct buf *out_error);
 
 void config_destroy(struct config *config); /* accepts NULL */
+
+/* Memory for responses that are kept decoded, over all workers, on a machine with so much of it: what hot_memory says.
+ * Where it says nothing it grows with the store, and never beyond a small part of the memory. */
+uint64_t config_hot_bytes(const struct config *config, uint64_t memory_bytes);
 
 /* "64KiB", "10 MB", "1GiB", "1TiB", plain bytes. False on anything else and on overflow. */
 bool config_parse_size(struct span text, uint64_t *out_bytes);

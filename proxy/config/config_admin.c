@@ -105,27 +105,49 @@ bool config_complete_admin(struct config_reader *reader)
     return true;
 }
 
-bool config_set_networks(struct config_reader *reader, const struct config_key *key, void *base,
-                         const struct config_place *place)
+/* `others`: what else the key may be. */
+static bool read_networks(struct config_reader *reader, const struct config_key *key, void *base,
+                          const struct config_place *place, const char *others)
 {
-    bool is_list = place->node->kind == TOML_ARRAY;
-    const struct toml_node *members = is_list ? place->node->children : place->node;
-    size_t count = is_list ? place->node->child_count : 1;
-    struct network *networks = arena_alloc(&reader->config->arena, (count + 1) * sizeof(*networks));
+    struct config_members members = config_members_of(place);
+    struct network *networks = arena_alloc(&reader->config->arena, (members.count + 1) * sizeof(*networks));
 
     if (networks == NULL) {
         return config_fail_memory(reader, place);
     }
-    for (size_t i = 0; i < count; i++) {
-        struct config_place member = *place;
-        member.node = &members[i];
-        member.item = is_list ? i + 1 : 0;
-        if (!config_is_text(&members[i]) || !network_parse(members[i].text, &networks[i])) {
+    for (size_t i = 0; i < members.count; i++) {
+        struct config_place member = config_member_place(place, &members, i);
+        if (!config_is_text(member.node) || !network_parse(member.node->text, &networks[i])) {
             return config_fail_expected(reader, &member, TOML_STRING,
-                                        "expected an address such as \"127.0.0.1\" or \"::1\", a network such as "
-                                        "\"10.0.0.0/8\", or \"unix\"");
+                                        "expected %san address such as \"127.0.0.1\" or \"::1\", a network such as "
+                                        "\"10.0.0.0/8\", or \"unix\"",
+                                        others);
         }
     }
-    config_store_list(key, base, networks, count);
+    config_store_list(key, base, networks, members.count);
     return true;
+}
+
+bool config_set_networks(struct config_reader *reader, const struct config_key *key, void *base,
+                         const struct config_place *place)
+{
+    return read_networks(reader, key, base, place, "");
+}
+
+bool config_set_trust(struct config_reader *reader, const struct config_key *key, void *base,
+                      const struct config_place *place)
+{
+    static const struct network everybody[] = {{.bits = 0}, {.is_unix = true}};
+    const struct toml_node *node = place->node;
+    bool is_word = node->kind == TOML_WORD; /* a default: without quotes */
+
+    if (node->kind == TOML_BOOLEAN ? node->boolean : is_word && span_equal(node->text, SPAN("true"))) {
+        config_store_list(key, base, everybody, ARRAY_LEN(everybody));
+        return true;
+    }
+    if (node->kind == TOML_BOOLEAN || (is_word && span_equal(node->text, SPAN("false")))) {
+        config_store_list(key, base, NULL, 0);
+        return true;
+    }
+    return read_networks(reader, key, base, place, "true, false, ");
 }

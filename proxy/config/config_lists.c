@@ -125,6 +125,17 @@ bool config_member_field_name(struct span text, struct arena *arena, struct span
     return is_token(text) && arena_copy(arena, text, out_text);
 }
 
+/* These are removed, or written anew, before rules are looked at. */
+bool config_member_passed_field(struct span text, struct arena *arena, struct span *out_text)
+{
+    return !forwarded_is_one(text) && config_member_field_name(text, arena, out_text);
+}
+
+bool config_member_forwarded_field(struct span text, struct arena *arena, struct span *out_text)
+{
+    return forwarded_may_be_told(text) && arena_copy(arena, text, out_text);
+}
+
 bool config_set_list(struct config_reader *reader, const struct config_key *key, void *base,
                      const struct config_place *place)
 {

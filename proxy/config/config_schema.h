@@ -152,10 +152,12 @@ config_set_fn config_set_bool, config_set_count, config_set_size, config_set_dur
 config_set_fn config_set_list, config_set_statuses, config_set_site_path, config_set_rule_name, config_set_glob,
     config_set_rate;
 config_member_fn config_member_language, config_member_host, config_member_method, config_member_parameter_glob,
-    config_member_field_name, config_member_path_glob, config_member_media_glob;
+    config_member_field_name, config_member_passed_field, config_member_forwarded_field, config_member_path_glob,
+    config_member_media_glob;
 
 /* Setters of tests; config_tests.c. */
 config_set_fn config_set_networks; /* config_admin.c */
+config_set_fn config_set_trust;    /* config_admin.c */
 config_set_fn config_set_text, config_set_request_line, config_set_reason, config_set_answer;
 config_member_fn config_member_field;
 

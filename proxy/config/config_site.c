@@ -4,10 +4,10 @@
 #include "proxy/config/config_schema.h"
 #include "proxy/io/log.h"
 
-/* Query parameters that follow people around and never change a page; strip_tracking removes them.
- * config.example.toml lists them. */
 enum { US_PER_S = 1000000 };
 
+/* Query parameters that follow people around and never change a page; strip_tracking removes them.
+ * config.example.toml lists them. */
 static const struct span tracking_parameters[] = {
     SPAN_INIT("utm_*"),   SPAN_INIT("gclid"),   SPAN_INIT("gclsrc"), SPAN_INIT("dclid"),  SPAN_INIT("gbraid"),
     SPAN_INIT("wbraid"),  SPAN_INIT("_ga"),     SPAN_INIT("_gl"),    SPAN_INIT("fbclid"), SPAN_INIT("igshid"),

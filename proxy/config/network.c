@@ -76,3 +76,13 @@ bool network_has(const struct network *network, const char *host)
     }
     return true;
 }
+
+bool networks_have(const struct network *networks, size_t count, const char *host)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (network_has(&networks[i], host)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -19,5 +19,6 @@ MUST_CHECK bool network_parse(struct span text, struct network *out_network);
 
 /* `host`: as conn_peer says it. */
 bool network_has(const struct network *network, const char *host);
+bool networks_have(const struct network *networks, size_t count, const char *host); /* one of them */
 
 #endif

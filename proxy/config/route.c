@@ -233,10 +233,12 @@ struct policy route_policy(const struct config *config, const struct site *site,
         .head_as_get = true,
         .ttl_s = -1, /* none */
         .default_ttl_s = -1,
+        .max_heuristic_s = (int64_t)(config->cache.max_heuristic_ms / 1000),
         .stale_while_revalidate_s = -1,
         .stale_if_error_s = -1,
         .max_stale_s = (int64_t)(config->cache.max_stale_ms / 1000),
         .max_object_bytes = config->cache.max_object_bytes,
+        .admit_large = config->cache.admit_large,
     };
 
     for (size_t i = 0; i < site->rule_count; i++) {

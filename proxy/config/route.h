@@ -15,7 +15,7 @@ const struct site *route_find(const struct config *config, const struct uri *uri
 bool route_has_host(const struct config *config, struct span host);
 
 /* Settings that hold for a request before its response is known (rules with conditions on the response do not match
- * yet: `response` NULL), or for request and response. `headers` of a stored response serve as well. */
+ * yet: `status` 0, `response_headers` NULL), or for request and response. Those of a stored response serve as well. */
 struct policy route_policy(const struct config *config, const struct site *site, const struct http_request *request,
                            unsigned status, const struct headers *response_headers);
 
@@ -29,8 +29,8 @@ const struct rule *route_rate(const struct site *site, const struct http_request
 bool route_traces(const struct site *site, const struct http_request *request);
 
 /* Applies what changes the request itself, before key and forwarding: removal of the fields of http/unkeyed.h, query
- * filter, field removal, Accept-Encoding
- * normalisation, each by the first rule that matches and gives it. False at the arena's limit. */
+ * filter, field removal, normalisation of Accept-Encoding and Accept-Language, each by the first rule that matches and
+ * gives it. False at the arena's limit. */
 MUST_CHECK bool route_rewrite_request(const struct site *site, struct http_request *request, struct arena *arena);
 
 #endif

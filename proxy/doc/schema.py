@@ -12,6 +12,7 @@ from description import Example, load
 DURATION = {"type": "string", "pattern": r"^(0|[0-9]+ ?(ms|s|m|h|d))$"}
 SIZE = {"type": "string", "pattern": r"^[0-9]+( ?(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB))?$"}
 RATE = {"type": "string", "pattern": r"^(off|[0-9]+/[smh])$"}
+NETWORK = {"type": "string", "pattern": r"^(unix|[0-9A-Fa-f.:]+(/[0-9]+)?)$"}
 # What larder refuses a table without; the tests look whether it does.
 REQUIRED = {"site": ["origin"], "site.origin": ["url"], "site.health_check": ["path"], "test": ["name", "request"]}
 
@@ -42,12 +43,14 @@ def value(key):
         "reason": lambda: words,
         "text": lambda: {"type": "string"},
         "texts": lambda: one_or_list({"type": "string"}),
+        "networks": lambda: one_or_list(NETWORK),
+        "bool_or_networks": lambda: {"anyOf": [{"type": "boolean"}, *one_or_list(NETWORK)["anyOf"]]},
     }[key["kind"]]()
 
 
 def standard(key):
     """The default, as JSON."""
-    if key["kind"] == "bool":
+    if key["kind"] in ("bool", "bool_or_networks"):
         return key["default"] == "true"
     if key["kind"] in ("count", "size") and key["default"].isdigit():
         return int(key["default"])

@@ -101,20 +101,28 @@ struct freshness_inputs assess_freshness(const struct config *config, const stru
     return inputs;
 }
 
-/* The origin saw what larder wrote into these fields, not what the client sent and a selection would compare. */
-static bool varies_by_client(const struct headers *headers)
+/* The origin saw what larder wrote into this field, not what the client sent and a selection would compare. The field
+ * of the other style it never sees: all requests are alike in it (forwarded_remove_untold). */
+static bool varies_by_client(const struct config *config, const struct headers *headers)
 {
-    return headers_list_has(headers, SPAN("Vary"), SPAN("X-Forwarded-For")) ||
-           headers_list_has(headers, SPAN("Vary"), SPAN("Forwarded"));
+    switch (config->server.forwarded) {
+    case FORWARDED_X:
+        return headers_list_has(headers, SPAN("Vary"), SPAN("X-Forwarded-For"));
+    case FORWARDED_RFC:
+        return headers_list_has(headers, SPAN("Vary"), SPAN("Forwarded"));
+    case FORWARDED_NONE:
+        return false;
+    }
+    UNREACHABLE();
 }
 
-enum reason assess_selection(const struct headers *response_headers, const struct headers *request_headers,
-                             struct arena *arena, struct buf *selection)
+enum reason assess_selection(const struct config *config, const struct headers *response_headers,
+                             const struct headers *request_headers, struct arena *arena, struct buf *selection)
 {
-    if (varies_by_client(response_headers)) {
+    if (varies_by_client(config, response_headers)) {
         return REASON_VARY_CLIENT;
     }
-    switch (vary_select(response_headers, request_headers, arena, selection)) {
+    switch (vary_select(response_headers, &config->server.trust_forwarded_fields, request_headers, arena, selection)) {
     case VARY_NONE:
     case VARY_SOME:
         return REASON_NONE;
@@ -144,6 +152,13 @@ static bool answers_later_gets(const struct answered *answered, const struct fre
            span_equal(uri.query, target->query);
 }
 
+/* Not only where the good response was validated: an error says less of the request than a good response by its Vary,
+ * and would be selected in its place. */
+static bool keeps_stored(const struct answered *answered)
+{
+    return answered->holds_good && answered->response->status >= 500;
+}
+
 static struct store_verdict judge(const struct answered *answered, const struct freshness_inputs *inputs,
                                   const struct policy *policy, struct arena *arena, struct buf *selection)
 {
@@ -161,25 +176,35 @@ static struct store_verdict judge(const struct answered *answered, const struct 
     if (!answered->has_key) {
         return (struct store_verdict){.reason = REASON_NOT_STORED_METHOD};
     }
-    if (answered->validates && response->status >= 500) {
+    if (keeps_stored(answered)) {
         return (struct store_verdict){.reason = REASON_ERROR_KEEPS_STORED};
     }
-    enum reason reason = assess_selection(&response->headers, &request.headers, arena, selection);
+    enum reason reason = assess_selection(answered->config, &response->headers, &request.headers, arena, selection);
     return reason == REASON_NONE ? verdict : (struct store_verdict){.reason = reason};
 }
 
-/* Is what `verdict` refuses recorded? After Vary: * one recording serves all: the selection stays empty. */
+/* After Vary: * one recording serves all whose proxy says the same of them. */
+static bool select_without_vary(const struct answered *answered, struct arena *arena, struct buf *selection)
+{
+    struct headers none;
+
+    headers_init(&none, arena);
+    return assess_selection(answered->config, &none, &answered->request->headers, arena, selection) == REASON_NONE;
+}
+
+/* Is what `verdict` refuses recorded? An error would be replayed in place of what is stored, being newer. */
 static bool judge_recording(const struct answered *answered, const struct policy *policy,
                             const struct store_verdict *verdict, struct arena *arena, struct buf *selection)
 {
     const struct http_response *response = answered->response;
 
-    if (verdict->store || !answered->has_key || verdict->reason == REASON_ERROR_KEEPS_STORED ||
+    if (verdict->store || !answered->has_key || keeps_stored(answered) ||
         !policy_may_record(answered->request, response, policy)) {
         return false;
     }
-    enum reason reason = assess_selection(&response->headers, &answered->request->headers, arena, selection);
-    return reason == REASON_NONE || reason == REASON_VARY_STAR;
+    enum reason reason =
+        assess_selection(answered->config, &response->headers, &answered->request->headers, arena, selection);
+    return reason == REASON_NONE || (reason == REASON_VARY_STAR && select_without_vary(answered, arena, selection));
 }
 
 struct assessment assess_response(const struct answered *answered, struct arena *arena, struct buf *selection)
@@ -246,4 +271,27 @@ bool assess_selects(const struct config *config, const struct headers *stored, c
     return head_not_modified_selects(stored, not_modified) ||
            (config->cache.profile == PROFILE_SAFE && etag_is_weak(stored_tag) && !etag_is_weak(tag) &&
             etag_equal_weak(stored_tag, tag));
+}
+
+enum reason assess_stay(const struct answered *now, const struct freshness_inputs *inputs, struct span selection,
+                        struct arena *arena)
+{
+    const struct http_response *response = now->response;
+    struct policy policy = route_policy(now->config, now->site, now->request, response->status, &response->headers);
+    struct http_request as_get = *now->request;
+    struct buf selects;
+
+    as_get.method = METHOD_GET;
+    as_get.framing = (struct framing){0};
+    struct store_verdict verdict = policy_may_store(&as_get, response, inputs, &policy);
+    if (!verdict.store) {
+        return verdict.reason;
+    }
+    buf_init(&selects, VARY_MAX_BYTES * 4);
+    enum reason reason = assess_selection(now->config, &response->headers, &now->request->headers, arena, &selects);
+    if (reason == REASON_NONE && !span_equal(buf_span(&selects), selection)) {
+        reason = REASON_OUTDATED;
+    }
+    buf_finish(&selects);
+    return reason;
 }

@@ -21,7 +21,7 @@ struct answered {
     int64_t request_ms;                   /* when the request was sent */
     int64_t response_ms;                  /* when the response's head had come */
     bool has_key;                         /* the cache was asked about the request, or would freshen by its answer */
-    bool validates;                       /* the request validated a stored response */
+    bool holds_good;                      /* what is no server error is stored under the key, for whatever request */
 };
 
 /* A response as it is judged and stored: a single part of a known whole counts as the 200 it is a part of (RFC 9111
@@ -65,10 +65,10 @@ struct assessment assess_response(const struct answered *answered, struct arena 
 struct freshness_inputs assess_freshness(const struct config *config, const struct http_response *response,
                                          int64_t request_ms, int64_t response_ms, struct arena *arena);
 
-/* Can requests be told apart as Vary demands? REASON_NONE with the encoded values of this one appended to `selection`,
- * else why not. */
-enum reason assess_selection(const struct headers *response_headers, const struct headers *request_headers,
-                             struct arena *arena, struct buf *selection);
+/* Can requests be told apart as Vary demands, and by trust_forwarded_fields? REASON_NONE with the encoded values of
+ * this one appended to `selection`, else why not. */
+enum reason assess_selection(const struct config *config, const struct headers *response_headers,
+                             const struct headers *request_headers, struct arena *arena, struct buf *selection);
 
 /* What the answer to an unsafe request invalidates, however it is stored. */
 struct invalidation {
@@ -88,5 +88,11 @@ bool assess_head_agrees(const struct headers *stored, uint64_t body_bytes, const
  * strongly (RFC 9111 §4.3.4). But servers that compress as they send make the tag of a 200 weak and name it strong in
  * the 304 to our own If-None-Match: `safe` takes the two for one. */
 bool assess_selects(const struct config *config, const struct headers *stored, const struct headers *not_modified);
+
+/* May what a 304, or a 200 to HEAD, makes of a stored response stay stored, and is it still what requests like this one
+ * select? `now` is the request, which counts as a GET, and the stored status with the fields as they are now;
+ * `selection` that of what is stored. REASON_NONE, or why not. */
+enum reason assess_stay(const struct answered *now, const struct freshness_inputs *inputs, struct span selection,
+                        struct arena *arena);
 
 #endif

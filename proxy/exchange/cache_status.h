@@ -12,7 +12,7 @@ struct cache_status {
     enum outcome outcome;
     enum reason reason;  /* shown as detail */
     const char *rule;    /* or NULL */
-    unsigned fwd_status; /* 0: not known, or the same as sent */
+    unsigned fwd_status; /* 0: not known */
     bool stored;
     bool collapsed;
     bool has_ttl;

@@ -2,20 +2,21 @@
 #include "proxy/exchange/decide.h"
 
 #include "http/forward.h"
+#include "http/forwarded.h"
 #include "http/tags.h"
 #include "http/token.h"
 #include "http/validators.h"
 
 /* The target URI (RFC 9110 §7.1). Behind a trusted proxy its scheme is the one that the client used there; an absolute
  * target names that of this connection (RFC 9110 §7.4). */
-static enum err read_uri(const struct config *config, struct span scheme, struct span host,
+static enum err read_uri(enum forwarded_style believed, struct span scheme, struct span host,
                          struct http_request *request, struct arena *arena)
 {
     struct span target = request->target;
     struct span used = scheme;
 
-    if (config->server.trust_forwarded) {
-        used = forward_scheme(&request->headers, config->server.forwarded, scheme);
+    if (believed != FORWARDED_NONE) {
+        used = forwarded_scheme(&request->headers, believed, scheme);
     }
     bool is_absolute = target.len > 0 && target.data[0] != '/' && target.data[0] != '*';
     enum err error = uri_of_request(is_absolute ? scheme : used, target, host, arena, &request->uri);
@@ -28,8 +29,8 @@ static enum err read_uri(const struct config *config, struct span scheme, struct
     return error;
 }
 
-enum err decide_request(const struct config *config, struct span scheme, struct span host, struct http_request *request,
-                        struct arena *arena)
+enum err decide_request(const struct config *config, enum forwarded_style believed, struct span scheme,
+                        struct span host, struct http_request *request, struct arena *arena)
 {
     const struct header *expect = headers_find(&request->headers, SPAN("Expect"));
     uint64_t limit = config->server.max_request_body_bytes;
@@ -49,7 +50,9 @@ enum err decide_request(const struct config *config, struct span scheme, struct 
     if (limit > 0 && request->framing.kind == FRAMING_LENGTH && request->framing.length > limit) {
         return ERR_BODY_TOO_LARGE;
     }
-    return read_uri(config, scheme, host, request, arena);
+    enum err error = read_uri(believed, scheme, host, request, arena);
+    forwarded_remove_untold(&request->headers, believed, &config->server.trust_forwarded_fields);
+    return error;
 }
 
 enum reason decide_refusal(enum err error)
@@ -131,6 +134,20 @@ bool decide_is_kept(enum reason store_reason)
            store_reason == REASON_UPDATED || store_reason == REASON_UNCHANGED;
 }
 
+enum reason decide_failure(enum err error)
+{
+    if (error == ERR_TIMEOUT || error == ERR_CONNECT_TIMEOUT || error == ERR_RESOLVE_TIMEOUT) {
+        return REASON_ORIGIN_TIMEOUT;
+    }
+    if (error == ERR_SATURATED) {
+        return REASON_ORIGIN_SATURATED;
+    }
+    if (error == ERR_OFFLINE) {
+        return REASON_OFFLINE_MISS;
+    }
+    return error == ERR_ORIGINS_DOWN ? REASON_ORIGINS_DOWN : REASON_ORIGIN_FAILED;
+}
+
 bool decide_is_server_failure(unsigned status)
 {
     return status == 500 || status == 502 || status == 503 || status == 504;
@@ -193,14 +210,19 @@ enum own_match decide_own_match(struct http_request *request, struct span *out_v
     return OWN_MATCH_COMPARED;
 }
 
+bool decide_wants_own_etag(const struct policy *policy, unsigned status, const struct headers *response_headers)
+{
+    return policy->own_etag && status == 200 && !headers_has(response_headers, SPAN("ETag")) &&
+           !headers_has(response_headers, SPAN("Last-Modified"));
+}
+
 bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
                      struct headers *response_headers)
 {
     struct buf tag;
     struct span copy;
 
-    if (!policy->own_etag || status != 200 || headers_has(response_headers, SPAN("ETag")) ||
-        headers_has(response_headers, SPAN("Last-Modified"))) {
+    if (!decide_wants_own_etag(policy, status, response_headers)) {
         return true;
     }
     buf_init(&tag, own_tag_start.len + 2 * (size_t)DIGEST_BYTES + 1);

@@ -8,9 +8,10 @@
 #include "proxy/observe/access_log.h"
 
 /* Is it a request that larder serves at all? Fills `request->uri`; its scheme is the connection's, or the one that a
- * trusted proxy says its client used. Else the error it is answered with. */
-MUST_CHECK enum err decide_request(const struct config *config, struct span scheme, struct span host,
-                                   struct http_request *request, struct arena *arena);
+ * trusted proxy says its client used, in the fields of the style that is `believed` (FORWARDED_NONE: it is not
+ * trusted). What is not believed is removed (forwarded_remove_untold). Else the error it is answered with. */
+MUST_CHECK enum err decide_request(const struct config *config, enum forwarded_style believed, struct span scheme,
+                                   struct span host, struct http_request *request, struct arena *arena);
 
 /* Why a request is refused that decide_request, or its reader, found wrong. */
 enum reason decide_refusal(enum err error);
@@ -44,6 +45,9 @@ bool decide_shows_storing(enum outcome outcome, enum reason reason);
 /* Is the origin's answer, or what it says of what is stored, kept? `store_reason`: why it is, or is not. */
 bool decide_is_kept(enum reason store_reason);
 
+/* Why there is no answer of an origin, when its fetch ended with this error. */
+enum reason decide_failure(enum err error);
+
 /* The statuses that say that the origin failed (RFC 5861 §4). */
 bool decide_is_server_failure(unsigned status);
 
@@ -51,6 +55,7 @@ bool decide_is_server_failure(unsigned status);
  * §8.8.3). Nothing where the policy or the response does not want one. False at the arena's limit. */
 MUST_CHECK bool decide_own_etag(const struct policy *policy, unsigned status, const uint8_t digest[DIGEST_BYTES],
                                 struct headers *response_headers);
+bool decide_wants_own_etag(const struct policy *policy, unsigned status, const struct headers *response_headers);
 
 /* Conditions on such tags are larder's to evaluate: no origin knows them. Are all tags in these lines of larder's
  * making, and is there one? `name`: If-Match or If-None-Match. */

@@ -6,42 +6,58 @@
  * first.
  *
  * Failures:
- * - The body breaks off (the origin did, or a stored piece is damaged): the connection is reset; the client must not
- *   take what it got for the whole.
+ * - The body breaks off (the origin did, or a stored piece cannot be read): stream_abort; the client must not take what
+ *   it got for the whole.
+ *   Where that happens before anything of the response was sent, REPLY says so instead, and what was stored and cannot
+ *   be read is fetched. So the head waits for the first bytes of the store, and what a look-up has read of the body
+ *   goes out with those that follow it.
+ * - Several clients get a body that is not stored, and this one is too slow for the others: the same, with its own
+ * name.
  * - The client is gone: LOG. */
+#include <string.h>
+
 #include "proxy/exchange/exchange_internal.h"
 
 #include "cache/head.h"
 #include "proxy/exchange/cold.h"
+#include "proxy/exchange/decide.h"
 #include "proxy/io/log.h"
 #include "proxy/server/worker.h"
 
-enum { READ_BYTES = 256 * 1024 }; /* asked of the store at once */
+enum {
+    READ_BYTES = 256 * 1024, /* asked of the store at once */
+    FLIGHT_RUNS = 4,         /* of a flight's memory, sent at once */
+};
 
 static enum step finish(struct exchange *ex);
-static enum step broke_off(struct exchange *ex, enum err error);
+static enum step broke_off(struct exchange *ex, enum err error, enum end_reason end);
+static enum step unreadable(struct exchange *ex);
 
 /* What became of one attempt to send. */
 enum progress {
-    PROGRESS_MORE, /* go on */
-    PROGRESS_WAIT, /* the stream or the flight will wake us */
-    PROGRESS_END,  /* the body is complete */
-    PROGRESS_GONE, /* the client */
-    PROGRESS_LOST, /* the body broke off */
-    PROGRESS_GAP,  /* what comes next is missing and must be fetched */
+    PROGRESS_MORE,       /* go on */
+    PROGRESS_WAIT,       /* the stream or the flight will wake us */
+    PROGRESS_END,        /* the body is complete */
+    PROGRESS_GONE,       /* the client */
+    PROGRESS_LOST,       /* the body broke off */
+    PROGRESS_UNREADABLE, /* the store does not give what comes next */
+    PROGRESS_SHED,       /* what comes next is gone: the others would not wait */
+    PROGRESS_GAP,        /* what comes next is missing and must be fetched */
 };
+
+enum { RUNS_MAX = STORE_READ_MAX_PIECES + 1 }; /* what one read gives, and what goes before it */
 
 /* Sends `runs`, which begin at ex->offset, as far as the part reaches, and `max_bytes` at most. */
 static enum progress send_runs(struct exchange *ex, const struct span *runs, size_t count, uint64_t max_bytes,
                                size_t *out_accepted)
 {
-    struct span clipped[STORE_READ_MAX_PIECES];
+    struct span clipped[RUNS_MAX];
     uint64_t left = ex->parts[ex->part].end - ex->offset;
     size_t used = 0;
 
     left = left < max_bytes ? left : max_bytes;
 
-    for (; used < count && used < STORE_READ_MAX_PIECES && left > 0; used++) {
+    for (; used < count && used < RUNS_MAX && left > 0; used++) {
         clipped[used] = span_take(runs[used], left < runs[used].len ? (size_t)left : runs[used].len);
         left -= clipped[used].len;
     }
@@ -66,18 +82,50 @@ static enum progress send_run(struct exchange *ex, struct span run, uint64_t max
     return send_runs(ex, &run, 1, max_bytes, &accepted);
 }
 
+/* Sends `first`, which lies in `segment` and at `run`'s offset, with what the flight has in memory behind it; gives the
+ * segment back. */
+static enum progress send_segments(struct exchange *ex, const struct stored_run *run, struct segment *segment,
+                                   struct span first)
+{
+    struct segment *segments[FLIGHT_RUNS] = {segment};
+    struct span runs[FLIGHT_RUNS] = {first};
+    uint64_t bytes = first.len;
+    size_t count = 1;
+    size_t accepted;
+
+    while (count < FLIGHT_RUNS && bytes < run->bytes &&
+           flight_read(run->flight, run->offset + bytes, &segments[count], &runs[count]) == FLIGHT_READ_DATA) {
+        bytes += runs[count].len;
+        count++;
+    }
+    enum progress progress = send_runs(ex, runs, count, run->bytes, &accepted);
+    for (size_t i = 0; i < count; i++) {
+        segment_unref(segments[i]);
+    }
+    return progress;
+}
+
 struct read_context {
     struct exchange *ex;
+    struct span before; /* goes out in front of what is read */
     enum progress progress;
 };
 
 static size_t on_stored_runs(void *arg, const struct span *runs, size_t count) /* store_read_fn */
 {
     struct read_context *context = arg;
+    struct span all[RUNS_MAX];
     size_t accepted;
 
-    context->progress = send_runs(context->ex, runs, count, UINT64_MAX, &accepted);
-    return accepted;
+    if (context->before.len == 0) {
+        context->progress = send_runs(context->ex, runs, count, UINT64_MAX, &accepted);
+        return accepted;
+    }
+    REQUIRE(count < RUNS_MAX);
+    all[0] = context->before;
+    memcpy(all + 1, runs, count * sizeof(*runs));
+    context->progress = send_runs(context->ex, all, count + 1, UINT64_MAX, &accepted);
+    return accepted > context->before.len ? accepted - context->before.len : 0;
 }
 
 static void on_warm(void *arg) /* cold_done_fn */
@@ -89,7 +137,8 @@ static void on_warm(void *arg) /* cold_done_fn */
     exchange_on_writable(ex);
 }
 
-/* Leaves the wait for the disk to another thread. PROGRESS_MORE: no memory for that, it must be had here. */
+/* Leaves the wait for the disk to another thread. A head that waits to be sent waits on: the disk may have nothing for
+ * it. PROGRESS_MORE: no memory for that, it must be had here. */
 static enum progress await_disk(struct exchange *ex, uint64_t body_id, const struct store_cold *cold)
 {
     ex->cold = cold_read_start(&ex->worker->loop, cache_store(ex->worker->cache), body_id, cold, on_warm, ex);
@@ -97,18 +146,21 @@ static enum progress await_disk(struct exchange *ex, uint64_t body_id, const str
         ex->warm = true;
         return PROGRESS_MORE;
     }
-    return stream_flush(ex->stream) == STREAM_GONE ? PROGRESS_GONE : PROGRESS_WAIT;
+    return PROGRESS_WAIT;
 }
 
-/* Sends what lies at ex->offset of the representation: from the store. What was read into memory a moment ago is read
- * in any case: where memory is short it may be gone again, and this client would wait for ever. */
-static enum progress send_from_store(struct exchange *ex, const struct stored_run *run)
+/* Sends `before`, which lies at ex->offset of the representation, and what follows it there: from the store. What was
+ * read into memory a moment ago is read in any case: where memory is short it may be gone again, and this client would
+ * wait for ever. */
+static enum progress send_from_store(struct exchange *ex, const struct stored_run *run, struct span before)
 {
-    struct read_context context = {.ex = ex, .progress = PROGRESS_LOST};
+    struct read_context context = {.ex = ex, .before = before, .progress = PROGRESS_UNREADABLE};
     struct store_cold cold;
     size_t used;
     struct store_reader *reader = cache_reader_store(ex->worker->cache_reader);
-    size_t max_bytes = run->bytes < READ_BYTES ? (size_t)run->bytes : READ_BYTES;
+    uint64_t left = ex->parts[ex->part].end - ex->offset - before.len; /* of a small range not more than it has */
+    uint64_t wanted = run->bytes < left ? run->bytes : left;
+    size_t max_bytes = wanted < READ_BYTES ? (size_t)wanted : READ_BYTES;
     enum err error;
 
     if (ex->cold != NULL) {
@@ -127,7 +179,7 @@ static enum progress send_from_store(struct exchange *ex, const struct stored_ru
         log_error("stored body unreadable error=%s body=%llu offset=%llu", err_name(error),
                   (unsigned long long)run->body_id, (unsigned long long)ex->offset);
         ex->error = error;
-        return PROGRESS_LOST;
+        return PROGRESS_UNREADABLE;
     }
     return context.progress;
 }
@@ -142,15 +194,17 @@ static enum progress send_from_flight(struct exchange *ex, const struct stored_r
 
     switch (flight_read(flight, run->offset, &segment, &bytes)) {
     case FLIGHT_READ_DATA: {
-        enum progress progress = send_run(ex, bytes, run->bytes);
-        segment_unref(segment);
+        enum progress progress = send_segments(ex, run, segment, bytes);
         if (flight == ex->flight) {
             flight_consumed(flight, &ex->party, run->offset + (ex->offset - offset));
         }
         return progress;
     }
     case FLIGHT_READ_IN_STORE:
-        return send_from_store(ex, run);
+        if (flight == ex->flight) {
+            flight_consumed(flight, &ex->party, run->offset);
+        }
+        return send_from_store(ex, run, SPAN(""));
     case FLIGHT_READ_WAIT:
         if (flight == ex->flight) {
             flight_consumed(flight, &ex->party, run->offset); /* a range needs nothing before it */
@@ -166,6 +220,8 @@ static enum progress send_from_flight(struct exchange *ex, const struct stored_r
     case FLIGHT_READ_FAILED:
         ex->error = flight_error(flight);
         return PROGRESS_LOST;
+    case FLIGHT_READ_SHED:
+        return PROGRESS_SHED;
     }
     UNREACHABLE();
 }
@@ -187,7 +243,7 @@ static enum progress send_partial(struct exchange *ex)
     struct stored_run run;
 
     if (partial_run(ex->cached.partial, ex->offset, &run)) {
-        return run.flight != NULL ? send_from_flight(ex, &run) : send_from_store(ex, &run);
+        return run.flight != NULL ? send_from_flight(ex, &run) : send_from_store(ex, &run, SPAN(""));
     }
     if (!ex->completing || ex->flight == NULL || ex->offset < ex->gap.first || ex->offset > ex->gap.last) {
         return exchange_next_gap(ex) ? PROGRESS_GAP : PROGRESS_LOST;
@@ -203,20 +259,24 @@ static enum progress send_partial(struct exchange *ex)
 static enum progress send_stored(struct exchange *ex)
 {
     const struct stored *stored = &ex->cached.stored;
+    struct span start = stored->body_start;
+    struct span before = SPAN("");
 
     if (ex->cached.partial != NULL) {
         return send_partial(ex);
     }
-    if (ex->offset < stored->body_start.len) {
-        return send_run(ex, span_skip(stored->body_start, (size_t)ex->offset), UINT64_MAX);
+    if (ex->offset < start.len) {
+        before = span_skip(start, (size_t)ex->offset);
+        if (ex->cached.flight != NULL || ex->parts[ex->part].end <= start.len || start.len == stored->record.body_len) {
+            return send_run(ex, before, UINT64_MAX);
+        }
     }
     if (ex->cached.flight != NULL) {
         return send_from_whole_flight(ex, ex->cached.flight);
     }
-    struct stored_run run = {.body_id = stored->record.body_id,
-                             .offset = (uint64_t)stored->record.key_len + stored->record.head_len + ex->offset,
-                             .bytes = UINT64_MAX};
-    return send_from_store(ex, &run);
+    uint64_t offset = (uint64_t)stored->record.key_len + stored->record.head_len + ex->offset + before.len;
+    struct stored_run run = {.body_id = stored->record.body_id, .offset = offset, .bytes = UINT64_MAX};
+    return send_from_store(ex, &run, before);
 }
 
 /* Sends from the part that is next. */
@@ -261,7 +321,11 @@ enum step deliver(struct exchange *ex)
             ex->end = END_CLIENT_GONE;
             return STEP_LOG;
         case PROGRESS_LOST:
-            return broke_off(ex, ex->error);
+            return broke_off(ex, ex->error, END_ORIGIN_BROKE_OFF);
+        case PROGRESS_UNREADABLE:
+            return unreadable(ex);
+        case PROGRESS_SHED:
+            return broke_off(ex, ERR_SLOW_FOLLOWER, END_SLOW_FOLLOWER);
         case PROGRESS_GAP: /* what goes before it should not wait for the origin */
             if (stream_flush(ex->stream) == STREAM_GONE) {
                 ex->end = END_CLIENT_GONE;
@@ -303,10 +367,22 @@ static enum step finish(struct exchange *ex)
     UNREACHABLE();
 }
 
-static enum step broke_off(struct exchange *ex, enum err error)
+static enum step broke_off(struct exchange *ex, enum err error, enum end_reason end)
 {
+    if (ex->source == SOURCE_FLIGHT && end == END_ORIGIN_BROKE_OFF && stream_take_back(ex->stream)) {
+        return exchange_fail(ex, error, decide_failure(error));
+    }
     ex->error = error;
-    ex->end = END_ORIGIN_BROKE_OFF;
+    ex->end = end;
     stream_abort(ex->stream);
     return STEP_LOG;
+}
+
+/* Where nothing was sent a fetch may bring it; but not that of a client's own request again. */
+static enum step unreadable(struct exchange *ex)
+{
+    if (!stream_take_back(ex->stream)) {
+        return broke_off(ex, ex->error, END_UNREADABLE);
+    }
+    return ex->source == SOURCE_STORED ? exchange_unreadable(ex) : exchange_fail(ex, ex->error, REASON_UNREADABLE);
 }

@@ -1,7 +1,8 @@
 /* exchange.c: one request, from its head to its log line. Read this file first.
  *
  * Happy path:
- * - ROUTE finds site and rules, LOOKUP asks the cache, DECIDE says whether the stored response may be used.
+ * - ROUTE finds site and rules, LOOKUP asks the cache (exchange_lookup.c), DECIDE says whether the stored response may
+ *   be used.
  * - If so, SERVE takes its head. Else JOIN follows a fetch that runs for the same key, or begins one; AWAIT waits for
  *   its head, RESPOND takes it (exchange_fetch.c).
  * - DELIVER sends the body, SENDING waits for the last bytes to leave, LOG ends the exchange.
@@ -12,14 +13,14 @@
  * - What a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own.
  * - No site, a bad request, an origin that fails with nothing stored that may be used: REPLY.
  * - An origin that is slow, and a rule that knows what to do: SERVE of what is stale; the fetch goes on behind.
- * - An origin that breaks off: the client's connection is reset, so that it notices.
+ * - What is stored turns out to be unreadable before anything of it was sent: JOIN, as if it were not stored.
+ * - An origin that breaks off: the client's connection ends within the response, so that it notices.
  * - The client is gone: LOG; the fetch lives on if others follow it or it is being stored.
  *
  * Memory: everything lives in the client's arena. The exchange is over when LOG returns. */
 #include "proxy/exchange/exchange_internal.h"
 
-#include "cache/head.h"
-#include "http/forward.h"
+#include "http/forwarded.h"
 #include "proxy/exchange/cold.h"
 #include "proxy/exchange/decide.h"
 #include "proxy/exchange/purge_wait.h"
@@ -28,7 +29,6 @@
 #define TO(step) (1U << (step))
 
 static enum step step_route(struct exchange *ex);
-static enum step step_lookup(struct exchange *ex);
 static enum step step_decide(struct exchange *ex);
 static enum step step_sending(struct exchange *ex);
 static enum step step_tunnel(struct exchange *ex);
@@ -42,7 +42,7 @@ static const struct {
     [STEP_IDLE] = {"idle", NULL, TO(STEP_ROUTE)},
     [STEP_ROUTE] = {"route", step_route, TO(STEP_LOOKUP) | TO(STEP_PURGE) | TO(STEP_REPLY)},
     [STEP_PURGE] = {"purge", exchange_purge, TO(STEP_REPLY) | TO(STEP_LOG)},
-    [STEP_LOOKUP] = {"lookup", step_lookup,
+    [STEP_LOOKUP] = {"lookup", exchange_lookup,
                      TO(STEP_LOOKUP) | TO(STEP_DECIDE) | TO(STEP_PASS) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_DECIDE] = {"decide", step_decide,
                      TO(STEP_SERVE) | TO(STEP_JOIN) | TO(STEP_MISSING) | TO(STEP_PASS) | TO(STEP_REPLY)},
@@ -57,7 +57,9 @@ static const struct {
     [STEP_SERVE] = {"serve", respond_from_stored, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_RESPOND] = {"respond", respond_from_flight, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_REPLY] = {"reply", respond_ourselves, TO(STEP_DELIVER) | TO(STEP_LOG)},
-    [STEP_DELIVER] = {"deliver", deliver, TO(STEP_DELIVER) | TO(STEP_MISSING) | TO(STEP_SENDING) | TO(STEP_LOG)},
+    [STEP_DELIVER] = {"deliver", deliver,
+                      TO(STEP_DELIVER) | TO(STEP_MISSING) | TO(STEP_JOIN) | TO(STEP_SENDING) | TO(STEP_REPLY) |
+                          TO(STEP_LOG)},
     [STEP_SENDING] = {"sending", step_sending, TO(STEP_LOG)},
     [STEP_TUNNEL] = {"tunnel", step_tunnel, TO(STEP_LOG)},
     [STEP_LOG] = {"log", step_log, 0},
@@ -90,6 +92,7 @@ struct exchange *exchange_create(const struct exchange_start *start)
     ex->client = start->client;
     ex->client_port = start->client_port;
     ex->scheme = start->scheme;
+    ex->believed = start->believed;
     ex->request = start->request;
     ex->target = start->request.target;
     ex->error = start->error;
@@ -118,8 +121,7 @@ static void run_steps(struct exchange *ex, enum step next)
     }
 }
 
-/* After a wait. */
-static void resume(struct exchange *ex, enum step next)
+void exchange_resume(struct exchange *ex, enum step next)
 {
     ex->now_ms = worker_now_ms();
     run_steps(ex, next);
@@ -137,8 +139,11 @@ static enum step step_route(struct exchange *ex)
     const struct config *config = ex->worker->config;
 
     ex->host = headers_value(&ex->request.headers, SPAN("Host"));
+    if (ex->believed != FORWARDED_NONE) { /* here, before rules take fields away */
+        ex->named = forwarded_client(&ex->request.headers, ex->believed);
+    }
     if (ex->error == ERR_OK) {
-        ex->error = decide_request(config, ex->scheme, ex->host, &ex->request, ex->arena);
+        ex->error = decide_request(config, ex->believed, ex->scheme, ex->host, &ex->request, ex->arena);
     }
     if (ex->error != ERR_OK) {
         return exchange_fail(ex, ex->error, decide_refusal(ex->error));
@@ -169,78 +174,8 @@ static enum step step_route(struct exchange *ex)
         return STEP_PURGE;
     }
     ex->policy = route_policy(config, ex->site, &ex->request, 0, NULL);
-    ex->only_if_cached = policy_only_if_cached(&ex->request, &ex->policy);
+    ex->only_if_cached = policy_only_if_cached(&ex->request);
     return STEP_LOOKUP;
-}
-
-static void on_warm(void *arg) /* cold_done_fn */
-{
-    struct exchange *ex = arg;
-
-    ex->cold = NULL;
-    if (ex->step == STEP_LOOKUP) {
-        ex->warm = true;
-        resume(ex, STEP_LOOKUP);
-    }
-}
-
-/* Is what the look-up will touch on the disk only? Then another thread reads it first, once: where memory is short it
- * may be gone again, and this client would wait for ever. (Keys that no_vary_search looks under are not asked about:
- * they are as hot as their path; nor are recordings.) */
-static bool awaits_disk(struct exchange *ex)
-{
-    bool warm = ex->warm;
-
-    ex->warm = false;
-    if (warm || !cache_find_is_cold(ex->worker->cache_reader, &ex->key)) {
-        return false;
-    }
-    ex->cold = cold_find_start(&ex->worker->loop, cache_store(ex->worker->cache), ex->key.hash, on_warm, ex);
-    return ex->cold != NULL; /* else it must be had here */
-}
-
-static enum step step_lookup(struct exchange *ex)
-{
-    bool offline = ex->policy.mode == MODE_OFFLINE;
-
-    if (!policy_may_lookup(&ex->request, &ex->policy, &ex->reason)) {
-        if (offline) {
-            return exchange_offline_miss(ex);
-        }
-        ex->outcome = decide_bypass_outcome(ex->reason);
-        ex->rule = ex->reason == REASON_BYPASS_RULE ? ex->policy.rule[SETTING_BYPASS] : NULL;
-        return STEP_PASS;
-    }
-    /* What Connection names away is not seen by the origin, so nothing may be selected by it. */
-    if (!forward_remove_hop_by_hop(&ex->request.headers)) {
-        return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
-    }
-    if (ex->worker->cache_reader == NULL && offline) {
-        return exchange_offline_miss(ex);
-    }
-    if (ex->worker->cache_reader == NULL) {
-        ex->outcome = OUTCOME_MISS;
-        exchange_because(ex, REASON_STORE_FAILED, NULL);
-        return STEP_PASS;
-    }
-    if (!key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key)) {
-        return exchange_fail(ex, arena_error(ex->arena), REASON_BAD_REQUEST);
-    }
-    if (awaits_disk(ex)) {
-        return STEP_WAIT;
-    }
-    ex->look_ups++;
-    enum store_found found = exchange_look_up(ex);
-    ex->found_any = found != STORE_ABSENT;
-    ex->outcome = found == STORE_OTHER_VARIANTS ? OUTCOME_VARY_MISS : OUTCOME_URI_MISS;
-    exchange_because(ex, found == STORE_OTHER_VARIANTS ? REASON_VARY_MISS : REASON_URI_MISS, NULL);
-    if (ex->cached.purged.effect == PURGED_HARD) {
-        ex->purge_text = decide_purge_text(&ex->cached.purged.purge, ex->arena);
-        exchange_because(ex, REASON_PURGED, ex->purge_text);
-    } else if (found == STORE_ABSENT && cache_was_invalidated(ex->worker->cache, &ex->key)) {
-        exchange_because(ex, REASON_INVALIDATED, NULL);
-    }
-    return STEP_DECIDE;
 }
 
 enum step exchange_offline_miss(struct exchange *ex)
@@ -356,6 +291,12 @@ void exchange_because(struct exchange *ex, enum reason reason, const char *rule)
     ex->rule = rule;
 }
 
+/* Of a request that does not come, or cannot be taken, as a whole. */
+static enum end_reason end_without_request(enum err error)
+{
+    return error == ERR_CLIENT_TIMEOUT ? END_CLIENT_TIMEOUT : END_REFUSED;
+}
+
 /* An answer of our own for a failure. */
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
 {
@@ -366,7 +307,7 @@ enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason)
     exchange_because(ex, error == ERR_NO_MEMORY ? REASON_NO_MEMORY : reason, NULL);
     ex->status = status != 0 ? status : 502;
     if (reason == REASON_BAD_REQUEST || reason == REASON_LOOP) {
-        ex->end = END_REFUSED;
+        ex->end = end_without_request(error);
         stream_close_after(ex->stream);
     }
     return STEP_REPLY;
@@ -380,11 +321,6 @@ enum step exchange_not_matched(struct exchange *ex)
     return STEP_REPLY;
 }
 
-void exchange_reply(struct exchange *ex)
-{
-    resume(ex, STEP_REPLY);
-}
-
 bool exchange_is_tunnel(const struct exchange *ex)
 {
     return ex->step == STEP_TUNNEL;
@@ -395,30 +331,30 @@ bool exchange_is_tunnel(const struct exchange *ex)
 void exchange_on_writable(struct exchange *ex)
 {
     if (ex->step == STEP_DELIVER) {
-        resume(ex, STEP_DELIVER);
+        exchange_resume(ex, STEP_DELIVER);
     }
 }
 
 void exchange_on_sent(struct exchange *ex)
 {
     if (ex->step == STEP_SENDING) {
-        resume(ex, STEP_LOG);
+        exchange_resume(ex, STEP_LOG);
     }
 }
 
 void exchange_on_gone(struct exchange *ex, enum end_reason reason)
 {
     ex->end = reason;
-    resume(ex, STEP_LOG);
+    exchange_resume(ex, STEP_LOG);
 }
 
 void exchange_on_deadline(struct exchange *ex)
 {
     ex->now_ms = worker_now_ms();
     if (ex->step == STEP_AWAIT) {
-        resume(ex, exchange_waited(ex));
+        exchange_resume(ex, exchange_waited(ex));
     } else if (ex->step == STEP_PURGE) {
-        resume(ex, exchange_purge_waited(ex));
+        exchange_resume(ex, exchange_purge_waited(ex));
     }
 }
 
@@ -432,14 +368,14 @@ void exchange_on_body(struct exchange *ex, struct span bytes, bool end, const st
 void exchange_on_body_error(struct exchange *ex, enum err error)
 {
     if (ex->step == STEP_AWAIT || ex->step == STEP_LOOKUP) {
-        resume(ex, exchange_fail(ex, error, REASON_BAD_REQUEST));
+        exchange_resume(ex, exchange_fail(ex, error, REASON_BAD_REQUEST));
         return;
     }
     /* The answer has begun, and the origin will not get the rest of what it is answering. */
     ex->error = error;
-    ex->end = error == ERR_CLIENT_TIMEOUT ? END_CLIENT_TIMEOUT : END_REFUSED;
+    ex->end = end_without_request(error);
     stream_abort(ex->stream);
-    resume(ex, STEP_LOG);
+    exchange_resume(ex, STEP_LOG);
 }
 
 /* ---- what its own fetch and flight tell ---- */
@@ -449,7 +385,7 @@ static void on_wake(struct message *message)
     struct exchange *ex = CONTAINER_OF(message, struct exchange, wake);
 
     if (ex->step == STEP_AWAIT || ex->step == STEP_DELIVER) {
-        resume(ex, ex->step);
+        exchange_resume(ex, ex->step);
     }
 }
 
@@ -465,14 +401,16 @@ void exchange_on_informational(struct exchange *ex, unsigned status, const struc
     stream_informational(ex->stream, status, headers);
 }
 
-void exchange_on_validated(struct exchange *ex, const struct record *record, struct span head, struct span passed)
+void exchange_on_validated(struct exchange *ex, const struct record *record, struct span head,
+                           const struct headers *fields, struct span passed)
 {
     struct stored *stored = &ex->cached.stored;
+    struct headers own;
     struct span copy;
 
     ex->origin_status = 304;
-    if (!ex->has_cached || !arena_copy(ex->arena, head, &copy) || !arena_copy(ex->arena, passed, &ex->passed) ||
-        head_read(copy, ex->arena, &ex->stored_headers) != ERR_OK) {
+    if (!ex->has_cached || !arena_copy(ex->arena, passed, &ex->passed) ||
+        !headers_copy_texts(&own, fields, head, ex->arena, &copy)) {
         return; /* the flight says VALIDATED: it is looked up again */
     }
     struct span slices = stored->record.slices; /* ours; those of `record` are the fetch's */
@@ -480,6 +418,7 @@ void exchange_on_validated(struct exchange *ex, const struct record *record, str
     stored->record.slices = slices;
     stored->record.head_override = (struct span){NULL, 0};
     stored->head = copy;
+    ex->stored_headers = own;
     exchange_because(ex, REASON_REVALIDATED, NULL);
     ex->validated = true;
 }
@@ -504,32 +443,28 @@ static void on_tunnel_ended(void *arg, uint64_t to_client_bytes, uint64_t to_ori
     ex->tunnel = NULL;
     stream_count_tunnel(ex->stream, to_client_bytes, to_origin_bytes);
     ex->end = END_TUNNEL;
-    resume(ex, STEP_LOG);
+    exchange_resume(ex, STEP_LOG);
 }
 
 void exchange_on_upgraded(struct exchange *ex, struct origin_conn *conn, const struct headers *headers,
                           struct span early)
 {
-    struct stream_head head = {.status = 101, .headers = &ex->headers, .body = STREAM_BODY_NONE};
     struct span to_client;
 
     REQUIRE(ex->step == STEP_AWAIT);
     exchange_leave_flight(ex);
     ex->origin_status = 101;
-    ex->status = 101;
     ex->answered_us = exchange_now_us();
-    ex->first_byte_us = ex->answered_us;
-    if (respond_upgraded(ex, headers) && stream_start(ex->stream, &head) &&
-        stream_end(ex->stream, NULL) != STREAM_GONE &&
+    if (respond_upgraded(ex, headers) && stream_end(ex->stream, NULL) != STREAM_GONE &&
         arena_join(ex->arena, (struct span[]){stream_take_unsent(ex->stream), early}, 2, &to_client)) {
         ex->tunnel = tunnel_start(stream_connection(ex->stream), conn, stream_take_early_bytes(ex->stream), to_client,
                                   ex->worker->config->server.tunnel_idle_timeout_ms, on_tunnel_ended, ex);
     }
     if (ex->tunnel != NULL) {
-        resume(ex, STEP_TUNNEL);
+        exchange_resume(ex, STEP_TUNNEL);
         return;
     }
     origin_discard(conn);
     ex->end = END_CLIENT_GONE;
-    resume(ex, STEP_LOG);
+    exchange_resume(ex, STEP_LOG);
 }

@@ -21,7 +21,8 @@ struct exchange_start {
     enum err error;     /* the head could not be parsed: only an answer and a log line follow */
     const char *client; /* address; lives as long as the connection */
     uint16_t client_port;
-    struct span scheme; /* of the connection */
+    struct span scheme;            /* of the connection */
+    enum forwarded_style believed; /* in which fields it may say for whom it asks; FORWARDED_NONE: it is not trusted */
 };
 
 /* In the arena. NULL: no memory (the client must be closed). */
@@ -47,9 +48,9 @@ void exchange_on_deadline(struct exchange *exchange); /* of stream_set_deadline 
 /* ---- what its own fetch tells (fetch.c), before the head shows in the flight ---- */
 void exchange_on_asking(struct exchange *exchange, const char *origin); /* once more with each retry */
 void exchange_on_informational(struct exchange *exchange, unsigned status, const struct headers *headers);
-/* `passed`: lines that the 304 has for this client alone. All is copied. */
+/* `fields`: those of `head`, where they lie; `passed`: lines that the 304 has for this client alone. All is copied. */
 void exchange_on_validated(struct exchange *exchange, const struct record *record, struct span head,
-                           struct span passed);
+                           const struct headers *fields, struct span passed);
 void exchange_on_upgraded(struct exchange *exchange, struct origin_conn *conn, const struct headers *headers,
                           struct span early);
 void exchange_on_body_wanted(struct exchange *exchange); /* send more of the request's body */

@@ -6,26 +6,33 @@
 
 enum { US_PER_S = 1000000 };
 
-/* Who is counted: the other side of the connection, or whom a trusted proxy there names. False: nobody. */
-static bool client_of(const struct exchange *ex, struct client_id *out_id)
+/* Who is counted, and the address that says it: whom a trusted proxy names, or else the other side of the connection:
+ * who has found out how to be named without an address is counted as the proxy. False: nobody. */
+static bool client_of(const struct exchange *ex, struct client_id *out_id, struct span *out_address)
 {
-    const struct config *config = ex->worker->config;
+    unsigned ipv6_prefix = ex->worker->config->server.client_ipv6_prefix;
 
-    return client_id_of(ex->named.len > 0 ? ex->named : span_of(ex->client), config->server.client_ipv6_prefix, out_id);
+    *out_address = ex->named;
+    if (client_id_of(*out_address, ipv6_prefix, out_id)) {
+        return true;
+    }
+    *out_address = span_of(ex->client);
+    return client_id_of(*out_address, ipv6_prefix, out_id);
 }
 
 static bool within_rate(struct exchange *ex)
 {
     const struct rule *rule = route_rate(ex->site, &ex->request);
     struct client_id id;
+    struct span address;
     uint64_t wait_us;
 
-    if (rule == NULL || rule->rate.interval_us == 0 || !client_of(ex, &id) ||
+    if (rule == NULL || rule->rate.interval_us == 0 || !client_of(ex, &id, &address) ||
         rate_limit_take(ex->worker->shared.limits->rates, &id, span_of(ex->site->name), span_of(rule->name),
                         &rule->rate, exchange_now_us(), &wait_us)) {
         return true;
     }
-    refusals_note(&ex->worker->refusals, REFUSAL_RATE, ex->client);
+    refusals_note(&ex->worker->refusals, REFUSAL_RATE, address);
     ex->status = 429; /* RFC 6585 §4 */
     ex->reason = REASON_RATE_LIMIT;
     ex->rule = rule->name;
@@ -46,7 +53,7 @@ static bool within_count(struct exchange *ex)
         return true;
     }
     atomic_fetch_sub(requests, 1);
-    refusals_note(&ex->worker->refusals, REFUSAL_REQUESTS, ex->client);
+    refusals_note(&ex->worker->refusals, REFUSAL_REQUESTS, span_of(ex->client));
     ex->status = 503;
     ex->reason = REASON_TOO_MANY_REQUESTS;
     return false;
@@ -54,9 +61,6 @@ static bool within_count(struct exchange *ex)
 
 bool exchange_admit(struct exchange *ex)
 {
-    if (ex->worker->config->server.trust_forwarded) { /* here, before rules take fields away */
-        ex->named = client_id_forwarded(&ex->request.headers);
-    }
     return within_rate(ex) && within_count(ex);
 }
 

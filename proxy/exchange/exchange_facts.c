@@ -4,6 +4,7 @@
  * Of fields that are nobody's business only that they were there, or a hash where requests are told apart by them: of
  * the values of a query, of entity tags, and of fields that Vary names. What decides nothing is left out. */
 #include "cache/head.h"
+#include "http/forwarded.h"
 #include "http/unkeyed.h"
 #include "proxy/exchange/exchange_internal.h"
 #include "proxy/server/worker.h"
@@ -106,7 +107,8 @@ static void add_request_field(const struct exchange *ex, struct buf *out, struct
     if (treatment == LEFT_OUT && unkeyed_is_one(name, ex->request.method)) {
         treatment = PRESENCE;
     }
-    if (treatment != KEPT && response != NULL && headers_list_has(response, SPAN("Vary"), name)) {
+    if (treatment != KEPT && ((response != NULL && headers_list_has(response, SPAN("Vary"), name)) ||
+                              forwarded_may_be_told(name))) { /* another configuration may tell requests apart by it */
         treatment = HASHED;
     }
     add_field(ex->worker->facts, out, name, value, treatment);

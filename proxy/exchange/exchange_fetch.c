@@ -2,12 +2,13 @@
  * answer or silence means.
  *
  * - JOIN: what is stored and stale is served at once where a fetch would stand in line at an origin, or ask one that
- *   is known to fail, and this is allowed. Else one fetch a key. Follow the one that runs, lead a new one, or (when its
- * answers cannot be shared) fetch alone.
+ *   is known to fail, and this is allowed. Else one fetch a key: follow the one that runs, lead a new one, or (when its
+ *   answers cannot be shared) fetch alone.
  * - PASS: a fetch of its own, past the cache.
- * - AWAIT: the head, and of a small response for a moment the end of the body where that is news for the head. A
- * response, a confirmation (304), a refusal to lead, or a failure, which a stale response may cover, as it may cover a
- * wait that gets too long for a rule (stale_if_slow). */
+ * - AWAIT: the head, and of a small response for a moment the end of the body where that is news for the head. Then
+ *   there is a response, a confirmation (304), a flight that was given up before a head came (who leads it went another
+ *   way, or away: JOIN again), or a failure, which a stale response may cover, as it may cover a wait that gets too
+ *   long for a rule (stale_if_slow). */
 #include "cache/search.h"
 #include "http/forward.h"
 #include "proxy/exchange/decide.h"
@@ -65,6 +66,14 @@ static bool asks_for_part(const struct exchange *ex)
            headers_has(&ex->request.headers, SPAN("Range")) && !(ex->has_cached && ex->cached.partial == NULL);
 }
 
+enum step exchange_look_again(struct exchange *ex)
+{
+    if (ex->outrun++ < EXCHANGE_MAX_OUTRUN) {
+        ex->look_ups--;
+    }
+    return STEP_LOOKUP;
+}
+
 enum step exchange_join(struct exchange *ex)
 {
     struct fill *fill = NULL;
@@ -103,7 +112,7 @@ enum step exchange_join(struct exchange *ex)
     }
     switch (joined) {
     case JOIN_LOOK_AGAIN:
-        return STEP_LOOKUP;
+        return exchange_look_again(ex);
     case JOIN_FOLLOW:
         ex->collapsed = true;
         ex->asked_us = exchange_now_us();
@@ -129,8 +138,8 @@ enum step exchange_join(struct exchange *ex)
 }
 
 /* Some answers that pass concern what is stored: to a HEAD, which may freshen it (RFC 9111 §4.3.5), and to a POST,
- * which may be stored for later GETs (RFC 9110 §9.3.3). Their fetch is known to the key, so that an invalidation
- * meanwhile counts. */
+ * which may be stored for later GETs (RFC 9110 §9.3.3), selected by what the origin saw: without what Connection names
+ * away. Their fetch is known to the key, so that an invalidation meanwhile counts. */
 static bool touches_stored(struct exchange *ex)
 {
     if (ex->worker->cache_reader == NULL || ex->reason == REASON_BYPASS_RULE || ex->reason == REASON_UPGRADE) {
@@ -139,7 +148,7 @@ static bool touches_stored(struct exchange *ex)
     if (ex->request.method == METHOD_HEAD) {
         return ex->has_cached;
     }
-    return ex->request.method == METHOD_POST &&
+    return ex->request.method == METHOD_POST && forward_remove_hop_by_hop(&ex->request.headers) &&
            key_of_uri(&ex->request.uri, cache_secret(ex->worker->cache), ex->arena, &ex->key);
 }
 
@@ -195,6 +204,7 @@ enum step exchange_begin_fetch(struct exchange *ex, struct fill *fill, const str
                                     .request = head && !ex->passes ? &get : &ex->request,
                                     .key = ex->key.text.len > 0 ? &ex->key : NULL,
                                     .validate = ex->has_cached ? &ex->cached : NULL,
+                                    .stored = &ex->stored_headers,
                                     .compare = head && ex->passes,
                                     .client = ex->client,
                                     .scheme = ex->scheme,
@@ -395,6 +405,7 @@ enum step exchange_await(struct exchange *ex)
         exchange_leave_flight(ex);
         return STEP_LOOKUP;
     case FLIGHT_REFUSED:
+        ex->look_ups++; /* as in follow: not again and again */
         return STEP_JOIN;
     case FLIGHT_FAILED:
         return origin_failed(ex);
@@ -402,24 +413,10 @@ enum step exchange_await(struct exchange *ex)
     UNREACHABLE();
 }
 
-static enum reason reason_of_failure(enum err error)
-{
-    if (error == ERR_TIMEOUT || error == ERR_CONNECT_TIMEOUT || error == ERR_RESOLVE_TIMEOUT) {
-        return REASON_ORIGIN_TIMEOUT;
-    }
-    if (error == ERR_SATURATED) {
-        return REASON_ORIGIN_SATURATED;
-    }
-    if (error == ERR_OFFLINE) {
-        return REASON_OFFLINE_MISS;
-    }
-    return error == ERR_ORIGINS_DOWN ? REASON_ORIGINS_DOWN : REASON_ORIGIN_FAILED;
-}
-
 static enum step origin_failed(struct exchange *ex)
 {
     enum err error = flight_error(ex->flight);
-    enum reason reason = reason_of_failure(error);
+    enum reason reason = decide_failure(error);
     enum origin_failure failure = reason == REASON_ORIGIN_TIMEOUT ? FAILURE_TIMEOUT : FAILURE_DISCONNECTED;
 
     exchange_leave_flight(ex);
@@ -475,6 +472,7 @@ void exchange_revalidate_behind(struct exchange *ex)
                                         .request = &get,
                                         .key = &ex->key,
                                         .validate = &ex->cached,
+                                        .stored = &ex->stored_headers,
                                         .client = ex->client,
                                         .scheme = ex->scheme,
                                         .host = ex->request.uri.authority,

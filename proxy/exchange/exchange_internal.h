@@ -1,5 +1,7 @@
-/* exchange_internal.h: the exchange as its files share it: exchange.c (the machine), respond.c (heads), deliver.c
- * (bodies), exchange_log.c (the end).
+/* exchange_internal.h: the exchange as its files share it: exchange.c (the machine), exchange_lookup.c (what is
+ * stored), exchange_fetch.c (the origin), exchange_partial.c (what is missing of a partial response), exchange_admit.c
+ * (limits), exchange_purge.c (PURGE), exchange_trace.c (traces), respond*.c (heads), deliver.c (bodies), exchange_log.c
+ * and exchange_facts.c (the end).
  *
  * One exchange is in the client's arena and touched by the worker's thread only. */
 #ifndef PROXY_EXCHANGE_INTERNAL_H
@@ -48,6 +50,7 @@ struct part {
 enum {
     PARTS_MAX = 2 * RANGES_MAX + 1,
     EXCHANGE_MAX_LOOK_UPS = 3, /* then the request goes on alone */
+    EXCHANGE_MAX_OUTRUN = 64,  /* look-ups that do not count among these */
 };
 
 struct exchange {
@@ -57,9 +60,10 @@ struct exchange {
     struct arena *arena;
     const char *client;
     uint16_t client_port;
-    struct span named;   /* by the trusted proxy that the client is: its client; empty: none */
-    struct span scheme;  /* of the connection; exchange_scheme has what the client used */
-    struct message wake; /* the flight's party wakes us through the worker's mailbox */
+    struct span named;             /* by the trusted proxy that the client is: its client; empty: none */
+    enum forwarded_style believed; /* of exchange_start */
+    struct span scheme;            /* of the connection; exchange_scheme has what the client used */
+    struct message wake;           /* the flight's party wakes us through the worker's mailbox */
     struct party party;
     enum step step;
     int64_t now_ms; /* when it was begun, or went on after it last waited: the time of what it decides */
@@ -88,6 +92,7 @@ struct exchange {
     struct reuse_verdict verdict;
     uint64_t generation;
     unsigned look_ups;
+    unsigned outrun; /* look-ups in vain because something was stored meanwhile, for the most part under another key */
 
     /* what is missing of a partial response */
     struct byte_range gap; /* asked for, or being sent from the flight */
@@ -109,8 +114,9 @@ struct exchange {
 
     /* the answer */
     unsigned status;
-    uint64_t retry_after_s; /* with 429 and 503 */
-    struct headers headers;
+    uint64_t retry_after_s;          /* with 429 and 503 */
+    const struct headers *unchanged; /* its fields as the store or the flight has them, to be read only */
+    struct headers headers;          /* see respond_change */
     enum body_source source;
     struct part whole;  /* the usual single part */
     struct part *parts; /* what is sent of it, in this order */
@@ -143,9 +149,15 @@ struct exchange {
     enum end_reason end;
 };
 
-/* exchange_lookup.c: what is stored under `ex->key`, which is the URL's own; afterwards it is the one to fetch under.
- * Offline what was recorded counts, too: of the two the one that was received last. */
-enum store_found exchange_look_up(struct exchange *ex);
+/* exchange.c: goes on with `next` after a wait, from the loop. When that ends the exchange, it is gone. */
+void exchange_resume(struct exchange *ex, enum step next);
+
+/* exchange_lookup.c: a step. Afterwards `ex->key` is the one to fetch under. */
+enum step exchange_lookup(struct exchange *ex);
+
+/* exchange_lookup.c: what was found turns out to be unreadable, and nothing of it was sent: it is as if it were not
+ * stored. The next step. */
+enum step exchange_unreadable(struct exchange *ex);
 
 /* exchange.c: an answer of our own for a failure. The next step. */
 enum step exchange_fail(struct exchange *ex, enum err error, enum reason reason);
@@ -184,6 +196,10 @@ uint64_t exchange_collapse_wait_ms(const struct exchange *ex); /* for another's 
 void exchange_leave_flight(struct exchange *ex);               /* follows nothing, asks for nothing any more */
 void exchange_revalidate_behind(struct exchange *ex); /* one fetch behind for the key, unless one is under way */
 
+/* exchange_fetch.c: something was stored since the look-up, for the most part under another key (JOIN_LOOK_AGAIN). That
+ * is no disappointment: who went on alone now might fetch what was stored a moment ago. */
+enum step exchange_look_again(struct exchange *ex);
+
 /* exchange_partial.c: what of the partial response that was selected is missing for this request, and getting it. */
 size_t exchange_gaps(struct exchange *ex, struct byte_range *out_first); /* how many, and the first */
 enum step exchange_decide_missing(struct exchange *ex, size_t gaps);
@@ -197,16 +213,31 @@ struct join_request exchange_join_request(struct exchange *ex, enum join_wish wi
 /* exchange_purge.c: the step of a PURGE, and what follows when it took too long. */
 enum step exchange_purge(struct exchange *ex);
 enum step exchange_purge_waited(struct exchange *ex);
-void exchange_reply(struct exchange *ex); /* exchange.c: goes on with STEP_REPLY, from the loop */
 
-/* respond.c: fill in status, headers, source and length, and start the response. The next step. What is sent from
- * memory as it is stored never gets a list of headers. */
+/* respond.c: fill in status, fields, source and length, and start the response. The next step. */
 enum step respond_from_stored(struct exchange *ex);
 enum step respond_from_flight(struct exchange *ex);
 enum step respond_ourselves(struct exchange *ex);
 
-/* respond.c: the fields of a 101 that is passed on. False at the arena's limit. */
+/* respond.c: starts a 101 with these fields, which is passed on. False: no memory. */
 bool respond_upgraded(struct exchange *ex, const struct headers *headers);
+
+/* respond.c: the fields of the response so far, to be read, and to be changed: `ex->headers`, which exists only from
+ * the first change on where the response is a stored one. NULL at the arena's limit. */
+const struct headers *respond_fields(const struct exchange *ex, const struct stream_head *head);
+struct headers *respond_change(struct exchange *ex, struct stream_head *head);
+MUST_CHECK bool respond_set_content_range(struct exchange *ex, struct stream_head *head,
+                                          const struct content_range *value);
+
+void respond_with_part(struct exchange *ex, struct part part); /* respond.c: that one alone is sent */
+
+/* respond_conditions.c: does If-Match hold, where larder evaluates it? RFC 9110 §13.2.1: only what would be 2xx is
+ * compared. */
+bool respond_matches(const struct exchange *ex, const struct stream_head *head);
+
+/* respond_conditions.c: fills in what is sent of the body; makes a 304, 206 or 416 of what the client holds already, or
+ * wants a part of. False: no memory. */
+MUST_CHECK bool respond_to_conditions(struct exchange *ex, struct stream_head *head, int64_t received_ms);
 
 /* deliver.c: sends what can be sent now. The next step. */
 enum step deliver(struct exchange *ex);

@@ -21,6 +21,7 @@ static struct access_entry entry_of(const struct exchange *ex, const struct stre
         .time_ms = ex->time_ms,
         .client = ex->client,
         .client_port = ex->client_port,
+        .forwarded_for = ex->named,
         .method = ex->request.method_name,
         .scheme = exchange_scheme(ex),
         .host = ex->host,
@@ -58,6 +59,7 @@ static void count_metrics(const struct exchange *ex, const struct stream_count *
 {
     const struct metrics_request request = {.outcome = ex->outcome,
                                             .reason = ex->reason,
+                                            .end = ex->end,
                                             .status = counts->status,
                                             .sent_bytes = counts->sent_bytes,
                                             .body_bytes = counts->body_bytes,

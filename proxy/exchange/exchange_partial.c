@@ -8,8 +8,8 @@
  * Failures:
  * - The origin has something else by now (200): its answer is the client's answer.
  * - It sends a part that does not fit, refuses the range, or has no strong validator: what is stored does not count,
- * and the request goes on as if there were nothing (a part without a shared strong validator is never combined).
- * - The same when the head is sent already, or the origin is lost: the client's connection is reset.
+ *   and the request goes on as if there were nothing (a part without a shared strong validator is never combined).
+ * - The same when the head is sent already, or the origin is lost: the client's connection ends.
  * - Too many gaps: not worth so many requests. */
 #include "proxy/exchange/exchange_internal.h"
 
@@ -98,7 +98,7 @@ enum step exchange_missing(struct exchange *ex)
     switch (cache_join(ex->worker->cache, &join, &ex->party, &ex->flight, &fill)) {
     case JOIN_LOOK_AGAIN:
         ex->completing = false;
-        return STEP_LOOKUP;
+        return exchange_look_again(ex);
     case JOIN_FOLLOW:
         ex->collapsed = true;
         ex->asked_us = exchange_now_us();
@@ -141,6 +141,7 @@ static enum step combined(struct exchange *ex)
     if (!arena_copy(ex->arena, head->fields, &fields) || head_read(fields, ex->arena, &ex->stored_headers) != ERR_OK) {
         return exchange_fail(ex, ERR_ARENA_FULL, REASON_ORIGIN_FAILED);
     }
+    ex->cached.stored.head = fields;
     ex->cached.stored.record.inputs = head->record.inputs;
     ex->cached.stored.record.qualified_no_cache = head->record.qualified_no_cache;
     ex->cached.stored.record.qualified_private = head->record.qualified_private;
@@ -182,7 +183,7 @@ enum step exchange_completed(struct exchange *ex)
         if (ex->begun) {
             return broke_off(ex, error);
         }
-        return exchange_fail(ex, error, error == ERR_TIMEOUT ? REASON_ORIGIN_TIMEOUT : REASON_ORIGIN_FAILED);
+        return exchange_fail(ex, error, decide_failure(error));
     }
     case FLIGHT_REFUSED:
     case FLIGHT_VALIDATED:

@@ -15,12 +15,7 @@
 
 static bool is_listed(const struct site *site, const char *address)
 {
-    for (size_t i = 0; i < site->purge_from_count; i++) {
-        if (network_has(&site->purge_from[i], address)) {
-            return true;
-        }
-    }
-    return false;
+    return networks_have(site->purge_from, site->purge_from_count, address);
 }
 
 /* All that comes through a proxy in front comes from its address: that alone would let everybody purge. */
@@ -81,7 +76,7 @@ static void on_durable(void *arg, uint64_t sequence, enum err error) /* purge_wa
     if (error != ERR_OK) {
         fail(ex, error);
     }
-    exchange_reply(ex);
+    exchange_resume(ex, STEP_REPLY);
 }
 
 enum step exchange_purge(struct exchange *ex)

@@ -34,8 +34,8 @@ static bool copy_lower(struct arena *arena, struct span text, size_t count, stru
 }
 
 /* The schemes that a name with this one stands for. TLS ends in front of larder: what clients there call https is
- * stored as http, unless the proxy that ends it is trusted to say so (forward_scheme). Then both may be stored, and the
- * purge of a page means it by either: who orders it may well know only one. */
+ * stored as http, unless the proxy that ends it is trusted to say so (forwarded_scheme). Then both may be stored, and
+ * the purge of a page means it by either: who orders it may well know only one. */
 struct schemes {
     struct span items[2];
     size_t count;
@@ -43,7 +43,7 @@ struct schemes {
 
 static struct schemes stored_schemes(const struct config *config, struct span scheme)
 {
-    bool told = config->server.trust_forwarded && config->server.forwarded != FORWARDED_NONE;
+    bool told = config->server.trust_forwarded_count > 0;
 
     if (!span_equal_nocase(scheme, SPAN("http")) && !span_equal_nocase(scheme, SPAN("https"))) {
         return (struct schemes){.items = {scheme}, .count = 1}; /* of a glob: a pattern */
@@ -111,6 +111,9 @@ enum err purge_add_prefix(struct purge_list *list, const struct config *config, 
 
     if (error != ERR_OK) {
         return error;
+    }
+    if (prefix.data[prefix.len - 1] == '*') { /* meant as a wildcard, it would purge nothing, and nobody would know */
+        return ERR_BAD_TARGET;
     }
     if (!route_has_host(config, uri_host_of(uri.authority))) {
         return ERR_NOT_FOUND;

@@ -5,8 +5,8 @@
  * Failures:   - a read error or an end: on_end, once; reading is over, writing may go on.
  *             - a write error: returned at once, or told by on_written; the owner closes.
  *             - connecting fails: told by `connected`; the owner closes.
- * Closing:    both handles are closed; libuv runs the callbacks of a write or connect in flight
- * (UV_ECANCELED) before the handles' own, so when the last handle is closed nothing refers to the memory. */
+ * Closing:    both handles are closed; libuv runs the callbacks of a write or connect in flight (UV_ECANCELED) before
+ *             the handles' own, so when the last handle is closed nothing refers to the memory. */
 #include "proxy/io/conn.h"
 
 #include <arpa/inet.h>
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "http/check.h"
 #include "proxy/server/worker.h"
@@ -125,6 +126,7 @@ void conn_read_start(struct conn *conn)
     }
     REQUIRE(uv_read_start(&conn->socket.stream, on_alloc, on_read) == 0); /* fails only in a state other than ours */
     conn->reading = true;
+    conn->read_bytes = 0;
 }
 
 void conn_read_stop(struct conn *conn)
@@ -135,10 +137,26 @@ void conn_read_stop(struct conn *conn)
     }
 }
 
+/* Past libuv, which has write() and writev() for this: on a socket the kernel does more for those. Nothing waits in
+ * libuv's queue meanwhile. -1 with errno. */
+static ssize_t send_now(const struct conn *conn, struct iovec *runs, size_t count)
+{
+    struct msghdr message = {.msg_iov = runs, .msg_iovlen = count};
+    ssize_t sent = -1;
+    uv_os_fd_t fd;
+
+    REQUIRE(uv_fileno(&conn->socket.handle, &fd) == 0); /* it is open */
+    do {
+        sent = count == 1 ? send(fd, runs->iov_base, runs->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                          : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
 enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count, size_t *out_taken)
 {
-    uv_buf_t bufs[CONN_TRY_MAX_RUNS];
-    unsigned used = 0;
+    struct iovec taken[CONN_TRY_MAX_RUNS];
+    size_t used = 0;
     size_t bytes = 0;
 
     if (conn->state != CONN_OPEN) {
@@ -148,7 +166,7 @@ enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count
         struct span run = span_take(runs[i], CONN_TRY_MAX_BYTES - bytes);
 
         if (run.len > 0) {
-            bufs[used++] = uv_buf_init((char *)(uintptr_t)run.data, (unsigned)run.len); /* libuv only reads it */
+            taken[used++] = (struct iovec){(void *)(uintptr_t)run.data, run.len}; /* it is only read */
             bytes += run.len;
         }
     }
@@ -156,29 +174,17 @@ enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count
         *out_taken = 0;
         return ERR_OK;
     }
-    int taken = uv_try_write(&conn->socket.stream, bufs, used);
-    if (taken == UV_EAGAIN) {
-        taken = 0;
+    ssize_t sent = send_now(conn, taken, used);
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) {
+        return err_from_uv(uv_translate_sys_error(errno));
     }
-    if (taken < 0) {
-        return err_from_uv(taken);
-    }
-    *out_taken = (size_t)taken;
+    *out_taken = sent > 0 ? (size_t)sent : 0;
     return ERR_OK;
 }
 
 uint64_t conn_now_ms(const struct conn *conn)
 {
     return uv_now(conn->timer.loop);
-}
-
-bool conn_is_silent(const struct conn *conn)
-{
-    uv_os_fd_t fd;
-    char byte;
-
-    return uv_fileno(&conn->socket.handle, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 enum err conn_write(struct conn *conn, const struct span *runs, size_t count)
@@ -353,11 +359,18 @@ static void init_handles(struct conn *conn, uv_loop_t *loop, char *read_buffer, 
     conn->owner = owner;
 }
 
+/* libuv reads on, up to 32 times, as long as each read fills the buffer. Without a buffer it returns to the loop, and
+ * says UV_ENOBUFS; the socket stays watched, and what it still holds is told in the next turn. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out_buf) /* uv_alloc_cb */
 {
     struct conn *conn = handle->data;
 
     (void)suggested;
+    if (conn->read_bytes >= CONN_READ_MAX_BYTES) {
+        conn->read_bytes = 0;
+        *out_buf = uv_buf_init(NULL, 0);
+        return;
+    }
     *out_buf = uv_buf_init(conn->read_buffer, WORKER_READ_BUFFER_BYTES);
 }
 
@@ -368,7 +381,12 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf) /* 
     if (conn->state == CONN_CLOSING || count == 0) {
         return; /* 0: nothing there after all */
     }
+    if (count == UV_ENOBUFS && buf->len == 0) {
+        return; /* there was no buffer: it is others' turn */
+    }
     if (count > 0) {
+        bool filled = (size_t)count == buf->len; /* else libuv returns to the loop by itself */
+        conn->read_bytes = filled ? conn->read_bytes + (size_t)count : 0;
         conn->events->on_read(conn, (struct span){buf->base, (size_t)count});
         return;
     }

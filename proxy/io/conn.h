@@ -1,8 +1,9 @@
 /* conn.h: one byte stream, to a client or to an origin, over TCP or a unix socket: read, write, timeout, close.
  *
  * The seam for other transports: TLS will be another kind of conn behind these functions. Reads go into the worker's
- * one read buffer and are handed to the owner at once: an idle connection holds no buffer. At most one queued write is
- * in flight. Threads: the loop's.
+ * one read buffer and are handed to the owner at once: an idle connection holds no buffer. After CONN_READ_MAX_BYTES of
+ * one connection the others get their turn, however much it has. At most one queued write is in flight. Threads: the
+ * loop's.
  *
  * Contract: callbacks never run before the call that caused them has returned, except on_read, which runs from the loop
  * only. After conn_close no callback but `closed` runs. */
@@ -17,6 +18,7 @@
 #include "proxy/io/socket_handle.h"
 
 enum {
+    CONN_READ_MAX_BYTES = 128 * 1024, /* in a turn of the loop; a multiple of the read buffer */
     CONN_TRY_MAX_BYTES = 256 * 1024,
     CONN_TRY_MAX_RUNS = 128,
     CONN_HOST_BYTES = 46, /* the longest IPv6 address as text, and a zero */
@@ -47,6 +49,7 @@ struct conn {
     struct connecting *connecting; /* a conn_connect under way (heap); NULL: none */
     struct queued_write *writing;  /* a conn_write in flight (heap); NULL: none */
     char *read_buffer;             /* the loop's, WORKER_READ_BUFFER_BYTES */
+    size_t read_bytes;             /* without anyone else's turn in between */
     const struct conn_events *events;
     void *owner;
     enum conn_state state;
@@ -91,9 +94,6 @@ void conn_read_stop(struct conn *conn);
 MUST_CHECK enum err conn_try_write(struct conn *conn, const struct span *runs, size_t count, size_t *out_taken);
 
 uint64_t conn_now_ms(const struct conn *conn); /* the loop's time */
-
-/* Is there nothing to read, nor an end, at this moment? Asks the kernel: what came since the loop last looked shows. */
-MUST_CHECK bool conn_is_silent(const struct conn *conn);
 
 /* Queues a copy of the bytes; on_written follows. Only when no write is in flight (REQUIRE). An error return means
  * on_written never runs; ERR_RESET after conn_close. */

@@ -6,9 +6,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "http/date.h"
+
 enum {
     LINE_MAX_BYTES = 2048,
-    STAMP_BYTES = 32, /* "2026-03-01T10:00:00.123Z" and what an absurd clock could add */
+    STAMP_BYTES = 32, /* "2026-03-01T10:00:00.123Z " */
 };
 
 static _Atomic enum log_level shown_level = LOG_INFO;
@@ -37,13 +39,11 @@ static const char *level_name(enum log_level level)
 static size_t write_stamp(char *line, size_t room)
 {
     struct timespec now = {0};
-    struct tm utc = {0};
-    char seconds[STAMP_BYTES] = "";
+    char seconds[DATE_RFC3339_LEN];
 
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &utc);
-    int len = snprintf(line, room, "%s.%03ldZ ", seconds, now.tv_nsec / 1000000);
+    date_format_rfc3339(now.tv_sec, seconds);
+    int len = snprintf(line, room, "%.19s.%03ldZ ", seconds, now.tv_nsec / 1000000);
     return len < 0 ? 0 : (size_t)len;
 }
 

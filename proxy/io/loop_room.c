@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 enum {
-    BLOCK_COUNT = 3,    /* so often the table may grow while a loop is made */
-    ABOVE_COUNT = 1024, /* descriptors of numbers above the planned ones that may be open */
+    BLOCK_COUNT = 3,           /* so often the table may grow while a loop is made */
+    ABOVE_COUNT = 1024,        /* descriptors of numbers above the planned ones that may be open */
+    CLOSES_BACKEND = 0x013300, /* libuv's version */
 };
 
 /* ---- the allocator ---- */
@@ -137,12 +138,26 @@ void loop_make_room(uv_loop_t *loop, unsigned count)
     }
 }
 
+/* Before 1.51 libuv left what it waits with open where something behind that could not be opened. */
+static void close_backend(const uv_loop_t *loop)
+{
+    int fd = uv_backend_fd(loop);
+
+    if (uv_version() < CLOSES_BACKEND && fd > STDERR_FILENO) { /* 0 and -1: it did not come so far */
+        close(fd);
+    }
+}
+
 int loop_init(uv_loop_t *loop, unsigned count)
 {
-    int error = set_aside(count) ? uv_loop_init(loop) : UV_ENOMEM;
-
+    if (!set_aside(count)) {
+        return UV_ENOMEM;
+    }
+    int error = uv_loop_init(loop);
     if (error == 0) {
         loop_make_room(loop, count);
+    } else {
+        close_backend(loop);
     }
     give_back();
     return error;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "http/check.h"
+#include "http/date.h"
 #include "proxy/observe/access_log.h"
 
 static void format_json(const struct access_entry *entry, struct buf *out);
@@ -16,7 +17,7 @@ static void add_time(struct buf *out, const char *key, int64_t time_ms);
 static void add_quoted(struct buf *out, struct span text);
 
 static const char *const end_reason_texts[] = {
-#define END_TEXT(name, is_error, text) [END_##name] = (text),
+#define END_TEXT(name, text) [END_##name] = (text),
     END_REASONS(END_TEXT)
 #undef END_TEXT
 };
@@ -62,6 +63,7 @@ static void format_json(const struct access_entry *entry, struct buf *out)
     if (entry->client_port != 0) {
         add_number(out, "client_port", entry->client_port);
     }
+    add_text(out, "forwarded_for", entry->forwarded_for);
     add_text(out, "method", entry->method);
     add_text(out, "scheme", entry->scheme);
     add_text(out, "host", entry->host);
@@ -118,6 +120,17 @@ static void format_json(const struct access_entry *entry, struct buf *out)
     buf_add_byte(out, '}');
 }
 
+/* Who asked, in one word: a name with a space in it would be several fields. */
+static void add_client(struct buf *out, const struct access_entry *entry)
+{
+    struct span client = span_of(entry->client);
+
+    if (entry->forwarded_for.len > 0 && span_find(entry->forwarded_for, ' ') == SIZE_MAX) {
+        client = entry->forwarded_for;
+    }
+    add_quoted(out, client.len == 0 ? SPAN("-") : client);
+}
+
 /* host ident user [time] "request line" status bytes "referer" "user agent"; "-" for what there is none of */
 static void format_combined(const struct access_entry *entry, struct buf *out)
 {
@@ -127,9 +140,9 @@ static void format_combined(const struct access_entry *entry, struct buf *out)
     struct tm utc = {0};
 
     gmtime_r(&seconds, &utc); /* month names not by strftime: a locale would change them */
-    buf_format(out, "%s - - [%02d/%s/%04d:%02d:%02d:%02d +0000] \"",
-               entry->client == NULL || entry->client[0] == '\0' ? "-" : entry->client, utc.tm_mday, months[utc.tm_mon],
-               utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+    add_client(out, entry);
+    buf_format(out, " - - [%02d/%s/%04d:%02d:%02d:%02d +0000] \"", utc.tm_mday, months[utc.tm_mon], utc.tm_year + 1900,
+               utc.tm_hour, utc.tm_min, utc.tm_sec);
     if (entry->method.len == 0) {
         buf_add_byte(out, '-'); /* no request line could be read */
     } else {
@@ -182,13 +195,11 @@ static void add_number(struct buf *out, const char *key, int64_t value)
 /* RFC 3339, UTC, milliseconds. */
 static void add_time(struct buf *out, const char *key, int64_t time_ms)
 {
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm utc = {0};
+    char text[DATE_RFC3339_LEN];
 
-    gmtime_r(&seconds, &utc);
+    date_format_rfc3339(time_ms / 1000, text);
     add_key(out, key);
-    buf_format(out, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-               utc.tm_hour, utc.tm_min, utc.tm_sec, (int)(time_ms % 1000));
+    buf_format(out, "\"%.19s.%03dZ\"", text, (int)(time_ms % 1000));
 }
 
 /* Quotes and backslashes with a backslash, all but printable ASCII as \xHH: what readers of the format expect. */

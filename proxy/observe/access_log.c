@@ -25,6 +25,7 @@ enum {
 };
 
 static int open_file(const struct config *config);
+static void flush(struct access_log *log);
 static void complain(struct access_log *log, const char *what);
 static bool write_all(int fd, struct span bytes);
 static struct span next_lines(struct span rest);
@@ -86,7 +87,7 @@ void access_log_reopen(struct access_log *log, const struct config *config)
     if (!log->is_owned) {
         return;
     }
-    access_log_flush(log);
+    flush(log);
     int fd = open_file(config);
     if (fd < 0) {
         log_error("the access log cannot be opened anew path=%s error=%s",
@@ -113,13 +114,13 @@ void access_log_write(struct access_log *log, const struct access_entry *entry)
         complain(log, "a line does not fit");
     }
     if (log->buf.len >= FLUSH_BYTES) {
-        access_log_flush(log);
+        flush(log);
     } else if (log->buf.len > 0 && log->timer_open && !uv_is_active((uv_handle_t *)&log->timer)) {
         (void)uv_timer_start(&log->timer, on_timer, FLUSH_MS, 0); /* fails only on a handle that is closing */
     }
 }
 
-void access_log_flush(struct access_log *log)
+static void flush(struct access_log *log)
 {
     struct span rest = buf_span(&log->buf);
     bool written = true;
@@ -148,7 +149,7 @@ void access_log_flush(struct access_log *log)
 
 void access_log_close(struct access_log *log)
 {
-    access_log_flush(log);
+    flush(log);
     if (log->timer_open) {
         log->timer_open = false;
         uv_close((uv_handle_t *)&log->timer, NULL);
@@ -204,5 +205,5 @@ static struct span next_lines(struct span rest)
 
 static void on_timer(uv_timer_t *timer) /* uv_timer_cb */
 {
-    access_log_flush(timer->data);
+    flush(timer->data);
 }

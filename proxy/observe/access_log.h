@@ -15,18 +15,20 @@
 
 enum { ACCESS_TEXT_MAX_BYTES = 4096 };
 
-/* How an exchange ended. name, is it an error, text */
+/* How an exchange ended, for the log and the metrics. name, text */
 #define END_REASONS(X)                                                                                                 \
-    X(DONE, false, "done")                                                                                             \
-    X(CLIENT_GONE, false, "client-gone")                                                                               \
-    X(CLIENT_TIMEOUT, true, "client-timeout")                                                                          \
-    X(ORIGIN_BROKE_OFF, true, "origin-broke-off")                                                                      \
-    X(REFUSED, true, "refused")                                                                                        \
-    X(TUNNEL, false, "tunnel-ended")                                                                                   \
-    X(SHUTDOWN, false, "shutdown")
+    X(DONE, "done")                                                                                                    \
+    X(CLIENT_GONE, "client-gone")                                                                                      \
+    X(CLIENT_TIMEOUT, "client-timeout")     /* its request did not come, or it took nothing of the answer, in time */  \
+    X(ORIGIN_BROKE_OFF, "origin-broke-off") /* the body is not whole */                                                \
+    X(UNREADABLE, "unreadable")             /* the same: the rest of what is stored cannot be read */                  \
+    X(SLOW_FOLLOWER, "slow-follower")                                                                                  \
+    X(REFUSED, "refused") /* the request */                                                                            \
+    X(TUNNEL, "tunnel-ended")                                                                                          \
+    X(SHUTDOWN, "shutdown")
 
 enum end_reason {
-#define END_ENUM(name, is_error, text) END_##name,
+#define END_ENUM(name, text) END_##name,
     END_REASONS(END_ENUM)
 #undef END_ENUM
 };
@@ -58,11 +60,13 @@ const char *end_reason_text(enum end_reason reason);
  * JSON keys are the fields' names but for: `time_ms` is "time", RFC 3339 with milliseconds; `minor` is "version",
  * "1.1"; `reason`, `store_reason` are tokens (cache/reason.h), `error` is a name (http/error.h). What is empty, NULL,
  * unknown, NONE, 0 where the comment says so, or false is left out; zero bytes are said. The combined format is
- * Apache's, byte for byte, and has none of the cache's words. */
+ * Apache's, byte for byte, and has none of the cache's words; its client is `forwarded_for` where there is one
+ * without a space in it. */
 struct access_entry {
     int64_t time_ms;    /* wall clock when the request's head was complete */
-    const char *client; /* address */
+    const char *client; /* address of the other side */
     uint16_t client_port;
+    struct span forwarded_for; /* whom it names as its client, if it is trusted (forwarded.h): what it sent */
     struct span method, scheme, host, target; /* as received; host: the Host field; scheme: decide_request */
     unsigned minor;
     struct span user_agent, referer;
@@ -117,7 +121,6 @@ static inline bool access_log_is_open(const struct access_log *log)
 }
 
 void access_log_write(struct access_log *log, const struct access_entry *entry);
-void access_log_flush(struct access_log *log);
 void access_log_close(struct access_log *log); /* flushes; closes the timer; the loop must run once more; accepts one
                                                   that was not opened */
 

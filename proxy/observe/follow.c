@@ -8,10 +8,12 @@
 #include <stdlib.h>
 
 #include "http/check.h"
+#include "http/uri.h"
 
 enum {
     SHARD_BYTES = 512 * 1024, /* lines that wait for the main thread */
     URL_BYTES = ACCESS_TEXT_MAX_BYTES * 2,
+    ADDRESS_BYTES = 64, /* a longer text is none */
 };
 
 struct follow_shard {
@@ -101,15 +103,31 @@ static bool url_fits(const struct follow_filter *filter, const struct access_ent
     char memory[URL_BYTES];
     struct buf url;
 
-    if (glob.len == 0 || glob.data[0] == '/') {
-        return glob.len == 0 || span_matches_glob(span_take(entry->target, ACCESS_TEXT_MAX_BYTES), glob);
+    if (glob.len == 0) {
+        return true;
     }
     buf_init_in(&url, memory, sizeof memory);
     buf_add(&url, entry->scheme);
     buf_add_text(&url, "://");
     buf_add(&url, entry->host);
     buf_add(&url, span_take(entry->target, ACCESS_TEXT_MAX_BYTES));
-    return !url.failed && span_matches_glob(buf_span(&url), glob);
+    return !url.failed && uri_matches_pattern(buf_span(&url), glob);
+}
+
+/* The other side of the connection, or for whom it asks. */
+static bool client_fits(const struct network *network, const struct access_entry *entry)
+{
+    char named[ADDRESS_BYTES];
+
+    if (network_has(network, entry->client)) {
+        return true;
+    }
+    if (entry->forwarded_for.len == 0 || entry->forwarded_for.len >= sizeof named) {
+        return false;
+    }
+    memcpy(named, entry->forwarded_for.data, entry->forwarded_for.len);
+    named[entry->forwarded_for.len] = '\0';
+    return network_has(network, named);
 }
 
 bool follow_filter_passes(const struct follow_filter *filter, const struct access_entry *entry)
@@ -119,7 +137,7 @@ bool follow_filter_passes(const struct follow_filter *filter, const struct acces
     return (any_status || (entry->status >= filter->status_first && entry->status <= filter->status_last)) &&
            (!filter->by_outcome || entry->outcome == filter->outcome) &&
            (!filter->by_reason || entry->reason == filter->reason || entry->store_reason == filter->reason) &&
-           (!filter->by_client || network_has(&filter->client, entry->client)) && url_fits(filter, entry);
+           (!filter->by_client || client_fits(&filter->client, entry)) && url_fits(filter, entry);
 }
 
 void follow_offer(struct follow_shard *shard, const struct access_entry *entry)

@@ -25,7 +25,7 @@ struct follow_shard;
 
 /* What a follower wants to see. Zeroed: everything. */
 struct follow_filter {
-    char url_glob[FOLLOW_GLOB_MAX_BYTES + 1]; /* of the whole URL, or (beginning with '/') of the request target */
+    char url_glob[FOLLOW_GLOB_MAX_BYTES + 1]; /* of the URL (uri_matches_pattern), its path as received */
     unsigned status_first, status_last;       /* 0, 0: any */
     bool by_outcome, by_reason, by_client;
     enum outcome outcome;

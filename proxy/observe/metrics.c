@@ -14,6 +14,8 @@ struct whole {
     metrics_counter sent_bytes, received_bytes;
     metrics_counter wait_us;
     metrics_counter waits[METRICS_TIMES + 1];
+    metrics_counter refusals[REFUSAL_COUNT];
+    metrics_counter accept_pauses;
 };
 
 /* The sites' counters are made when they are first needed: a configuration may have very many sites. */
@@ -141,6 +143,7 @@ void metrics_count_request(struct metrics_shard *shard, const struct site *site,
     add(&counters->requests[request->outcome][request->reason], 1);
     add(&counters->sent_bytes[request->outcome], request->sent_bytes);
     add(&counters->statuses[class < METRICS_STATUSES ? class : 0], 1);
+    add(&counters->ends[request->end], 1);
     add(&counters->durations[bucket_of(metrics_times_us, METRICS_TIMES, request->duration_us)], 1);
     add(&counters->duration_us, request->duration_us);
     add(&counters->sizes[bucket_of(metrics_sizes_bytes, METRICS_SIZES, request->body_bytes)], 1);
@@ -172,6 +175,20 @@ void metrics_count_answer(struct metrics_shard *shard, const struct site *site, 
     if (counters != NULL) {
         add(&counters->waits[bucket], 1);
         add(&counters->wait_us, wait_us);
+    }
+}
+
+void metrics_count_refusal(struct metrics_shard *shard, enum refusal cause)
+{
+    if (shard != NULL) {
+        add(&shard->whole.refusals[cause], 1);
+    }
+}
+
+void metrics_count_accept_pause(struct metrics_shard *shard)
+{
+    if (shard != NULL) {
+        add(&shard->whole.accept_pauses, 1);
     }
 }
 
@@ -285,6 +302,10 @@ static void sum_whole(struct metrics_sums *sums, const struct whole *whole)
     for (size_t i = 0; i <= METRICS_TIMES; i++) {
         sums->waits[i] += value(&whole->waits[i]);
     }
+    for (size_t i = 0; i < REFUSAL_COUNT; i++) {
+        sums->refusals[i] += value(&whole->refusals[i]);
+    }
+    sums->accept_pauses += value(&whole->accept_pauses);
 }
 
 void metrics_retire(struct metrics *metrics, struct metrics_shard *shard)

@@ -12,6 +12,7 @@
 
 #include "cache/cache.h"
 #include "http/buf.h"
+#include "proxy/client/refusals.h"
 #include "proxy/observe/access_log.h"
 
 struct metrics;
@@ -32,6 +33,7 @@ void metrics_retire(struct metrics *metrics, struct metrics_shard *shard);
 struct metrics_request {
     enum outcome outcome;
     enum reason reason;
+    enum end_reason end;
     unsigned status;      /* 0: nothing was sent */
     uint64_t sent_bytes;  /* to the client, head and framing included */
     uint64_t body_bytes;  /* of the response's body */
@@ -47,6 +49,12 @@ void metrics_count_received(struct metrics_shard *shard, const struct site *site
 
 /* An origin's head came, so long after the request went out. */
 void metrics_count_answer(struct metrics_shard *shard, const struct site *site, uint64_t wait_us);
+
+/* Of refusals.h: a connection, which has no request that would be counted, or a request, which has. */
+void metrics_count_refusal(struct metrics_shard *shard, enum refusal cause);
+
+/* A listener accepts nothing for a moment: descriptors run out, or memory (listener.c). */
+void metrics_count_accept_pause(struct metrics_shard *shard);
 
 /* ---- telling ---- */
 
@@ -75,6 +83,8 @@ struct metrics_sums {
     uint64_t received_bytes; /* from origins */
     uint64_t wait_us;        /* until origins' heads came */
     uint64_t waits[METRICS_TIMES + 1];
+    uint64_t refusals[REFUSAL_COUNT];
+    uint64_t accept_pauses;
 };
 
 void metrics_sum(const struct metrics *metrics, struct metrics_sums *out_sums);

@@ -7,6 +7,7 @@
 #define METRICS_COUNT_ONE(name, text) +1
 enum {
     METRICS_OUTCOMES = 0 OUTCOMES(METRICS_COUNT_ONE),
+    METRICS_ENDS = 0 END_REASONS(METRICS_COUNT_ONE),
     METRICS_STATUSES = 6, /* 0: none was sent; 1xx to 5xx */
     METRICS_SIZES = 11,
 };
@@ -20,6 +21,7 @@ struct metrics_site {
     metrics_counter requests[METRICS_OUTCOMES][REASON_COUNT];
     metrics_counter sent_bytes[METRICS_OUTCOMES];
     metrics_counter statuses[METRICS_STATUSES];
+    metrics_counter ends[METRICS_ENDS];
     metrics_counter durations[METRICS_TIMES + 1];
     metrics_counter duration_us;
     metrics_counter sizes[METRICS_SIZES + 1];

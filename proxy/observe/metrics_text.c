@@ -8,6 +8,7 @@
 
 #define LABEL_NAME_TEXT(name, text) text,
 static const char *const outcome_names[METRICS_OUTCOMES] = {OUTCOMES(LABEL_NAME_TEXT)};
+static const char *const end_names[METRICS_ENDS] = {END_REASONS(LABEL_NAME_TEXT)};
 static const char *const status_names[METRICS_STATUSES] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 /* ---- the syntax ---- */
@@ -247,6 +248,37 @@ static void write_store(const struct metrics_gauges *gauges, struct buf *out)
                 gauges->config->cache.write_queue_bytes);
 }
 
+/* What a request with it would have been answered with says so (cache/reason.h); a protocol is its own name. */
+static const char *refusal_text(enum refusal cause)
+{
+    switch (cause) {
+    case REFUSAL_CONNECTIONS:
+        return reason_token(REASON_TOO_MANY_CONNECTIONS);
+    case REFUSAL_CLIENT_CONNECTIONS:
+        return reason_token(REASON_CLIENT_CONNECTIONS);
+    case REFUSAL_REQUESTS:
+        return reason_token(REASON_TOO_MANY_REQUESTS);
+    case REFUSAL_RATE:
+        return reason_token(REASON_RATE_LIMIT);
+    case REFUSAL_TLS:
+        return "tls";
+    case REFUSAL_HTTP2:
+        return "http2";
+    case REFUSAL_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static void write_refusals(const struct metrics_sums *sums, struct buf *out)
+{
+    write_family(out, "larder_refused_total", "counter", "Refused connections and requests, by cause.");
+    for (enum refusal cause = 0; cause < REFUSAL_COUNT; cause++) {
+        buf_format(out, "larder_refused_total{cause=\"%s\"}", refusal_text(cause));
+        write_count(out, sums->refusals[cause]);
+    }
+}
+
 static void write_process(const struct metrics *metrics, const struct metrics_gauges *gauges, struct buf *out)
 {
     struct metrics_sums sums;
@@ -261,6 +293,10 @@ static void write_process(const struct metrics *metrics, const struct metrics_ga
     write_plain(out, "larder_client_connections_limit", "gauge", "As many as may be.",
                 gauges->config->server.max_connections);
     write_plain(out, "larder_requests_in_flight", "gauge", "Requests that are being answered.", sums.in_flight);
+    write_refusals(&sums, out);
+    write_plain(out, "larder_accept_pauses_total", "counter",
+                "How often a listener accepted nothing for a moment: descriptors or memory ran out.",
+                sums.accept_pauses);
 }
 
 bool metrics_write(const struct metrics *metrics, const struct metrics_gauges *gauges, struct buf *out)
@@ -274,6 +310,8 @@ bool metrics_write(const struct metrics *metrics, const struct metrics_gauges *g
     write_requests(totals.first, out);
     write_by_word(totals.first, "larder_responses_total", "Responses to clients, by class of status.", "status",
                   status_names, METRICS_STATUSES, offsetof(struct metrics_site, statuses), out);
+    write_by_word(totals.first, "larder_requests_ended_total", "Requests of clients, by how they ended.", "end",
+                  end_names, METRICS_ENDS, offsetof(struct metrics_site, ends), out);
     write_by_word(totals.first, "larder_client_sent_bytes_total", "Bytes sent to clients, heads and framing included.",
                   "outcome", outcome_names, METRICS_OUTCOMES, offsetof(struct metrics_site, sent_bytes), out);
     write_received(totals.first, out);

@@ -1,29 +1,24 @@
 /* fetch.c: one request to an origin: the request on its way out, life and end. See fetch.h.
  *
- * Happy path: a connection (fetch_origin.c), the head in one write, the request's body as the client sends it, then
- * fetch_response.c.
+ * Happy path: the request's head (fetch_request.c), a connection (fetch_origin.c), the head in one write, the request's
+ * body as the client sends it, then fetch_response.c.
  *
  * Failures:
  * - No origin can be reached, a timeout, a broken response: the fill is failed, with the error the clients get.
  * - Nobody wants it any more: it ends, and so does its connection. */
 #include "proxy/origin/fetch_internal.h"
 
-#include "cache/head.h"
-#include "http/forward.h"
 #include "http/serialize.h"
-#include "http/validators.h"
-#include "proxy/exchange/decide.h"
 #include "proxy/io/log.h"
 #include "proxy/server/worker.h"
 
 enum {
-    HEAD_OUT_LIMIT = 1024 * 1024,
+    OUT_LIMIT = 1024 * 1024, /* what larder adds to a head, or a piece of a body */
     CONTINUE_WAIT_MS = 1000, /* then the body is sent without a 100 (RFC 9110 §10.1.1) */
-    SLOW_FOLLOWER_MS = 2000, /* how long a body that is not stored waits for the slowest of its clients */
+    PATIENCE_MAX = 10,       /* how often it is waited for a client that gets on, while the others stand still */
     DISK_PATIENCE_MS = 1000, /* how long a fill waits for the disk to make room before it goes on unstored */
 };
 
-static bool copy_request(struct fetch *fetch, const struct fetch_options *options);
 static void send_more(struct fetch *fetch);
 static void on_read(struct conn *conn, struct span bytes);
 static void on_end(struct conn *conn, enum err error);
@@ -48,8 +43,11 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
                  struct fetch **out_fetch)
 {
     struct worker *worker = options->worker;
-    struct fetch *fetch = calloc(1, sizeof(*fetch));
+    struct arena arena;
 
+    arena_init_sharing(&arena, sizeof(struct fetch) + worker->config->server.max_request_memory_bytes * 2,
+                       &worker->arena_spares);
+    struct fetch *fetch = arena_alloc(&arena, sizeof(*fetch));
     if (fetch == NULL) {
         cache_fill_fail(fill, ERR_NO_MEMORY);
         return false;
@@ -59,15 +57,15 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
     fetch->flight = flight_ref(flight);
     fetch->producer.wake = wake;
     fetch->wake.run = on_wake;
-    arena_init_sharing(&fetch->arena, worker->config->server.max_request_memory_bytes * 2, &worker->arena_spares);
-    buf_init(&fetch->out, HEAD_OUT_LIMIT);
+    fetch->arena = arena;
+    buf_init(&fetch->out, worker->config->server.max_head_bytes + OUT_LIMIT);
     buf_init(&fetch->in, worker->config->server.max_head_bytes + WORKER_READ_BUFFER_BYTES);
     fetch->next = worker->fetches;
     if (fetch->next != NULL) {
         fetch->next->previous = fetch;
     }
     worker->fetches = fetch;
-    if (!copy_request(fetch, options) || !fetch_build_head(fetch)) {
+    if (!fetch_copy_request(fetch, options) || !fetch_build_head(fetch)) {
         fetch->exchange = NULL;
         fetch_fail(fetch, ERR_NO_MEMORY);
         return false;
@@ -76,163 +74,6 @@ bool fetch_start(const struct fetch_options *options, struct fill *fill, struct 
     *out_fetch = fetch; /* before it may end: then the exchange is told */
     fetch_ask(fetch);
     return true;
-}
-
-static bool copy_uri(struct uri *out, const struct uri *source, struct arena *arena)
-{
-    *out = *source;
-    return arena_copy(arena, source->scheme, &out->scheme) && arena_copy(arena, source->authority, &out->authority) &&
-           arena_copy(arena, source->path, &out->path) && arena_copy(arena, source->query, &out->query);
-}
-
-/* The fetch may outlive the exchange: it owns a copy of all it needs. */
-static bool copy_request(struct fetch *fetch, const struct fetch_options *options)
-{
-    struct arena *arena = &fetch->arena;
-
-    fetch->exchange = options->exchange;
-    fetch->behind = options->exchange == NULL;
-    fetch->cause = options->cause;
-    fetch->site = options->site;
-    fetch->pool = worker_pool(fetch->worker, options->site);
-    fetch->keep_conditions = options->keep_conditions;
-    fetch->upgrade = options->upgrade;
-    fetch->request = *options->request;
-    fetch->has_key = options->key != NULL;
-    if (fetch->behind) {
-        fetch->request.framing = (struct framing){0};
-    }
-    if (fetch->has_key) {
-        fetch->key = *options->key;
-        if (!arena_copy(arena, options->key->text, &fetch->key.text)) {
-            return false;
-        }
-    }
-    if (options->validate != NULL) {
-        if (!cached_copy(fetch->worker->cache, options->validate, arena, &fetch->validate)) {
-            return false;
-        }
-        fetch->comparing = options->compare;
-        fetch->completing = options->gap != NULL;
-        fetch->validating = !fetch->comparing && !fetch->completing;
-    }
-    if (fetch->completing) {
-        fetch->gap = *options->gap;
-    }
-    return arena_copy(arena, span_of(options->client), &fetch->client) &&
-           arena_copy(arena, options->scheme, &fetch->scheme) && arena_copy(arena, options->host, &fetch->host) &&
-           arena_copy(arena, options->range, &fetch->range) &&
-           arena_copy(arena, options->request->method_name, &fetch->request.method_name) &&
-           headers_copy_texts(&fetch->request.headers, &options->request->headers, options->request->field_block, arena,
-                              &fetch->request.field_block) &&
-           copy_uri(&fetch->request.uri, &options->request->uri, arena);
-}
-
-static bool has_body(const struct http_request *request)
-{
-    const struct framing *framing = &request->framing;
-
-    return framing->kind == FRAMING_CHUNKED || (framing->kind == FRAMING_LENGTH && framing->length > 0);
-}
-
-/* The stored validators replace the client's own (RFC 9111 §4.3.1). */
-static bool add_validators(const struct fetch *fetch, struct headers *headers, struct arena *arena)
-{
-    struct headers stored;
-
-    if (head_read(fetch->validate.stored.head, arena, &stored) != ERR_OK) {
-        return true; /* nothing to validate with: a full answer replaces it */
-    }
-    if (fetch->completing) {
-        struct span validator = strong_validator_of(&stored, worker_now_ms() / 1000);
-        return validator.len == 0 || headers_add(headers, SPAN("If-Range"), validator);
-    }
-    return decide_validators(&stored, headers);
-}
-
-/* Framing, connection and protocol fields of the request as larder sends it. */
-static bool add_transport_fields(const struct fetch *fetch, struct headers *headers, struct arena *arena)
-{
-    const struct http_request *request = &fetch->request;
-    struct span text;
-
-    if (request->framing.kind == FRAMING_CHUNKED) {
-        if (!headers_add(headers, SPAN("Transfer-Encoding"), SPAN("chunked"))) {
-            return false;
-        }
-    } else if (request->framing.kind == FRAMING_LENGTH || headers_has(&request->headers, SPAN("Content-Length"))) {
-        if (!arena_format(arena, &text, "%llu", (unsigned long long)request->framing.length) ||
-            !headers_add(headers, SPAN("Content-Length"), text)) {
-            return false;
-        }
-    }
-    if (fetch->upgrade) {
-        return headers_add(headers, SPAN("Connection"), SPAN("upgrade")) &&
-               headers_add(headers, SPAN("Upgrade"), headers_value(&request->headers, SPAN("Upgrade")));
-    }
-    return true;
-}
-
-static bool build_headers(const struct fetch *fetch, struct headers *headers, struct arena *arena)
-{
-    const struct config *config = fetch->worker->config;
-    struct forwarded forwarded = {.style = config->server.forwarded,
-                                  .trust = config->server.trust_forwarded,
-                                  .client = span_equal(fetch->client, SPAN("unix")) ? SPAN("") : fetch->client,
-                                  .scheme = fetch->scheme,
-                                  .host = fetch->host};
-
-    if (!headers_copy(headers, &fetch->request.headers, arena) || !forward_remove_hop_by_hop(headers)) {
-        return false;
-    }
-    (void)headers_remove(headers, SPAN("Content-Length")); /* rebuilt from the framing */
-    (void)headers_remove(headers, SPAN("Host"));
-    if (!has_body(&fetch->request) || fetch->request.minor == 0) {
-        (void)headers_remove(headers, SPAN("Expect")); /* RFC 9110 §10.1.1: nothing is waiting for a 100 */
-    }
-    if (!fetch->keep_conditions) {
-        remove_conditions(headers);
-        (void)headers_remove(headers, SPAN("Range"));
-    } else if (decide_names_own_tags(headers, SPAN("If-None-Match"))) {
-        (void)headers_remove(headers, SPAN("If-None-Match")); /* it names nothing that the origin knows */
-    }
-    if (fetch->range.len > 0) {
-        (void)headers_remove(headers, SPAN("Range"));
-        if (!headers_add(headers, SPAN("Range"), fetch->range)) {
-            return false;
-        }
-    }
-    bool conditional = fetch->validating || fetch->completing;
-    return (!conditional || add_validators(fetch, headers, arena)) &&
-           forward_add_via(headers, fetch->request.minor, span_of(config->server.via)) &&
-           forward_add_loop(headers, span_of(config->server.via), config->server.instance_id) &&
-           forward_add_forwarded(headers, &forwarded) && add_transport_fields(fetch, headers, arena);
-}
-
-bool fetch_build_head(struct fetch *fetch)
-{
-    struct arena *arena = &fetch->arena;
-    struct span host = fetch->site->host_header != NULL ? span_of(fetch->site->host_header) : fetch->host;
-    struct headers headers;
-    struct span target;
-
-    if (!build_headers(fetch, &headers, arena) || !uri_path_and_query(&fetch->request.uri, arena, &target)) {
-        return false;
-    }
-    if (host.len == 0) { /* HTTP/1.0 without Host */
-        host = span_of(fetch->site->origins[0].authority);
-    }
-    buf_clear(&fetch->out);
-    buf_lend(&fetch->worker->spare_head, &fetch->out);
-    write_request_line(&fetch->out, fetch->request.method_name, target);
-    write_field(&fetch->out, SPAN("Host"), host);
-    write_fields(&fetch->out, &headers);
-    write_end(&fetch->out);
-    fetch->request_sent = false;
-    fetch->awaits_continue = headers_has(&headers, SPAN("Expect"));
-    fetch->conditional =
-        headers_has(&headers, SPAN("If-None-Match")) || headers_has(&headers, SPAN("If-Modified-Since"));
-    return !fetch->out.failed;
 }
 
 /* ---- the request ---- */
@@ -256,7 +97,7 @@ static void sent(struct fetch *fetch)
 {
     const struct config *config = fetch->worker->config;
 
-    if (!has_body(&fetch->request)) {
+    if (!framing_has_body(&fetch->request.framing)) {
         fetch->request_sent = true;
     }
     if (fetch->request_sent) {
@@ -336,7 +177,7 @@ void fetch_continue(struct fetch *fetch)
 {
     if (fetch->awaits_continue) {
         fetch->awaits_continue = false;
-        if (!fetch->request_sent) {
+        if (!fetch->request_sent && !fetch->conn->conn.writing) { /* else when the head has gone */
             sent(fetch);
         }
     }
@@ -367,11 +208,23 @@ static void on_written(struct conn *conn, enum err error)
     }
 }
 
+/* No client of several could be given anything for a while. */
+static void shed_slow(struct fetch *fetch)
+{
+    fetch->standstills++;
+    unsigned count = flight_shed_slow(fetch->flight, fetch->standstills < PATIENCE_MAX ? SHED_IDLE : SHED_ALL);
+
+    if (count > 0) {
+        log_info("clients too slow for the others that get the same body count=%u path=%s", count,
+                 log_quoted(fetch->request.uri.path).text);
+    }
+}
+
 static void on_timer(struct conn *conn)
 {
     struct fetch *fetch = conn->owner;
 
-    if (fetch->awaits_continue && !fetch->request_sent) {
+    if (fetch->awaits_continue && !fetch->request_sent && !conn->writing) {
         if (fetch->exchange != NULL) {
             exchange_on_informational(fetch->exchange, 100, NULL);
         }
@@ -384,7 +237,7 @@ static void on_timer(struct conn *conn)
         return;
     }
     if (fetch->paused) {
-        flight_shed_slow(fetch->flight);
+        shed_slow(fetch);
         fetch_read_on(fetch);
         return;
     }
@@ -404,19 +257,21 @@ void fetch_read_on(struct fetch *fetch)
     struct conn *conn = &fetch->conn->conn;
 
     if (!is_wanted(fetch)) { /* it came behind, and is not stored */
-        fetch_fail(fetch, ERR_CANCELED);
+        fetch_cancel(fetch);
         return;
     }
     fetch->paused = flight_room(fetch->flight) == 0;
     if (!fetch->paused) {
+        fetch->standstills = 0;
         conn_set_timer(conn, fetch->worker->config->server.origin_between_bytes_timeout_ms);
         conn_read_start(conn);
         return;
     }
     conn_read_stop(conn);
-    /* Storing: the disk must make room. Else the clients must: the slowest of several does not hold up the others, and
-     * for all of them their own write timeouts count. */
-    conn_set_timer(conn, flight_is_storing(fetch->flight) ? DISK_PATIENCE_MS : SLOW_FOLLOWER_MS);
+    /* Storing: the disk must make room. Else the clients must: the slowest of several does not hold up the others for
+     * long, and for all of them their own write timeouts count. */
+    conn_set_timer(conn, flight_is_storing(fetch->flight) ? DISK_PATIENCE_MS
+                                                          : fetch->worker->config->server.slow_follower_timeout_ms);
 }
 
 static void on_wake(struct message *message)
@@ -424,7 +279,7 @@ static void on_wake(struct message *message)
     struct fetch *fetch = CONTAINER_OF(message, struct fetch, wake);
 
     if (!is_wanted(fetch)) {
-        fetch_fail(fetch, ERR_CANCELED);
+        fetch_cancel(fetch);
     } else if (fetch->paused) {
         fetch_read_on(fetch);
     }
@@ -437,12 +292,12 @@ void fetch_go_on_behind(struct fetch *fetch)
 
 void fetch_detach(struct fetch *fetch, const struct fetch_cause *cause)
 {
-    bool sending = fetch->request.framing.kind != FRAMING_NONE && !fetch->request_sent;
+    bool sending = framing_has_body(&fetch->request.framing) && !fetch->request_sent;
 
     fetch->exchange = NULL;
     fetch->cause = *cause;
     if (sending || !is_wanted(fetch)) {
-        fetch_fail(fetch, ERR_CANCELED);
+        fetch_cancel(fetch);
     }
 }
 
@@ -472,6 +327,14 @@ void fetch_fail(struct fetch *fetch, enum err error)
     fetch_finish(fetch);
 }
 
+void fetch_cancel(struct fetch *fetch)
+{
+    fetch->reusable = false;
+    fetch_leave_origin(fetch, ERR_CANCELED);
+    cache_fill_cancel(fetch->fill);
+    fetch_finish(fetch);
+}
+
 void fetch_refuse(struct fetch *fetch)
 {
     cache_fill_refuse(fetch->fill);
@@ -495,6 +358,7 @@ static void count_alone(const struct fetch *fetch)
 static void fetch_destroy(struct fetch *fetch)
 {
     struct worker *worker = fetch->worker;
+    struct arena arena;
 
     fetch_note_wait(fetch);
     if (fetch->exchange != NULL) {
@@ -519,8 +383,8 @@ static void fetch_destroy(struct fetch *fetch)
     body_decoder_finish(&fetch->decoder);
     buf_finish(&fetch->out);
     buf_finish(&fetch->in);
-    arena_finish(&fetch->arena);
-    free(fetch);
+    arena = fetch->arena; /* it takes the fetch with it */
+    arena_finish(&arena);
     worker_check_stopped(worker);
 }
 
@@ -530,6 +394,6 @@ void fetches_abort(struct worker *worker)
 
     for (struct fetch *fetch = worker->fetches; fetch != NULL; fetch = next) {
         next = fetch->next;
-        fetch_fail(fetch, ERR_CANCELED);
+        fetch_cancel(fetch);
     }
 }

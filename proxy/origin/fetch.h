@@ -24,6 +24,7 @@ struct fetch_options {
     const struct http_request *request; /* as the cache sees it (rewritten by rules); copied */
     const struct key *key;              /* NULL: a pass */
     const struct cached *validate;      /* what to revalidate; NULL: nothing. Shared, not taken */
+    const struct headers *stored;       /* with `validate`: its fields, as read from its head; copied */
     struct span range;                  /* what Range asks for; empty: the whole, unless the conditions are kept */
     const struct byte_range *gap; /* `range` asks for this part, which is missing in `validate`; NULL: it does not */
     bool compare;                 /* `validate` is only compared with the answer to this HEAD (RFC 9111 §4.3.5) */

@@ -1,5 +1,5 @@
-/* fetch_internal.h: the fetch as its files share it: fetch.c (request, life), fetch_origin.c (which origin, retries,
- * the connection), fetch_response.c (head and body). */
+/* fetch_internal.h: the fetch as its files share it: fetch.c (life), fetch_request.c (what is asked), fetch_origin.c
+ * (which origin, retries, the connection), fetch_response.c (head and body), fetch_validate.c (what is stored). */
 #ifndef PROXY_FETCH_INTERNAL_H
 #define PROXY_FETCH_INTERNAL_H
 
@@ -18,8 +18,9 @@ enum fetch_state {
 /* What a stored response becomes by a new head. */
 struct freshened {
     struct record record;
-    struct span head;
     struct headers headers;
+    struct span head;      /* what of them is stored */
+    struct headers fields; /* the fields in it */
 };
 
 struct fetch {
@@ -27,7 +28,7 @@ struct fetch {
     struct fetch *next; /* of the worker's list */
     struct fetch *previous;
     enum fetch_state state;
-    struct arena arena; /* everything below borrows from here */
+    struct arena arena; /* it lies in it itself, and everything below borrows from there */
 
     /* whom it is for */
     struct exchange *exchange; /* NULL: it left, or there never was one */
@@ -48,6 +49,7 @@ struct fetch {
     struct span scheme;
     struct span host;
     struct cached validate; /* what is validated, or compared with */
+    struct headers stored;  /* its fields */
     bool comparing;         /* … with the answer to this HEAD */
     bool validating;
     bool rekeyed; /* what comes lies under another key than `validate` */
@@ -90,8 +92,12 @@ struct fetch {
     int64_t response_ms;
     bool reusable; /* the connection, after the end */
     struct body_decoder decoder;
-    bool paused; /* not read: no room */
+    bool paused;          /* not read: no room */
+    unsigned standstills; /* how often slow followers were looked for since there was room */
 };
+
+/* What the field lines that are made of a response's may take: as received they had a space less each. */
+size_t fetch_fields_limit(const struct fetch *fetch);
 
 /* fetch_response.c: bytes of the response; may end the fetch. */
 void fetch_take(struct fetch *fetch, struct span bytes);
@@ -99,7 +105,14 @@ void fetch_take(struct fetch *fetch, struct span bytes);
 /* fetch_response.c: the origin closed while a response was awaited or under way; ends the fetch. */
 void fetch_take_end(struct fetch *fetch, enum err error);
 
-/* fetch_response.c: record and stored form of `headers`, which are in force for `validate` from now on: times and
+/* fetch_validate.c: a 304 to our validators came: ends the fetch, or asks for the whole. */
+void fetch_validated(struct fetch *fetch);
+
+/* fetch_validate.c: a 200 to HEAD came: freshens the stored response, or shows that it is not the current one any more.
+ * Which of the two. */
+enum reason fetch_compare(struct fetch *fetch);
+
+/* fetch_validate.c: record and stored form of `headers`, which are in force for `validate` from now on: times and
  * directives are read from them anew. False: no memory. */
 bool fetch_freshen(struct fetch *fetch, const struct headers *headers, struct freshened *out);
 
@@ -124,7 +137,8 @@ void fetch_ask(struct fetch *fetch);
 /* fetch_origin.c: asks the same origin again, on a connection of its own. */
 void fetch_again(struct fetch *fetch);
 
-/* fetch_origin.c: the connection ended before the origin said anything. True: the request goes out once more. */
+/* fetch_origin.c: the connection ended before the origin said anything. True: that was on its way when the request was
+ * sent, which goes out once more. */
 bool fetch_replay(struct fetch *fetch);
 
 /* fetch_origin.c: the wait for a head is over, if there was one. */
@@ -136,7 +150,10 @@ void fetch_note_answer(struct fetch *fetch);
 /* fetch_origin.c: the fetch is over, or goes elsewhere; `error` tells what became of the request. */
 void fetch_leave_origin(struct fetch *fetch, enum err error);
 
-/* fetch.c: writes the request's head to `out`. False: memory or a limit. */
+/* fetch_request.c: the fetch may outlive the exchange: takes a copy of all it needs. False: no memory. */
+MUST_CHECK bool fetch_copy_request(struct fetch *fetch, const struct fetch_options *options);
+
+/* fetch_request.c: writes the request's head to `out`. False: memory or a limit. */
 MUST_CHECK bool fetch_build_head(struct fetch *fetch);
 
 /* fetch.c: there is a connection: sends the request. */
@@ -155,6 +172,10 @@ void fetch_read_on(struct fetch *fetch);
 /* fetch.c: the end, good (the fill has been ended) or bad (it is failed here). The fetch is gone. */
 void fetch_finish(struct fetch *fetch);
 void fetch_fail(struct fetch *fetch, enum err error);
+
+/* fetch.c: nobody wants it, or the worker ends: who follows it all the same asks for itself, or sees the body break
+ * off. The fetch is gone. */
+void fetch_cancel(struct fetch *fetch);
 
 /* fetch.c: gives way to clients, before anything was sent: who follows asks for itself. The fetch is gone. */
 void fetch_refuse(struct fetch *fetch);

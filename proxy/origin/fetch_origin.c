@@ -1,24 +1,21 @@
 /* fetch_origin.c: which origin a fetch asks, and what it does when one cannot be had.
  *
- * A request goes out once more only while no origin can have seen it:
+ * A request goes out once more only where an origin can hardly have seen it:
  * - No connection came about: another origin, for any request, a body included: not a byte of it was sent.
- * - A kept connection turns out closed before a byte of response: the same origin, on a new connection; it is the
- *   connection that was dead, not the origin. Only if the request is idempotent and has no body (RFC 9112 §9.3.1).
- * What was sent on a new connection is never repeated: the origin has seen it. Each retry is taken from the site's
- * budget; an origin with as many requests as it may have is no reason for one. */
+ * - A kept connection ends before a byte of response, and so soon that its end crossed the request on its way: the same
+ *   origin, on a new connection; it is the connection that was dead, not the origin (repeat.h has the rule).
+ * What was sent on a new connection, or was worked on for longer, is never repeated: the origin has seen it. Each retry
+ * is taken from the site's budget; an origin with as many requests as it may have is no reason for one. */
 #include "proxy/config/site_mode.h"
+#include "proxy/exchange/decide.h"
 #include "proxy/io/log.h"
 #include "proxy/origin/fetch_internal.h"
+#include "proxy/origin/repeat.h"
 #include "proxy/server/worker.h"
 
 static bool is_offline(const struct fetch *fetch);
 static bool ask_another(struct fetch *fetch);
 static void on_acquired(struct origin_request *request, struct origin_conn *conn, enum err error);
-
-static bool may_repeat(const struct http_request *request)
-{
-    return method_is_idempotent(request->method) && request->framing.kind == FRAMING_NONE;
-}
 
 /* Keys and passes alike: the same target, the same origin. */
 static uint64_t hash_of(const struct uri *uri)
@@ -30,7 +27,7 @@ void fetch_ask(struct fetch *fetch)
 {
     fetch->hash = fetch->site->balance == BALANCE_HASH ? hash_of(&fetch->request.uri) : 0;
     fetch->acquire.done = on_acquired;
-    fetch->acquire.fresh = !may_repeat(&fetch->request); /* a kept one may be dead */
+    fetch->acquire.fresh = !repeat_is_harmless(&fetch->request); /* a kept one may be dead */
     fetch->acquire.yields = fetch->behind;
     if (is_offline(fetch)) { /* since the request was routed */
         fetch->state = FETCH_ACQUIRE;
@@ -62,13 +59,7 @@ static bool ask_another(struct fetch *fetch)
     if (fetch->exchange != NULL) {
         exchange_on_asking(fetch->exchange, fetch_origin_text(fetch));
     }
-    struct origin *origin = fetch->pool->origins[fetch->choice.index];
-    struct origin_conn *conn = origin_lend(origin, &fetch->acquire);
-    if (conn != NULL) {
-        fetch_connected(fetch, conn);
-    } else {
-        origin_acquire(origin, &fetch->acquire);
-    }
+    origin_acquire(fetch->pool->origins[fetch->choice.index], &fetch->acquire);
     return true;
 }
 
@@ -130,8 +121,11 @@ void fetch_again(struct fetch *fetch)
 
 bool fetch_replay(struct fetch *fetch)
 {
-    if (fetch->state != FETCH_HEAD || !fetch->conn->reused || fetch->responded || !may_repeat(&fetch->request) ||
-        !may_retry(fetch)) {
+    const struct repeat_end end = {.kept = fetch->conn->reused,
+                                   .responded = fetch->responded,
+                                   .after_ms = uv_now(&fetch->worker->loop) - fetch->asked_ms};
+
+    if (fetch->state != FETCH_HEAD || !repeat_is_permitted(&fetch->request, &end) || !may_retry(fetch)) {
         return false;
     }
     fetch->attempts++;
@@ -140,12 +134,6 @@ bool fetch_replay(struct fetch *fetch)
     }
     fetch_again(fetch);
     return true;
-}
-
-/* As in stale-if-error (RFC 5861 §4). */
-static bool is_server_failure(unsigned status)
-{
-    return status == 500 || status == 502 || status == 503 || status == 504;
 }
 
 void fetch_note_wait(struct fetch *fetch)
@@ -161,11 +149,11 @@ void fetch_note_answer(struct fetch *fetch)
     uint64_t now_ms = uv_now(&fetch->worker->loop);
 
     fetch_note_wait(fetch);
-    if (fetch->request.framing.kind == FRAMING_NONE) { /* else it is the client's speed, too */
+    if (!framing_has_body(&fetch->request.framing)) { /* else it is the client's speed, too */
         origin_note_answer(fetch->pool->origins[fetch->choice.index], now_ms - fetch->asked_ms);
     }
     metrics_count_answer(fetch->worker->shard, fetch->site, (now_ms - fetch->asked_ms) * 1000);
-    if (is_server_failure(fetch->response.status)) {
+    if (decide_is_server_failure(fetch->response.status)) {
         origin_set_failed(fetch->pool->set, &fetch->choice, false, now_ms);
     } else {
         origin_set_answered(fetch->pool->set, &fetch->choice, now_ms);

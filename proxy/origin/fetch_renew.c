@@ -2,8 +2,6 @@
  * body has come and is the same, only the head is new (cache_fill_complete_or_renew). */
 #include "proxy/origin/fetch_internal.h"
 
-#include "cache/head.h"
-
 /* All lines of the field, in their order. */
 static bool same_field(const struct headers *one, const struct headers *other, struct span name)
 {
@@ -18,18 +16,16 @@ static bool same_field(const struct headers *one, const struct headers *other, s
 }
 
 /* What the bytes of the body mean must be the same, too (RFC 9110 §8.3, §8.4), and for whom they are. */
-static bool same_but_for_the_body(struct fetch *fetch, struct span selection)
+static bool same_but_for_the_body(const struct fetch *fetch, struct span selection)
 {
     const struct http_response *response = &fetch->response;
     const struct stored *stored = &fetch->validate.stored;
-    struct headers before;
 
     return response->status == 200 && stored->record.status == 200 && !record_is_partial(&stored->record) &&
            span_equal(selection, stored->selection) &&
            (response->framing.kind != FRAMING_LENGTH || response->framing.length == stored->record.body_len) &&
-           head_read(stored->head, &fetch->arena, &before) == ERR_OK &&
-           same_field(&before, &response->headers, SPAN("Content-Type")) &&
-           same_field(&before, &response->headers, SPAN("Content-Encoding"));
+           same_field(&fetch->stored, &response->headers, SPAN("Content-Type")) &&
+           same_field(&fetch->stored, &response->headers, SPAN("Content-Encoding"));
 }
 
 void fetch_prepare_renewal(struct fetch *fetch, struct span selection)

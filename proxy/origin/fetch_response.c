@@ -2,7 +2,8 @@
  * into the fill.
  *
  * Happy path: the final head gives a verdict (stored or not, and why), opens the fill, and the body follows to its
- * verified end. A 304 to our own validators freshens the stored head, and everybody looks again.
+ * verified end. A 304 to our own validators freshens the stored head, and everybody looks again
+ * (fetch_validate.c).
  *
  * Failures:
  * - A head or a chunk that is not strictly HTTP: 502, and the connection is closed.
@@ -18,8 +19,6 @@
 #include "proxy/origin/fetch_internal.h"
 #include "proxy/server/worker.h"
 
-enum { FIELDS_LIMIT_BYTES = 256 * 1024 };
-
 /* What became of the bytes at hand. */
 enum taken {
     TAKEN_HEAD,    /* an informational one: look for the next */
@@ -31,10 +30,13 @@ static enum taken take_head(struct fetch *fetch);
 static bool keep_rest(struct fetch *fetch);
 static void take_body(struct fetch *fetch, struct span bytes);
 static void final_head(struct fetch *fetch);
-static void validated(struct fetch *fetch);
-static enum reason compare(struct fetch *fetch);
 static void complete(struct fetch *fetch);
 static void broken(struct fetch *fetch, enum err detail);
+
+size_t fetch_fields_limit(const struct fetch *fetch)
+{
+    return 2 * fetch->worker->config->server.max_head_bytes;
+}
 
 void fetch_take(struct fetch *fetch, struct span bytes)
 {
@@ -115,7 +117,7 @@ static enum taken informational(struct fetch *fetch)
         fetch->exchange = NULL;
         fetch->conn = NULL;
         exchange_on_upgraded(exchange, conn, &response->headers, fetch->rest);
-        fetch_fail(fetch, ERR_CANCELED);
+        fetch_cancel(fetch);
         return TAKEN_ALL;
     }
     if (fetch->exchange != NULL && forward_remove_hop_by_hop(&response->headers)) {
@@ -162,10 +164,12 @@ static enum taken take_head(struct fetch *fetch)
  */
 static bool promises_content(const struct http_response *response)
 {
+    if (response->status != 204) {
+        return false;
+    }
     struct span length = headers_value(&response->headers, SPAN("Content-Length"));
-
-    return response->status == 204 && (headers_has(&response->headers, SPAN("Transfer-Encoding")) ||
-                                       (length.len > 0 && !span_equal(length, SPAN("0"))));
+    return headers_has(&response->headers, SPAN("Transfer-Encoding")) ||
+           (length.len > 0 && !span_equal(length, SPAN("0")));
 }
 
 static bool connection_may_stay(const struct http_response *response)
@@ -193,17 +197,7 @@ static void invalidate(struct fetch *fetch)
     }
 }
 
-/* What is stored is stored for GET. */
-static struct http_request as_get_of(const struct fetch *fetch)
-{
-    struct http_request request = fetch->request;
-
-    request.method = METHOD_GET;
-    request.framing = (struct framing){0};
-    return request;
-}
-
-static void write_passed(struct buf *out, const struct headers *headers, struct span name)
+HEADERS_FOLDED static inline void write_passed(struct buf *out, const struct headers *headers, struct span name)
 {
     for (const struct header *field = headers_find(headers, name); field != NULL;
          field = headers_find_next(headers, field)) {
@@ -220,14 +214,13 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     struct headers lines;
     struct buf fields, passed;
 
-    buf_init(&fields, FIELDS_LIMIT_BYTES);
-    buf_init(&passed, FIELDS_LIMIT_BYTES);
+    buf_init(&fields, fetch_fields_limit(fetch));
+    buf_init(&passed, fetch_fields_limit(fetch));
     buf_lend(&fetch->worker->spare_head, &fields);
-    bool written = head_write_listed(&response->headers, &fields, &fetch->arena, &lines);
+    bool written = head_write_listed(&response->headers, &fields, &passed, &fetch->arena, &lines);
     write_passed(&passed, &response->headers, SPAN("Age"));
     write_passed(&passed, &response->headers, SPAN("Cache-Status"));
     write_passed(&passed, &response->headers, SPAN("Trailer"));
-    head_write_private(&response->headers, &passed);
     if (fetch->request.method == METHOD_HEAD && response->status != 204 && response->status != 304) {
         write_passed(&passed, &response->headers, SPAN("Content-Length"));
     }
@@ -264,6 +257,15 @@ static bool open_fill(struct fetch *fetch, const struct part_of_whole *part, con
     return done;
 }
 
+/* Is it an error for a key under which something good is stored? Asked about when it comes, not when the request went
+ * out: that may have been stored since. */
+static bool keeps_stored(struct fetch *fetch)
+{
+    struct cache_reader *reader = fetch->worker->cache_reader;
+
+    return fetch->response.status >= 500 && fetch->has_key && reader != NULL && cache_holds_good(reader, &fetch->key);
+}
+
 /* What becomes of the response. `compared`: what it did to what is stored, as the answer to HEAD. */
 static struct assessment judge(struct fetch *fetch, const struct part_of_whole *part, enum reason compared,
                                struct buf *selection)
@@ -275,7 +277,7 @@ static struct assessment judge(struct fetch *fetch, const struct part_of_whole *
                                 .request_ms = fetch->request_ms,
                                 .response_ms = fetch->response_ms,
                                 .has_key = fetch->has_key,
-                                .validates = fetch->validating};
+                                .holds_good = keeps_stored(fetch)};
     struct assessment assessment = assess_response(&answered, &fetch->arena, selection);
 
     if (part->mismatch) {
@@ -285,7 +287,10 @@ static struct assessment judge(struct fetch *fetch, const struct part_of_whole *
         assessment.verdict = (struct store_verdict){.reason = compared};
     }
     if (assessment.verdict.store && !fetch_settle_key(fetch, &assessment.policy)) {
-        assessment.verdict = (struct store_verdict){.reason = REASON_STORE_FAILED};
+        assessment.verdict = (struct store_verdict){.reason = REASON_NO_MEMORY};
+    }
+    if (assessment.verdict.store && fetch->rekeyed && keeps_stored(fetch)) {
+        assessment.verdict = (struct store_verdict){.reason = REASON_ERROR_KEEPS_STORED};
     }
     if (assessment.verdict.store) {
         fetch_prepare_renewal(fetch, buf_span(selection));
@@ -326,10 +331,10 @@ static void final_head(struct fetch *fetch)
     }
     invalidate(fetch);
     if (response->status == 200 && fetch->comparing) {
-        compared = compare(fetch);
+        compared = fetch_compare(fetch);
     }
     if (response->status == 304 && fetch->validating) {
-        validated(fetch);
+        fetch_validated(fetch);
         return;
     }
     bool partly = fetch->range.len > 0;
@@ -361,128 +366,6 @@ static void final_head(struct fetch *fetch)
         return;
     }
     take_body(fetch, fetch->rest);
-}
-
-/* ---- 304 ---- */
-
-bool fetch_freshen(struct fetch *fetch, const struct headers *headers, struct freshened *out)
-{
-    struct http_response as_stored = {.status = fetch->validate.stored.record.status};
-    const struct header *age = headers_find(&fetch->response.headers, SPAN("Age"));
-    struct buf fields;
-
-    buf_init(&fields, FIELDS_LIMIT_BYTES);
-    head_write(headers, &fields);
-    bool done = !fields.failed && arena_copy(&fetch->arena, buf_span(&fields), &out->head) &&
-                headers_copy(&as_stored.headers, headers, &fetch->arena) &&
-                (age == NULL || headers_set(&as_stored.headers, SPAN("Age"), age->value));
-    buf_finish(&fields);
-    if (!done) {
-        return false;
-    }
-    out->headers = as_stored.headers;
-    out->record = fetch->validate.stored.record;
-    out->record.inputs =
-        assess_freshness(fetch->worker->config, &as_stored, fetch->request_ms, fetch->response_ms, &fetch->arena);
-    out->record.qualified_no_cache = out->record.inputs.directives.no_cache_fields.len > 0;
-    out->record.qualified_private = out->record.inputs.directives.private_fields.len > 0;
-    return true;
-}
-
-/* May what the 304 made of the stored response stay stored, and is it still what requests like this one select?
- * REASON_NONE, or why not. */
-static enum reason why_not_stay(struct fetch *fetch, const struct freshened *now)
-{
-    unsigned status = now->record.status;
-    struct http_response response = {.status = status, .headers = now->headers};
-    struct policy policy = route_policy(fetch->worker->config, fetch->site, &fetch->request, status, &now->headers);
-    struct buf selection;
-
-    struct http_request as_get = as_get_of(fetch);
-    struct store_verdict verdict = policy_may_store(&as_get, &response, &now->record.inputs, &policy);
-    if (!verdict.store) {
-        return verdict.reason;
-    }
-    buf_init(&selection, VARY_MAX_BYTES * 4);
-    enum reason reason = assess_selection(&now->headers, &fetch->request.headers, &fetch->arena, &selection);
-    if (reason == REASON_NONE && !span_equal(buf_span(&selection), fetch->validate.stored.selection)) {
-        reason = REASON_OUTDATED;
-    }
-    buf_finish(&selection);
-    return reason;
-}
-
-/* The stored tag is not made stronger than it was. */
-static bool keep_weak_tag(const struct headers *stored, struct headers *merged)
-{
-    struct span tag = headers_value(stored, SPAN("ETag"));
-
-    return !etag_is_weak(tag) || headers_set(merged, SPAN("ETag"), tag);
-}
-
-/* The 304 is folded into the stored head. The client that asked gets all of it; for others it stays only as far as a
- * response with such a head may be stored: without a Set-Cookie that may not, or not at all. */
-static void validated(struct fetch *fetch)
-{
-    struct headers stored, merged;
-    struct freshened now, kept;
-
-    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) != ERR_OK ||
-        !assess_selects(fetch->worker->config, &stored, &fetch->response.headers)) {
-        /* It speaks of something else (RFC 9111 §4.3.4): ask for the whole. */
-        fetch->validating = false;
-        cached_finish(fetch->worker->cache, &fetch->validate);
-        fetch_again(fetch);
-        return;
-    }
-    if (!head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) || !keep_weak_tag(&stored, &merged) ||
-        !fetch_freshen(fetch, &merged, &now)) {
-        fetch_fail(fetch, ERR_NO_MEMORY);
-        return;
-    }
-    if (fetch->exchange != NULL) {
-        struct buf passed;
-        buf_init(&passed, FIELDS_LIMIT_BYTES);
-        if (now.record.qualified_no_cache || now.record.qualified_private) {
-            head_write_qualified(&merged, &fetch->response.headers, &passed);
-        }
-        exchange_on_validated(fetch->exchange, &now.record, now.head, buf_span(&passed));
-        buf_finish(&passed);
-    }
-    enum reason dropped = why_not_stay(fetch, &now);
-    if (dropped != REASON_NONE && headers_remove(&merged, SPAN("Set-Cookie")) > 0 &&
-        fetch_freshen(fetch, &merged, &kept)) {
-        now = kept;
-        dropped = why_not_stay(fetch, &now);
-    }
-    if (dropped != REASON_NONE) {
-        cache_invalidate(fetch->worker->cache, &fetch->key, NULL); /* first: nobody else must see the new head */
-    }
-    cache_fill_validated(fetch->fill, &fetch->validate, &now.record, now.head);
-    if (dropped != REASON_NONE) { /* not a race: it was us */
-        flight_set_store_reason(fetch->flight, dropped);
-    }
-    fetch->reusable = fetch->reusable && fetch->rest.len == 0;
-    fetch_finish(fetch);
-}
-
-/* ---- HEAD ---- */
-
-/* A 200 to HEAD freshens the stored response, or shows that it is not the current one any more. Which of the two. */
-static enum reason compare(struct fetch *fetch)
-{
-    struct headers stored, merged;
-    struct freshened now;
-
-    if (head_read(fetch->validate.stored.head, &fetch->arena, &stored) == ERR_OK &&
-        assess_head_agrees(&stored, fetch->validate.stored.record.body_len, &fetch->response) &&
-        head_freshen(&stored, &fetch->response.headers, &fetch->arena, &merged) &&
-        fetch_freshen(fetch, &merged, &now) && why_not_stay(fetch, &now) == REASON_NONE) {
-        (void)cache_fill_freshen(fetch->fill, &fetch->validate, &now.record, now.head); /* the flight has the reason */
-        return flight_store_reason(fetch->flight);
-    }
-    cache_invalidate(fetch->worker->cache, &fetch->key, NULL);
-    return REASON_OUTDATED;
 }
 
 /* ---- bodies ---- */
@@ -520,7 +403,7 @@ static void complete(struct fetch *fetch)
         broken(fetch, error);
         return;
     }
-    buf_init(&lines, FIELDS_LIMIT_BYTES);
+    buf_init(&lines, fetch_fields_limit(fetch));
     write_fields(&lines, &trailers);
     struct renewal renewal = {&fetch->validate, &fetch->renewed.record, fetch->renewed.head};
     cache_fill_complete_or_renew(fetch->fill, lines.failed ? (struct span){NULL, 0} : buf_span(&lines),

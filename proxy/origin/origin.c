@@ -1,13 +1,15 @@
 /* origin.c: lends connections to one origin; the idle ones are origin_idle.c's.
  *
- * Happy path: a request gets the youngest idle connection, or a slot, addresses and a connection of its own; `done`
- *             runs from the loop. Released, the connection goes to who waits for one, or becomes idle.
+ * Happy path: a request gets a slot, and with it the youngest idle connection, or addresses and a connection of its
+ *             own; `done` runs from the loop. Released, the connection becomes idle, for who waits for one.
  * Failures:   - all slots are taken: the request waits in line; the line or the wait too long: ERR_SATURATED.
  *             - the name does not resolve: ERR_RESOLVE.
  *             - an address refuses, or does not answer within its share of the time: the next one; after the last
  *               ERR_CONNECT or ERR_CONNECT_TIMEOUT.
- * Slots:      `in_use` counts requests that resolve, connect or are ready with a connection, and loans. With the idle
- *             ones it never exceeds max_origin_connections.
+ * Slots:      `in_use` counts requests that are due, resolve, connect or are ready with a connection, and loans. There
+ *             are never more connections than max_origin_connections, the idle ones included.
+ * Idle ones:  are lent when the loop has handled all that it polled, so that those of which it was told that they ended
+ *             or speak unasked are not among them.
  * Deadlines:  every request of a list gets the same time, so the lists are sorted by deadline by themselves, and one
  *             timer does for all. */
 #include "proxy/origin/origin.h"
@@ -20,7 +22,7 @@
 
 enum { YIELDED_SHARE = 4 }; /* a quarter of the slots is for requests that somebody waits for */
 
-static void lend_later(struct origin *origin, struct origin_request *request);
+static void admit(struct origin *origin, struct origin_request *request);
 static void start_request(struct origin *origin, struct origin_request *request);
 static void connect_next(struct origin_request *request);
 static bool connect_to(struct origin_request *request, const struct sockaddr *address);
@@ -32,7 +34,7 @@ static void on_resolved(struct resolver *resolver, enum err error);
 static void on_connected(struct conn *conn, enum err error);
 static void on_attempt_timer(struct conn *conn);
 static void on_deadline(uv_timer_t *timer);
-static void on_ready(uv_timer_t *timer);
+static void on_turn(struct message *message);
 
 static const struct conn_events connecting_events = {.on_timer = on_attempt_timer};
 
@@ -49,9 +51,8 @@ struct origin *origin_create(struct worker *worker, const struct origin_url *url
     adaptive_limit_init(&origin->limit, (unsigned)worker->config->server.max_origin_connections);
     resolver_init(&origin->resolver, worker, url, on_resolved);
     REQUIRE(uv_timer_init(&worker->loop, &origin->deadline_timer) == 0);
-    REQUIRE(uv_timer_init(&worker->loop, &origin->ready_timer) == 0);
     origin->deadline_timer.data = origin;
-    origin->ready_timer.data = origin;
+    origin->turn.run = on_turn;
     return origin;
 }
 
@@ -60,10 +61,10 @@ void origin_stop(struct origin *origin)
     REQUIRE(origin->in_use == 0);
     REQUIRE(origin->waiting.first == NULL);
     REQUIRE(origin->ready.first == NULL);
+    mailbox_cancel(&origin->worker->mailbox, &origin->turn);
     origin_close_idle(origin);
     resolver_stop(&origin->resolver);
     uv_close((uv_handle_t *)&origin->deadline_timer, NULL);
-    uv_close((uv_handle_t *)&origin->ready_timer, NULL);
 }
 
 void origin_destroy(struct origin *origin)
@@ -117,11 +118,7 @@ void origin_acquire(struct origin *origin, struct origin_request *request)
     request->error = ERR_OK;
     request->tries = (struct resolver_tries){0};
     if (has_slot_for(origin, request)) {
-        if (!request->fresh && origin_has_idle(origin)) {
-            lend_later(origin, request);
-        } else {
-            start_request(origin, request);
-        }
+        admit(origin, request);
     } else if (!request->yields && origin->waiting.count < origin->worker->config->server.max_origin_queue) {
         request->state = ORIGIN_REQUEST_WAITING;
         request->deadline_ms = uv_now(&origin->worker->loop) + origin->worker->config->server.origin_queue_timeout_ms;
@@ -130,14 +127,6 @@ void origin_acquire(struct origin *origin, struct origin_request *request)
     } else {
         origin_set_ready(request, NULL, ERR_SATURATED);
     }
-}
-
-struct origin_conn *origin_lend(struct origin *origin, const struct origin_request *request)
-{
-    REQUIRE(request->state == ORIGIN_REQUEST_NONE);
-    bool may = !request->fresh && has_slot_for(origin, request) && origin_has_idle(origin);
-
-    return may ? origin_take_idle(origin) : NULL;
 }
 
 void origin_refuse(struct origin *origin, struct origin_request *request, enum err error)
@@ -161,6 +150,11 @@ void origin_cancel(struct origin_request *request)
     case ORIGIN_REQUEST_WAITING:
         request_list_remove(&origin->waiting, request);
         break;
+    case ORIGIN_REQUEST_DUE:
+        request_list_remove(&origin->due, request);
+        origin_free_slot(origin);
+        origin_trim_idle(origin);
+        break;
     case ORIGIN_REQUEST_RESOLVING:
     case ORIGIN_REQUEST_CONNECTING:
         request_list_remove(&origin->active, request);
@@ -178,19 +172,22 @@ void origin_cancel(struct origin_request *request)
     }
 }
 
-/* The youngest idle connection, once the loop has turned. Nobody looks after it until then, so it is not read. */
-static void lend_later(struct origin *origin, struct origin_request *request)
-{
-    struct origin_conn *conn = origin_take_idle(origin);
-
-    conn_read_stop(&conn->conn);
-    origin_set_ready(request, conn, ERR_OK);
-}
-
 /* The request takes a slot. */
-static void start_request(struct origin *origin, struct origin_request *request)
+static void admit(struct origin *origin, struct origin_request *request)
 {
     origin->in_use++;
+    if (request->fresh || origin->idle.count <= origin->due.count) {
+        start_request(origin, request);
+        return;
+    }
+    request->state = ORIGIN_REQUEST_DUE;
+    request_list_append(&origin->due, request);
+    mailbox_post(&origin->worker->mailbox, &origin->turn);
+}
+
+/* It gets a connection of its own. */
+static void start_request(struct origin *origin, struct origin_request *request)
+{
     request->deadline_ms = uv_now(&origin->worker->loop) + origin->worker->config->server.origin_connect_timeout_ms;
     request->state = ORIGIN_REQUEST_RESOLVING;
     request_list_append(&origin->active, request);
@@ -240,7 +237,8 @@ static bool connect_to(struct origin_request *request, const struct sockaddr *ad
         request->error = ERR_NO_MEMORY;
         return false;
     }
-    if (origin->in_use + origin->idle.count > origin->worker->config->server.max_origin_connections) {
+    if (origin->in_use - origin->due.count + origin->idle.count >
+        origin->worker->config->server.max_origin_connections) {
         origin_close_oldest_idle(origin);
     }
     conn->origin = origin;
@@ -286,9 +284,7 @@ void origin_set_ready(struct origin_request *request, struct origin_conn *conn, 
     request->conn = conn;
     request->error = error;
     request_list_append(&origin->ready, request);
-    if (!uv_is_active((uv_handle_t *)&origin->ready_timer)) {
-        REQUIRE(uv_timer_start(&origin->ready_timer, on_ready, 0, 0) == 0);
-    }
+    mailbox_post(&origin->worker->mailbox, &origin->turn);
 }
 
 void origin_free_slot(struct origin *origin)
@@ -309,11 +305,7 @@ static void serve_waiting(struct origin *origin)
         struct origin_request *request = origin->waiting.first;
 
         request_list_remove(&origin->waiting, request);
-        if (!request->fresh && origin_has_idle(origin)) {
-            lend_later(origin, request);
-        } else {
-            start_request(origin, request);
-        }
+        admit(origin, request);
     }
     origin->serving = false;
 }
@@ -407,11 +399,28 @@ static void on_deadline(uv_timer_t *timer) /* uv_timer_cb */
     arm_deadline(origin);
 }
 
-static void on_ready(uv_timer_t *timer) /* uv_timer_cb */
+/* The idle connection, or one of its own where that has ended since. The request may be gone. */
+static void lend(struct origin *origin, struct origin_request *request)
 {
-    struct origin *origin = timer->data;
+    if (origin->idle.first == NULL) {
+        start_request(origin, request);
+        return;
+    }
+    request->state = ORIGIN_REQUEST_NONE;
+    request->done(request, origin_take_idle(origin), ERR_OK);
+}
+
+static void on_turn(struct message *message) /* message.run */
+{
+    struct origin *origin = CONTAINER_OF(message, struct origin, turn);
 
     /* Only those that are there now: one that asks again at once waits for the next turn of the loop. */
+    for (size_t left = origin->due.count; left > 0 && origin->due.first != NULL; left--) {
+        struct origin_request *request = origin->due.first;
+
+        request_list_remove(&origin->due, request);
+        lend(origin, request);
+    }
     for (size_t left = origin->ready.count; left > 0 && origin->ready.first != NULL; left--) {
         struct origin_request *request = origin->ready.first;
         struct origin_conn *conn = request->conn;
@@ -420,8 +429,5 @@ static void on_ready(uv_timer_t *timer) /* uv_timer_cb */
         request->state = ORIGIN_REQUEST_NONE;
         request->conn = NULL;
         request->done(request, conn, request->error); /* the request may be gone */
-    }
-    if (origin->ready.first != NULL && !uv_is_active((uv_handle_t *)timer)) {
-        REQUIRE(uv_timer_start(timer, on_ready, 0, 0) == 0);
     }
 }

@@ -28,6 +28,7 @@ struct line_memo *origin_lines(struct origin *origin);
 enum origin_request_state {
     ORIGIN_REQUEST_NONE,       /* not asked for, or done */
     ORIGIN_REQUEST_WAITING,    /* in line, until fewer are in use than may be */
+    ORIGIN_REQUEST_DUE,        /* for the loop to have handled all that it polled: then it gets an idle connection */
     ORIGIN_REQUEST_RESOLVING,  /* for the origin's name */
     ORIGIN_REQUEST_CONNECTING, /* for an address to answer */
     ORIGIN_REQUEST_READY,      /* for the loop, to run `done` */
@@ -51,7 +52,7 @@ struct origin_request {
     struct resolver_tries tries;
 };
 
-/* A connection on loan from origin_acquire or origin_lend. The borrower sets conn.events and conn.owner while it has
+/* A connection on loan from origin_acquire. The borrower sets conn.events and conn.owner while it has
  * it, before the loop turns; it has no timer set when it comes, and may be being read already. */
 struct origin_conn {
     struct conn conn;
@@ -67,10 +68,6 @@ struct origin_conn {
  * line is full, or waited for origin_queue_timeout, or yielded), ERR_LIMIT (descriptors ran out), ERR_NO_MEMORY. Never
  * calls done before it has returned. */
 void origin_acquire(struct origin *origin, struct origin_request *request);
-
-/* What origin_acquire would give it, without a turn of the loop, where that is an idle connection: `done` does not run.
- * NULL: none is idle, or the request may not have it; nothing was begun. */
-MUST_CHECK struct origin_conn *origin_lend(struct origin *origin, const struct origin_request *request);
 
 /* As an origin_acquire that fails with `error`: for who finds out at once that there is nothing to ask. */
 void origin_refuse(struct origin *origin, struct origin_request *request, enum err error);

@@ -29,16 +29,6 @@ void origin_discard(struct origin_conn *conn)
     origin_free_slot(conn->origin);
 }
 
-bool origin_has_idle(struct origin *origin)
-{
-    while (origin->idle.first != NULL && !conn_is_silent(&origin->idle.first->conn)) {
-        struct origin_conn *conn = origin->idle.first;
-        idle_list_remove(&origin->idle, conn);
-        conn_close(&conn->conn, origin_conn_closed);
-    }
-    return origin->idle.first != NULL;
-}
-
 /* The youngest: the one most likely to be still alive. */
 struct origin_conn *origin_take_idle(struct origin *origin)
 {
@@ -47,19 +37,15 @@ struct origin_conn *origin_take_idle(struct origin *origin)
     idle_list_remove(&origin->idle, conn);
     conn_set_timer(&conn->conn, 0);
     conn->reused = true;
-    origin->in_use++;
     return conn;
 }
 
-/* A loan has ended: the connection becomes idle, then perhaps goes to one who waits. */
+/* A loan has ended: the connection becomes idle, and one who waits may be due to get it. */
 void origin_release(struct origin_conn *conn)
 {
     struct origin *origin = conn->origin;
-    uint64_t max_idle = origin->worker->config->server.max_idle_origin_connections;
-    bool wanted = origin->waiting.first != NULL && !origin->waiting.first->fresh;
-    bool usable = conn->conn.state == CONN_OPEN && !conn->conn.ended && !conn->conn.writing;
 
-    if (!usable || (!wanted && (max_idle == 0 || !origin->keeps_idle))) {
+    if (conn->conn.state != CONN_OPEN || conn->conn.ended || conn->conn.writing) {
         origin_discard(conn);
         return;
     }
@@ -69,7 +55,14 @@ void origin_release(struct origin_conn *conn)
     conn_set_timer(&conn->conn, origin->worker->config->server.origin_idle_timeout_ms);
     conn_read_start(&conn->conn);
     origin_free_slot(origin);
-    while (origin->idle.count > max_idle) {
+    origin_trim_idle(origin);
+}
+
+void origin_trim_idle(struct origin *origin)
+{
+    uint64_t kept = origin->keeps_idle ? origin->worker->config->server.max_idle_origin_connections : 0;
+
+    while (origin->idle.count > kept + origin->due.count) {
         origin_close_oldest_idle(origin);
     }
 }

@@ -82,7 +82,7 @@ enum channel_got channel_receive(int fd, char *buffer, struct channel_message *o
         return CHANNEL_NOTHING;
     }
     int passed = got > 0 ? passed_fd(&header) : -1;
-    if (got <= 0 || (header.msg_flags & MSG_TRUNC) != 0 || buffer[0] < CHANNEL_STORE || buffer[0] > CHANNEL_REMOVED) {
+    if (got <= 0 || (header.msg_flags & MSG_TRUNC) != 0 || buffer[0] < CHANNEL_STORE || buffer[0] > CHANNEL_PURGED) {
         if (passed >= 0) {
             close(passed);
         }

@@ -2,8 +2,8 @@
  * unix sockets (SOCK_SEQPACKET, which keeps messages apart and carries descriptors).
  *
  * The order: STORE (the new one: all but the store is ready) → MODE…, PINNED… and GO (the old one has let the store go)
- * → SERVING (the new one) → CONNECTION and REMOVED, as they come, from the old one, until it ends and the channel with
- * it. Whoever changes this changes CHANNEL_VERSION: larders of different versions leave each other alone.
+ * → SERVING (the new one) → CONNECTION, REMOVED and PURGED, as they come, from the old one, until it ends and the
+ * channel with it. Whoever changes this changes CHANNEL_VERSION: larders of different versions leave each other alone.
  *
  * Threads: channel_send from any, the rest from the owner of the end. */
 #ifndef PROXY_CHANNEL_H
@@ -12,7 +12,7 @@
 #include "http/check.h"
 #include "http/span.h"
 
-#define CHANNEL_VERSION "3"
+#define CHANNEL_VERSION "4"
 
 enum { CHANNEL_MESSAGE_MAX_BYTES = 96 * 1024 }; /* well below what the kernel queues for such a socket by default */
 
@@ -24,6 +24,7 @@ enum channel_kind {
     CHANNEL_SERVING,
     CHANNEL_CONNECTION, /* a descriptor; one byte: 1 for a unix socket, 0 for TCP; then what was received on it */
     CHANNEL_REMOVED,    /* text of a key: what is stored under it was invalidated */
+    CHANNEL_PURGED,     /* u64 sequence of the old one's, then the row of a purge */
 };
 
 /* Of the old one. Both are the same program for the same machine, or CHANNEL_VERSION differs. */

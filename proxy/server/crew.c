@@ -2,7 +2,8 @@
  *
  * Happy path: created, started, retired when another has taken its place, destroyed when its workers have ended.
  * Failures:   - something cannot be opened or made: the crew is not started, and destroyed.
- *             - a thread cannot be started: those that run are stopped, and it is destroyed when they have ended. */
+ *             - a thread cannot be started: those that run have accepted nothing yet; they are stopped, and it is
+ *             destroyed when they have ended. */
 #include "proxy/server/crew.h"
 
 #include <stdlib.h>
@@ -63,7 +64,10 @@ struct crew *crew_create(struct config *config, unsigned worker_count, const str
     }
     crew->config = config;
     crew->worker_count = worker_count;
-    crew->workers = calloc(worker_count, sizeof(*crew->workers));
+    crew->workers = aligned_alloc(alignof(struct worker), worker_count * sizeof(*crew->workers));
+    if (crew->workers != NULL) {
+        memset(crew->workers, 0, worker_count * sizeof(*crew->workers));
+    }
     if (crew->workers == NULL || make_origin_sets(crew, former) != ERR_OK) {
         (void)fail(out_error, "cannot start", ERR_NO_MEMORY);
     } else if (sockets_open(&crew->sockets, config, worker_count, sockets, out_error) == ERR_OK) {
@@ -111,7 +115,13 @@ enum err crew_start(struct crew *crew, const struct worker_shared *shared, struc
             crew->started++;
         }
     }
-    return error == ERR_OK ? ERR_OK : fail(out_error, "cannot start a thread", error);
+    if (error != ERR_OK) {
+        return fail(out_error, "cannot start a thread", error);
+    }
+    for (unsigned i = 0; i < crew->made; i++) {
+        worker_serve(&crew->workers[i]);
+    }
+    return ERR_OK;
 }
 
 static void retire(struct crew *crew)

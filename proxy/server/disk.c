@@ -1,13 +1,15 @@
 /* disk.c: the thread that does every write of the store.
  *
  * Happy path: has the store's pages looked at, where the start left that to be done behind it; then waits for work,
- * then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit.
+ * then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit. When the cache's writes are
+ * stopped it writes what is queued, and waits to be told what that was for: a pause, or the end.
  *
  * Failures: the cache's own affair: it tells the fetches concerned, and goes on without storing. */
 #include "proxy/server/disk.h"
 
 #include <time.h>
 
+#include "http/check.h"
 #include "proxy/io/log.h"
 #include "proxy/io/thread.h"
 
@@ -17,6 +19,8 @@ enum {
     BATCH_MS = 50,    /* the longest something queued waits for others to share its commit */
 };
 
+static void finish(struct disk *disk);
+static void tell(struct disk *disk, enum disk_wish wish);
 static void *run(void *arg);
 static void check_pages(struct disk *disk);
 static void write_batch(struct disk *disk);
@@ -26,17 +30,79 @@ enum err disk_start(struct disk *disk, struct cache *cache)
 {
     *disk = (struct disk){.cache = cache};
     cache_start_writes(cache);
-    disk->running = thread_start(&disk->thread, run, disk);
-    return disk->running ? ERR_OK : ERR_NO_MEMORY;
+    REQUIRE(pthread_mutex_init(&disk->mutex, NULL) == 0);
+    REQUIRE(pthread_cond_init(&disk->changed, NULL) == 0);
+    if (!thread_start(&disk->thread, run, disk)) {
+        finish(disk);
+        return ERR_NO_MEMORY;
+    }
+    disk->running = true;
+    return ERR_OK;
+}
+
+/* The thread has done as it was told: the next wish does not take the place of this one. */
+static void wait_until(struct disk *disk, bool parked)
+{
+    pthread_mutex_lock(&disk->mutex);
+    while (disk->parked != parked) {
+        pthread_cond_wait(&disk->changed, &disk->mutex);
+    }
+    pthread_mutex_unlock(&disk->mutex);
+}
+
+void disk_pause(struct disk *disk)
+{
+    tell(disk, DISK_PAUSES);
+    cache_stop_writes(disk->cache);
+    wait_until(disk, true);
+}
+
+void disk_resume(struct disk *disk)
+{
+    cache_start_writes(disk->cache);
+    tell(disk, DISK_WRITES);
+    wait_until(disk, false);
 }
 
 void disk_stop(struct disk *disk)
 {
     if (disk->running) {
+        tell(disk, DISK_ENDS);
         cache_stop_writes(disk->cache);
         pthread_join(disk->thread, NULL);
-        disk->running = false;
+        finish(disk);
     }
+}
+
+static void finish(struct disk *disk)
+{
+    pthread_cond_destroy(&disk->changed);
+    pthread_mutex_destroy(&disk->mutex);
+    *disk = (struct disk){0};
+}
+
+static void tell(struct disk *disk, enum disk_wish wish)
+{
+    pthread_mutex_lock(&disk->mutex);
+    disk->wish = wish;
+    pthread_cond_broadcast(&disk->changed);
+    pthread_mutex_unlock(&disk->mutex);
+}
+
+/* All is written. True: it was a pause, and that is over. */
+static bool park(struct disk *disk)
+{
+    pthread_mutex_lock(&disk->mutex);
+    disk->parked = disk->wish == DISK_PAUSES;
+    pthread_cond_broadcast(&disk->changed);
+    while (disk->wish == DISK_PAUSES) {
+        pthread_cond_wait(&disk->changed, &disk->mutex);
+    }
+    disk->parked = false;
+    pthread_cond_broadcast(&disk->changed);
+    bool goes_on = disk->wish == DISK_WRITES;
+    pthread_mutex_unlock(&disk->mutex);
+    return goes_on;
 }
 
 /* Damage is reported with the first batch, which fails. */
@@ -76,7 +142,8 @@ static void write_batch(struct disk *disk)
     }
     if (!written && !disk->refused && !disk->failed && !store_is_away(cache_store(disk->cache))) {
         const char *why = store_refusal(cache_store(disk->cache));
-        log_warn("the disk refuses writes (%s): responses are passed on without being stored",
+        log_warn("%s (%s): responses are passed on without being stored",
+                 store_disk_refuses(cache_store(disk->cache)) ? "the disk refuses writes" : "a batch was not written",
                  why == NULL ? "too much at once" : why);
     }
     disk->refused = !written && !store_is_away(cache_store(disk->cache));
@@ -86,19 +153,27 @@ static void write_batch(struct disk *disk)
     }
 }
 
-static void *run(void *arg) /* start routine of pthread_create */
+/* Until the cache's writes are stopped, and all that was queued then is written. */
+static void write_queued(struct disk *disk)
 {
-    struct disk *disk = arg;
-    struct timespec until;
+    struct timespec until = time_in(WORK_MS);
 
-    check_pages(disk);
-    until = time_in(WORK_MS);
     while (cache_wait(disk->cache, WAIT_FOR_WORK, &until)) {
         until = time_in(BATCH_MS);
         (void)cache_wait(disk->cache, WAIT_FOR_BATCH, &until); /* stopped or not: what is queued is written */
         write_batch(disk);
         until = time_in(WORK_MS);
     }
+}
+
+static void *run(void *arg) /* start routine of pthread_create */
+{
+    struct disk *disk = arg;
+
+    do {
+        check_pages(disk);
+        write_queued(disk);
+    } while (park(disk));
     return NULL;
 }
 

@@ -10,27 +10,32 @@
 #include "http/buf.h"
 #include "http/error.h"
 #include "proxy/config/config.h"
+#include "proxy/io/mailbox.h"
 #include "proxy/io/socket_handle.h"
 
 struct worker;
 
 enum listener_state {
     LISTENER_NONE,      /* zeroed */
-    LISTENER_ACCEPTING, /* the handle is open */
+    LISTENER_READY,     /* the handle is open, but accepts nothing yet */
+    LISTENER_ACCEPTING, /* the handle listens */
     LISTENER_PAUSED,    /* connections wait in the kernel's queue until the timer fires */
     LISTENER_CLOSED,
 };
 
 struct listener {
     union socket_handle socket;
-    uv_timer_t retry; /* accepting goes on after a pause */
+    uv_timer_t timer; /* accepting goes on after a pause, or in the next turn */
     struct worker *worker;
     enum address_kind kind;
     enum listener_state state;
-    int fd;           /* the listening socket; the handle has a duplicate, so that it can be closed for a pause */
-    int fd_limit;     /* accepting pauses at this descriptor */
-    bool handle_open; /* until its close callback ran */
-    bool complained;  /* that accepting fails, since it last worked */
+    int fd;            /* the listening socket; the handle has a duplicate, so that it can be closed for a pause */
+    int fd_limit;      /* accepting pauses at this descriptor */
+    bool handle_open;  /* until its close callback ran */
+    bool holds;        /* libuv has accepted a connection that is to be taken in the loop's next turn */
+    uint64_t turn_ms;  /* the loop's time when it last accepted */
+    unsigned accepted; /* at that time */
+    bool complained;   /* that accepting fails, since it last worked */
 };
 
 /* What can be listened on for a configured address: itself, but 0.0.0.0 for "::", all, on a machine without IPv6. */
@@ -47,15 +52,19 @@ MUST_CHECK enum err listener_listen(const struct address *address, unsigned coun
 /* Removes the file of a unix socket; the sockets themselves are the listeners'. */
 void listener_remove_file(const struct address *address);
 
-/* Starts accepting on a socket from listener_listen; owns `fd`, also when it fails. New connections go to
- * client_accept. */
-MUST_CHECK enum err listener_start(struct listener *listener, struct worker *worker, const struct address *address,
-                                   int fd);
+/* Makes one for a socket from listener_listen; owns `fd`, also when it fails. It has what accepting needs then: where
+ * there are too few descriptors for that it fails (ERR_LIMIT), before anybody counts on it. */
+MUST_CHECK enum err listener_init(struct listener *listener, struct worker *worker, const struct address *address,
+                                  int fd);
 
-/* Accepts what waits in the kernel's queue, which would be reset by the close: also what a pause left there. */
+/* Starts accepting: new connections go to client_accept. Where that is not possible now it is tried again. */
+void listener_start(struct listener *listener);
+
+/* Accepts what waits in the kernel's queue, which would be reset by the close: also what a pause left there. Nothing
+ * before listener_start: what is there is for others then. */
 void listener_take_rest(struct listener *listener);
 
-/* A second call, and one for a listener never started, changes nothing. The loop must go on until it is closed. */
+/* A second call, and one for a listener never made, changes nothing. The loop must go on until it is closed. */
 void listener_close(struct listener *listener);
 
 /* As the kernel wants it. False: a path that is too long. */

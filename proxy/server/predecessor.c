@@ -166,6 +166,19 @@ static void let_pins_go(struct predecessor *predecessor)
     }
 }
 
+static void take_purge(struct predecessor *predecessor, struct span bytes)
+{
+    uint64_t sequence;
+
+    if (bytes.len < sizeof(sequence)) {
+        return;
+    }
+    memcpy(&sequence, bytes.data, sizeof(sequence));
+    if (!cache_purge_row(predecessor->cache, sequence, span_skip(bytes, sizeof(sequence)))) {
+        log_warn("a purge of the former larder could not be taken over");
+    }
+}
+
 static void on_message(struct predecessor *predecessor, const struct channel_message *message)
 {
     if (message->kind == CHANNEL_CONNECTION && message->fd >= 0 && message->bytes.len > 0) {
@@ -180,6 +193,9 @@ static void on_message(struct predecessor *predecessor, const struct channel_mes
         struct key key = {.text = message->bytes,
                           .hash = key_hash_of(message->bytes, cache_secret(predecessor->cache))};
         cache_invalidate(predecessor->cache, &key, NULL);
+    }
+    if (message->kind == CHANNEL_PURGED) {
+        take_purge(predecessor, message->bytes);
     }
 }
 

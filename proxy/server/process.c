@@ -1,8 +1,9 @@
 /* process.c: see process.h.
  *
- * Failures: - a name that the system does not know, a change that it refuses: the start fails.
- *           - the change can be taken back afterwards: the start fails as well; what goes on as a user must not be able
- * to become root again. */
+ * Failures:
+ * - A name that the system does not know, a change that it refuses: the start fails.
+ * - The change can be taken back afterwards: the start fails as well; what goes on as a user must not be able to become
+ *   root again. */
 #include "proxy/server/process.h"
 
 #include <errno.h>
@@ -143,6 +144,14 @@ bool process_drop_privileges(const struct config *config, struct buf *out_error)
         return is_same || fail(out_error, "user", config->server.user, "only root can");
     }
     return make_cache_dir(config, &account, out_error) && become(config, &account, out_error);
+}
+
+bool process_make_cache_dir(const struct config *config, struct buf *out_error)
+{
+    struct account account;
+
+    return config->server.user == NULL || geteuid() != 0 ||
+           (find_account(config, &account, out_error) && make_cache_dir(config, &account, out_error));
 }
 
 void process_warn_of_root(void)

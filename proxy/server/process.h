@@ -20,6 +20,10 @@ unsigned process_planned_descriptors(const struct config *config, unsigned worke
  * that user where it is missing. Without a user it stays who it is. False: one line in `out_error`. */
 MUST_CHECK bool process_drop_privileges(const struct config *config, struct buf *out_error);
 
+/* For who looks after the cache without being larder: makes its directory for server.user where root does it and it is
+ * missing. What is there already keeps its owner. False: one line in `out_error`. */
+MUST_CHECK bool process_make_cache_dir(const struct config *config, struct buf *out_error);
+
 /* When everything else has worked. */
 void process_warn_of_root(void);
 

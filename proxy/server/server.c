@@ -3,10 +3,9 @@
  *
  * Happy path: sockets bound, root given up, store, disk thread, the crew of workers; "ready". SIGTERM or SIGINT: the
  * workers stop accepting and finish; when the last has ended the disk thread writes what is queued, the store is
- * closed, status 0. SIGHUP: a new crew takes the place of the former one, which ends when it has finished (crew.h).
- * SIGUSR2: another process does (server_upgrade.c).
+ * closed, status 0. SIGHUP: another configuration takes the place of this one (server_crews.c); SIGUSR2: another
+ * process does (server_upgrade.c).
  * Failures:   - something cannot be opened: one line on standard error, what is open is closed, status 2.
- *             - a configuration that is read anew is refused: the log says why, the former one goes on.
  *             - a second signal: the workers close what still runs.
  * Threads:    signals come to this thread only (thread.h). Workers tell their end by a message to this loop. */
 #include "proxy/server/server.h"
@@ -21,14 +20,12 @@
 #include "proxy/io/loop_room.h"
 #include "proxy/io/memory.h"
 #include "proxy/server/process.h"
-#include "proxy/server/reload.h"
 #include "proxy/server/server_internal.h"
 
 enum {
     EXIT_STOPPED = 0,
     EXIT_CANNOT_START = 2,
-    FORMER_CREWS_MAX = 8, /* that finish what they began */
-    SPARE_READERS = 4,    /* of the store, beyond one a worker */
+    SPARE_READERS = 4, /* of the store, beyond one a worker */
 };
 
 static const int watched_signals[SERVER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -37,17 +34,10 @@ static enum err init_loop(struct server *server);
 static enum err start(struct server *server, struct config *config);
 static enum err make_tables(struct server *server);
 static enum err open_cache(struct server *server, const struct config *config);
-static enum err start_crew(struct server *server, struct crew *crew);
 static enum err open_admin(struct server *server);
-static void announce(const struct crew *crew);
-static bool reload(struct server *server);
 static void stop(struct server *server);
-static void close_loop(struct server *server);
 static void finish(struct server *server);
-static enum err explain(struct server *server, const char *what, enum err error);
 static void on_signal(uv_signal_t *handle, int number);
-static void on_worker_ended(struct message *message);
-static void on_handover(struct message *message);
 
 int server_run(struct config *config, const struct config_flags *flags, const char *const *argv)
 {
@@ -68,7 +58,7 @@ int server_run(struct config *config, const struct config_flags *flags, const ch
     } else {
         error = start(&server, config);
         if (error == ERR_OK) {
-            announce(server.crews);
+            server_announce(server.crews);
             watchdog_start(&server.watchdog, &server.loop, &server.crews, &server.notify);
             process_warn_of_root();
             log_info("ready");
@@ -101,12 +91,12 @@ static enum err init_loop(struct server *server)
     int error = loop_init(&server->loop, 0); /* how many descriptors there may be is not known yet */
 
     if (error < 0) {
-        return explain(server, "cannot start", err_from_uv(error));
+        return server_explain(server, "cannot start", err_from_uv(error));
     }
     error = mailbox_init(&server->mailbox, &server->loop);
     if (error < 0) {
         (void)uv_loop_close(&server->loop); /* nothing is in it */
-        return explain(server, "cannot start", err_from_uv(error));
+        return server_explain(server, "cannot start", err_from_uv(error));
     }
     REQUIRE(uv_timer_init(&server->loop, &server->leave_timer) == 0);
     server->leave_timer.data = server;
@@ -161,7 +151,7 @@ static enum err prepare(struct server *server, struct config *config)
     enum err error = server->metrics == NULL || server->follow == NULL ? ERR_NO_MEMORY : make_tables(server);
     if (error != ERR_OK) {
         config_destroy(config);
-        return explain(server, "cannot start", error);
+        return server_explain(server, "cannot start", error);
     }
     process_raise_descriptor_limit(config, server->worker_count);
     loop_make_room(&server->loop, process_planned_descriptors(config, server->worker_count));
@@ -198,30 +188,11 @@ static enum err start(struct server *server, struct config *config)
         loop_start_pool(&server->loop, &server->pool_start);
         error = disk_start(&server->disk, server->cache);
         if (error != ERR_OK) {
-            return explain(server, "cannot start a thread", error);
+            return server_explain(server, "cannot start a thread", error);
         }
-        error = start_crew(server, server->crews);
+        error = server_start_crew(server, server->crews);
     }
     return error;
-}
-
-static enum err start_crew(struct server *server, struct crew *crew)
-{
-    struct worker_shared shared = {.cache = server->cache,
-                                   .limits = &server->limits,
-                                   .metrics = server->metrics,
-                                   .traffic = server->traffic,
-                                   .follow = server->follow,
-                                   .facts = server->facts,
-                                   .descriptors = process_planned_descriptors(crew->config, server->worker_count),
-                                   .server = &server->mailbox,
-                                   .on_ended = on_worker_ended,
-                                   .on_handover = on_handover};
-
-    if (!site_modes_bind(server->modes, crew->config)) {
-        return explain(server, "cannot start", ERR_NO_MEMORY);
-    }
-    return crew_start(crew, &shared, &server->text);
 }
 
 static enum err open_admin(struct server *server)
@@ -264,21 +235,21 @@ static enum err make_tables(struct server *server)
 
 static enum err open_cache(struct server *server, const struct config *config)
 {
+    uint64_t memory_bytes = memory_limit_bytes();
     struct cache_options options = {
         .store =
             {
                 .dir = config->cache.dir,
                 .size_bytes = config->cache.size_bytes,
-                .memory_bytes = memory_limit_bytes(),
+                .memory_bytes = memory_bytes,
                 .max_variants = (unsigned)config->cache.max_variants,
-                .max_readers = server->worker_count * (FORMER_CREWS_MAX + 2) + SPARE_READERS,
+                .max_readers = server->worker_count * (SERVER_FORMER_CREWS_MAX + 2) + SPARE_READERS,
             },
-        .admit_large = config->cache.admit_large,
         .write_queue_bytes = config->cache.write_queue_bytes,
         .window_bytes = config->server.stream_buffer_bytes,
         .stream_memory_bytes = config->server.stream_memory_bytes,
         .hit_for_miss_ms = config->cache.hit_for_miss_ms,
-        .hot_bytes = (size_t)(config->cache.hot_bytes / server->worker_count),
+        .hot_bytes = (size_t)(config_hot_bytes(config, memory_bytes) / server->worker_count),
     };
     struct buf note;
 
@@ -295,90 +266,10 @@ static enum err open_cache(struct server *server, const struct config *config)
     if (error == ERR_OK && server->predecessor != NULL) {
         error = predecessor_pin(server->predecessor, server->cache);
         if (error != ERR_OK) {
-            return explain(server, "cannot take the store over", error);
+            return server_explain(server, "cannot take the store over", error);
         }
     }
     return error;
-}
-
-/* What the crew has bound; what it has from a former one was said already. */
-static void announce(const struct crew *crew)
-{
-    struct buf address;
-
-    buf_init(&address, SERVER_TEXT_MAX_BYTES);
-    for (size_t i = 0; i < crew->sockets.count; i++) {
-        if (crew->sockets.bounds[i].former == NULL) {
-            buf_clear(&address);
-            address_format(&crew->sockets.bounds[i].address, &address);
-            log_info("listening address=%.*s", SPAN_ARG(buf_span(&address)));
-        }
-    }
-    buf_finish(&address);
-}
-
-/* So that neither threads nor readers of the store are without limit. False: a reload must wait. */
-static bool has_room_for_crew(const struct server *server)
-{
-    struct crew *oldest = server->crews;
-    unsigned count = 0;
-
-    for (; oldest->next != NULL; oldest = oldest->next) {
-        count++;
-    }
-    if (count < FORMER_CREWS_MAX) {
-        return true;
-    }
-    log_error(
-        "requests of %u former configurations still run: the oldest ones get shutdown_timeout to finish, try again "
-        "then",
-        count);
-    crew_stop(oldest);
-    return false;
-}
-
-/* The crew takes the place of the one that serves. */
-static void replace_crew(struct server *server, struct crew *crew)
-{
-    struct crew *former = server->crews;
-
-    announce(crew);
-    crew_retire(former, crew);
-    crew->next = former;
-    server->crews = crew;
-    site_modes_adopt(server->modes, crew->config);
-    admin_use(server->admin, crew->config, crew->origin_sets);
-    log_set_level(crew->config->server.log_level);
-    log_info("configuration reloaded sites=%zu", crew->config->site_count);
-}
-
-/* False: the former configuration goes on. */
-static bool reload(struct server *server)
-{
-    struct crew *former = server->crews;
-
-    log_info("reloading the configuration");
-    struct config *config = has_room_for_crew(server) ? reload_config(server->flags, former->config) : NULL;
-    if (config == NULL) {
-        return false;
-    }
-    buf_clear(&server->text);
-    process_raise_descriptor_limit(config, server->worker_count);
-    struct crew *crew = crew_create(config, server->worker_count, &former->sockets, former, &server->text);
-    enum err error = crew != NULL ? start_crew(server, crew) : ERR_LIMIT;
-    if (error == ERR_OK) {
-        replace_crew(server, crew);
-        return true;
-    }
-    log_error("the new configuration cannot be used, the former one goes on error=%s",
-              log_quoted(buf_span(&server->text)).text);
-    if (crew != NULL) { /* it ends like a former one */
-        crew->next = former->next;
-        former->next = crew;
-        crew_abort(crew);
-        server_remove_ended_crews(server);
-    }
-    return false;
 }
 
 static void stop(struct server *server)
@@ -390,28 +281,7 @@ static void stop(struct server *server)
     server_remove_ended_crews(server);
 }
 
-/* The one that serves is kept: the administration tells about it to the end. */
-void server_remove_ended_crews(struct server *server)
-{
-    struct crew *serving = server->crews;
-    struct crew **link = serving != NULL ? &serving->next : &server->crews;
-
-    while (*link != NULL) {
-        struct crew *crew = *link;
-        if (crew_is_over(crew)) {
-            *link = crew->next;
-            crew_destroy(crew);
-        } else {
-            link = &crew->next;
-        }
-    }
-    if (server->stopping && (serving == NULL || (crew_is_over(serving) && serving->next == NULL))) {
-        close_loop(server);
-    }
-}
-
-/* No worker is left that could post to it. */
-static void close_loop(struct server *server)
+void server_close_loop(struct server *server)
 {
     admin_close(server->admin);
     watchdog_close(&server->watchdog);
@@ -449,7 +319,7 @@ static void finish(struct server *server)
     buf_finish(&server->text);
 }
 
-static enum err explain(struct server *server, const char *what, enum err error)
+enum err server_explain(struct server *server, const char *what, enum err error)
 {
     buf_format(&server->text, "%s: %s", what, err_text(error));
     return error;
@@ -486,7 +356,7 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
         log_warn("an upgrade is under way, signal ignored signal=SIGHUP");
     } else if (number == SIGHUP) {
         notify_reloading(&server->notify);
-        bool accepted = reload(server);
+        bool accepted = server_reload(server);
         notify_ready(&server->notify, accepted ? "serving" : "serving; the last reload was refused");
     } else if (number == SIGUSR1) {
         log_info("opening the access log anew");
@@ -500,31 +370,5 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
         notify_stopping(&server->notify);
         successor_close(&server->successor); /* nobody is to take our place */
         stop(server);
-    }
-}
-
-static void on_worker_ended(struct message *message) /* message.run */
-{
-    struct worker *worker = CONTAINER_OF(message, struct worker, ended_message);
-    struct server *server = CONTAINER_OF(worker->shared.server, struct server, mailbox);
-
-    worker->watched.over = true;
-    for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
-        if (worker >= crew->workers && worker < crew->workers + crew->made) {
-            crew->ended++;
-        }
-    }
-    server_remove_ended_crews(server);
-}
-
-static void on_handover(struct message *message) /* message.run */
-{
-    struct handover *handover = CONTAINER_OF(message, struct handover, message);
-    struct server *server = CONTAINER_OF(handover->worker->shared.server, struct server, mailbox);
-
-    if (server->stopping) {
-        server_pass_on(server, handover);
-    } else {
-        crew_take_connection(server->crews, handover);
     }
 }

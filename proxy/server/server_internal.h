@@ -1,5 +1,5 @@
-/* server_internal.h: the main thread's state, shared by server.c (start, reload, stop) and server_upgrade.c (another
- * process takes this one's place, or this one takes another's). */
+/* server_internal.h: the main thread's state, shared by server.c (start, signals, stop), server_crews.c (who serves, by
+ * which configuration) and server_upgrade.c (another process takes this one's place, or this one takes another's). */
 #ifndef PROXY_SERVER_INTERNAL_H
 #define PROXY_SERVER_INTERNAL_H
 
@@ -17,6 +17,7 @@
 enum {
     SERVER_SIGNALS = 5, /* that are watched */
     SERVER_TEXT_MAX_BYTES = 8192,
+    SERVER_FORMER_CREWS_MAX = 8, /* that finish what they began */
 };
 
 struct server {
@@ -39,8 +40,9 @@ struct server {
     struct client_limits limits;
     struct predecessor *predecessor; /* whose place this process takes, or took; NULL: none */
     struct predecessor_events predecessor_events;
-    struct successor successor; /* that is to take ours */
-    uv_timer_t leave_timer;     /* of what is still to finish when it serves */
+    struct successor successor;  /* that is to take ours */
+    struct cache_successor heir; /* the same, of the store, once it serves */
+    uv_timer_t leave_timer;      /* of what is still to finish when it serves */
     struct watchdog watchdog;
     uv_loop_t loop;
     uv_work_t pool_start; /* with which libuv's threads begin */
@@ -48,6 +50,25 @@ struct server {
     uv_signal_t signals[SERVER_SIGNALS];
     bool stopping;
 };
+
+/* ---- server.c ---- */
+
+/* Says in `server->text` what could not be done, and returns `error`. */
+enum err server_explain(struct server *server, const char *what, enum err error);
+
+/* No worker is left that could post to it. */
+void server_close_loop(struct server *server);
+
+/* ---- server_crews.c ---- */
+
+/* A crew that crew_create has made; it need not be in the list yet. On failure `server->text` says why. */
+MUST_CHECK enum err server_start_crew(struct server *server, struct crew *crew);
+
+/* Logs the addresses that the crew has bound; those that it has from a former one were said already. */
+void server_announce(const struct crew *crew);
+
+/* SIGHUP. False: the former configuration goes on, and the log says why. */
+bool server_reload(struct server *server);
 
 /* Destroys crews that have ended; when that was the last of a server that stops, ends the loop. */
 void server_remove_ended_crews(struct server *server);

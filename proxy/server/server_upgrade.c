@@ -106,23 +106,36 @@ static bool on_wants_store(struct successor *successor)
     if (!site_modes_tell(server->modes, tell_mode, successor)) {
         return false;
     }
-    disk_stop(&server->disk);
+    disk_pause(&server->disk);
     successor->had_store = store_is_away(store) || store_let_go(store, &bodies, &count);
-    if (disk_start(&server->disk, server->cache) != ERR_OK) {
-        log_error("cannot start the thread that writes the store, nothing is stored any more");
-        store_give_up(store);
-    }
+    disk_resume(&server->disk);
     bool told = successor->had_store &&
                 tell_pinned(successor, bodies, count, server->crews->config->server.shutdown_timeout_ms);
     free(bodies);
     return told;
 }
 
-static void on_removed(void *arg, struct span key_text) /* cache_removed_fn: the disk thread */
+static void on_removed(struct cache_successor *heir, struct span key_text) /* cache_successor: the disk thread */
 {
-    if (!successor_tell(arg, CHANNEL_REMOVED, key_text, -1)) {
+    struct server *server = CONTAINER_OF(heir, struct server, heir);
+
+    if (!successor_tell(&server->successor, CHANNEL_REMOVED, key_text, -1)) {
         log_warn("the successor could not be told that a response was invalidated key=%s", log_quoted(key_text).text);
     }
+}
+
+static void on_purged(struct cache_successor *heir, uint64_t sequence, struct span row) /* the same */
+{
+    struct server *server = CONTAINER_OF(heir, struct server, heir);
+    struct buf bytes;
+
+    buf_init(&bytes, CHANNEL_MESSAGE_MAX_BYTES);
+    buf_add(&bytes, (struct span){(const char *)&sequence, sizeof(sequence)});
+    buf_add(&bytes, row);
+    if (bytes.failed || !successor_tell(&server->successor, CHANNEL_PURGED, buf_span(&bytes), -1)) {
+        log_warn("the successor could not be told of a purge sequence=%llu", (unsigned long long)sequence);
+    }
+    buf_finish(&bytes);
 }
 
 static void on_leave_timer(uv_timer_t *timer) /* uv_timer_cb */
@@ -142,7 +155,8 @@ static void on_serves(struct successor *successor)
 
     log_info("upgraded: the new larder serves, this one finishes what it began pid=%d", successor_pid(successor));
     notify_main_pid(&server->notify, successor_pid(successor));
-    cache_set_successor(server->cache, on_removed, successor);
+    server->heir = (struct cache_successor){.removed = on_removed, .purged = on_purged};
+    cache_set_successor(server->cache, &server->heir);
     server->stopping = true;
     admin_leave(server->admin);
     for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {

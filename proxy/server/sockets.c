@@ -34,7 +34,8 @@ static enum err duplicate_all(const int *fds, unsigned count, int *out_fds)
     return ERR_OK;
 }
 
-bool sockets_has(const struct sockets *sockets, const struct bound *former)
+/* Has `sockets` taken this one from the former set? */
+static bool has_taken(const struct sockets *sockets, const struct bound *former)
 {
     for (size_t i = 0; i < sockets->count; i++) {
         if (sockets->bounds[i].former == former) {
@@ -48,7 +49,7 @@ static struct bound *find_former(const struct sockets *sockets, const struct soc
                                  const struct address *wanted)
 {
     for (size_t i = 0; former != NULL && i < former->count; i++) {
-        if (address_equal(&former->bounds[i].wanted, wanted) && !sockets_has(sockets, &former->bounds[i])) {
+        if (address_equal(&former->bounds[i].wanted, wanted) && !has_taken(sockets, &former->bounds[i])) {
             return &former->bounds[i];
         }
     }

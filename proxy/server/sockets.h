@@ -54,9 +54,6 @@ int sockets_take_one(struct sockets *inherited, struct address *address, bool *o
 /* Names in the log what of a set that was inherited nobody took, and closes the set. */
 void sockets_close_inherited(struct sockets *inherited);
 
-/* Has `sockets` taken this one from the former set? */
-bool sockets_has(const struct sockets *sockets, const struct bound *former);
-
 /* Binds all addresses of `config`, or takes them from `former` (NULL: none), and fills in what became of them in
  * `config`. What is new does not listen yet. On failure one line in `out_error`, and nothing is open. */
 MUST_CHECK enum err sockets_open(struct sockets *sockets, struct config *config, unsigned workers,

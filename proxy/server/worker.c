@@ -16,6 +16,7 @@
 #include "http/check.h"
 #include "http/field_memo.h"
 #include "proxy/client/client.h"
+#include "proxy/client/http1_stream.h"
 #include "proxy/io/conn.h"
 #include "proxy/io/log.h"
 #include "proxy/io/loop_room.h"
@@ -32,6 +33,7 @@ static void abort_all(struct worker *worker);
 static void end(struct worker *worker);
 static void finish(struct worker *worker);
 static void *run(void *arg);
+static void on_serve(struct message *message);
 static void on_retire(struct message *message);
 static void on_stop(struct message *message);
 static void on_abort(struct message *message);
@@ -49,6 +51,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         .config = config,
         .shared = *shared,
         .cache = shared->cache,
+        .serve_message = {.run = on_serve},
         .retire_message = {.run = on_retire},
         .stop_message = {.run = on_stop},
         .abort_message = {.run = on_abort},
@@ -77,7 +80,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         if (error == ERR_OK) {
             return ERR_OK;
         }
-        fds = NULL; /* the listeners have closed them */
+        fds = NULL; /* init_listeners has closed them, or the listeners do */
     }
     end(worker);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* until all is closed */
@@ -93,6 +96,11 @@ enum err worker_start(struct worker *worker)
 {
     worker->started = thread_start(&worker->thread, run, worker);
     return worker->started ? ERR_OK : ERR_NO_MEMORY;
+}
+
+void worker_serve(struct worker *worker)
+{
+    mailbox_post(&worker->mailbox, &worker->serve_message);
 }
 
 void worker_retire(struct worker *worker)
@@ -184,6 +192,7 @@ static enum err init_parts(struct worker *worker, struct origin_set *const *sets
         return err_from_uv(failed);
     }
     worker->shard = metrics_shard_create(worker->shared.metrics, worker->config);
+    worker->refusals.shard = worker->shard;
     worker->traffic = traffic_shard_create(worker->shared.traffic, worker->config);
     worker->follow = follow_shard_create(worker->shared.follow);
     worker->facts = facts_shard_create(worker->shared.facts, (size_t)worker->config->server.facts_bytes);
@@ -231,7 +240,7 @@ static enum err init_listeners(struct worker *worker, const int *fds)
             continue;
         }
         worker->listener_count++;
-        error = listener_start(&worker->listeners[i], worker, &config->server.listen[i], fds[i]);
+        error = listener_init(&worker->listeners[i], worker, &config->server.listen[i], fds[i]);
     }
     return error;
 }
@@ -310,6 +319,7 @@ static void finish(struct worker *worker)
     free(worker->read_buffer);
     field_memo_destroy(worker->field_memo);
     arena_spares_finish(&worker->arena_spares);
+    http1_stream_spares_finish(&worker->stream_spares);
     buf_finish(&worker->spare_in);
     buf_finish(&worker->spare_out);
     buf_finish(&worker->spare_head);
@@ -328,6 +338,15 @@ static void *run(void *arg) /* start routine of pthread_create */
     return NULL;
 }
 
+static void on_serve(struct message *message) /* message.run */
+{
+    struct worker *worker = CONTAINER_OF(message, struct worker, serve_message);
+
+    for (size_t i = 0; i < worker->listener_count; i++) {
+        listener_start(&worker->listeners[i]);
+    }
+}
+
 static void on_retire(struct message *message) /* message.run */
 {
     struct worker *worker = CONTAINER_OF(message, struct worker, retire_message);
@@ -335,6 +354,7 @@ static void on_retire(struct message *message) /* message.run */
     if (worker->state == WORKER_RUNNING) {
         worker->state = WORKER_RETIRED;
         close_entrance(worker);
+        cache_reader_retire(worker->cache_reader);
         clients_retire(worker);
         worker_check_stopped(worker);
     }

@@ -6,12 +6,14 @@
 #define PROXY_WORKER_H
 
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <uv.h>
 
 #include "cache/cache.h"
 #include "http/arena.h"
 #include "proxy/client/refusals.h"
+#include "proxy/client/stream.h"
 #include "proxy/config/config.h"
 #include "proxy/io/mailbox.h"
 #include "proxy/observe/access_log.h"
@@ -23,7 +25,7 @@
 #include "proxy/server/listener.h"
 #include "proxy/server/watchdog.h"
 
-enum { WORKER_READ_BUFFER_BYTES = 65536 };
+enum { WORKER_READ_BUFFER_BYTES = 65536, WORKER_LINE_BYTES = 64 };
 
 struct client;
 struct fetch;
@@ -60,7 +62,7 @@ struct worker_shared {
 };
 
 struct worker {
-    unsigned number;
+    alignas(WORKER_LINE_BYTES) unsigned number; /* they lie side by side: none writes to a cache line of the next */
     const struct config *config;
     struct worker_shared shared;
     struct cache *cache;               /* the shared one */
@@ -70,7 +72,8 @@ struct worker {
     bool started; /* the thread runs, or ran */
     uv_loop_t loop;
     struct mailbox mailbox;
-    struct message retire_message; /* posted by the main thread: another has taken its place */
+    struct message serve_message;  /* posted by the main thread: accept */
+    struct message retire_message; /* … another has taken its place */
     struct message stop_message;   /* … shut down in order */
     struct message abort_message;  /* … shut down now */
     struct message reopen_message; /* … open the access log anew */
@@ -95,7 +98,8 @@ struct worker {
     struct field_memo *field_memo;    /* what clients' heads said lately */
     char *read_buffer;                /* conn.c's, WORKER_READ_BUFFER_BYTES */
     struct arena_spares arena_spares; /* of the clients' arenas */
-    struct buf spare_in;              /* memory of buffers that no client needs at the moment */
+    struct stream_spares stream_spares;
+    struct buf spare_in; /* memory of buffers that no client needs at the moment */
     struct buf spare_out;
     struct buf spare_head; /* … that no fetch needs to write a head to */
 };
@@ -108,6 +112,10 @@ MUST_CHECK enum err worker_init(struct worker *worker, unsigned number, const st
 
 /* Runs the loop in a thread of its own. When it is over ended_message is posted, as the thread's last deed. */
 MUST_CHECK enum err worker_start(struct worker *worker);
+
+/* Any thread, after worker_start. Accepts from now on: not before all of the crew run, so that what cannot start is
+ * asked nothing. */
+void worker_serve(struct worker *worker);
 
 /* Any thread. Stops accepting, hands idle connections over, and ends when its exchanges have. */
 void worker_retire(struct worker *worker);

@@ -122,6 +122,9 @@ static bool ask(struct replay *replay, const struct replay_fact *fact, int64_t n
         why->found = why->has_selected                ? STORE_FOUND
                      : (*out_entry)->variants != NULL ? STORE_OTHER_VARIANTS
                                                       : STORE_ABSENT;
+        for (variant = (*out_entry)->variants; variant != NULL; variant = variant->next) {
+            why->holds_good = why->holds_good || variant->stored.record.status < 500;
+        }
     }
     return why_judge(why);
 }
@@ -175,7 +178,7 @@ static bool is_circumstance(enum reason reason)
 {
     return reason == REASON_TRUNCATED || reason == REASON_RACED || reason == REASON_DISK_BEHIND ||
            reason == REASON_ECHO || reason == REASON_ODD_REQUEST || reason == REASON_FIRST_REQUEST ||
-           reason == REASON_UNKNOWN_CODING || reason == REASON_RANGE_MISMATCH;
+           reason == REASON_UNKNOWN_CODING || reason == REASON_RANGE_MISMATCH || reason == REASON_NO_MEMORY;
 }
 
 /* What the supposed response leaves in the store. */

@@ -165,7 +165,7 @@ static void judge_fetch(struct why *why, bool usable)
 
     if (why->policy.mode == MODE_OFFLINE) {
         reply_offline(why);
-    } else if (policy_only_if_cached(&why->request, &why->policy)) {
+    } else if (policy_only_if_cached(&why->request)) {
         why->outcome = OUTCOME_NONE;
         reply(why, 504, REASON_ONLY_IF_CACHED);
     } else if (why->request.method == METHOD_HEAD && !decide_head_as_get(&why->policy, usable, why->outcome)) {

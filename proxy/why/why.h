@@ -72,7 +72,7 @@ struct why_supposed {
     struct freshness freshness; /* as it comes */
     struct span selection;      /* the request-header values that its Vary names, encoded */
     bool stored;
-    bool confirms;          /* a 304 that freshens what is stored */
+    bool confirms;          /* a 304 that speaks of what is stored; whether that stays so says `store_reason` */
     bool serves_stale;      /* a server error: the client gets what is stored instead */
     unsigned client_status; /* what the client's conditions and ranges make of the answer */
     struct span invalidated[ARRAY_LEN(((struct invalidation *)NULL)->uris)]; /* URLs, the target's first */
@@ -118,6 +118,7 @@ struct why {
     enum store_found found;
     struct why_variant *variants; /* newest first */
     size_t variant_count;
+    bool holds_good;   /* what is no server error is stored, for whatever request (cache_holds_good) */
     bool has_selected; /* and it may be used, or validated */
     struct why_variant selected;
     struct purge_verdict purged; /* what a purge made of the one that was found; hard: then it is not selected */

@@ -6,7 +6,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_NONE] = "nothing was decided",
     /* served from the cache */
     [REASON_FRESH] = "asked sooner: a shorter max-age or s-maxage from the origin, or a rule's ttl",
-    [REASON_FRESH_HEURISTIC] = "the origin says no lifetime: let it send max-age, or give a rule's ttl",
+    [REASON_FRESH_HEURISTIC] =
+        "the origin says no lifetime: let it send max-age, or give a rule's ttl; max_heuristic bounds the guess",
     [REASON_FRESH_BY_RULE] = "change ttl or default_ttl of that rule",
     [REASON_STALE_WHILE_REVALIDATE] =
         "to wait for the origin instead: stale_while_revalidate = \"0\" in a rule, or no such directive",
@@ -50,6 +51,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_INVALIDATED] = "nothing to change: the answer to a POST, PUT or DELETE said that it is another now",
     [REASON_STORE_AWAY] = "nothing: it lasts for the moment of an upgrade",
     [REASON_STORE_FAILED] = "see the process log: a full disk needs room, and a restart sets a damaged store aside",
+    [REASON_UNREADABLE] =
+        "nothing: the answer is stored again; where this goes on (larder_store_damaged_reads_total) look at the disk",
     /* stored */
     [REASON_STORED] = "not to be stored: no-store from the origin, or bypass in a rule",
     [REASON_STORED_BY_RULE] = "change ttl, default_ttl or store_set_cookie of that rule",
@@ -71,7 +74,8 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_COOKIE_HEURISTIC] = "an explicit max-age from the origin, or ignore_cookies in a rule",
     [REASON_VARY_STAR] = "the origin's Vary: * allows no reuse; let it name the fields",
     [REASON_VARY_TOO_MUCH] = "a shorter Vary from the origin, or strip_request_fields for long fields",
-    [REASON_VARY_CLIENT] = "a Vary without X-Forwarded-For and its kind, or forwarded = \"none\" in [server]",
+    [REASON_VARY_CLIENT] =
+        "a Vary without that field, or, where the origin needs no address, forwarded = \"none\" in [server]",
     [REASON_VARY_TWIN] = "the same request without that field; strip_request_fields in a rule removes it",
     [REASON_NO_FRESHNESS] =
         "max-age without no-cache, or a validator, from the origin; or a rule's ttl (default_ttl lifts no no-cache)",
@@ -108,8 +112,10 @@ static const char *const hints[REASON_COUNT] = {
     [REASON_NO_SITE] = "a [[site]] for this host and path, or --origin for all others",
     [REASON_OFFLINE_MISS] = "larder mode SITE record (or larder warm) and the same request, before it is offline again",
     [REASON_ORIGIN_FAILED] = "the origin; stale_if_error in a rule bridges failures with what is stored",
-    [REASON_ORIGIN_TIMEOUT] = "the origin, or origin_first_byte in [server.timeouts]",
-    [REASON_ORIGIN_SATURATED] = "more origins, or more origin_connections or a longer origin_queue in [server.limits]",
+    [REASON_ORIGIN_TIMEOUT] =
+        "the origin; or a longer origin_first_byte, origin_between_bytes or origin_connect in [server.timeouts]",
+    [REASON_ORIGIN_SATURATED] =
+        "more origins or origin_connections, or an origin_queue with more places or a longer wait",
     [REASON_ORIGINS_DOWN] = "the process log says why the checks of [site.health_check] fail",
 };
 

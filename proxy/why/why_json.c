@@ -1,7 +1,6 @@
 /* why_json.c: `larder why --json`: one object; what does not apply is left out. */
-#include <time.h>
-
 #include "cache/vary.h"
+#include "http/date.h"
 #include "proxy/config/site_mode.h"
 #include "proxy/exchange/decide.h"
 #include "proxy/why/why.h"
@@ -60,13 +59,10 @@ static void add_bool(struct buf *out, const char *key, bool value)
 
 static void add_time(struct buf *out, const char *key, int64_t time_ms)
 {
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm broken;
-    char text[40];
+    char text[DATE_RFC3339_LEN + 1] = "";
 
-    if (gmtime_r(&seconds, &broken) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &broken) > 0) {
-        add_text(out, key, text);
-    }
+    date_format_rfc3339(time_ms / 1000, text);
+    add_text(out, key, text);
 }
 
 static void open_object(struct buf *out, const char *key)
@@ -189,7 +185,7 @@ static void add_selection(struct buf *out, const char *key, struct span selectio
 
 static void write_window(const struct why_variant *variant, enum setting setting, struct buf *out)
 {
-    struct stale_window window = policy_stale_window(&variant->policy, &variant->record.inputs.directives, setting);
+    struct stale_window window = policy_stale_use(&variant->policy, &variant->record.inputs, setting);
 
     if (window.length_s >= 0) {
         open_object(out, why_setting_name(setting));
@@ -216,6 +212,7 @@ static void write_freshness(const struct why *why, const struct why_variant *var
     write_window(variant, SETTING_STALE_WHILE_REVALIDATE, out);
     write_window(variant, SETTING_STALE_IF_ERROR, out);
     add_text(out, "stale_forbidden_by", policy_stale_forbidden(&variant->record.inputs.directives));
+    add_number(out, "max_heuristic", variant->policy.max_heuristic_s);
     add_number(out, "max_stale", variant->policy.max_stale_s);
     buf_add_byte(out, '}');
 }

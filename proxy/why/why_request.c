@@ -75,10 +75,16 @@ static const char *near_reason(struct span word)
     return NULL;
 }
 
+/* The request is one as it comes from a proxy in front that is trusted, if there is one. */
+static enum forwarded_style believed(const struct config *config)
+{
+    return config->server.trust_forwarded_count > 0 ? config->server.forwarded : FORWARDED_NONE;
+}
+
 /* TLS ends in front of larder: of an https URL it knows only what a proxy says that is trusted. */
 static void add_scheme(const struct config *config, struct buf *head)
 {
-    if (config->server.trust_forwarded) {
+    if (believed(config) != FORWARDED_NONE) {
         buf_add_text(head, config->server.forwarded == FORWARDED_RFC ? "Forwarded: proto=https\r\n"
                                                                      : "X-Forwarded-Proto: https\r\n");
     }
@@ -162,13 +168,13 @@ bool why_read_request(struct why *why, const struct why_options *options, struct
         headers_init(&why->request.headers, why->arena);
     }
     why->host = headers_value(&why->request.headers, SPAN("Host"));
-    if (why->error == ERR_OK) {
-        why->error = decide_request(config, SPAN("http"), why->host, &why->request, why->arena);
-    }
-    why->asked_uri = why->request.uri;
     if (!headers_copy(&why->asked_headers, &why->request.headers, why->arena)) {
         return why_no_memory(error);
     }
+    if (why->error == ERR_OK) {
+        why->error = decide_request(config, believed(config), SPAN("http"), why->host, &why->request, why->arena);
+    }
+    why->asked_uri = why->request.uri;
     if (why->error == ERR_OK) {
         decide_upgrade(config, &why->request.headers);
         decide_range(&why->request);

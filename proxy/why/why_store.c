@@ -1,6 +1,7 @@
 /* why_store.c: what is stored for the request that `larder why` is asked about: in the store of this process, or in one
  * opened read-only. A find counts as a request there (SIEVE), and pins: what was pinned is given back. */
 #include "cache/head.h"
+#include "cache/purge_journal.h"
 #include "cache/search.h"
 #include "cache/vary.h"
 #include "proxy/config/route.h"
@@ -21,7 +22,8 @@ bool why_make_variant(const struct why *why, const struct stored *stored, struct
         return false;
     }
     buf_init(&wanted, VARY_MAX_BYTES);
-    (void)vary_select(&out->headers, &why->request.headers, why->arena, &wanted); /* empty: nothing to compare */
+    (void)vary_select(&out->headers, &why->config->server.trust_forwarded_fields, &why->request.headers, why->arena,
+                      &wanted); /* empty: nothing to compare */
     bool copied = arena_copy(why->arena, buf_span(&wanted), &out->wanted);
     buf_finish(&wanted);
     out->policy = route_policy(why->config, why->site, &why->request, stored->record.status, &out->headers);
@@ -99,40 +101,17 @@ static bool choose_recording(struct why *why, const struct why_store *store)
     return true;
 }
 
-struct loading {
-    struct purge_set *set;
-    uint64_t sequence;
-};
-
-static bool on_purge(void *arg, uint64_t sequence, struct span row) /* store_purge_fn */
-{
-    struct loading *loading = arg;
-    struct purge purge;
-    uint64_t replaced;
-
-    loading->sequence = sequence;
-    return !purge_decode(row, sequence, &purge) || purge_set_add(loading->set, &purge, &replaced) == ERR_OK;
-}
-
 /* What the purges in the journal make of it. False: no memory. */
-static bool judge_purges(struct why *why, struct store_reader *reader, const struct stored *stored, uint64_t secret)
+static bool judge_purges(struct why *why, struct store_reader *reader, const struct stored *stored)
 {
-    struct loading loading = {.set = purge_set_create(secret)};
-    struct purge_reader *purges = loading.set == NULL ? NULL : purge_reader_create(loading.set);
-    struct purge_subject subject = {
-        .url = key_url(why->key.text), .head = stored->head, .birth = stored->record.purge_sequence};
+    struct purge_journal *journal;
 
-    if (!key_is_recording(why->key.text)) {
-        subject.hash = why->key.hash;
+    if (purge_journal_load(reader, &journal) != ERR_OK) {
+        return false;
     }
-    bool done = purges != NULL && store_each_purge(reader, stored->record.purge_sequence, on_purge, &loading) == ERR_OK;
-
-    if (done) {
-        purge_set_publish(loading.set, loading.sequence);
-        why->purged = purge_set_judge(purges, &subject, why->arena);
-    }
-    purge_reader_destroy(purges);
-    purge_set_destroy(loading.set);
+    why->purged = purge_journal_judge(journal, why->key.text, stored->head, stored->record.purge_sequence);
+    bool done = arena_copy(why->arena, why->purged.purge.name, &why->purged.purge.name);
+    purge_journal_destroy(journal);
     return done;
 }
 
@@ -158,13 +137,15 @@ static bool read_store(struct why *why, const struct why_store *store)
         if (stored.pinned) { /* of the body nothing beyond its first bytes is wanted */
             store_unpin_stored(store->store, &stored.record);
         }
-        done = judge_purges(why, store->reader, &stored, secret);
+        done = judge_purges(why, store->reader, &stored);
         if (why->purged.effect == PURGED_SOFT) {
             stored.record.inputs.purged_ms = why->purged.purge.time_ms;
         }
         why->has_selected = why->purged.effect != PURGED_HARD && why_make_variant(why, &stored, &why->selected);
     }
     for (size_t i = 0; i < why->variant_count; i++) {
+        why->holds_good =
+            why->holds_good || (why->variants[i].record.status < 500 && why->purged.effect != PURGED_HARD);
         why->variants[i].selected =
             why->has_selected && why->variants[i].record.object_id == why->selected.record.object_id;
     }

@@ -147,6 +147,34 @@ static void conclude_status(struct why *why)
     }
 }
 
+/* May the selected response stay stored with these fields? */
+static enum reason stays(const struct why *why, const struct http_response *freshened)
+{
+    struct answered now = {.config = why->config, .site = why->site, .request = &why->request, .response = freshened};
+    struct freshness_inputs inputs = assess_freshness(why->config, freshened, why->now_ms, why->now_ms, why->arena);
+
+    return assess_stay(&now, &inputs, why->selected.selection, why->arena);
+}
+
+/* What becomes of the selected response, of which the supposed one speaks (see fetch_validate.c). */
+static enum reason freshen(const struct why *why)
+{
+    const struct http_response *response = &why->supposed.response;
+    const struct header *age = headers_find(&response->headers, SPAN("Age"));
+    struct http_response freshened = {.status = why->selected.record.status};
+
+    if (!head_freshen(&why->selected.headers, &response->headers, why->arena, &freshened.headers) ||
+        (age != NULL && !headers_set(&freshened.headers, SPAN("Age"), age->value))) {
+        return REASON_NO_MEMORY;
+    }
+    enum reason dropped = stays(why, &freshened);
+    if (dropped != REASON_NONE && response->status == 304 &&
+        headers_remove(&freshened.headers, SPAN("Set-Cookie")) > 0) {
+        dropped = stays(why, &freshened);
+    }
+    return dropped == REASON_NONE ? REASON_UPDATED : dropped;
+}
+
 /* Cache-Status says of a miss why it is or is not stored, of anything else why it was asked. */
 static void conclude(struct why *why)
 {
@@ -156,13 +184,14 @@ static void conclude(struct why *why)
 
     if (why->validates && supposed->response.status == 304) {
         supposed->confirms = assess_selects(why->config, &why->selected.headers, &supposed->response.headers);
-        supposed->store_reason = supposed->confirms ? REASON_UPDATED : REASON_NONE;
+        supposed->store_reason = supposed->confirms ? freshen(why) : REASON_NONE;
         supposed->reason = supposed->confirms ? REASON_REVALIDATED : why->reason;
         supposed->rule = NULL;
         return;
     }
     if (why->request.method == METHOD_HEAD && why->bridges && supposed->response.status == 200) {
         bool agrees = assess_head_agrees(&why->selected.headers, why->selected.record.body_len, &supposed->response);
+        agrees = agrees && freshen(why) == REASON_UPDATED;
         supposed->assessment.verdict = (struct store_verdict){.reason = agrees ? REASON_UPDATED : REASON_OUTDATED};
         supposed->confirms = agrees;
     }
@@ -224,7 +253,7 @@ bool why_suppose(struct why *why, const struct why_options *options, struct buf 
                                 .request_ms = why->now_ms,
                                 .response_ms = why->now_ms,
                                 .has_key = has_key(why),
-                                .validates = why->validates};
+                                .holds_good = why->holds_good};
     buf_init(&selection, VARY_MAX_BYTES * 4);
     supposed->assessment = assess_response(&answered, why->arena, &selection);
     if (supposed->part.mismatch) {

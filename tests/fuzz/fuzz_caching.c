@@ -8,6 +8,7 @@
 #include "http/cache_groups.h"
 #include "http/date.h"
 #include "http/forward.h"
+#include "http/forwarded.h"
 #include "http/negotiate.h"
 #include "http/tags.h"
 #include "http/targeted.h"
@@ -110,22 +111,34 @@ static void try_negotiation(struct span text, char cut, struct arena *arena)
     REQUIRE(span_equal(negotiate_language(&headers, languages, ARRAY_LEN(languages)), language));
 }
 
+static struct span told_names[] = {SPAN_INIT("X-Forwarded-Port"), SPAN_INIT("a")};
+static const struct field_names told = {told_names, ARRAY_LEN(told_names)};
+
 static void try_path(struct span text, char cut, struct arena *arena)
 {
-    static const struct span names[] = {SPAN_INIT("CDN-Loop"), SPAN_INIT("Via"), SPAN_INIT("Forwarded"),
-                                        SPAN_INIT("X-Forwarded-For")};
+    static const struct span names[] = {SPAN_INIT("CDN-Loop"),         SPAN_INIT("Via"),
+                                        SPAN_INIT("Forwarded"),        SPAN_INIT("X-Forwarded-For"),
+                                        SPAN_INIT("X-Forwarded-Port"), SPAN_INIT("X-Forwarded-Prefix")};
     static const enum forwarded_style styles[] = {FORWARDED_X, FORWARDED_RFC, FORWARDED_NONE};
 
     for (size_t i = 0; i < ARRAY_LEN(styles); i++) {
         struct headers headers = lines_of(text, cut, names, ARRAY_LEN(names), arena);
+        enum forwarded_style believed = cut == ';' ? styles[i] : FORWARDED_NONE;
+        struct span said = forwarded_scheme(&headers, believed, SPAN("http"));
         struct forwarded forwarded = {.style = styles[i],
-                                      .trust = cut == ';',
                                       .client = SPAN("::1"),
                                       .scheme = SPAN("http"),
+                                      .request_scheme = said,
                                       .host = SPAN("h:1")};
+        size_t told_lines = headers_count_of(&headers, told.items[0]);
+        forwarded_remove_untold(&headers, believed, &told);
+        REQUIRE(headers_count_of(&headers, told.items[0]) == (believed == FORWARDED_X ? told_lines : 0));
+        REQUIRE(!headers_has(&headers, SPAN("X-Forwarded-Prefix")));
         (void)forward_is_loop(&headers, SPAN("larder"), 7);
         REQUIRE(forward_add_via(&headers, 1, SPAN("larder")) && headers_has(&headers, SPAN("Via")));
-        REQUIRE(forward_add_forwarded(&headers, &forwarded));
+        REQUIRE(forwarded_add(&headers, &forwarded));
+        /* The origin reads what the key has. */
+        REQUIRE(span_equal(forwarded_scheme(&headers, styles[i], SPAN("http")), said));
         REQUIRE(styles[i] != FORWARDED_NONE || !headers_has(&headers, SPAN("Forwarded")));
         REQUIRE(forward_add_loop(&headers, SPAN("larder"), 7));
         REQUIRE(forward_is_loop(&headers, SPAN("larder"), 7)); /* whatever stands in front of it */
@@ -145,8 +158,10 @@ static void try_vary(struct span text, char cut, struct arena *arena)
     bool present;
 
     buf_init(&selection, (size_t)4 * VARY_MAX_BYTES);
-    enum vary_kind kind = vary_select(&response, &request, arena, &selection);
+    const struct field_names *also = cut == ';' ? &told : NULL;
+    enum vary_kind kind = vary_select(&response, also, &request, arena, &selection);
     REQUIRE(kind == VARY_SOME || selection.len == 0);
+    REQUIRE(kind != VARY_NONE || also == NULL);
     REQUIRE(kind != VARY_SOME || (selection.len <= VARY_MAX_BYTES && vary_valid(buf_span(&selection))));
     REQUIRE(kind != VARY_SOME || vary_matches(buf_span(&selection), &request, arena));
     struct span rest = buf_span(&selection);
@@ -163,7 +178,7 @@ static void try_freshness(struct span text, char cut, struct arena *arena)
 {
     static const struct span names[] = {SPAN_INIT("Age"), SPAN_INIT("Date"), SPAN_INIT("Expires"),
                                         SPAN_INIT("Last-Modified"), SPAN_INIT("Cache-Control")};
-    static const struct lifetime_override none = {.ttl_s = -1, .default_ttl_s = -1};
+    static const struct lifetime_override none = {.ttl_s = -1, .default_ttl_s = -1, .max_heuristic_s = INT64_MAX};
     struct http_response response = {.status = 200};
     struct headers read;
     struct buf head;

@@ -47,8 +47,8 @@ static bool read_request(struct span data, struct arena *arena, struct http_requ
 
     return head_find(&scan, data, &limits, &len) == ERR_OK &&
            parse_request_head(span_take(data, len), &limits, arena, request) == ERR_OK &&
-           decide_request(configuration(), SPAN("http"), headers_value(&request->headers, SPAN("Host")), request,
-                          arena) == ERR_OK;
+           decide_request(configuration(), FORWARDED_NONE, SPAN("http"), headers_value(&request->headers, SPAN("Host")),
+                          request, arena) == ERR_OK;
 }
 
 /* What the origin gets reads as what was understood. */

@@ -21,7 +21,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
-    config.addinivalue_line("markers", "plain_only: measures, or needs more than a sanitizer build can give")
+    config.addinivalue_line("markers", "plain_only: measures, needs more than a sanitizer build can give, or has nothing new for it")
+    config.addinivalue_line("filterwarnings", "error::pytest.PytestUnhandledThreadExceptionWarning")  # a thread's failure is the test's
     if not LARDER.exists():
         pytest.exit(f"{LARDER} does not exist; ./dev build makes it, $LARDER names another", returncode=4)
 

@@ -1,12 +1,13 @@
 """What an intermediary changes in the messages it passes on, and what it hands through: 1xx, upgrades, tunnels."""
 
+import json
 import re
 import socket
 
 import pytest
 from support.client import Client, unread
 from support.say import NO_STORE
-from support.wire import wait_until
+from support.wire import encode_fields, wait_until
 
 HTTP_DATE = re.compile(r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$")
 
@@ -236,9 +237,12 @@ def test_both_sides_talk_first_in_a_tunnel(origin, client):
 
 @pytest.mark.parametrize("stays", [True, False])
 def test_an_upgrade_that_the_client_does_not_take_at_once(origin, larder, tmp_path, stays):
-    """The 101 stands behind other bytes: the tunnel begins, and they go first, in their order; also if the origin is gone."""
+    """The 101 stands behind other bytes: the tunnel begins, and they go first, in their order; also if the origin is gone.
+
+    What the log counts are the bytes that came: the tunnel's are the bodies', heads that it sends are not."""
     path = tmp_path / "sock"  # a unix socket takes little when nobody reads
-    proxy = larder(origin, config=f'[server]\nlisten = ["127.0.0.1:0", "unix:{path}"]\n', listen=())
+    log = tmp_path / "access"
+    proxy = larder(origin, config=f'[server]\nlisten = ["127.0.0.1:0", "unix:{path}"]\n', listen=(), flags=["--access-log", log])
     client = Client(proxy, address=str(path))
 
     def action(exchange):
@@ -267,6 +271,12 @@ def test_an_upgrade_that_the_client_does_not_take_at_once(origin, larder, tmp_pa
         client.send_raw(b"hello")
         gate.open()
     client.expect_closed()
+    heads = [b"HTTP/1.1 103 Early Hints\r\n" + encode_fields(fields) + b"\r\n" for _, fields in response.informational] + [response.raw_head]
+    wait_until(lambda: log.exists() and log.read_text().endswith("\n"), "the line in the log")
+    line = json.loads(log.read_text())
+    assert line["body_bytes"] == len(b"welcome")
+    assert line["response_bytes"] == sum(map(len, heads)) + len(b"welcome")
+    assert line["request_bytes"] == (len(b"hello") if stays else 0)
 
 
 def test_an_origin_that_does_not_upgrade(origin, client):

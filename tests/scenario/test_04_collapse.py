@@ -15,11 +15,11 @@ from support.wire import TIMEOUT
 BODY = bytes((i * 7 + (i >> 8)) & 255 for i in range(3_000_000))
 
 
-def herd(proxy, count, target="/a", headers=None):
+def herd(proxy, count, target="/a", headers=None, method="GET"):
     """So many clients that have asked and wait."""
     clients = [Client(proxy) for _ in range(count)]
     for client in clients:
-        client.send("GET", target, headers)
+        client.send(method, target, headers)
     for client in clients:
         client.wait_taken()
     return clients
@@ -284,6 +284,23 @@ def test_one_revalidation_that_changes_for_all(origin, larder):
         response.expect(200, body=b"changed")
 
 
+def test_a_slow_answer_does_not_replace_what_was_confirmed_meanwhile(origin, larder):
+    """RFC 9111 §4: it was asked for before the 304."""
+    proxy = larder(origin)
+    client, slow = Client(proxy), Client(proxy)
+    origin.expect("GET /a").reply(200, stale(ETag='"v1"'), b"hello")
+    client.get("/a").expect(200, cache="stored")
+    gate = origin.gate()
+    origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(200, stale(ETag='"v0"'), [b"be", gate, b"fore"])
+    begun = slow.begin("GET", "/a").expect(200)
+    gate.wait_reached()
+    origin.expect("GET /a", {"If-None-Match": '"v1"'}).reply(304, fresh(60, Age="0"))
+    client.get("/a").expect(200, body=b"hello", cache="fwd=stale; fwd-status=304")
+    gate.open()
+    assert begun.body == b"before"
+    client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
 def test_one_revalidation_behind_for_all(origin, larder):
     """stale-while-revalidate: one request behind, however many were served stale."""
     proxy = larder(origin, flags=["--workers", "4"])
@@ -383,6 +400,21 @@ def test_followers_with_conditions_get_their_304(origin, larder):
     holds.read_response().expect(304, body=b"", headers={"ETag": '"v1"'}, cache="collapsed; fwd-status=200")  # RFC 9211 §2.3
     old.read_response().expect(200, body=b"hello", cache="collapsed; fwd-status=200")
     leader.read_response().expect(200, body=b"hello")
+
+
+@pytest.mark.parametrize("method, status, body", [("HEAD", 200, b"hello"), ("GET", 204, b""), ("HEAD", 204, b"")])
+def test_followers_without_a_body_are_told_the_status_too(origin, larder, method, status, body):
+    """RFC 9211 2.3: what the origin said to the one that asked for them."""
+    proxy = larder(origin, flags=["--workers", "4"])
+    gate = origin.gate()
+    origin.expect("GET /a").reply(status, fresh(60), body, hold=gate)
+    leader = Client(proxy)
+    leader.send("GET", "/a")
+    gate.wait_reached()
+    follower, = herd(proxy, 1, method=method)
+    gate.open()
+    follower.read_response(method).expect(status, body=b"", cache=f"collapsed; fwd-status={status}")
+    leader.read_response().expect(status, body=body, cache=f"stored; fwd-status={status}")
 
 
 def test_http_1_0_follows_too(origin, larder):

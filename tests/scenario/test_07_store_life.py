@@ -171,8 +171,9 @@ def test_a_smaller_size_after_a_restart(origin, larder, tmp_path):
 
 
 def test_a_full_store_takes_large_bodies_at_their_second_request(origin, larder):
-    """A crawler that asks for each once does not turn the store over."""
-    client = Client(larder(origin, flags=["--cache-size", "16MiB"]))
+    """A crawler that asks for each once does not turn the store over; whoever changes his mind needs no restart."""
+    proxy = larder(origin, config="# none\n", flags=["--cache-size", "16MiB"])
+    client = Client(proxy)
     fill(origin, client, 12, MIB)
     numbers = itertools.count()
 
@@ -184,6 +185,10 @@ def test_a_full_store_takes_large_bodies_at_their_second_request(origin, larder)
     target = wait_until(refused, "the store to be full")
     client.get(target).expect(200, body=body_of(target, MIB), cache="fwd=uri-miss; stored")
     client.get(target).expect(200, body=body_of(target, MIB), cache="hit")
+    (proxy.directory / "larder.toml").write_text(ALWAYS, encoding="utf-8")
+    proxy.process.send_signal(signal.SIGHUP)
+    proxy.wait_logged("configuration reloaded")
+    Client(proxy).get("/f/after").expect(200, body=body_of("/f/after", MIB), cache="fwd=uri-miss; stored; detail=stored")
 
 
 def test_min_uses(origin, larder):

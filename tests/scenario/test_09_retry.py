@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from support.client import Client
+from support.clock import SHIM, Clock
 from support.say import NO_STORE, always, fresh
 from support.wire import TIMEOUT, wait_until
 
@@ -65,6 +66,22 @@ def test_all_kept_connections_are_dead(origin, proxy):
     origin.on("GET /again/*", answer)
     for number, client in enumerate(clients):
         client.get(f"/again/{number}").expect(200)
+
+
+@pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+def test_what_the_origin_worked_on_is_not_repeated(origin, larder, tmp_path):
+    """It closes later than an end that was on its way when the request was sent: it has seen the request (border: unit test repeat)."""
+    clock = Clock(tmp_path / "clock")
+    client = Client(larder(origin, env=clock.env))
+    kept_connection(origin, client)
+
+    def works_and_dies(exchange):
+        clock.let_pass(ms=1000)
+        exchange.close()
+
+    origin.expect("GET /a").handle(works_and_dies)
+    client.get("/a").expect(502, cache="detail=origin-failed")
+    assert [request.connection for request in origin.requests] == [1, 1]
 
 
 def test_a_post_is_not_repeated(origin, client):

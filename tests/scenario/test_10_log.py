@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from support.client import Client
-from support.proxy import LARDER
+from support.proxy import LARDER, ROOT
 from support.say import always, fresh, stale
 from support.wire import wait_until
 
@@ -55,6 +55,17 @@ def test_a_line_for_each_outcome(origin, logged):
     assert 55 <= hit["ttl_s"] <= 60 and hit["age_s"] <= 5, hit
     assert (not_modified["status"], not_modified["body_bytes"]) == (304, 0), not_modified
     assert (post["method"], post["status"], post["outcome"], post["request_bytes"]) == ("POST", 201, "method", 5), post
+
+
+def test_the_readme_explains_every_key_and_every_end():
+    source = (ROOT / "proxy/observe/access_format.c").read_text(encoding="utf-8")
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("#### The access log")[2].partition("**What the store")[0]
+    keys = re.findall(r'add_(?:text|number|key|time)\(out, "(\w+)"', source)
+    reasons = (ROOT / "proxy/observe/access_log.h").read_text(encoding="utf-8").partition("#define END_REASONS")[2].partition("enum")[0]
+    ends = re.findall(r'X\(\w+, "([\w-]+)"\)', reasons)
+    assert len(keys) > 25 and len(ends) > 5, "the sources are written otherwise by now"
+    for word in keys + ends:
+        assert f"`{word}`" in table, word
 
 
 def test_the_reason_and_the_rule(origin, logged):

@@ -20,6 +20,7 @@ from support.proxy import ROOT
 from support.wire import wait_until
 
 HERE = Path(__file__).parent / "origins"
+pytestmark = [pytest.mark.slow, pytest.mark.plain_only]  # nothing here that scripted origins do not do to memory and threads
 
 
 def free_port():
@@ -124,19 +125,16 @@ def plain(text):
     return text.encode()
 
 
-@pytest.mark.slow
 def test_express_static_files(larder, page, program, node_modules):
     url = program(["node", HERE / "express" / "app.js", page.directory], env={"NODE_PATH": str(node_modules)})
     five_steps(Client(larder(url)), page, "/page.txt", plain, ("ETag", "Last-Modified"))
 
 
-@pytest.mark.slow
 def test_express_answers_with_etags(larder, page, program, node_modules):
     url = program(["node", HERE / "express" / "app.js", page.directory], env={"NODE_PATH": str(node_modules)})
     five_steps(Client(larder(url)), page, "/api/page", lambda text: json.dumps({"text": text}, separators=(",", ":")).encode(), ("ETag",))
 
 
-@pytest.mark.slow
 def test_php(larder, page, program):
     port = free_port()
     page.write("", 60)
@@ -167,7 +165,6 @@ http {{
 """
 
 
-@pytest.mark.slow
 def test_nginx(larder, page, program, tmp_path):
     port = free_port()
     directory = tmp_path / "nginx"
@@ -180,7 +177,6 @@ def test_nginx(larder, page, program, tmp_path):
     five_steps(Client(larder(url)), page, "/page.txt", plain, ("ETag", "Last-Modified"))
 
 
-@pytest.mark.slow
 def test_python_http_server(larder, page, program):
     """HTTP/1.0, and nothing about freshness: a tenth of the page's age is what larder allows."""
     port = free_port()

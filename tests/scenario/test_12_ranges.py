@@ -2,7 +2,6 @@
 
 import random
 import re
-import threading
 
 import pytest
 from support.client import Client
@@ -135,12 +134,10 @@ def test_a_range_of_a_running_fetch(origin, proxy):
     whole = leader.begin("GET", "/a").expect(200)
     gate.wait_reached()
     follower.get("/a", {"Range": "bytes=40000-40009"}).expect(206, body=BODY[40_000:40_010], cache="collapsed")
-    late = []
-    waiting = threading.Thread(target=lambda: late.append(Client(proxy).get("/a", {"Range": "bytes=99990-"}).body))
-    waiting.start()
+    late = Client(proxy)
+    late.send("GET", "/a", {"Range": "bytes=99990-"}).wait_taken()
     gate.open()
-    waiting.join()
-    assert late == [BODY[99_990:]]
+    late.read_response().expect(206, body=BODY[99_990:], cache="collapsed")
     assert whole.body == BODY
 
 

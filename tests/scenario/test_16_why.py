@@ -1,16 +1,12 @@
 """larder why: what it says of a request is what the request then gets."""
 
-import json
 import re
-import subprocess
-from urllib.parse import quote
 
 import pytest
-from support.admin import Admin
 from support.client import HOST, Client
-from support.proxy import LARDER, run_larder
+from support.proxy import run_larder
 from support.say import always, date, fresh, stale
-from support.why import ask, command, rule, store, text
+from support.why import ask, rule, store, text
 from support.wire import wait_until
 
 
@@ -183,6 +179,7 @@ def test_when_the_origin_fails(origin, larder, fields, config, reason):
     freshness = why["variants"][0]["freshness"]
     if "must-revalidate" in fields["Cache-Control"]:
         assert freshness["stale_forbidden_by"] == "must-revalidate"
+        assert "stale_if_error" not in freshness, "nobody gave one"
         assert failures["disconnected"] == {"stale": False, **{key: failures["disconnected"][key] for key in ("reason", "source", "text", "against_stale")}}
         assert failures["disconnected"]["reason"] == "origin-failed"
         assert "never: must-revalidate" in text(proxy, "/a")
@@ -206,6 +203,44 @@ def test_variants_are_shown_with_what_selects_them(origin, larder):
     assert "vary-miss" in said and "3 variants" in said
     assert 'accept-encoding "br"; in this request "zstd"' in said
     assert 'accept-encoding absent; in this request "zstd"' in said
+
+
+def test_variants_of_a_time_when_other_fields_were_trusted(origin, larder, tmp_path):
+    """They are by other fields than those of now: each is compared all the same, and a 304 does not keep them."""
+    trust = '[server]\ntrust_forwarded = true\ntrust_forwarded_fields = {}\n'
+    vary = {**stale(ETag='"v1"'), "Vary": "X-Tenant"}
+    before = larder(origin, config=trust.format('["X-Forwarded-Prefix"]'), cache_dir=tmp_path / "cache")
+    origin.expect("GET /a").reply(200, vary, b"hello")
+    store(before, Client(before), "/a", {"X-Tenant": "one", "X-Forwarded-Prefix": "/shop"})
+    before.stop()
+    proxy = larder(origin, config=trust.format("[]"), cache_dir=tmp_path / "cache")
+    assert 'x-tenant "one"; in this request "two"' in text(proxy, "/a", {"X-Tenant": "two"})
+    assert 'x-forwarded-prefix "/shop"' in text(proxy, "/a", {"X-Tenant": "two"})
+    origin.expect("GET /b").reply(200, vary, b"hello")
+    store(proxy, Client(proxy), "/b", {"X-Tenant": "one"})
+    proxy.stop()
+    after = larder(origin, config=trust.format('["X-Forwarded-Prefix"]'), cache_dir=tmp_path / "cache")
+    answer = (304, {"ETag": '"v1"'})
+    assert ask(after, "/b", {"X-Tenant": "one"}, supposed=answer)["supposed"]["storing"]["reason"] == "outdated"
+    origin.expect("GET /b").reply(*answer)
+    Client(after).get("/b", {"X-Tenant": "one"}).expect(200, body=b"hello", cache="fwd=stale; !stored; detail=revalidated")
+
+
+def test_a_304_that_does_not_keep_what_is_stored(origin, larder):
+    """What it says of storing is asked of the fields that it leaves; the client gets the stored response once more."""
+    proxy = larder(origin)
+    client = Client(proxy)
+    answer = (304, {"ETag": '"v1"', "Cache-Control": "no-store"})
+    origin.expect("GET /a").reply(200, stale(ETag='"v1"'), b"hello")
+    store(proxy, client, "/a")
+    supposed = ask(proxy, "/a", supposed=answer)["supposed"]
+    assert supposed["confirms"] and not supposed["stored"]
+    assert (supposed["storing"]["reason"], supposed["client_status"]) == ("no-store", 200), supposed
+    assert "no longer, no-store" in text(proxy, "/a", supposed=answer)
+    origin.expect("GET /a").reply(*answer)
+    client.get("/a").expect(200, body=b"hello", cache="fwd=stale; fwd-status=304; !stored; detail=revalidated")
+    origin.expect("GET /a", {"If-None-Match": None}).reply(200, {"Cache-Control": "no-store"}, b"new")
+    client.get("/a").expect(200, body=b"new")
 
 
 def test_rules_and_the_key(origin, larder):
@@ -236,12 +271,23 @@ def test_rules_and_the_key(origin, larder):
     agree(why, client.get(target))
 
 
+def test_a_window_that_is_not_given(origin, larder):
+    """Also where there is no lifetime that it could stand behind: then one that is given has no length."""
+    proxy = larder(origin, config=rule('stale_while_revalidate = "1h"'))
+    without = larder(origin)
+    for each, said in ((proxy, "revalidating  0 s behind the lifetime, rule "), (without, "revalidating  not given")):
+        origin.expect("GET /a").reply(200, {"ETag": '"v1"'}, b"x")
+        store(each, Client(each), "/a")
+        assert said in text(each, "/a")
+
+
 @pytest.mark.parametrize("fields, source, field, lifetime", [
     ({"Cache-Control": "max-age=60"}, "max-age", "Cache-Control", 60),
     ({"Cache-Control": "max-age=60, s-maxage=90"}, "s-maxage", "Cache-Control", 90),
     ({"Expires": 600}, "expires", "Expires", 600),
     ({"CDN-Cache-Control": "max-age=30", "Cache-Control": "max-age=60"}, "max-age", "CDN-Cache-Control", 30),
     ({"Last-Modified": -1000}, "heuristic", "Last-Modified", 100),
+    ({"Last-Modified": -100 * 86400}, "heuristic", "Last-Modified", 86400),
     ({"Cache-Control": "no-cache", "ETag": '"v"'}, "none", None, 0),
 ])
 def test_where_a_lifetime_comes_from(origin, larder, fields, source, field, lifetime):
@@ -252,6 +298,7 @@ def test_where_a_lifetime_comes_from(origin, larder, fields, source, field, life
     freshness = ask(proxy, "/a")["variants"][0]["freshness"]
     assert (freshness["from"], freshness.get("field")) == (source, field)
     assert abs(freshness["lifetime"] - lifetime) <= 1
+    assert ("heuristic from Last-Modified, at most max_heuristic (" in text(proxy, "/a")) == (lifetime == freshness["max_heuristic"])
 
 
 @pytest.mark.parametrize("directive", ["no-store", "private"])
@@ -343,41 +390,21 @@ def test_what_is_invalidated(origin, larder):
     client.get("/d").expect(200, cache="!hit")
 
 
-def test_a_large_body_and_many_looks_change_nothing(origin, larder):
-    """Looking takes no lock that larder needs, and writes nothing."""
-    proxy = larder(origin)
-    client = Client(proxy)
-    origin.on("GET /a", always(200, fresh(), bytes(1_000_000)))
-    store(proxy, client, "/a")
-    for _ in range(20):
-        assert ask(proxy, "/a")["variants"][0]["bytes"] == 1_000_000
-    origin.on("GET /b/*", always(200, fresh()))
-    for number in range(50):
-        client.get(f"/b/{number}").expect(200)
-    wait_until(lambda: ask(proxy, "/b/49")["variants"], "the last one to be committed")
-    client.get("/a").expect(200, body=bytes(1_000_000), cache="hit")
-    proxy.restart()
-    Client(proxy).get("/a").expect(200, body=bytes(1_000_000), cache="hit")
-
-
-def test_a_look_that_is_killed(origin, larder):
-    proxy = larder(origin, config='[cache]\nadmit_large = "always"\n', flags=["--cache-size", "16MiB"])
-    client = Client(proxy)
-    origin.on("GET /b/*", always(200, fresh(), bytes(500_000)))
-    for number in range(120):  # several times the size of the store
-        looking = subprocess.Popen([LARDER, *command(proxy, "/b/0")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        client.get(f"/b/{number}").expect(200)
-        looking.kill()
-        looking.wait()
-    wait_until(lambda: ask(proxy, "/b/119")["variants"], "the last one to be committed")
-
-
 def test_https_is_what_clients_say_where_tls_ends_in_front(origin, larder):
     proxy = larder(origin)
     origin.on("GET /a", always(200, fresh()))
     store(proxy, Client(proxy), "/a")
     code, out, _ = run_larder("why", f"HTTPS://{HOST}/a", "--origin", origin.url, "--cache-dir", proxy.cache_dir)
     assert code == 0 and out.startswith("answered from the store\n")
+
+
+@pytest.mark.parametrize("config, removed", [(None, ["X-Real-IP", "X-Forwarded-Port", "X-Forwarded-For", "Forwarded"]),
+                                             ("[server]\ntrust_forwarded = true\n", ["X-Forwarded-Port", "Forwarded"])])
+def test_what_of_the_forwarded_fields_no_origin_gets(origin, larder, config, removed):
+    proxy = larder(origin, config=config)
+    sent = {"X-Real-IP": "192.0.2.1", "X-Forwarded-Port": "443", "X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1", "X-Other": "1"}
+    out = text(proxy, "/a", sent)
+    assert re.findall(r"^  field +(\S+) is removed$", out, re.M) == removed
 
 
 def test_https_is_another_resource_where_a_trusted_proxy_says_so(origin, larder):
@@ -392,36 +419,6 @@ def test_https_is_another_resource_where_a_trusted_proxy_says_so(origin, larder)
     assert f"GET https://{HOST}/a\n" in out and "the origin's last answer" in out
     code, out, _ = run_larder("why", f"http://{HOST}/a", "--cache-dir", proxy.cache_dir)
     assert code == 0 and out.startswith("fetched from the origin") and f"GET http://{HOST}/a\n" in out
-
-
-def test_without_a_configuration_the_running_larder_is_asked(origin, larder):
-    """It knows its sites and rules: the same text and JSON, of a supposed answer, too, but for what it remembers; what it refuses is one line."""
-    proxy = larder(origin, config=rule('path = "/private/*"', "bypass = true"))
-    origin.on("GET /a", always(200, fresh(Vary="Accept-Language")))
-    store(proxy, Client(proxy), "/a", {"Accept-Language": "de, en"})
-
-    def ageless(text):
-        text = re.sub(r"\nthe origin's last answer\n(  .*\n)+|\"last\":\{.*?\}\},", "", text)
-        return re.sub(r'(age|ttl)("?:|=| +)[ "]*\d+( s \(.*\))?|(fresh for|received) .*|"[a-z_]*(time|ms)": ?[^,}]*', "", text)
-
-    for words in (["/a", "-H", "Accept-Language: de, en"], ["/a"], ["/private/x?y=1&z=%26"], ["/a", "--method", "PUT"],
-                  ["/n", "--response-header", "Cache-Control: max-age=9", "--response-header", "Vary: A", "--status", "203"]):
-        for form in ([], ["--json"]):
-            asked = ["why", f"http://{HOST}{words[0]}", *words[1:], *form, "--cache-dir", proxy.cache_dir]
-            code, out, err = run_larder(*asked)
-            assert (code, err) == (0, "")
-            assert ageless(out) == ageless(run_larder(*asked, *flags_of(proxy))[1])
-    code, out, err = run_larder("why", f"http://{HOST}/", "--status", "304", "--response-header", "A", "--cache-dir", proxy.cache_dir)
-    assert (code, out) == (2, "") and "expected a response field" in err
-    code, out, err = run_larder("why", f"http://{HOST}/" + "a" * 100_000, "--cache-dir", proxy.cache_dir)
-    assert (code, out) == (2, "") and "longer than what larder reads" in err and err.count("\n") == 1
-    proxy.stop()
-    code, out, err = run_larder("why", f"http://{HOST}/a", "--cache-dir", proxy.cache_dir)
-    assert (code, out) == (2, "") and f"no larder answers at unix:{proxy.cache_dir}/admin.sock" in err and err.count("\n") == 1
-
-
-def flags_of(proxy):
-    return [word for flag, value in zip(proxy.command, proxy.command[1:]) if flag in ("--config", "--origin") for word in (flag, value)]
 
 
 def test_a_purge_request(origin, larder):
@@ -443,83 +440,3 @@ def test_no_cache_without_a_validator(origin, larder):
     """default_ttl does not help; ttl does, and what the origin is to leave out is named."""
     said = text(larder(origin), "/a", supposed=(200, {"Cache-Control": "no-cache"}))
     assert "no-freshness" in said and "max-age without no-cache" in said and "a rule's ttl" in said
-
-
-def test_a_stopped_store(origin, larder):
-    proxy = larder(origin)
-    origin.on("GET /a", always(200, fresh()))
-    store(proxy, Client(proxy), "/a")
-    proxy.stop()
-    data = (proxy.cache_dir / "data.mdb").stat().st_mtime_ns
-    assert ask(proxy, "/a")["verdict"]["reason"] == "fresh"
-    assert (proxy.cache_dir / "data.mdb").stat().st_mtime_ns == data
-    proxy.start()
-    assert ask(proxy, "/a")["verdict"]["reason"] == "fresh"
-    proxy.kill9()
-    assert ask(proxy, "/a")["verdict"]["reason"] == "fresh"
-
-
-def test_stores_that_cannot_be_read(tmp_path):
-    flags = ("--origin", "http://127.0.0.1:1")
-    code, out, err = run_larder("why", "http://a/", *flags, "--cache-dir", tmp_path / "none")
-    assert (code, out) == (2, "") and "there is none: see --config and --cache-dir" in err
-    assert not (tmp_path / "none").exists()
-    (tmp_path / "data.mdb").write_bytes(b"something else" * 1000)
-    code, out, err = run_larder("why", "http://a/", *flags, "--cache-dir", tmp_path)
-    assert (code, out) == (2, "") and "not LMDB's" in err
-    assert [file.name for file in tmp_path.iterdir()] == ["data.mdb"]
-
-
-@pytest.mark.parametrize("words, complaint", [
-    ((), "expected a URL"),
-    (("--json",), "expected a URL"),
-    (("/path",), "expected a URL"),
-    (("ftp://a/",), "expected a URL"),
-    (("http:///a",), "expected a URL"),
-    (("http://a/", "http://b/"), "unexpected"),
-    (("http://a/", "-H"), "expected 'NAME: VALUE'"),
-    (("http://a/", "-H", "no colon"), "expected a field"),
-    (("http://a/", "-H", "bad name: x"), "expected a field"),
-    (("http://a/", "-H", "A: b\r\nC: d"), "expected a field"),
-    (("http://a/", "--method", "G T"), "expected a method"),
-    (("http://a/", "--jsn"), "did you mean --json"),
-    (("http://a/", "--json=1"), "expected nothing"),
-    (("http://a/", "--workers", "2"), "unknown flag"),
-    (("http://a/", "--profile", "loose"), "profile"),
-    (("nonsense",), "expected a URL such as http://127.0.0.1:8080/page, or a reason such as vary-miss, found \"nonsense\""),
-    (("vary-mis",), "did you mean vary-miss?"),
-    (("http://a/", "--status", "99"), "--status: expected a status code from 200 to 599"),
-    (("http://a/", "--response-header", "no colon"), "expected a response field"),
-])
-def test_wrong_words(origin, larder, words, complaint):
-    proxy = larder(origin)
-    code, out, err = run_larder("why", "--cache-dir", proxy.cache_dir, "--origin", origin.url, *words)
-    assert (code, out) == (2, "")
-    assert complaint in err and err.count("\n") == 1, err
-    if "--workers" not in words and "--profile" not in words:  # what is wrong with the words is said without any configuration
-        code, out, err = run_larder("why", *words)
-        assert (code, out) == (2, "") and complaint in err and err.count("\n") == 1, err
-
-
-def test_what_the_origin_last_answered(origin, larder):
-    """Only the larder that runs knows it; of the query's values a hash, so that another one is another URL."""
-    proxy = larder(origin)
-    client = Client(proxy)
-    origin.on("GET /a*", always(200, {**fresh(), "Set-Cookie": "a=b"}))
-    client.get("/a?q=1&r").expect(200, cache="detail=set-cookie")
-
-    def running(target, *more):
-        url = f"http://{HOST}{target}"
-        return json.loads(Admin(proxy).get("/v1/why?url=" + quote(url, safe="") + "".join(more)).expect(200).body)
-
-    wait_until(lambda: "last" in running("/a?q=1&r"), "the fact")
-    last = running("/a?q=1&r")["last"]
-    assert (last["status"], last["asked"]["reason"], last["stored"], last["storing"]["reason"]) == (200, "uri-miss", False, "set-cookie")
-    assert last["storing"]["hint"] and last["seconds_ago"] < 600
-    assert "last" not in running("/a?q=2&r") and "last" not in running("/a?q=1&r", "&method=HEAD")
-    text_form = Admin(proxy).get("/v1/why?form=text&url=" + quote(f"http://{HOST}/a?q=1&r", safe="")).expect(200).body.decode()
-    words = ("why", "--cache-dir", proxy.cache_dir, "--origin", origin.url, f"http://{HOST}/a?q=1&r")
-    beside = json.loads(run_larder(*words, "--json")[1])["last"]  # a process of its own asks it
-    assert (beside["status"], beside["asked"], beside["storing"]) == (200, last["asked"], last["storing"])
-    assert "the origin's last answer" in run_larder(*words)[1] and "the origin's last answer" not in run_larder(*words, "--method", "HEAD")[1]
-    assert re.search(r"the origin's last answer\n  asked         \d+ s ago, uri-miss; answered 200 OK\n  stored        no, set-cookie: ", text_form)

@@ -6,11 +6,14 @@ more than a scripted origin.
 """
 
 import json
+import random
 import re
 from pathlib import Path
 
 import pytest
 from support.client import Client
+from support.damage import damage
+from support.parallel import occupied
 from support.proxy import ROOT, run_larder
 from support.say import NO_STORE, always, date, fresh, stale
 from support.why import ask, rule, store, text
@@ -222,13 +225,10 @@ def too_many_connections(origin, larder):
 def saturated(origin, larder):
     """One request has the only connection: the next gets what it may have stale, or 503."""
     proxy = larder(origin, config="[server.limits]\norigin_connections = 1\norigin_queue = 0\n", flags=["--workers", "1"])
-    client, gate = Client(proxy), origin.gate()
+    client = Client(proxy)
     origin.expect("GET /stale").reply(200, {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "60"}, b"hello")
     client.get("/stale").expect(200)
-    origin.expect("GET /slow").reply(200, {"Cache-Control": "no-store"}, hold=gate)
-    slow = Client(proxy)
-    slow.send("GET", "/slow")
-    gate.wait_reached()
+    gate, slow = occupied(origin, proxy)
     details = [client.get("/stale").expect(200).cache["detail"], client.get("/new").expect(503).cache["detail"]]
     gate.open()
     slow.read_response().expect(200)
@@ -274,11 +274,7 @@ def client_connections(origin, larder):
 
 def too_many_requests(origin, larder):
     proxy = larder(origin, config="[server.limits]\nrequests = 1\n")
-    gate = origin.gate()
-    origin.expect("GET /slow").reply(200, NO_STORE, b"x", hold=gate)
-    first = Client(proxy)
-    first.send("GET", "/slow")
-    gate.wait_reached()
+    gate, _ = occupied(origin, proxy)
     answer = Client(proxy).get("/x").expect(503).header("Cache-Status")
     gate.open()
     return answer
@@ -335,7 +331,18 @@ def invalidated(origin, larder):
     return [client.get("/a").expect(200).cache["detail"]]
 
 
-RUNNING = {"invalidated": invalidated, "recorded": modes, "offline": modes, "replayed": modes, "offline-miss": modes, "loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
+def unreadable(origin, larder):
+    proxy = larder(origin)
+    body = random.Random(1).randbytes(100_000)
+    origin.on("GET /a", always(200, fresh(), body))
+    Client(proxy).get("/a").expect(200)
+    proxy.stop()
+    damage(proxy.cache_dir, body[50_000:50_064])
+    proxy.start()
+    return [Client(proxy).get("/a", {"Range": "bytes=50000-50099"}).cache["detail"]]
+
+
+RUNNING = {"invalidated": invalidated, "unreadable": unreadable, "recorded": modes, "offline": modes, "replayed": modes, "offline-miss": modes, "loop": loop, "purge": purge, "purge-refused": purge_refused, "type-contradicts": type_contradicts, "client-connections": client_connections,
            "too-many-requests": too_many_requests, "rate-limit": rate_limited,
            "partial": partial, "range-mismatch": range_mismatch, "stale-saturated": saturated, "origin-saturated": saturated,
            "origins-down": origins_down, "followed": followed, "truncated": truncated, "raced": raced,

@@ -8,7 +8,7 @@ import time
 import pytest
 from support.client import Client, unread
 from support.say import NO_STORE, always, fresh
-from support.wire import wait_until
+from support.wire import TIMEOUT, Truncated, wait_until
 
 HOUR = "[server.timeouts]\nclient_body = \"1s\"\norigin_first_byte = \"1s\"\norigin_between_bytes = \"1s\"\n"
 
@@ -40,12 +40,29 @@ def test_what_is_keyed_is_what_the_origin_is_told(origin, client):
     client.get("/p", host="Victim.test:80").expect(200, body=b"of victim", cache="hit")
 
 
-@pytest.mark.parametrize("field", ["X-Forwarded-For", "Forwarded"])
-def test_vary_by_what_larder_itself_writes(origin, client, field):
+STYLES = {"x-forwarded": "X-Forwarded-For", "forwarded": "Forwarded"}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_vary_by_what_larder_itself_writes(origin, larder, style):
+    field = STYLES[style]
+    client = Client(larder(origin, config=f'[server]\nforwarded = "{style}"\n'))
     origin.expect("GET /a").reply(200, fresh(Vary=field), b"one")
     client.get("/a").expect(200, cache="!stored; detail=vary-client")
     origin.expect("GET /a").reply(200, fresh(Vary=field), b"two")
     client.get("/a").expect(200, body=b"two")
+
+
+@pytest.mark.parametrize("style, field", [("none", "X-Forwarded-For"), ("none", "Forwarded"), ("none", "X-Real-IP"), ("x-forwarded", "Forwarded"),
+                                          ("x-forwarded", "X-Real-IP"), ("x-forwarded", "X-Forwarded-Port"), ("x-forwarded", "X-Forwarded-Proto"),
+                                          ("forwarded", "X-Forwarded-For")])
+def test_vary_by_what_no_origin_gets(origin, larder, style, field):
+    """Whatever a client sends in it: it is removed before anything is selected."""
+    client = Client(larder(origin, config=f'[server]\nforwarded = "{style}"\n'))
+    origin.expect("GET /a").reply(200, fresh(Vary=field), b"one")
+    client.get("/a", {field: "192.0.2.1"}).expect(200, cache="stored")
+    client.get("/a", {field: "192.0.2.2"}).expect(200, body=b"one", cache="hit")
+    client.get("/a").expect(200, body=b"one", cache="hit")
 
 
 def test_what_connection_names_away_selects_nothing(origin, client):
@@ -54,6 +71,16 @@ def test_what_connection_names_away_selects_nothing(origin, client):
     client.get("/a", {"X-Kind": "special", "Connection": "X-Kind, keep-alive"}).expect(200, body=b"without")
     origin.expect("GET /a", {"X-Kind": "special"}).reply(200, fresh(Vary="X-Kind"), b"special")
     client.get("/a", {"X-Kind": "special"}).expect(200, body=b"special")
+    client.get("/a").expect(200, body=b"without", cache="hit")
+
+
+def test_what_connection_names_away_of_a_post_selects_nothing(origin, client):
+    """RFC 9110 §9.3.3: its answer may be stored for later GETs, but not for those with what the origin did not see."""
+    app = {"Origin": "https://app.example"}
+    origin.expect("POST /a", {"Origin": None}).reply(200, fresh(Vary="Origin", Content_Location="/a"), b"without")
+    client.post("/a", b"", app | {"Connection": "Origin, keep-alive"}).expect(200, body=b"without")
+    origin.expect("GET /a", app).reply(200, fresh(Vary="Origin"), b"of app")
+    client.get("/a", app).expect(200, body=b"of app")
     client.get("/a").expect(200, body=b"without", cache="hit")
 
 
@@ -103,18 +130,21 @@ def test_an_answer_before_the_upload_ends_has_its_limits(origin, larder, rest):
     origin.drop_connections()
 
 
-def test_a_bad_body_behind_a_begun_answer(origin, larder):
-    client = Client(larder(origin, config=HOUR))
+def test_a_bad_body_behind_a_begun_answer(origin, larder, tmp_path):
+    log = tmp_path / "access"
+    proxy = larder(origin, flags=["--access-log", log],
+                   config="[server.timeouts]\nclient_body = \"1h\"\norigin_first_byte = \"1h\"\norigin_between_bytes = \"1h\"\n")
+    client = Client(proxy)
     early_answer(origin)
-    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
-    sock = client.sock
-    sock.settimeout(10)
-    try:
-        while sock.recv(65536):
-            pass
-    except ConnectionResetError:
-        pass
-    origin.drop_connections()
+    client.send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    response = client.read_head("POST").expect(200)
+    assert response.stream.some() == b"hi"
+    client.send_raw(b"zz\r\n")
+    with pytest.raises(Truncated):
+        response.stream.some()
+    line = json.loads(wait_until(lambda: log.exists() and log.read_text(encoding="utf-8"), "the line in the log"))
+    assert (line["end"], line["error"], line["status"], line["request_bytes"]) == ("refused", "BAD_CHUNK", 200, 3)
+    wait_until(lambda: not origin.open_sockets, "the connection to the origin to end")
 
 
 def test_stopping_does_not_wait_for_tunnels(origin, proxy):
@@ -132,6 +162,22 @@ def test_stopping_does_not_wait_for_tunnels(origin, proxy):
 
 
 # --- protocols ----------------------------------------------------------------------------------------------------------------------
+
+def test_stopping_does_not_wait_for_the_rest_of_a_body(larder):
+    """Nobody wants it: it was answered without."""
+    proxy = larder("http://127.0.0.1:1", config='[server]\nshutdown_timeout = "10m"\n')
+    client = Client(proxy)
+    client.send("OPTIONS", "/a", {"Max-Forwards": "0", "Content-Length": "100"}, body=b"x" * 50)
+    response = client.read_response().expect(200)
+    assert "close" not in response.headers.members("Connection")
+    client.wait_taken()
+    proxy.process.send_signal(signal.SIGTERM)
+    assert client.reader.at_end()
+    client.send_raw(b"x" * 50)
+    client.close()
+    assert proxy.process.wait(TIMEOUT) == 0
+    assert not proxy.logged("shutdown_timeout is over")
+
 
 def test_a_websocket_on_a_bypassed_path(origin, larder):
     client = Client(larder(origin, config='[[site]]\n[[site.rule]]\nname = "ws"\npath = "/ws/*"\nbypass = true\n'))

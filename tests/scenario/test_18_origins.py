@@ -2,11 +2,11 @@
 
 import socket
 import threading
-import time
 
 import pytest
+from support.admin import Admin
 from support.client import Client
-from support.parallel import in_parallel
+from support.parallel import in_parallel, occupied
 from support.say import NO_STORE, always, fresh, stale
 from support.wire import wait_until
 
@@ -210,14 +210,19 @@ def test_no_retries_where_none_are_wanted(origins, larder, refused):
 ONE = '[server.limits]\norigin_connections = 1\norigin_queue = {queue}\n[server.timeouts]\norigin_queue = "{wait}"\n'
 
 
-def occupied(origin, proxy):
-    """One request is at the origin, and stays there until the gate opens."""
-    gate = origin.gate()
-    origin.expect("GET /slow").reply(200, NO_STORE, b"slow", hold=gate)
-    client = Client(proxy)
-    client.send("GET", "/slow")
-    gate.wait_reached()
-    return gate, client
+def test_a_leader_in_line_with_an_empty_body_leaves(origin, larder):
+    """What it asked for was all said: who follows gets it."""
+    proxy = larder(origin, config=ONE.format(queue=8, wait="1h"), flags=["--workers", "1"])
+    gate, first = occupied(origin, proxy)
+    leader, follower = Client(proxy), Client(proxy)
+    leader.send("GET", "/a", body=b"").wait_taken()
+    follower.send("GET", "/a").wait_taken()
+    leader.reset()
+    wait_until(lambda: Admin(proxy).metrics()["larder_client_connections"] == 2, "the leader to be gone")
+    origin.expect("GET /a").reply(200, fresh(), b"a")
+    gate.open()
+    follower.read_response().expect(200, body=b"a", cache="collapsed")
+    first.read_response().expect(200)
 
 
 def test_a_full_line_is_503_at_once(origin, larder):
@@ -238,6 +243,20 @@ def test_waiting_too_long_is_503(origin, larder):
     proxy = larder(origin, config=ONE.format(queue=10, wait="100ms"), flags=["--workers", "1"])
     gate, first = occupied(origin, proxy)
     Client(proxy).get("/second").expect(503, cache="detail=origin-saturated")
+    gate.open()
+    first.read_response().expect(200)
+
+
+def test_a_full_line_is_503_for_the_rest_of_a_part_too(origin, larder):
+    """What is stored is partial, and the origin cannot be asked for what is missing: it says why, as to any other request."""
+    proxy = larder(origin, config=ONE.format(queue=0, wait="1h"), flags=["--workers", "1"])
+    body = bytes(range(100))
+    part = fresh(ETag='"v1"', Content_Range="bytes 0-9/100", Content_Type="a/b")
+    origin.expect("GET /a", {"Range": "bytes=0-9"}).reply(206, part, body[:10])
+    Client(proxy).get("/a", {"Range": "bytes=0-9"}).expect(206, body=body[:10], cache="stored")
+    gate, first = occupied(origin, proxy)
+    response = Client(proxy).get("/a").expect(503, cache="detail=origin-saturated")
+    assert response.header("Retry-After") == "60" and response.header("Proxy-Status") == "larder; error=connection_limit_reached"
     gate.open()
     first.read_response().expect(200)
 
@@ -313,12 +332,17 @@ def test_silent_origins_and_something_stored(origin, larder):
 
 def test_500_at_once_for_what_cannot_be_stored(origin, larder):
     """The first answer shows it; the others do not wait for each other."""
-    delay_s = 0.5
-    origin.on("GET /a", lambda exchange: (time.sleep(delay_s), exchange.reply(200, NO_STORE, b"x")))
+    first, others = origin.gate(), origin.gate()
+    origin.expect("GET /a").reply(200, NO_STORE, b"x", hold=first)
+    origin.on("GET /a", lambda exchange: (others.wait(), exchange.reply(200, NO_STORE, b"x")))
     proxy = larder(origin, flags=["--workers", "2"])
     clients = [Client(proxy) for _ in range(100)]
     for client in clients:
-        client.send("GET", "/a")
+        client.send("GET", "/a").wait_taken()
+    first.wait_reached()
+    first.open()
+    origin.wait_count(100)  # before any of the others is answered
+    others.open()
     for response in in_parallel(lambda client: client.read_response(), clients):
         response.expect(200, body=b"x")
     assert origin.count() == 100

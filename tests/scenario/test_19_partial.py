@@ -1,7 +1,6 @@
 """Partial responses: stored, answered from, grown, completed (RFC 9110 §14, §15.3.7; RFC 9111 §3.3, §3.4)."""
 
 import random
-import threading
 
 import pytest
 from support.client import Client
@@ -328,28 +327,19 @@ def test_a_stale_whole_one_is_revalidated_for_a_range(origin, client):
 # --- several at once ----------------------------------------------------------------------------------------------------------------
 
 
-def in_parallel(count, function):
-    results = [None] * count
-
-    def run(index):
-        results[index] = function(index)
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    return threads, results
+def all_ask(proxy, ranges):
+    """Clients that have asked for one of these each, and wait for the answers."""
+    return [Client(proxy).send("GET", "/a", {"Range": f"bytes={first}-{last}"}).wait_taken() for first, last in ranges]
 
 
 def test_the_same_range_is_fetched_once(origin, proxy):
     gate = origin.gate()
     say_part(origin, 0, 9_999, hold=gate)
-    threads, results = in_parallel(8, lambda _: ask(Client(proxy), 0, 9_999))
+    clients = all_ask(proxy, [(0, 9_999)] * 8)
     gate.wait_reached()
     gate.open()
-    for thread in threads:
-        thread.join()
-    for response in results:
-        expect_part(response, 0, 9_999, "")
+    for client in clients:
+        expect_part(client.read_response(), 0, 9_999, "")
 
 
 def test_different_ranges_in_parallel_share_one_map(origin, proxy, client):
@@ -363,12 +353,12 @@ def test_different_ranges_in_parallel_share_one_map(origin, proxy, client):
         exchange.reply(206, fresh(600, Content_Range=f"bytes {first}-{last}/{len(BODY)}", **ETAG), BODY[first:last + 1])
 
     origin.on("GET /a", answer)
-    threads, results = in_parallel(8, lambda index: ask(Client(proxy), index * 5_000, index * 5_000 + 4_999))
-    wait_until(lambda: len(waiting) == 8)
+    ranges = [(first, first + 4_999) for first in range(0, 40_000, 5_000)]
+    clients = all_ask(proxy, ranges)
+    wait_until(lambda: len(waiting) == len(ranges))
     gate.open()
-    for index, thread in enumerate(threads):
-        thread.join()
-        expect_part(results[index], index * 5_000, index * 5_000 + 4_999, "stored")
+    for one, (first, last) in zip(clients, ranges):
+        expect_part(one.read_response(), first, last, "stored")
     expect_part(ask(client, 0, 39_999), 0, 39_999, "hit")
     committed(proxy, client, 0, 39_999)
 
@@ -405,12 +395,12 @@ def test_a_part_that_streams_serves_nobody_who_wants_another(origin, proxy):
 def test_a_part_does_not_take_the_place_of_the_whole(origin, proxy, client):
     gate = origin.gate()
     say_part(origin, 0, 9, hold=gate)
-    threads, _ = in_parallel(1, lambda _: ask(Client(proxy), 0, 9).body)
+    [part] = all_ask(proxy, [(0, 9)])
     gate.wait_reached()
     origin.expect("GET /a", {"Range": None}).reply(200, fresh(600, **ETAG), BODY)
     client.get("/a").expect(200, body=BODY, cache="stored")
     gate.open()
-    threads[0].join()
+    expect_part(part.read_response(), 0, 9, "")
     client.get("/a").expect(200, body=BODY, cache="hit")
 
 
@@ -418,13 +408,12 @@ def test_invalidated_while_it_is_completed(origin, client, proxy):
     store_part(origin, client, 0, 9)
     gate = origin.gate()
     say_part(origin, 10, 19, if_range='"v1"', hold=gate)
-    threads, results = in_parallel(1, lambda _: ask(Client(proxy), 0, 19).body)
+    [part] = all_ask(proxy, [(0, 19)])
     gate.wait_reached()
     origin.expect("POST /a").reply(204)
     client.post("/a", b"x").expect(204)
     gate.open()
-    threads[0].join()
-    assert results[0] == BODY[:20]
+    expect_part(part.read_response(), 0, 19, "")
     say_part(origin, 0, 19, body=OTHER, fields=fresh(600, **ETAG2))
     expect_part(ask(client, 0, 19), 0, 19, "stored", OTHER)
 

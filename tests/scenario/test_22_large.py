@@ -1,12 +1,15 @@
 """Responses far larger than memory should be: streamed, stored, and served again, in bounded memory."""
 
+import os
+import signal
 import threading
-import time
 import zlib
+from pathlib import Path
 
 import pytest
 from support.client import Client
 from support.parallel import in_parallel
+from support.wire import wait_until
 
 MIB = 1 << 20
 PIECE = bytes((i * 7 + (i >> 8) * 3 + (i >> 16)) & 255 for i in range(MIB))
@@ -50,9 +53,10 @@ class Watch(threading.Thread):
         self.ended = threading.Event()
 
     def run(self):
-        while not self.ended.is_set():
+        while True:
             self.most = max(self.most, self.proxy.status("RssAnon"))
-            time.sleep(0.02)
+            if self.ended.wait(0.02):
+                return
 
     def __enter__(self):
         self.start()
@@ -93,3 +97,25 @@ def test_many_slow_clients_of_one_large_response(origin, larder):
         assert drain(Client(proxy).begin("GET", "/big").expect(200)) == want
         assert in_parallel(drain, stalled) == [want] * 8
     assert watch.most < 100 * MIB, f"{watch.most / MIB:.0f} MiB of anonymous memory"
+
+
+def test_a_small_request_does_not_wait_for_the_end_of_a_large_body(origin, larder, tmp_path):
+    """Of two that come at once the first gets a turn, however much its socket takes, then the other is answered."""
+    body, log = PIECE[: MIB // 4 * 3], tmp_path / "access.log"
+    proxy = larder(origin, flags=["--workers", "1", "--access-log", log])
+    origin.expect("GET /large").reply(200, {"Cache-Control": "max-age=3600"}, body)
+    origin.expect("GET /small").reply(200, {"Cache-Control": "max-age=3600"}, b"small")
+    large, small = Client(proxy), Client(proxy)
+    for _ in range(8):  # it is stored, and the sockets find out how much they can hold
+        large.get("/large").expect(200, body=body)
+    small.get("/small").expect(200)
+    os.kill(proxy.pid, signal.SIGSTOP)
+    wait_until(lambda: all(" T " in task.read_text() for task in Path(f"/proc/{proxy.pid}/task").glob("*/stat")), "every thread to stop")
+    large.send("GET", "/large")
+    small.send("GET", "/small")
+    os.kill(proxy.pid, signal.SIGCONT)
+    small.read_response().expect(200, body=b"small", cache="hit")
+    large.read_response().expect(200, body=body, cache="hit")
+    wait_until(lambda: len(log.read_text().splitlines()) == 11, "the last log line")
+    ended = log.read_text().splitlines()[-2:]
+    assert "/small" in ended[0] and "/large" in ended[1], ended

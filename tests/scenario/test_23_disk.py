@@ -10,7 +10,7 @@ from support.admin import Admin
 from support.client import Client
 from support.faults import SHIM, Faults
 from support.proxy import Proxy, run_larder
-from support.say import fresh
+from support.say import always, fresh, stale
 from support.small_disk import mounted, needs_root
 from support.wire import wait_until
 
@@ -65,6 +65,22 @@ def test_a_disk_that_refuses_writes_and_takes_them_again(origin, larder, faults,
     proxy.restart()
     client.get("/after").expect(200, cache="hit")
     client.get("/before").expect(200, cache="hit")
+
+
+def test_a_head_that_freshens_while_the_disk_refuses_writes(origin, larder, faults):
+    """RFC 9111 §4.3.5; of the store it says what any other answer says."""
+    origin.on("GET /a", always(200, stale(ETag='"v1"'), b"hello"))
+    origin.on("HEAD /a", always(200, stale(ETag='"v1"', Content_Length="5")))
+    proxy = larder(origin, env=faults.env)
+    Client(proxy).get("/a").expect(200)
+    proxy.restart()  # then it is committed
+    client = Client(proxy)
+    client.head("/a").expect(200, cache="fwd=stale; stored; detail=updated")
+    faults.fail(errno.EIO)
+    wait_until(lambda: "stored" not in client.head("/a").expect(200).cache, "a batch to be refused")
+    client.head("/a").expect(200, cache="fwd=stale; !stored; detail=store-failed")
+    faults.well()
+    wait_until(lambda: "stored" in client.head("/a").expect(200).cache, "a batch to be written")
 
 
 @pytest.mark.parametrize("what", [["--all"], ["--tag", "news"]], ids=["all", "tag"])

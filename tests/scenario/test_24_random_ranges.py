@@ -83,7 +83,7 @@ def answer_with(versions):
         exchange.send_head(status, {**fields, "Content-Length": len(body)})
         for number, piece in enumerate(pieces):
             if number > 0:
-                time.sleep(0.002)
+                time.sleep(0.002)  # a slow origin, so that requests overlap; nothing depends on how much
             exchange.send(piece)
 
     return answer

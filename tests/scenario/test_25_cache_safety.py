@@ -2,12 +2,14 @@
 
 import pytest
 from support.client import Client
-from support.say import always, fresh
+from support.say import always, fresh, stale
+from support.why import text
+from support.wire import wait_until
 
 REFLECTED = ["X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Original-Host", "X-Host", "X-HTTP-Host-Override", "X-Backend-Host",
-             "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "Proxy", "X-Forwarded-Server", "X-Forwarded-Port",
-             "X-Forwarded-Scheme", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "Forwarded", "x-oRIGINAL-uRL", "Front-End-Https", "X-Middleware-Subrequest",
-             "X_Original_URL", "x_http-METHOD_override", "X_Forwarded_Host", "X-Forwarded_For", "x_forwarded-proto", "Accept_Language",
+             "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "Proxy", "X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded",
+             "X-Forwarded-Scheme", "X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Real-IP", "X_Real_IP", "Forwarded", "x-oRIGINAL-uRL", "Front-End-Https", "X-Middleware-Subrequest",
+             "X_Original_URL", "x_http-METHOD_override", "X_Forwarded_Host", "X_Forwarded", "X-Forwarded_For", "x_forwarded-proto", "Accept_Language",
              "ACCEPT_ENCODING", "If_None_Match", "User_Agent", "Cache_Control", "Transfer_Encoding", "Content_Length"]
 
 
@@ -17,11 +19,112 @@ def rule(*lines):
 
 # --- fields that no key holds -------------------------------------------------------------------------------------------------------
 
+TRUST = "[server]\ntrust_forwarded = true\n"
+TRUST_RFC7239 = TRUST + 'forwarded = "forwarded"\n'
+SET_IN_FRONT = {TRUST: {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}, TRUST_RFC7239: {"Forwarded": "for=192.0.2.1;proto=https"}}
+
+
 @pytest.mark.parametrize("name", REFLECTED)
 def test_reflected_fields_never_reach_the_origin(origin, client, name):
     origin.expect("GET /a", {name: None}).reply(200, fresh(), b"hello")
     client.get("/a", {name: "evil.test"}).expect(200)
     client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
+@pytest.mark.parametrize("config", SET_IN_FRONT, ids=["x-forwarded", "rfc7239"])
+def test_reflected_fields_that_a_trusted_proxy_passes_on(origin, larder, config):
+    """It sets what is its own; the rest is still its client's, and in no key."""
+    client = Client(larder(origin, config=config))
+    others = [name for name in REFLECTED + ["X-Forwarded-Host"] if name not in SET_IN_FRONT[config]]
+    for number, name in enumerate(others):
+        seen = origin.expect(f"GET /{number}").reply(200, fresh(), b"hello")
+        client.get(f"/{number}", SET_IN_FRONT[config] | {name: "evil.test"}).expect(200)
+        assert "evil.test" not in str(list(seen.request.headers)), name
+        client.get(f"/{number}", SET_IN_FRONT[config]).expect(200, body=b"hello", cache="hit")
+
+
+def test_what_the_trusted_proxy_says_is_told_as_it_is_keyed(origin, larder):
+    """Where it passes on what its client wrote, too."""
+    client = Client(larder(origin, config=TRUST))
+    origin.expect("GET /a", {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "larder.test"}).reply(200, fresh())
+    client.get("/a", {"X-Forwarded-Proto": "evil.test", "X-Forwarded-Host": "evil.test"}).expect(200)
+    client = Client(larder(origin, config=TRUST_RFC7239))
+    seen = origin.expect("GET /a").reply(200, fresh())
+    client.get("/a", {"Forwarded": 'for=192.0.2.9;host=evil.test, for=192.0.2.1;host="larder.test"'}).expect(200)
+    assert seen.request.header("Forwarded") == 'for=192.0.2.9, for=192.0.2.1;host="larder.test", for=127.0.0.1;proto=http;host=larder.test'
+
+
+def test_whom_the_trusted_proxy_names_in_x_real_ip(origin, larder):
+    """Where that is whom it names in X-Forwarded-For: else it is its client's, and an origin that believes it is lied to."""
+    client = Client(larder(origin, config=TRUST))
+    for path, told in [("/a", "192.0.2.1"), ("/b", None)]:
+        origin.expect(f"GET {path}", {"X-Real-IP": told, "X-Forwarded-For": "10.9.9.9, 192.0.2.1, 127.0.0.1"}).reply(200, fresh())
+        client.get(path, {"X-Forwarded-For": "10.9.9.9, 192.0.2.1", "X-Real-IP": told or "10.9.9.9"}).expect(200)
+
+
+TOLD = '[server]\ntrust_forwarded = ["127.0.0.1"]\ntrust_forwarded_fields = ["X-Forwarded-Port", "X-Forwarded-Prefix"]\n'
+
+
+def test_what_a_trusted_proxy_is_said_to_set_selects(origin, larder):
+    """As if each response named it in Vary, which it need not do; a stranger says nothing in it."""
+    proxy = larder(origin, config=TOLD)
+    front, stranger = Client(proxy), Client(proxy, source="127.0.0.2")
+    for prefix in ["/shop", "/other"]:
+        origin.expect("GET /a", {"X-Forwarded-Prefix": prefix, "X-Forwarded-Port": "443", "X-Forwarded-Server": None}).reply(200, fresh(), prefix.encode())
+        front.get("/a", {"X-Forwarded-Prefix": prefix, "X-Forwarded-Port": "443", "X-Forwarded-Server": "a"}).expect(200, cache="stored")
+    origin.expect("GET /a", {"X-Forwarded-Prefix": None}).reply(200, fresh(), b"none")
+    stranger.get("/a", {"X-Forwarded-Prefix": "/shop", "X-Forwarded-Port": "443"}).expect(200, body=b"none", cache="fwd=vary-miss; stored")
+    front.get("/a").expect(200, body=b"none", cache="hit")
+    for prefix in ["/shop", "/other"]:
+        front.get("/a", {"X-Forwarded-Prefix": prefix, "X-Forwarded-Port": "443"}).expect(200, body=prefix.encode(), cache="hit")
+
+    def explained():
+        out = text(proxy, "/a", {"X-Forwarded-Prefix": "/new", "X-Forwarded-Port": "443"})
+        return "because       vary-miss" in out and out
+    assert 'x-forwarded-prefix "/shop"; in this request "/new"' in wait_until(explained, "the responses to be committed")
+
+
+def test_what_a_rule_strips_of_it_neither_selects_nor_goes_on(origin, larder):
+    client = Client(larder(origin, config=TOLD + rule('path = "/static/*"', 'strip_request_fields = ["X-Forwarded-Prefix"]')))
+    origin.expect("GET /static/a", {"X-Forwarded-Prefix": None, "X-Forwarded-Port": "443"}).reply(200, fresh(), b"a")
+    for prefix in ["/shop", "/other"]:
+        client.get("/static/a", {"X-Forwarded-Prefix": prefix, "X-Forwarded-Port": "443"}).expect(200, body=b"a")
+    client.get("/static/a", {"X-Forwarded-Prefix": prefix, "X-Forwarded-Port": "443"}).expect(200, cache="hit")
+
+
+def test_what_was_stored_before_a_field_was_believed_is_confirmed_for_one_value_at_most(origin, larder, tmp_path):
+    """The origin's 304 speaks of a request that had the field."""
+    before = larder(origin, config=TRUST, cache_dir=tmp_path / "cache")
+    origin.expect("GET /a", {"X-Forwarded-Prefix": None}).reply(200, stale(ETag='"v1"'), b"none")
+    Client(before).get("/a", {"X-Forwarded-Prefix": "/shop"}).expect(200, cache="stored")
+    before.stop()
+    client = Client(larder(origin, config=TOLD, cache_dir=tmp_path / "cache"))
+    origin.expect("GET /a", {"X-Forwarded-Prefix": "/shop", "If-None-Match": '"v1"'}).reply(304, fresh(ETag='"v1"'))
+    client.get("/a", {"X-Forwarded-Prefix": "/shop"}).expect(200, body=b"none")
+    origin.expect("GET /a", {"X-Forwarded-Prefix": "/other"}).reply(200, fresh(), b"other")
+    client.get("/a", {"X-Forwarded-Prefix": "/other"}).expect(200, body=b"other", cache="!hit")
+
+
+IN_FRONT = "for=192.0.2.1;proto=https"
+
+
+@pytest.mark.parametrize("sent", [
+    f'for="x;host=evil.test, {IN_FRONT}', f"host =evil.test, {IN_FRONT}", f"for=a;proto=evil.test, {IN_FRONT}", f"for=a;proto=http;proto=evil.test, {IN_FRONT}",
+    f"for=a;host=larder.test;host=evil.test, {IN_FRONT}", f'for="x;host=evil.test", {IN_FRONT}', f'for="x\\";host=evil.test, {IN_FRONT}'])
+def test_what_a_client_writes_in_front_of_the_trusted_proxys_element(origin, larder, sent):
+    """RFC 7239 4: the proxy appends to the client's field, and readers differ on what is malformed in it."""
+    client = Client(larder(origin, config=TRUST_RFC7239))
+    seen = origin.expect("GET /a").reply(200, fresh(), b"hello")
+    client.get("/a", {"Forwarded": sent}).expect(200)
+    assert "evil.test" not in str(list(seen.request.headers))
+    assert seen.request.header("Forwarded").endswith(", for=127.0.0.1;proto=http;host=larder.test")
+
+
+def test_a_line_with_an_open_quote_does_not_take_the_next_with_it(origin, larder):
+    client = Client(larder(origin, config=TRUST_RFC7239))
+    seen = origin.expect("GET /a").reply(200, fresh(), b"hello")
+    client.get("/a", [("Forwarded", 'for="x;host=evil.test'), ("Forwarded", IN_FRONT)]).expect(200)
+    assert seen.request.header("Forwarded") == "for=unknown, for=192.0.2.1, for=127.0.0.1;proto=http;host=larder.test"
 
 
 @pytest.mark.parametrize("name", ["api_key", "X_Request_Id", "_"])
@@ -52,7 +155,6 @@ def test_fields_that_larder_writes_itself(origin, client, name, written):
 
 # --- what a trusted proxy says of the scheme ------------------------------------------------------------------------------------------
 
-TRUST = "[server]\ntrust_forwarded = true\n"
 HTTPS = {"X-Forwarded-Proto": "https"}
 
 
@@ -74,7 +176,7 @@ def test_http_and_https_are_two_resources(origin, larder):
 
 
 def test_what_says_https_by_rfc7239(origin, larder):
-    client = Client(larder(origin, config=TRUST + 'forwarded = "forwarded"\n'))
+    client = Client(larder(origin, config=TRUST_RFC7239))
     origin.expect("GET /a").reply(301, fresh(Location="https://larder.test/a"))
     client.get("/a", HTTPS).expect(301)
     origin.expect("GET /a").reply(200, fresh(), b"secure")
@@ -95,6 +197,28 @@ def test_without_trust_https_is_only_a_word(origin, client):
     origin.expect("GET /a", {"X-Forwarded-Proto": "http"}).reply(200, fresh(), b"hello")
     client.get("/a", HTTPS).expect(200, body=b"hello")
     client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
+@pytest.mark.parametrize("style, said", [("x-forwarded", HTTPS | {"X-Forwarded-For": "192.0.2.1"}), ("forwarded", {"Forwarded": "for=192.0.2.1;proto=https"})])
+def test_trust_is_in_whom_the_list_has(origin, larder, tmp_path, style, said):
+    """From anybody else the fields are what strangers write into them: key, origin, limits and PURGE know the connection only."""
+    proxy = larder(origin, listen=["127.0.0.1:0", f"unix:{tmp_path}/l.sock"], config=f"""[server]
+trust_forwarded = ["127.0.0.2/31", "unix"]
+forwarded = "{style}"
+[[site]]
+purge_from = ["127.0.0.1", "127.0.0.3"]
+""")
+    stranger, front, beside = Client(proxy), Client(proxy, source="127.0.0.3"), Client(proxy, address=f"{tmp_path}/l.sock")
+    seen = origin.expect("GET /a").reply(200, fresh(), b"secure")
+    front.get("/a", said).expect(200, body=b"secure")
+    assert "192.0.2.1" in str(list(seen.request.headers))
+    beside.get("/a", said).expect(200, cache="hit")
+    seen = origin.expect("GET /a").reply(200, fresh(), b"plain")
+    stranger.get("/a", said).expect(200, body=b"plain")
+    assert "192.0.2.1" not in str(list(seen.request.headers)) and "https" not in str(list(seen.request.headers))
+    front.get("/a").expect(200, body=b"plain", cache="hit")
+    front.request("PURGE", "/a", said).expect(403)
+    stranger.request("PURGE", "/a", said).expect(200)
 
 
 def test_two_lines_of_such_a_field(origin, client):

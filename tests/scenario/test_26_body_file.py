@@ -1,12 +1,16 @@
 """Large bodies: in the body file beside LMDB's; from the disk where they are not in memory; within the size."""
 
+import ctypes
+import mmap
 import os
 import random
 
+import pytest
 from support.admin import Admin
 from support.client import Client
+from support.damage import damage
 from support.small_disk import mounted, needs_root
-from support.wire import wait_until
+from support.wire import Malformed, wait_until
 
 SIZE = "128MiB"
 FRESH = {"Cache-Control": "max-age=3600"}
@@ -27,6 +31,21 @@ def forget_pages(directory):
         os.fdatasync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+
+
+def bytes_in_memory(file):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    size = file.stat().st_size
+    pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    with open(file, "rb") as stream:
+        at = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, stream.fileno(), 0)
+        assert libc.mincore(at, size, pages) == 0, os.strerror(ctypes.get_errno())
+        libc.munmap(at, size)
+    return sum(page & 1 for page in pages.raw) * mmap.PAGESIZE
 
 
 def fill(origin, client, numbers, length):
@@ -94,6 +113,20 @@ def test_what_is_not_in_memory_is_read_from_the_disk(origin, larder):
         client.close()
 
 
+def test_a_small_range_reads_little(origin, larder):
+    """Of the disk, where it is not in memory: not a quarter of a megabyte for a thousand bytes."""
+    proxy = larder(origin, flags=["--cache-size", SIZE])
+    fill(origin, Client(proxy), [1], 3_000_000)
+    proxy.restart()
+    forget_pages(proxy.cache_dir)
+    whole, file = body_of(1, 3_000_000), proxy.cache_dir / "bodies"
+    client = Client(proxy)
+    before = bytes_in_memory(file)
+    for first in (2_000_000, 500_000, 2_500_000):
+        client.get("/1", {"Range": f"bytes={first}-{first + 999}"}).expect(206, body=whole[first:first + 1000], cache="hit")
+    assert bytes_in_memory(file) - before <= 3 * 32 * 1024
+
+
 def test_the_size_holds_on_the_disk_under_a_flood(origin, larder):
     """Reserved at the start, never more than 1 % above, and what came last is there."""
     proxy = larder(origin, config='[cache]\nadmit_large = "always"\n', flags=["--cache-size", SIZE])
@@ -138,3 +171,61 @@ def test_a_disk_too_small_for_the_size_is_said_at_the_start(origin, larder, tmp_
         fill(origin, client, range(3), 500_000)
         client.get("/1").expect(200, body=body_of(1, 500_000), cache="hit")
         proxy.stop()
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["in memory", "on the disk"])
+@pytest.mark.parametrize("fields, at, want", [
+    ({}, 6_000, slice(None)),  # behind what a look-up reads
+    ({"Range": "bytes=300000-300999"}, 300_500, slice(300_000, 301_000)),
+], ids=["whole", "range"])
+def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, warm):
+    """RFC 9111 §4: it is as if it were not stored; nothing of it was sent, so nobody notices but the log."""
+    proxy = larder(origin, flags=["--cache-size", SIZE])
+    whole = body_of(1, 500_000)
+    fill(origin, Client(proxy), [1], len(whole))
+    proxy.stop()
+    damage(proxy.cache_dir, whole[at:at + 64])
+    if not warm:
+        forget_pages(proxy.cache_dir)
+    proxy.start()
+    client = Client(proxy)
+    if fields:
+        span = f"bytes {want.start}-{want.stop - 1}/{len(whole)}"
+        origin.expect("GET /1", fields).reply(206, {**FRESH, "Content-Range": span}, whole[want])
+        client.get("/1", fields).expect(206, body=whole[want], cache="fwd=miss; detail=unreadable")
+    else:
+        origin.expect("GET /1").reply(200, FRESH, whole)
+        client.get("/1").expect(200, body=whole, cache="fwd=miss; stored; detail=unreadable")
+        client.get("/1").expect(200, body=whole, cache="hit")
+    assert proxy.stderr.count("stored body unreadable") == 1
+
+
+def test_a_hit_that_cannot_be_read_and_no_origin_to_ask(origin, larder):
+    """An answer that says so, on a connection that stays: there is none, it may not be asked, or it fails."""
+    proxy = larder(origin, flags=["--cache-size", SIZE])
+    fill(origin, Client(proxy), [1, 2], 500_000)
+    proxy.stop()
+    for number in (1, 2):
+        damage(proxy.cache_dir, body_of(number, 500_000)[6_000:6_064])
+    proxy.start()
+    client = Client(proxy)
+    client.get("/1", {"Cache-Control": "only-if-cached"}).expect(504)
+    origin.expect("GET /2").reply(503, {}, b"not now")
+    client.get("/2").expect(503, body=b"not now", cache="fwd=miss; fwd-status=503; !stored")
+
+
+def test_a_hit_that_cannot_be_read_further(origin, larder):
+    """Too late for another answer: the client notices, and the next one gets the whole."""
+    proxy = larder(origin, flags=["--cache-size", SIZE])
+    length = 3_000_000
+    fill(origin, Client(proxy), [1], length)
+    proxy.stop()
+    damage(proxy.cache_dir, body_of(1, length)[2_500_000:2_500_064])
+    proxy.start()
+    client = Client(proxy)
+    response = client.begin("GET", "/1").expect(200, cache="hit")
+    with pytest.raises(Malformed):
+        assert response.body
+    proxy.wait_logged("stored body unreadable")
+    origin.expect("GET /1").reply(200, FRESH, body_of(1, length))
+    Client(proxy).get("/1").expect(200, body=body_of(1, length), cache="stored")

@@ -13,6 +13,7 @@ from support import why
 from support.admin import Admin, admin_addresses
 from support.client import HOST, Client
 from support.proxy import LARDER, ROOT, run_larder
+from support.say import NO_STORE
 from support.wire import wait_until
 
 TOKEN = "0123456789abcdef"
@@ -248,6 +249,38 @@ def test_metrics(larder, origin):
     assert metrics[f'larder_origin_in_service{{site="default",path="/",origin="{origin.url}"}}'] == 1
     assert metrics["larder_client_connections"] == 1 and metrics["larder_requests_in_flight"] == 0
     assert metrics["larder_workers"] >= 1
+
+
+def test_how_requests_ended_is_counted(larder, origin):
+    """By the words of the access log; also of a request that never came whole, and so belongs to no site."""
+    proxy = larder(origin, config='[server.timeouts]\nclient_head = "300ms"\nclient_body = "300ms"\n')
+
+    def ended(**wanted):
+        wanted = {name.replace("_", "-"): count for name, count in wanted.items()}
+        wait_until(lambda: Admin(proxy).ends() == wanted, f"{wanted} to be counted")
+
+    origin.expect("GET /a").reply(200, NO_STORE, b"hello")
+    Client(proxy).get("/a").expect(200)
+    ended(done=1)
+    Client(proxy).send_raw(b"GET /a HTTP/1.1\r\n\r\n").read_response().expect(400)
+    ended(done=1, refused=1)
+    Client(proxy).send_raw(b"GET /late HTTP/1.1\r\n").read_response().expect(408)
+    ended(done=1, refused=1, client_timeout=1)
+    origin.on("POST /p", lambda exchange: None)
+    Client(proxy).send_raw(b"POST /p HTTP/1.1\r\nHost: larder.test\r\nContent-Length: 9\r\n\r\n").read_response().expect(408)
+    ended(done=1, refused=1, client_timeout=2)
+    origin.expect("GET /cut").handle(lambda exchange: (exchange.send_head(200, {"Content-Length": "9"}), exchange.close()))
+    with pytest.raises(AssertionError):
+        _ = Client(proxy).get("/cut").body
+    ended(done=1, refused=1, client_timeout=2, origin_broke_off=1)
+    gate = origin.gate()
+    origin.expect("GET /gone").reply(200, NO_STORE, b"x", hold=gate)
+    leaves = Client(proxy).send("GET", "/gone")
+    gate.wait_reached()
+    leaves.reset()
+    ended(done=1, refused=1, client_timeout=2, origin_broke_off=1, client_gone=1)
+    gate.open()
+    assert Admin(proxy).metrics()['larder_requests_ended_total{site="",end="client-timeout"}'] == 1
 
 
 def test_a_quote_in_a_path_stays_in_its_label(larder, origin):

@@ -10,7 +10,7 @@ import pytest
 from support.admin import Admin
 from support.client import HOST, Client
 from support.proxy import LARDER
-from support.say import fresh
+from support.say import always, fresh
 from support.wire import wait_until
 
 TIMEOUT_S = 20
@@ -110,6 +110,29 @@ def test_filters(proxy, origin, client, follow, flags, want):
     following.interrupt()
     rest = [json.loads(line)["target"] for line in list(following.lines.queue)]
     assert set(rest) <= {want}
+
+
+def test_whom_a_trusted_proxy_names(larder, origin, follow):
+    """Also where the request is refused; the client of the connection stays beside it."""
+    client = Client(larder(origin, config="[server]\ntrust_forwarded = true\n"))
+    origin.on("GET *", always(200, fresh()))
+    proxied, text, direct = (follow(client.proxy, *flags) for flags in (["--json", "--client", "192.0.2.0/24"], ["--client", "192.0.2.7"],
+                                                                       ["--json", "--client", "127.0.0.1"]))
+    client.get("/other", {"X-Forwarded-For": "198.51.100.1"}).expect(200)
+    client.get("/a", {"X-Forwarded-For": "192.0.2.7"}).expect(200)
+    client.get("/a", {"X-Forwarded-For": "192.0.2.7", "Expect": "more"}).expect(417)
+    first, second = proxied.entry(), proxied.entry()
+    assert (first["client"], first["forwarded_for"], first["status"]) == ("127.0.0.1", "192.0.2.7", 200)
+    assert (second["forwarded_for"], second["status"]) == ("192.0.2.7", 417)
+    assert text.line().split()[1:3] == ["192.0.2.7", "200"]
+    assert direct.entry()["forwarded_for"] == "198.51.100.1"
+
+
+def test_who_is_not_trusted_names_nobody(client, origin, follow):
+    following = follow(client.proxy, "--json")
+    origin.on("GET *", always(200, fresh()))
+    client.get("/a", {"X-Forwarded-For": "192.0.2.7"}).expect(200)
+    assert "forwarded_for" not in following.entry()
 
 
 @pytest.mark.parametrize("flags", [["--status", "6xx"], ["--status", "ok"], ["--outcome", "good"], ["--reason", "because"],

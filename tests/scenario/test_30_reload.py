@@ -1,6 +1,8 @@
 """SIGHUP: another configuration, without a request lost; what is refused; what goes on. SIGUSR1: the access log."""
 
 import json
+import os
+import resource
 import signal
 import threading
 
@@ -44,8 +46,28 @@ def rule(name):
     return f'[[site.rule]]\nname = "{name}"\nbypass = true\n'
 
 
+def fds_of(proxy):
+    return len(os.listdir(f"/proc/{proxy.pid}/fd"))
+
+
 def threads_of(proxy):
     return proxy.status("Threads")
+
+
+def test_a_kept_connection_speaks_for_whom_the_new_list_says(larder, origin):
+    """Trust is found out once a connection: here anew."""
+    proxy = larder(config=site(origin))
+    reloaded = Reloaded(proxy)
+    client = Client(proxy)
+    origin.on("GET *", always(200, FRESH, b"x"))
+    https = {"X-Forwarded-Proto": "https"}
+    client.get("/a", https).expect(200, cache="stored")
+    reloaded.accept(site(origin, server='trust_forwarded = ["127.0.0.1"]'))
+    client.get("/a", https).expect(200, cache="!hit")
+    client.get("/a").expect(200, cache="hit")
+    reloaded.accept(site(origin, server='trust_forwarded = ["10.0.0.0/8"]'))
+    client.get("/a", https).expect(200, cache="hit")
+    assert origin.count("/a") == 2
 
 
 def test_no_request_is_lost_over_twenty_reloads(origins, larder):
@@ -163,6 +185,26 @@ def test_what_is_wrong_is_refused(origin, larder, what, error):
     client.get("/3").expect(200)
 
 
+def test_without_descriptors_it_is_refused(origin, larder):
+    """Where it lacks the last that it would open, for a listener, or one before: what wakes a worker's loop, the loop, the file …"""
+    origin.on("GET *", always(200, FRESH, b"hello"))
+    proxy = larder(config=site(origin))
+    client = Client(proxy)
+    client.get("/a").expect(200)
+    wait_until(lambda: "hit" in client.get("/a").cache, "it to be stored")
+    said = "configuration reloaded", "the former one goes on"
+    idle = fds_of(proxy)
+    for limit in range(idle + 60, idle, -1):
+        before = [len(proxy.logged(text)) for text in said]
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: proxy.process.poll() is not None or [len(proxy.logged(text)) for text in said] != before, "the reload")
+        assert proxy.process.poll() is None, f"larder ended\n{proxy.stderr}"
+        wait_until(lambda: fds_of(proxy) <= idle, "what is not needed to be closed")
+    assert len(proxy.logged(said[0])) > 2 and len(proxy.logged("cannot make a worker")) > 2
+    client.get("/a").expect(200, body=b"hello", cache="hit")
+
+
 def test_listeners_come_and_go(origin, larder, tmp_path):
     """A new address is listened on, one that is gone is not any more, one in use refuses the whole."""
     origin.on("GET *", always(200, NO_STORE, b"x"))
@@ -248,6 +290,23 @@ def test_former_configurations_are_limited(origins, larder):
     wait_until(lambda: threads_of(proxy) < 10, "the former workers to end")
     reloaded.accept(site(one))
     Client(proxy).get("/fast").expect(200)
+
+
+def test_who_follows_a_fetch_of_a_configuration_that_is_ended_asks_for_himself(origins, larder):
+    a, b = origins(), origins()
+    gate = a.gate()
+    a.on("GET /*", lambda exchange: (gate.wait(), exchange.reply(200, FRESH, b"late")))
+    proxy = larder(config=site(a, server='shutdown_timeout = "50ms"'))
+    proxy.before_stop.append(a.open_gates)
+    reloaded = Reloaded(proxy)
+    for number in range(8):
+        Client(proxy).send_raw(f"GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        a.wait_count(number + 1)
+        reloaded.accept(site(b if number == 7 else a))
+    follower = Client(proxy).send_raw(b"GET /0 HTTP/1.1\r\nHost: h\r\n\r\n").wait_taken()
+    b.expect("GET /0").reply(200, FRESH, b"own")
+    reloaded.refuse(site(b), "former configurations still run")
+    follower.read_response().expect(200, body=b"own", cache="stored; !collapsed")
 
 
 def test_stopping_ends_former_workers_too(origins, larder):

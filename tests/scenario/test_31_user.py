@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.client import Client
-from support.proxy import Proxy, run_larder
+from support.proxy import LARDER, Proxy, run_larder
 from support.say import always
+from support.wire import wait_until
 
 # LeakSanitizer cannot look at a process that has changed its user.
 pytestmark = [pytest.mark.plain_only, pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")]
@@ -50,6 +51,34 @@ def test_it_becomes_the_user_before_it_opens_the_store(open_dir, origin):
     finally:
         proxy.stop()
     assert "running as root" not in proxy.stderr
+
+
+def owners(directory):
+    return {entry.name: entry.stat().st_uid for entry in [directory, *directory.iterdir()]}
+
+
+def test_what_root_does_with_the_store_leaves_it_its_user(open_dir, origin, tmp_path):
+    """Else the next start may not open it."""
+    origin.on("GET *", always(200, {"Cache-Control": "max-age=60"}, b"x" * 50_000))
+    proxy = Proxy(open_dir / "larder", config=config(origin).replace("64MiB", "128MiB")).start()
+    try:
+        Client(proxy).get("/").expect(200, cache="stored")
+        export = tmp_path / "all.export"
+        wait_until(lambda: b"/" in subprocess.run([LARDER, "store", "ls", "--cache-dir", proxy.cache_dir], capture_output=True, check=True).stdout,
+                   "it to be committed")
+        proxy.stop()
+        for words in (["compact"], ["export", export], ["import", export], ["check"]):
+            assert run_larder("store", *words, "--cache-dir", proxy.cache_dir)[0] == 0, words
+            assert set(owners(proxy.cache_dir).values()) == {NOBODY.pw_uid}, (words, owners(proxy.cache_dir))
+        file = open_dir / "user.toml"
+        file.write_text(config(origin), encoding="utf-8")
+        fresh = open_dir / "fresh"
+        assert run_larder("store", "import", export, "--config", file, "--cache-dir", fresh)[0] == 0
+        assert set(owners(fresh).values()) == {NOBODY.pw_uid}, owners(fresh)
+        proxy.start()
+        Client(proxy).get("/").expect(200, cache="hit")
+    finally:
+        proxy.stop()
 
 
 def test_a_privileged_port_is_bound_first_and_not_later(open_dir, origin):
@@ -98,6 +127,24 @@ def test_a_log_that_the_user_cannot_write_is_refused(open_dir, origin):
     code, _, errors = run_larder("serve", "--config", file, "--listen", "127.0.0.1:0", "--cache-dir", open_dir / "cache")
     assert code == 2
     assert "/var/log/larder-test.log" in errors
+
+
+def test_check_says_whether_the_log_can_be_written(open_dir, origin):
+    """By who runs it; what is there needs no right on its directory."""
+    program = Proxy(open_dir / "larder", origin, program_copy=True).program
+    program.parent.chmod(0o755)
+    ours, theirs, pipe, new = (open_dir / name for name in ("ours", "theirs", "pipe", "new"))
+    ours.touch()
+    theirs.touch(0o644)
+    os.mkfifo(pipe)
+    for path in (ours, pipe):
+        os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+    file = open_dir / "larder.toml"
+    for log, names in [("/dev/null", None), (ours, None), (pipe, None), (theirs, theirs), (new, open_dir)]:
+        file.write_text(config(origin, f'access_log = "{log}"'), encoding="utf-8")
+        done = subprocess.run([program, "check", file], capture_output=True, text=True, check=False, user="nobody", group=NOBODY.pw_gid, extra_groups=[])
+        assert done.returncode == 0 and ": ok" in done.stdout, done.stderr
+        assert done.stderr == (f'larder: server.access_log: "{names}": Permission denied, on this machine\n' if names else "")
 
 
 def test_who_may_not_open_the_socket_is_told(open_dir, origin):

@@ -214,6 +214,22 @@ def test_vary_selects_recordings(larder, origin):
     offline_miss(client.get("/a", {"Accept-Language": "fr"}))
 
 
+@pytest.mark.parametrize("vary", [None, "*"])
+def test_what_a_trusted_proxy_says_selects_recordings(larder, origin, vary):
+    """trust_forwarded_fields: as if each response named them in Vary, also behind Vary: *, which else selects nothing."""
+    proxy = larder(origin, config='[server]\ntrust_forwarded = true\ntrust_forwarded_fields = ["X-Forwarded-Prefix"]\n'
+                                  '[[site]]\nmode = "record"\n')
+    client = Client(proxy)
+    for prefix in ("/shop", "/other"):
+        fields = {"Cache-Control": "private", **({"Vary": vary} if vary else {})}
+        origin.expect("GET /a").reply(200, fields, prefix.encode())
+        client.get("/a", {"X-Forwarded-Prefix": prefix}).expect(200)
+    order(proxy, "offline")
+    for prefix in ("/shop", "/other"):
+        client.get("/a", {"X-Forwarded-Prefix": prefix}).expect(200, body=prefix.encode(), cache="hit; detail=replayed")
+    offline_miss(client.get("/a", {"X-Forwarded-Prefix": "/third"}))
+
+
 def test_nobody_follows_a_recording(larder, origin):
     """Two at a time: each gets what the origin said to him."""
     proxy = larder(origin, flags=WORKERS, config='[[site]]\nmode = "record"\n')

@@ -1,5 +1,6 @@
 """SIGUSR2: the program is started anew and takes the place of the one that runs, without a refused connection or a lost request."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 from support.admin import Admin
 from support.client import Client
 from support.parallel import in_parallel
-from support.proxy import Proxy
+from support.proxy import Proxy, bound_to_limits
 from support.say import always
 from support.wire import Truncated, wait_until
 
@@ -110,24 +111,47 @@ def test_what_runs_is_finished_by_the_process_that_began_it(origin, larder):
     assert former.wait(30) == 0
 
 
+@contextlib.contextmanager
+def upgrade_during_a_post(origin, proxy, target, answer):
+    """Within it the new process has the store; behind it the former one has given the origin's answer, and ended."""
+    gate = origin.gate()
+    origin.expect(f"POST {target}").reply(200, answer, b"done", hold=gate)
+    poster = Client(proxy)
+    poster.send("POST", target, body=b"x")
+    gate.wait_reached()
+    former = proxy.upgrade()
+    yield
+    gate.open()
+    poster.read_response().expect(200, body=b"done")
+    assert former.wait(30) == 0
+
+
 def test_what_the_former_process_invalidates_is_invalid_for_the_new_one(origin, larder):
     """RFC 9111 4.4: a POST that was under way during the upgrade removes what is stored, whoever has the store."""
-    gate = origin.gate()
     origin.expect("GET /a").reply(200, FRESH, b"before")
     proxy = larder(config=config(origin))
     client = Client(proxy)
     client.get("/a").expect(200, body=b"before")
-    origin.expect("POST /a").reply(200, {}, b"done", hold=gate)
-    poster = threading.Thread(target=lambda: Client(proxy).post("/a", b"x").expect(200))
-    poster.start()
-    gate.wait_reached()
-    former = proxy.upgrade()
-    client.get("/a").expect(200, body=b"before", cache="hit")
-    gate.open()
-    poster.join()
-    assert former.wait(30) == 0
+    with upgrade_during_a_post(origin, proxy, "/a", {}):
+        client.get("/a").expect(200, body=b"before", cache="hit")
     origin.expect("GET /a").reply(200, FRESH, b"after")
     client.get("/a").expect(200, body=b"after")
+
+
+def test_groups_that_the_former_process_invalidates_are_invalid_for_the_new_one(origin, larder):
+    """RFC 9875 3; those of the origin that said so."""
+    proxy = larder(config=config(origin))
+    client = Client(proxy)
+    for target, group in {"/a": "one", "/b": "two"}.items():
+        origin.expect(f"GET {target}").reply(200, {**FRESH, "Cache-Groups": f'"{group}"'}, b"before")
+        client.get(target).expect(200, body=b"before")
+    with upgrade_during_a_post(origin, proxy, "/c", {"Cache-Group-Invalidation": '"one"'}):
+        client.get("/a").expect(200, body=b"before", cache="hit")
+    origin.expect("GET /a").reply(200, FRESH, b"after")
+    client.get("/a").expect(200, body=b"after", cache="fwd=uri-miss")
+    client.get("/b").expect(200, body=b"before", cache="hit")
+    proxy.restart()  # it is in the journal
+    Client(proxy).get("/a").expect(200, body=b"after", cache="hit")
 
 
 @pytest.mark.parametrize("what", ["configuration", "program"])
@@ -154,6 +178,23 @@ def test_what_cannot_start_leaves_the_former_one_serving(origin, larder, what):
     broken.replace(file)
     assert proxy.upgrade().wait(30) == 0
     client.get("/b").expect(200, body=BODY, cache="hit")
+
+
+def test_a_successor_without_descriptors_to_listen_does_not_take_over(origin, larder):
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin), program_copy=True)
+    proxy.command = bound_to_limits(proxy.command)
+    proxy.restart()
+    assert proxy.upgrade().wait(30) == 0
+    last = proxy.listening_fd()
+    limit = next(count for count in range(last, 2 * last) if count - count // 8 == last)  # an eighth is not for that
+    good = proxy.program.rename(proxy.program.with_name("good"))
+    proxy.program.write_text(f'#!/bin/sh\nulimit -n {limit}\nexec "{good}" "$@"\n', encoding="utf-8")
+    proxy.program.chmod(0o755)
+    proxy.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: proxy.logged("the upgrade failed, this larder goes on") or len(proxy.logged("upgraded: ")) > 1, "the upgrade to end")
+    assert proxy.logged("cannot make a worker: ") and len(proxy.logged("upgraded: ")) == 1
+    Client(proxy).get("/a").expect(200, body=BODY)
 
 
 def test_a_successor_that_dies_with_the_store_gives_it_back(origin, larder):

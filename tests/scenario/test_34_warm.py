@@ -36,6 +36,15 @@ def test_urls(proxy, origin, client):
     assert figures(warm(proxy, f"{BASE}/a")[0])["hits"] == 1
 
 
+def test_where_larder_listens_it_says_itself(proxy, origin, tmp_path):
+    """By the socket beside its cache: the port was picked by the system."""
+    origin.expect("GET /a").reply(200, fresh(), b"hello")
+    code, out, err = run_larder("warm", f"{BASE}/a", "--cache-dir", proxy.cache_dir, "--quiet")
+    assert code == 0 and figures(out)["stored now"] == 1, err
+    code, out, err = run_larder("warm", f"{BASE}/a", "--cache-dir", tmp_path / "none", "--quiet")
+    assert code == 2 and out == "" and err.startswith("larder: warm: no larder answers at unix:") and err.count("\n") == 1
+
+
 def test_variants(proxy, origin):
     """Several values of one name: one request each, with every value of the others."""
     origin.on("GET /a", lambda exchange: exchange.reply(200, fresh(Vary="Accept-Encoding, Accept-Language"), b"x"))
@@ -190,7 +199,7 @@ def test_over_a_unix_socket(larder, origin, tmp_path):
 
 def test_nobody_listens(tmp_path):
     code, out, err = run_larder("warm", f"{BASE}/a", "--listen", f"unix:{tmp_path}/none")
-    assert (code, out) == (2, "") and f"no larder listens at unix:{tmp_path}/none: is it running, with this configuration? See --config and --listen" in err
+    assert (code, out) == (2, "") and f"no larder listens at unix:{tmp_path}/none: is it running, with this configuration? See --config, --cache-dir and --listen" in err
 
 
 @pytest.mark.parametrize("words, said", [

@@ -90,7 +90,7 @@ def test_a_process_that_was_stopped_has_no_worker_that_hangs(origin, larder):
     proxy = larder(config=config(origin, "400ms"))
     for _ in range(3):
         proxy.process.send_signal(signal.SIGSTOP)
-        time.sleep(1)  # longer than the watchdog waits
+        time.sleep(1)  # longer than the watchdog waits: while the process is stopped time is all that passes
         proxy.process.send_signal(signal.SIGCONT)
         Client(proxy).get("/").expect(200)
     assert "a worker is stuck" not in proxy.stderr

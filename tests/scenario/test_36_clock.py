@@ -1,43 +1,31 @@
 """The wall clock jumps, by a day: nothing is fresh that may not be, nothing waits or ends before its time, and purges hold."""
 
-import mmap
-import struct
 import time
 
 import pytest
 from support.admin import Admin
 from support.client import Client
-from support.proxy import LARDER
+from support.clock import SHIM, Clock
 from support.say import date
 from support.wire import wait_until
 
-SHIM = LARDER.parent / "tests" / "fault" / "libclock_shim.so"
+pytestmark = pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+
 DAY = 86400
 
 
 @pytest.fixture
 def clocked(larder, origin, tmp_path):
     """A proxy, and jump(seconds): from now on its wall clock is so far from the machine's."""
-    if not SHIM.exists():
-        pytest.skip("not in the sanitizers' builds")
-    path = tmp_path / "clock"
-    path.write_bytes(bytes(mmap.PAGESIZE))
-    with path.open("r+b") as file:
-        page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
-    offset = 0
-
-    def jump(seconds):
-        nonlocal offset
-        offset = seconds
-        page[0:8] = struct.pack("=q", seconds)
+    clock = Clock(tmp_path / "clock")
 
     def answer(exchange):
-        fields = {"Cache-Control": "max-age=600", "ETag": '"v1"', "Date": date(offset)}
+        fields = {"Cache-Control": "max-age=600", "ETag": '"v1"', "Date": date(clock.offset_s)}
         status = 304 if exchange.request.headers.get("If-None-Match") == '"v1"' else 200
         exchange.reply(status, fields, b"hello")
 
     origin.on("GET *", answer)
-    return larder(origin, env={"LD_PRELOAD": str(SHIM), "CLOCK_CONTROL": str(path)}), jump
+    return larder(origin, env=clock.env), clock.jump
 
 
 def wait_hit(client, path="/a"):

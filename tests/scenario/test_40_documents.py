@@ -168,6 +168,8 @@ def test_everything_is_described():
     "[server]\nworkers = '4'\n" + SITE,
     "[server]\nlog_level = 'loud'\n" + SITE,
     "[server]\ntrust_forwarded = 'yes'\n" + SITE,
+    "[server]\ntrust_forwarded = ['10.0.0.0/8', 'front.test']\n" + SITE,
+    "[[site]]\norigin = 'http://127.0.0.1:3000'\npurge_from = 'localhost'\n",
     "[server.timeouts]\nclient_head = '10'\n" + SITE,
     "[server.timeouts]\nclient_head = '10 weeks'\n" + SITE,
     "[server.timeouts]\nclient_head = 0\n" + SITE,

@@ -109,7 +109,7 @@ def test_prometheus_answers_what_larder_counted(prometheus, proxy, origin):
 
     # Every query of the dashboard is one that Prometheus understands, and finds something.
     wait_until(lambda: prometheus.value("sum(rate(larder_requests_total[1m]))") is not None, "two scrapes")
-    may_be_empty = ('outcome!="hit"', "> 0", 'status="5xx"')
+    may_be_empty = ('outcome!="hit"', "> 0", 'status="5xx"', "end!~")
     for expr in expressions():
         data = prometheus.get("query", query=expr)
         assert data["result"] or any(part in expr for part in may_be_empty), expr
@@ -144,10 +144,13 @@ def test_alerts_fire(tmp_path):
     cases = {
         "LarderDown": ('up{job="larder",instance="i"}', "1 1 0x10"),
         "LarderSiteWithoutOrigin": ('larder_origin_in_service{site="s",origin="o"}', "0x20"),
+        "LarderOriginUnreachable": ('larder_requests_total{site="s",outcome="stale",reason="stale-disconnected"}', "0+30x20"),
         "LarderOriginOut": ('larder_origin_in_service{site="s",origin="o"}', "0x20"),
         "LarderStoreFailed": ("larder_store_failed", "1x20"),
         "LarderStoreCommitErrors": ("larder_store_commit_errors_total", "0+1x20"),
         "LarderStoreDamaged": ("larder_store_damaged_reads_total", "0+1x20"),
+        "LarderRefuses": ('larder_refused_total{cause="too-many-connections"}', "0+30x20"),
+        "LarderBreaksOff": ('larder_requests_ended_total{site="s",end="origin-broke-off"}', "0+30x20"),
         "LarderServerErrors": ('larder_responses_total{site="s",status="5xx"}', "0+10x20"),
     }
     for name, (metric, values) in cases.items():

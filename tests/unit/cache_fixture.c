@@ -210,6 +210,14 @@ enum join join(struct client *client, enum join_wish wish)
     return join_at(client, wish, MONO_MS);
 }
 
+void lead_and_follow(struct client *leader, struct client *follower, enum store_found want, const char *name)
+{
+    cr_assert_eq(find(leader), want, "%s", name);
+    cr_assert_eq(find(follower), want, "%s", name);
+    cr_assert_eq(join(leader, JOIN_WITH_OTHERS), JOIN_LEAD, "%s", name);
+    cr_assert_eq(join(follower, JOIN_WITH_OTHERS), JOIN_FOLLOW, "%s", name);
+}
+
 void leave(struct client *client)
 {
     if (client->flight != NULL) {
@@ -244,11 +252,14 @@ enum err give_head(struct client *client, const struct answer *answer)
     };
 
     head.record.inputs.date_s = answer->date_s != 0 ? answer->date_s : NOW_S;
+    if (answer->status != 0) {
+        head.status = head.record.status = head.record.inputs.status = answer->status;
+    }
     buf_init(&selection, VARY_MAX_BYTES);
     if (answer->variant != NULL) {
         headers_init(&response, &arena);
         cr_assert(headers_add(&response, SPAN("Vary"), SPAN("X-Variant")));
-        cr_assert_eq(vary_select(&response, &client->request.headers, &arena, &selection), VARY_SOME);
+        cr_assert_eq(vary_select(&response, NULL, &client->request.headers, &arena, &selection), VARY_SOME);
         head.selection = buf_span(&selection);
     }
     flight_set_store_reason(client->flight, answer->not_stored ? REASON_NO_STORE : REASON_STORED);

@@ -55,6 +55,7 @@ struct answer {
     uint64_t body_len;  /* if length_known */
     uint64_t max_bytes; /* 0: no limit */
     int64_t date_s;     /* 0: NOW_S */
+    unsigned status;    /* 0: 200 */
 };
 
 void open_cache(uint64_t store_bytes, size_t queue_bytes);
@@ -73,6 +74,8 @@ struct client client_for(const char *path, const char *variant);
 enum store_found find(struct client *client);
 enum join join_at(struct client *client, enum join_wish wish, uint64_t monotonic_ms);
 enum join join(struct client *client, enum join_wish wish);
+/* Both look it up, then one leads the fetch, and the other follows it. */
+void lead_and_follow(struct client *leader, struct client *follower, enum store_found want, const char *name);
 void leave(struct client *client);
 struct record record_of(int32_t max_age_s);
 enum err give_head(struct client *client, const struct answer *answer);

@@ -90,6 +90,7 @@ static inline void fixture_init(struct loop_fixture *fixture)
     cr_assert_eq(uv_loop_init(&fixture->worker.loop), 0);
     cr_assert_eq(uv_timer_init(&fixture->worker.loop, &fixture->tick), 0);
     cr_assert_eq(mailbox_init(&fixture->worker.mailbox, &fixture->worker.loop), 0);
+    mailbox_enter(&fixture->worker.mailbox);
 }
 
 /* A server on a port of its own that accepts, and collects what it is sent. */

@@ -265,16 +265,12 @@ static bool beyond_bound(int64_t stale, const struct m_rules *rules)
     return rules->max_stale.form == GIVEN && stale >= (int64_t)rules->max_stale.value * 1000;
 }
 
-/* A rule's window replaces the origin's, the origin's replaces the default; -1: none. */
-static int64_t window_ms(struct opt origin, struct opt given, bool by_rule)
+/* A rule's window replaces the origin's; -1: none. */
+static int64_t window_ms(struct opt origin, struct opt given)
 {
-    if (given.form == GIVEN && by_rule) {
-        return (int64_t)given.value * 1000;
-    }
-    if (origin.form == GIVEN) {
-        return (int64_t)origin.value * 1000;
-    }
-    return given.form == GIVEN ? (int64_t)given.value * 1000 : -1;
+    struct opt window = given.form == GIVEN ? given : origin;
+
+    return window.form == GIVEN ? (int64_t)window.value * 1000 : -1;
 }
 
 /* §5.2.1: does the client refuse what is stored, fresh or not? */
@@ -331,7 +327,7 @@ enum ruling model_reuse(const struct m_request *request, const struct m_stored *
     }
     /* RFC 5861 §3: a window behind a lifetime */
     *out_behind = true;
-    int64_t window = window_ms(control->while_revalidate, rules->while_revalidate, rules->while_revalidate_by_rule);
+    int64_t window = window_ms(control->while_revalidate, rules->while_revalidate);
     return lifetime_of(stored, rules).from != FROM_NOTHING && stale < window ? EXPECTED : FORBIDDEN;
 }
 
@@ -350,7 +346,7 @@ enum ruling model_serve_stale(const struct m_request *request, const struct m_st
     if (stale_use_forbidden(stored) || beyond_bound(stale, rules)) {
         return FORBIDDEN;
     }
-    bool in_window = stale < window_ms(control->if_error, rules->if_error, rules->if_error_by_rule);
+    bool in_window = stale < window_ms(control->if_error, rules->if_error);
     bool wished =
         rules->request_directives && request->if_error.form == GIVEN && stale < (int64_t)request->if_error.value * 1000;
     return in_window || wished || failure != M_FAILS_STATUS ? EXPECTED : FORBIDDEN;

@@ -60,7 +60,6 @@ struct m_request {
 struct m_rules {
     bool letter; /* profile `rfc` */
     struct opt ttl, default_ttl, while_revalidate, if_error;
-    bool while_revalidate_by_rule, if_error_by_rule; /* else a default, for origins that say nothing */
     bool bypass, ignore_cookies, store_set_cookie, request_directives, small_objects;
     struct opt max_stale; /* ABSENT: no bound */
 };

@@ -306,7 +306,7 @@ static void store(struct cache_in_memory *cache, const struct step *step, int64_
     if (!stores) {
         return;
     }
-    enum vary_kind kind = vary_select(&response.headers, &request.headers, cache->arena, &cache->buf);
+    enum vary_kind kind = vary_select(&response.headers, NULL, &request.headers, cache->arena, &cache->buf);
     fail_if(cache, kind != VARY_NONE && kind != VARY_SOME, "what is stored can be selected");
     take_buf(cache, &selection);
     struct entry *entry = free_entry(cache, step->target, span_of_bytes(&selection));
@@ -337,7 +337,7 @@ static bool stays(struct cache_in_memory *cache, const struct step *step, const 
     struct bytes selection;
 
     bool may = policy_may_store(&request, response, &record->inputs, &cache->policy).store;
-    enum vary_kind kind = vary_select(&response->headers, &request.headers, cache->arena, &cache->buf);
+    enum vary_kind kind = vary_select(&response->headers, NULL, &request.headers, cache->arena, &cache->buf);
     take_buf(cache, &selection);
     return may && (kind == VARY_NONE || kind == VARY_SOME) &&
            span_equal(span_of_bytes(&selection), span_of_bytes(&entry->selection));

@@ -34,6 +34,7 @@ bool parts_read_flight(struct cache_reader *reader, struct flight *flight, uint6
     case FLIGHT_READ_WAIT:
     case FLIGHT_READ_END:
     case FLIGHT_READ_FAILED:
+    case FLIGHT_READ_SHED:
         return false;
     }
     UNREACHABLE();

@@ -127,8 +127,6 @@ static void pick_rules(uint64_t *r, struct m_rules *rules)
         .store_set_cookie = one_in(r, 3),
         .request_directives = one_in(r, 3),
         .small_objects = one_in(r, 8),
-        .while_revalidate_by_rule = one_in(r, 2),
-        .if_error_by_rule = one_in(r, 2),
         .ttl = seconds(r, 6),
         .default_ttl = seconds(r, 6),
         .while_revalidate = seconds(r, 6),
@@ -177,14 +175,13 @@ void scenario_print(const struct scenario *scenario)
     struct arena arena;
 
     arena_init(&arena, TEST_ARENA_BYTES);
-    (void)fprintf(
-        stderr, "  %s ttl=%lld default-ttl=%lld swr=%lld%s sie=%lld%s max-stale=%lld%s%s%s%s%s\n",
-        scenario->rules.letter ? "rfc" : "safe", (long long)policy.ttl_s, (long long)policy.default_ttl_s,
-        (long long)policy.stale_while_revalidate_s, policy.rule[SETTING_STALE_WHILE_REVALIDATE] ? " (rule)" : "",
-        (long long)policy.stale_if_error_s, policy.rule[SETTING_STALE_IF_ERROR] ? " (rule)" : "",
-        (long long)policy.max_stale_s, policy.bypass ? " bypass" : "", policy.ignore_cookies ? " ignore-cookies" : "",
-        policy.store_set_cookie ? " store-set-cookie" : "", policy.request_directives ? " request-directives" : "",
-        policy.max_object_bytes ? " small-objects" : "");
+    (void)fprintf(stderr, "  %s ttl=%lld default-ttl=%lld swr=%lld sie=%lld max-stale=%lld%s%s%s%s%s\n",
+                  scenario->rules.letter ? "rfc" : "safe", (long long)policy.ttl_s, (long long)policy.default_ttl_s,
+                  (long long)policy.stale_while_revalidate_s, (long long)policy.stale_if_error_s,
+                  (long long)policy.max_stale_s, policy.bypass ? " bypass" : "",
+                  policy.ignore_cookies ? " ignore-cookies" : "", policy.store_set_cookie ? " store-set-cookie" : "",
+                  policy.request_directives ? " request-directives" : "",
+                  policy.max_object_bytes ? " small-objects" : "");
     for (int i = 0; i < scenario->count; i++) {
         const struct step *step = &scenario->steps[i];
         struct http_request request = write_request(&step->request, &arena);

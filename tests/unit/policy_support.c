@@ -46,9 +46,8 @@ static bool apply_word(struct span word, struct policy *policy)
         {"ttl-names-status", SETTING_TTL, NULL, &policy->ttl_for_status},
         {"dttl-names-status", SETTING_DEFAULT_TTL, NULL, &policy->default_ttl_for_status},
     };
-    bool by_default = span_starts_with(word, SPAN("default-"));
 
-    value = span_skip(word, by_default ? 8 : 0);
+    value = word;
     (void)span_split(&value, '=', &name); /* without a value it stays empty */
     if (span_equal(word, SPAN("offline")) || span_equal(word, SPAN("record"))) {
         policy->mode = span_equal(word, SPAN("offline")) ? MODE_OFFLINE : MODE_RECORD;
@@ -56,6 +55,10 @@ static bool apply_word(struct span word, struct policy *policy)
     }
     if (span_equal(name, SPAN("max-stale"))) {
         policy->max_stale_s = number_of(value);
+        return true;
+    }
+    if (span_equal(name, SPAN("max-heuristic"))) {
+        policy->max_heuristic_s = number_of(value);
         return true;
     }
     if (span_equal(name, SPAN("max-bytes"))) {
@@ -69,7 +72,7 @@ static bool apply_word(struct span word, struct policy *policy)
             } else {
                 *settings[i].seconds = number_of(value);
             }
-            policy->rule[settings[i].setting] = by_default ? NULL : "r";
+            policy->rule[settings[i].setting] = "r";
             return true;
         }
     }
@@ -82,6 +85,7 @@ struct policy policy_from(const char *words, enum profile profile)
         .profile = profile,
         .ttl_s = -1,
         .default_ttl_s = -1,
+        .max_heuristic_s = 1000000,
         .stale_while_revalidate_s = -1,
         .stale_if_error_s = -1,
         .max_stale_s = 1000000,

@@ -1,7 +1,7 @@
 /* policy_support.h: what the tests of cache/policy.h share.
  *
  * A policy is written as words: "safe" or "rfc" (neither: the case holds in both), and settings such as "ttl=60" or
- * "bypass". A setting comes from a rule named "r"; with a leading "default-" ("default-sie=5") it comes from none. */
+ * "bypass". A setting comes from a rule named "r". */
 #ifndef TESTS_POLICY_SUPPORT_H
 #define TESTS_POLICY_SUPPORT_H
 

@@ -105,3 +105,12 @@ unsigned rows(void)
     cr_assert_eq(store_each_purge(cache_reader_store(reader), 0, count_row, &count), ERR_OK);
     return count;
 }
+
+void rest(void)
+{
+    enum { RESTING = 600 };
+
+    for (unsigned i = 0; i < RESTING; i++) {
+        cr_assert(cache_write(cache));
+    }
+}

@@ -39,4 +39,7 @@ enum err purge(enum purge_kind kind, enum purge_mode mode, const char *name);
 uint64_t objects(void);
 unsigned rows(void);
 
+/* So many batches that a walk for what was purged comes next (REST_BATCHES of reclaim.c). */
+void rest(void);
+
 #endif

@@ -36,3 +36,11 @@ struct store_stats stats_now(void)
     store_stats_of(store, &stats);
     return stats;
 }
+
+enum support_outcome check(unsigned number)
+{
+    unsigned version;
+
+    arena_reset(&arena);
+    return support_check(reader, store, number, NULL, &arena, &version);
+}

@@ -16,4 +16,7 @@ void close_store(void);
 
 struct store_stats stats_now(void);
 
+/* Is the object without variants whole? Resets the arena. */
+enum support_outcome check(unsigned number);
+
 #endif

@@ -204,7 +204,7 @@ static struct span selection_of(const struct support_object *object, struct aren
     REQUIRE(headers_add(&response, SPAN("Vary"), SPAN("X-Variant")));
     request_of(&request, object->variant, arena);
     buf_init(&encoded, VARY_MAX_BYTES);
-    REQUIRE(vary_select(&response, &request, arena, &encoded) == VARY_SOME);
+    REQUIRE(vary_select(&response, NULL, &request, arena, &encoded) == VARY_SOME);
     REQUIRE(arena_copy(arena, buf_span(&encoded), &selection));
     buf_finish(&encoded);
     return selection;

@@ -102,6 +102,36 @@ Test(access_log, combined_is_what_log_readers_know)
     expect_line(ACCESS_COMBINED, &minimal, "127.0.0.1 - - [01/Mar/2026:10:00:00 +0000] \"-\" 400 - \"-\" \"-\"\n");
 }
 
+Test(access_log, whom_a_trusted_proxy_names)
+{
+    static const struct {
+        const char *named, *combined;
+    } cases[] = {
+        {"192.0.2.7", "192.0.2.7"},
+        {"_hidden", "_hidden"},
+        {"a b", "2001:db8::1"},
+        {"a\"\tb", "a\\\"\\x09b"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct access_entry entry = full();
+        char line[256];
+        entry.forwarded_for = span_of(cases[i].named);
+        (void)snprintf(line, sizeof line,
+                       "%s - - [01/Mar/2026:10:00:00 +0000] \"GET /a?b=c HTTP/1.1\" 200 5 "
+                       "\"http://example.com/\" \"curl/8.0\"\n",
+                       cases[i].combined);
+        expect_line(ACCESS_COMBINED, &entry, line);
+    }
+    struct access_entry entry = minimal;
+    entry.forwarded_for = SPAN("192.0.2.7");
+    expect_line(
+        ACCESS_JSON, &entry,
+        "{\"time\":\"2026-03-01T10:00:00.123Z\",\"client\":\"127.0.0.1\",\"forwarded_for\":\"192.0.2.7\","
+        "\"version\":\"1.1\",\"status\":400,\"outcome\":\"none\",\"reason\":\"bad-request\","
+        "\"request_bytes\":0,\"response_bytes\":0,\"body_bytes\":0,\"end\":\"refused\",\"error\":\"BAD_HEAD\"}\n");
+}
+
 Test(access_log, outside_text_cannot_forge_a_line)
 {
     struct access_entry entry = minimal;

@@ -13,14 +13,13 @@ static struct arena arena;
 static struct cache *cache;
 static struct cache_reader *reader;
 
-static void open_cache(enum admit_large admit_large)
+static void open_cache(void)
 {
     struct cache_options options = {
         .store = {.dir = dir, .size_bytes = STORE_MIN_SIZE_BYTES, .max_variants = 4, .max_readers = 4},
         .write_queue_bytes = 4 * 1024 * 1024,
         .window_bytes = 1024 * 1024,
         .hit_for_miss_ms = HIT_FOR_MISS_MS,
-        .admit_large = admit_large,
     };
     struct buf note;
 
@@ -35,7 +34,7 @@ static void setup(void)
 {
     support_dir_make(dir);
     arena_init(&arena, 64 * 1024 * 1024);
-    open_cache(ADMIT_LARGE_SECOND);
+    open_cache();
 }
 
 static void close_cache(void)
@@ -71,6 +70,7 @@ struct fetched {
     size_t body_len;
     bool length_unknown;
     unsigned followers; /* beside its own client */
+    enum admit_large admit_large;
 };
 
 static enum store_found find(const char *path, struct key *key, uint64_t *out_generation)
@@ -91,7 +91,9 @@ static struct flight_head head_of(const struct fetched *fetched)
     return (struct flight_head){
         .status = 200,
         .fields = SPAN("A: 1\r\n"),
-        .policy = {.min_uses = fetched->min_uses, .rule[SETTING_MIN_USES] = fetched->min_uses > 0 ? "often" : NULL},
+        .policy = {.admit_large = fetched->admit_large,
+                   .min_uses = fetched->min_uses,
+                   .rule[SETTING_MIN_USES] = fetched->min_uses > 0 ? "often" : NULL},
         .record = {.status = 200, .inputs = {.status = 200, .date_s = 1}},
         .length_known = !fetched->length_unknown,
         .body_len = fetched->body_len,
@@ -209,11 +211,15 @@ Test(admission, a_full_store_takes_large_bodies_at_the_second_request)
 
 Test(admission, it_can_be_switched_off)
 {
-    close_cache();
-    open_cache(ADMIT_LARGE_ALWAYS);
+    struct fetched large = {.path = "/large", .body_len = LARGE, .admit_large = ADMIT_LARGE_ALWAYS};
+    struct fetched chunked = {
+        .path = "/chunked", .body_len = LARGE, .length_unknown = true, .admit_large = ADMIT_LARGE_ALWAYS};
+    struct fetched rule = {.path = "/rule", .body_len = LARGE, .min_uses = 2, .admit_large = ADMIT_LARGE_ALWAYS};
+
     fill_store();
-    cr_expect_eq(fetch(&(struct fetched){.path = "/large", .body_len = LARGE}), REASON_STORED);
-    cr_expect_eq(fetch(&(struct fetched){.path = "/rule", .body_len = LARGE, .min_uses = 2}), REASON_MIN_USES);
+    cr_expect_eq(fetch(&large), REASON_STORED);
+    cr_expect_eq(fetch(&chunked), REASON_STORED);
+    cr_expect_eq(fetch(&rule), REASON_MIN_USES);
 }
 
 /* ---- what comes back ---- */

@@ -92,6 +92,12 @@ Test(arena, copies_joins_and_formats)
 
     cr_expect(arena_copy(&arena, SPAN("abc"), &text) && span_equal(text, SPAN("abc")));
     cr_expect(arena_copy(&arena, (struct span){NULL, 0}, &text) && text.len == 0);
+    struct span first = SPAN("ab"), none = {NULL, 0}, last = SPAN("c");
+    const char *before = first.data;
+    cr_expect(arena_copy_texts(&arena, (struct span *[]){&first, &none, &last}, 3));
+    cr_expect(span_equal(first, SPAN("ab")) && none.len == 0 && span_equal(last, SPAN("c")));
+    cr_expect_neq(first.data, before);
+    cr_expect_eq(last.data, first.data + 2, "all in one piece");
     cr_expect(arena_join(&arena, parts, 3, &text) && span_equal(text, SPAN("abc")));
     cr_expect(arena_format(&arena, &text, "%d-%s", 7, "x") && span_equal(text, SPAN("7-x")));
     arena_finish(&arena);

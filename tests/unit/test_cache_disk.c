@@ -9,10 +9,7 @@ Test(cache_disk, a_commit_that_fails_costs_no_client_a_byte)
 {
     struct client leader = client_for("/a", NULL), follower = client_for("/a", NULL), found = client_for("/a", NULL);
 
-    (void)find(&leader);
-    (void)find(&follower);
-    cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
-    cr_assert_eq(join(&follower, JOIN_WITH_OTHERS), JOIN_FOLLOW);
+    lead_and_follow(&leader, &follower, STORE_ABSENT, "a commit that fails");
     cr_assert_eq(give_head(&leader, &(struct answer){0}), ERR_OK);
     give_body(&leader, 1, 0, 3 * SLOT);
     complete(&leader);
@@ -73,6 +70,65 @@ Test(cache_disk, another_process_takes_the_store_and_gives_it_back)
     expect_absent("/b", "not stored");
 }
 
+/* The other process, as far as it is told. */
+static struct {
+    struct cache_successor successor;
+    unsigned removed, purged;
+    uint64_t sequence;
+    char row[256];
+    size_t row_len;
+} heir;
+
+static void on_removed(struct cache_successor *successor, struct span key_text)
+{
+    cr_assert_eq(successor, &heir.successor);
+    cr_expect(span_equal(key_text, SPAN("GET http://test.example/gone")));
+    heir.removed++;
+}
+
+static void on_purged(struct cache_successor *successor, uint64_t sequence, struct span row)
+{
+    cr_assert_eq(successor, &heir.successor);
+    cr_assert_leq(row.len, sizeof(heir.row));
+    heir.sequence = sequence;
+    heir.row_len = row.len;
+    memcpy(heir.row, row.data, row.len);
+    heir.purged++;
+}
+
+/* It may yet come back: nothing is told before the other serves, and nothing twice. */
+Test(cache_disk, the_process_that_took_the_store_is_told_what_is_gone)
+{
+    const struct purge all = {.kind = PURGE_HOST, .mode = PURGE_HARD, .name = SPAN_INIT("test.example")};
+    struct client gone = client_for("/gone", NULL);
+    uint64_t *bodies = NULL;
+    size_t count = 0;
+
+    store_it("/a", 1, 100);
+    write_some();
+    cr_assert(store_let_go(cache_store(cache), &bodies, &count));
+    free(bodies);
+    heir.successor = (struct cache_successor){.removed = on_removed, .purged = on_purged};
+    cache_invalidate(cache, &gone.key, NULL);
+    cr_assert_eq(cache_purge(cache, &all, 1, NULL, NULL), ERR_OK);
+    for (unsigned i = 0; i < 20; i++) {
+        cr_expect_not(cache_write(cache));
+    }
+    cr_expect_eq(heir.removed + heir.purged, 0);
+    cache_set_successor(cache, &heir.successor);
+    for (unsigned i = 0; i < 3; i++) {
+        (void)cache_write(cache);
+    }
+    cr_expect_eq(heir.removed, 1);
+    cr_expect_eq(heir.purged, 1);
+    close_cache();
+    open_cache(STORE_SIZE, QUEUE);
+    expect_found("/a", 1, "A: 1\r\n", "nobody has told this one yet");
+    cr_expect_not(cache_purge_row(cache, heir.sequence + 1, (struct span){heir.row, heir.row_len}));
+    cr_expect(cache_purge_row(cache, heir.sequence, (struct span){heir.row, heir.row_len}));
+    expect_absent("/a", "purged");
+}
+
 Test(cache_disk, nothing_more_is_stored_when_streams_have_all_their_memory)
 {
     close_cache();
@@ -107,10 +163,7 @@ Test(cache_disk, pieces_behind_a_failed_commit_are_not_left_in_the_store)
     open_cache(STORE_MIN_SIZE_BYTES, 4 * LENGTH);
     cr_assert_lt(store_batch_bytes(cache_store(cache)), LENGTH);
     struct client leader = client_for("/a", NULL), follower = client_for("/a", NULL);
-    (void)find(&leader);
-    (void)find(&follower);
-    cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
-    cr_assert_eq(join(&follower, JOIN_WITH_OTHERS), JOIN_FOLLOW);
+    lead_and_follow(&leader, &follower, STORE_ABSENT, "longer than a batch");
     cr_assert_eq(give_head(&leader, &(struct answer){0}), ERR_OK);
     give_body(&leader, 1, 0, LENGTH);
     break_disk();

@@ -18,11 +18,30 @@ Test(cache_purge, what_is_stored_and_what_is_on_its_way_to_the_disk)
     cr_expect_eq(told, 1);
     cr_expect_eq(told_error, ERR_OK);
     cr_expect_eq(told_sequence, 1);
+    expect_effect("/a", false, PURGED_HARD, "durable");
+    rest();
+    write_some();
     expect_effect("/a", false, PURGED_NOT, "deleted behind");
     store_with("/a", TAGGED);
     expect_effect("/a", true, PURGED_NOT, "stored again");
     write_some();
     expect_effect("/a", true, PURGED_NOT, "from the disk");
+}
+
+Test(cache_purge, what_is_purged_hard_is_nothing_good_to_keep)
+{
+    struct key key = client_for("/a", NULL).key;
+
+    store_with("/a", TAGGED);
+    cr_expect(cache_holds_good(reader, &key), "settled");
+    cr_assert_eq(purge(PURGE_TAG, PURGE_SOFT, "one"), ERR_OK);
+    cr_expect(cache_holds_good(reader, &key), "stale is better than an error");
+    cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "two"), ERR_OK);
+    cr_expect_not(cache_holds_good(reader, &key), "settled, and purged");
+    write_some();
+    cr_expect_not(cache_holds_good(reader, &key), "stored, and purged");
+    store_with("/a", TAGGED);
+    cr_expect(cache_holds_good(reader, &key), "since then");
 }
 
 Test(cache_purge, several_in_one_call)
@@ -113,6 +132,7 @@ Test(cache_purge, confirmed_too_late)
     cache_fill_validated(client.fill, &client.cached, &client.cached.stored.record, client.cached.stored.head);
     leave(&client);
     expect_effect("/a", false, PURGED_HARD, "at once");
+    rest();
     for (unsigned i = 0; i < 10; i++) {
         write_some();
     }
@@ -260,6 +280,7 @@ Test(cache_purge, hot_copies_outlive_no_row)
     make_hot("/b", "A: b\r\n");
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none"), ERR_OK);
+    rest();
     for (unsigned i = 0; i < 10; i++) {
         write_some();
     }

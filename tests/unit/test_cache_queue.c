@@ -190,8 +190,36 @@ Test(cache_queue, a_full_queue_forgets_304s)
     cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
     confirm(&leader, "B: 2\r\n");
     cr_expect_eq(flight_phase(leader.flight), FLIGHT_VALIDATED, "its clients do not mind");
+    cr_expect_eq(flight_store_reason(leader.flight), REASON_DISK_BEHIND, "it says so");
     leave(&leader);
     expect_found("/a", 1, "A: 1\r\n", "as if it had not come");
+    end_busy(busy);
+}
+
+/* What came as a whole is not dropped for a new head that finds no room: it waits for its turn, as any other does. */
+Test(cache_queue, a_full_queue_and_the_same_body_again)
+{
+    enum { LEN = 3 * SLOT };
+    struct client busy[8], leader = client_for("/a", NULL);
+
+    store_it("/a", 1, LEN);
+    write_some();
+    cr_assert_eq(find(&leader), STORE_FOUND);
+    cr_assert_eq(join(&leader, JOIN_WITH_OTHERS), JOIN_LEAD);
+    struct record record = leader.cached.stored.record;
+    struct renewal renewal = {&leader.cached, &record, SPAN("B: 2\r\n")};
+    record.inputs = record_of(2 * LIFETIME_S).inputs;
+    struct answer answer = {.fields = "B: 2\r\n", .length_known = true, .body_len = LEN};
+    cr_assert_eq(give_head(&leader, &answer), ERR_OK);
+    give_body(&leader, 1, 0, LEN);
+    fill_queue(busy);
+    cache_fill_complete_or_renew(leader.fill, SPAN(""), &renewal);
+    leader.fill = NULL;
+    cr_expect_eq(flight_store_reason(leader.flight), REASON_STORED);
+    expect_found("/a", 1, "B: 2\r\n", "while it waits");
+    write_some();
+    expect_found("/a", 1, "B: 2\r\n", "on the disk");
+    leave(&leader);
     end_busy(busy);
 }
 

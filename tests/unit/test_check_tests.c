@@ -140,6 +140,11 @@ Test(check_tests, every_difference_is_told)
          "is stale)\n"
          "larder.toml:12: test \"u\": site: expected \"h\", is \"default\" (uri-miss: nothing is stored for this URI)\n"
          "larder.toml:12: test \"u\": key: expected \"GET http://h/x\", is \"GET http://h/\""},
+        {"stale use that never happens (RFC 9111 4.2.4)",
+         TEST "response = { headers = [\"Cache-Control: max-age=9, must-revalidate, stale-while-revalidate=5\"] }\n"
+              "expect = { stale_if_error = 8, stale_while_revalidate = 5 }\n",
+         "larder.toml:7: test \"t\": stale_while_revalidate: expected 5 s, is 0 s: never stale after must-revalidate\n"
+         "larder.toml:7: test \"t\": stale_if_error: expected 8 s, is 0 s: never stale after must-revalidate"},
         {"each at its own line",
          TEST "[test.response]\nstatus = 500\n[test.expect]\nreason = \"not-stored-status\"\n\nstored = true\n"
               "stale_if_error = 1\n",

@@ -39,34 +39,6 @@ Test(client_id, an_ipv6_client_is_its_network)
     cr_expect_not(client_id_of(SPAN("1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20"), 64, &id));
 }
 
-Test(client_id, rfc7239_section4_the_last_one_is_whom_the_trusted_proxy_saw)
-{
-    static const struct {
-        const char *name, *value, *want;
-    } cases[] = {
-        {"X-Forwarded-For", "192.0.2.1, 192.0.2.7", "192.0.2.7"},
-        {"X-Forwarded-For", "192.0.2.1:4711", "192.0.2.1"},
-        {"X-Forwarded-For", "[2001:db8::1]:80", "2001:db8::1"},
-        {"X-Forwarded-For", "2001:db8::1", "2001:db8::1"},
-        {"Forwarded", "for=192.0.2.1;proto=http, proto=http;for=\"[2001:db8::7]:80\"", "2001:db8::7"},
-        {"Forwarded", "for=192.0.2.60", "192.0.2.60"},
-        {"Forwarded", "by=192.0.2.60", ""},
-        {"X-Forwarded-For", "[broken", ""},
-        {"Host", "a", ""},
-    };
-    struct arena arena;
-
-    arena_init(&arena, 65536);
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct headers headers;
-        headers_init(&headers, &arena);
-        cr_assert(headers_add(&headers, span_of(cases[i].name), span_of(cases[i].value)));
-        struct span got = client_id_forwarded(&headers);
-        cr_expect(span_equal(got, span_of(cases[i].want)), "%s: %.*s", cases[i].value, SPAN_ARG(got));
-    }
-    arena_finish(&arena);
-}
-
 Test(client_table, counts_each_client_for_itself)
 {
     struct client_table *table = client_table_create(7);

@@ -81,7 +81,8 @@ Test(config, unknown_keys)
         {"a key that needs quotes", "[server]\n\"a\\nb\" = 1\n",
          "larder.toml:2:1: server.\"a\\x0ab\": unknown key, expected one of listen, workers, user, group, "
          "access_log, access_log_format, facts, log_level, "
-         "forwarded, trust_forwarded, name, upgrades, shutdown_timeout, watchdog, timeouts, limits"},
+         "forwarded, trust_forwarded, trust_forwarded_fields, name, upgrades, shutdown_timeout, watchdog, timeouts, "
+         "limits"},
     };
     expect_errors(cases, ARRAY_LEN(cases));
 }
@@ -119,9 +120,32 @@ Test(config, numbers_and_words)
         {"a number for a word", "[cache]\nprofile = 1\n",
          "larder.toml:2:11: cache.profile: expected \"safe\" or \"rfc\", found 1"},
         {"text for a truth value", "[server]\ntrust_forwarded = \"yes\"\n",
-         "larder.toml:2:19: server.trust_forwarded: expected true or false, found a string"},
+         "larder.toml:2:19: server.trust_forwarded: expected true, false, an address such as \"127.0.0.1\" or \"::1\", "
+         "a network "
+         "such as \"10.0.0.0/8\", or \"unix\", found \"yes\""},
+        {"a name for a network", "[server]\ntrust_forwarded = [\"unix\", \"front.test\"]\n",
+         "larder.toml:2:28: server.trust_forwarded[2]: expected true, false, an address such as \"127.0.0.1\" or "
+         "\"::1\", "
+         "a network such as \"10.0.0.0/8\", or \"unix\", found \"front.test\""},
+        {"a field that larder writes",
+         "[server]\ntrust_forwarded = true\ntrust_forwarded_fields = [\"X-Forwarded-Port\", \"x-forwarded-FOR\"]\n",
+         "larder.toml:3:47: server.trust_forwarded_fields[2]: expected names of further X-Forwarded- fields, without _ "
+         "and of "
+         "at most 64 bytes, such as \"X-Forwarded-Prefix\", found \"x-forwarded-FOR\""},
+        {"a field that applications take for another",
+         "[server]\ntrust_forwarded = true\ntrust_forwarded_fields = \"X-Forwarded-My_Port\"\n",
+         "larder.toml:3:26: server.trust_forwarded_fields: expected names of further X-Forwarded- fields, without _ "
+         "and of "
+         "at most 64 bytes, such as \"X-Forwarded-Prefix\", found \"X-Forwarded-My_Port\""},
+        {"a field that no rule passes on",
+         SITE "[[site.rule]]\npass_request_fields = [\"X-Host\", \"x-forwarded-PORT\"]\n",
+         "larder.toml:4:34: site[1].rule[1].pass_request_fields[2]: expected names of request fields, such as "
+         "\"X-Original-URL\", but none that says for whom a proxy asks (X-Forwarded-*, X-Real-IP, Forwarded: "
+         "server.trust_forwarded), found \"x-forwarded-PORT\""},
         {"a date for a truth value", "[server]\ntrust_forwarded = 2024-01-01\n",
-         "larder.toml:2:19: server.trust_forwarded: expected true or false, found a date or time"},
+         "larder.toml:2:19: server.trust_forwarded: expected true, false, an address such as \"127.0.0.1\" or \"::1\", "
+         "a network "
+         "such as \"10.0.0.0/8\", or \"unix\", found a date or time"},
         {"a name that Via could not carry", "[server]\nname = \"my larder\"\n",
          "larder.toml:2:8: server.name: expected a name of letters, digits and - that starts with a letter, at most "
          "255 of "
@@ -312,6 +336,17 @@ Test(config, settings_that_contradict_each_other)
          SITE "[server.limits]\nidle_origin_connections = 9\norigin_connections = 8\n",
          "larder.toml:4:27: server.limits.idle_origin_connections: expected at most server.limits.origin_connections, "
          "found 9"},
+        {"no field to trust", SITE "[server]\nforwarded = \"none\"\ntrust_forwarded = true\n",
+         "larder.toml:5:19: server.trust_forwarded: expected false: forwarded = \"none\" leaves no field that could be "
+         "trusted"},
+        {"fields of nobody", SITE "[server]\ntrust_forwarded_fields = [\"X-Forwarded-Port\"]\n",
+         "larder.toml:4:26: server.trust_forwarded_fields: expected none without trust_forwarded and forwarded = "
+         "\"x-forwarded\": nobody is believed"},
+        {"more fields than responses are told apart by",
+         SITE "[server]\ntrust_forwarded = true\ntrust_forwarded_fields = [\"X-Forwarded-A\", \"X-Forwarded-B\", "
+              "\"X-Forwarded-C\", \"X-Forwarded-D\", \"X-Forwarded-E\", \"X-Forwarded-F\", \"X-Forwarded-G\", "
+              "\"X-Forwarded-H\", \"X-Forwarded-I\"]\n",
+         "larder.toml:5:26: server.trust_forwarded_fields: expected at most 8 names, found 9"},
         {"an object larger than half of the cache", SITE "[cache]\nmax_object_size = \"9MiB\"\nsize = \"16MiB\"\n",
          "larder.toml:4:19: cache.max_object_size: expected at most 8MiB, half of the cache's size, found \"9MiB\""},
     };
@@ -350,5 +385,33 @@ Test(config, files_that_cannot_be_read)
         buf_clear(&test_error);
         cr_expect_null(config_load(&flags, &test_error), "%s", cases[i].name);
         cr_expect_str_eq(error_text(), cases[i].want, "%s: %s", cases[i].name, error_text());
+    }
+}
+
+/* --- memory for what is asked for often -------------------------------------------------------------------------- */
+
+Test(config, hot_memory_follows_the_store_where_it_is_not_set)
+{
+    static const uint64_t mib = UINT64_C(1) << 20;
+    static const struct {
+        const char *text;
+        uint64_t memory_bytes;
+        uint64_t expected_bytes;
+    } cases[] = {
+        {SITE, 8192 * mib, 64 * mib},
+        {SITE "[cache]\nsize = \"16MiB\"\n", 8192 * mib, 64 * mib},
+        {SITE "[cache]\nsize = \"10GiB\"\n", 8192 * mib, 160 * mib},
+        {SITE "[cache]\nsize = \"1TiB\"\n", 65536 * mib, 1024 * mib},
+        {SITE "[cache]\nsize = \"1TiB\"\n", 8192 * mib, 512 * mib},
+        {SITE, 512 * mib, 32 * mib},
+        {SITE "[cache]\nsize = \"1TiB\"\nhot_memory = \"0\"\n", 8192 * mib, 0},
+        {SITE "[cache]\nhot_memory = \"100MiB\"\n", 512 * mib, 100 * mib},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *config = load_config(cases[i].text);
+        cr_assert_not_null(config, "%s", error_text());
+        cr_expect_eq(config_hot_bytes(config, cases[i].memory_bytes), cases[i].expected_bytes, "case %zu", i);
+        config_destroy(config);
     }
 }

@@ -141,7 +141,7 @@ Test(config_load, every_kind_of_value_arrives)
 {
     struct config *config =
         load_config("[server]\nlisten = [\":1\", \"unix:/s\"]\nworkers = 3\naccess_log = \"-\"\n"
-                    "access_log_format = \"combined\"\nlog_level = \"debug\"\nforwarded = \"none\"\n"
+                    "access_log_format = \"combined\"\nlog_level = \"debug\"\nforwarded = \"forwarded\"\n"
                     "trust_forwarded = true\nname = \"edge-1\"\nshutdown_timeout = 7\n"
                     "[server.timeouts]\nclient_head = \"250ms\"\n"
                     "[server.limits]\nfields = 99\nrequest_body = \"10 MB\"\n"
@@ -154,8 +154,11 @@ Test(config_load, every_kind_of_value_arrives)
     cr_expect_str_eq(config->server.access_log, "-");
     cr_expect_eq(config->server.access_format, ACCESS_COMBINED);
     cr_expect_eq(config->server.log_level, LOG_DEBUG);
-    cr_expect_eq(config->server.forwarded, FORWARDED_NONE);
-    cr_expect(config->server.trust_forwarded);
+    cr_expect_eq(config->server.forwarded, FORWARDED_RFC);
+    cr_assert_eq(config->server.trust_forwarded_count, 2);
+    cr_expect(networks_have(config->server.trust_forwarded, 2, "192.0.2.1"));
+    cr_expect(networks_have(config->server.trust_forwarded, 2, "2001:db8::1"));
+    cr_expect(networks_have(config->server.trust_forwarded, 2, "unix"));
     cr_expect_str_eq(config->server.via, "edge-1");
     cr_expect_eq(config->server.shutdown_timeout_ms, 7000, "a whole number is seconds");
     cr_expect_eq(config->server.client_head_timeout_ms, 250);

@@ -138,6 +138,25 @@ Test(date, writes_imf_fixdate_and_clamps)
     }
 }
 
+Test(date, writes_rfc3339_and_clamps)
+{
+    static const struct {
+        int64_t time_s;
+        const char *text;
+    } cases[] = {
+        {784111777, "1994-11-06T08:49:37Z"}, {0, "1970-01-01T00:00:00Z"},
+        {951782400, "2000-02-29T00:00:00Z"}, {253402300799, "9999-12-31T23:59:59Z"},
+        {INT64_MAX, "9999-12-31T23:59:59Z"}, {INT64_MIN, "0000-01-01T00:00:00Z"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[DATE_RFC3339_LEN];
+
+        date_format_rfc3339(cases[i].time_s, text);
+        cr_expect(span_equal((struct span){text, sizeof text}, span_of(cases[i].text)), "%.20s", text);
+    }
+}
+
 Test(date, what_is_written_is_read_back)
 {
     for (int64_t time_s = -62167219200; time_s <= 253402300799; time_s += 86400 * 13 + 12345) {

@@ -5,6 +5,7 @@
 
 static const struct access_entry entry = {
     .client = "10.1.2.3",
+    .forwarded_for = SPAN_INIT("192.0.2.7"),
     .method = SPAN_INIT("GET"),
     .scheme = SPAN_INIT("http"),
     .host = SPAN_INIT("www.example.com"),
@@ -43,9 +44,11 @@ Test(follow, each_condition)
 {
     struct follow_filter client = {.by_client = true};
     struct follow_filter other = {.by_client = true};
+    struct follow_filter named = {.by_client = true};
 
     cr_assert(network_parse(SPAN("10.0.0.0/8"), &client.client));
     cr_assert(network_parse(SPAN("10.1.2.4"), &other.client));
+    cr_assert(network_parse(SPAN("192.0.2.0/24"), &named.client));
     const struct {
         const char *name;
         struct follow_filter filter;
@@ -62,6 +65,7 @@ Test(follow, each_condition)
         {"another reason", {.by_reason = true, .reason = REASON_PRIVATE}, false},
         {"the client's network", client, true},
         {"another client", other, false},
+        {"whom a trusted proxy names", named, true},
         {"one of two", {.status_first = 404, .status_last = 404, .by_reason = true, .reason = REASON_PRIVATE}, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

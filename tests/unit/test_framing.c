@@ -125,6 +125,15 @@ Test(framing, bodies_at_every_split_point)
     buf_finish(&out);
 }
 
+Test(framing, a_length_of_zero_is_no_body)
+{
+    cr_expect(!framing_has_body(&(struct framing){FRAMING_NONE, 0, false}));
+    cr_expect(!framing_has_body(&(struct framing){FRAMING_LENGTH, 0, false}));
+    cr_expect(framing_has_body(&(struct framing){FRAMING_LENGTH, 1, false}));
+    cr_expect(framing_has_body(&(struct framing){FRAMING_CHUNKED, 0, false}));
+    cr_expect(framing_has_body(&(struct framing){FRAMING_CLOSE, 0, false}));
+}
+
 Test(framing, the_end_of_the_connection_completes_only_what_lasts_until_it)
 {
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
@@ -214,6 +223,13 @@ Test(framing, trailer_fields_rfc9110_6_5_1)
         {"Empty:\r\n", "Empty: \r\n"},
         {"A: b\r\nContent-Length: 5\r\nhost: x\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a\r\nC: d\r\n",
          "A: b\r\nC: d\r\n"},
+        /* nothing that is removed from a head comes back behind the body */
+        {"X-Real-IP: a\r\nx-forwarded-prefix: /a\r\nX-Forwarded: b\r\nX-Forwarded-Port: 1\r\nX-Forwarded-: a\r\nC: "
+         "d\r\n",
+         "C: d\r\n"},
+        {"X_Forwarded_For: a\r\nx_real_ip: a\r\nContent_Length: 5\r\nIf_Match: a\r\nC: d\r\n", "C: d\r\n"},
+        {"X-Original-URL: /a\r\nX_Rewrite_Url: /a\r\nX-HTTP-Method-Override: GET\r\nProxy: a\r\nC: d\r\n", "C: d\r\n"},
+        {"X-Sum: 5\r\nX-Forward: a\r\nMy_Sum: 5\r\n", "X-Sum: 5\r\nX-Forward: a\r\nMy_Sum: 5\r\n"},
         {"no colon\r\n", NULL},
         {": b\r\n", NULL},
         {"A : b\r\n", NULL},

@@ -4,7 +4,7 @@
 #include "cache/freshness.h"
 #include "tests/unit/cache_support.h"
 
-static const struct lifetime_override no_override = {.ttl_s = -1, .default_ttl_s = -1};
+static const struct lifetime_override no_override = {.ttl_s = -1, .default_ttl_s = -1, .max_heuristic_s = INT64_MAX};
 
 static struct arena arena;
 
@@ -118,6 +118,32 @@ Test(freshness, a_rule_replaces_or_fills_the_lifetime)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct freshness_inputs inputs = inputs_from(cases[i].status, cases[i].headers);
         struct lifetime_override override = {.ttl_s = cases[i].ttl_s, .default_ttl_s = cases[i].default_ttl_s};
+        struct freshness got = freshness_at(&inputs, &override, T0_MS);
+        cr_expect_eq(got.lifetime_s, cases[i].want_s, "%s: %ld", cases[i].name, (long)got.lifetime_s);
+        cr_expect_eq(got.source, cases[i].source, "%s: source %d", cases[i].name, (int)got.source);
+    }
+}
+
+Test(freshness, a_guess_has_a_bound_rfc9111_4_2_2)
+{
+    static const struct {
+        const char *name, *headers;
+        int64_t max_s, want_s;
+        enum lifetime_source source;
+    } cases[] = {
+        {"below it", "Last-Modified: Tue, 14 Nov 2023 22:11:40 GMT", 11, 10, LIFETIME_HEURISTIC},
+        {"at it", "Last-Modified: Tue, 14 Nov 2023 22:11:40 GMT", 10, 10, LIFETIME_HEURISTIC},
+        {"beyond it", "Last-Modified: Tue, 14 Nov 2023 22:11:40 GMT", 9, 9, LIFETIME_HEURISTIC},
+        {"unchanged for half a century", "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT", 86400, 86400,
+         LIFETIME_HEURISTIC},
+        {"0: nothing is guessed", "Last-Modified: Tue, 14 Nov 2023 22:11:40 GMT", 0, 0, LIFETIME_NONE},
+        {"what the origin says is no guess", "Cache-Control: max-age=100", 9, 100, LIFETIME_MAX_AGE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char headers[256];
+        snprintf(headers, sizeof(headers), "Date: " T0_TEXT "\n%s", cases[i].headers);
+        struct freshness_inputs inputs = inputs_from(200, headers);
+        struct lifetime_override override = {.ttl_s = -1, .default_ttl_s = -1, .max_heuristic_s = cases[i].max_s};
         struct freshness got = freshness_at(&inputs, &override, T0_MS);
         cr_expect_eq(got.lifetime_s, cases[i].want_s, "%s: %ld", cases[i].name, (long)got.lifetime_s);
         cr_expect_eq(got.source, cases[i].source, "%s: source %d", cases[i].name, (int)got.source);

@@ -21,6 +21,28 @@ static void teardown(void)
 
 TestSuite(head, .init = setup, .fini = teardown);
 
+/* The same as a list, which lies where it was written, behind what was there. Clears `out`. */
+static void expect_listed(const char *name, const struct headers *headers, const char *want)
+{
+    struct headers listed, read;
+
+    buf_clear(&out);
+    buf_add_text(&out, "before ");
+    size_t before = out.len;
+    cr_assert(head_write_listed(headers, &out, NULL, &arena, &listed), "%s", name);
+    struct span written = span_skip(buf_span(&out), before);
+    cr_expect(span_equal(written, span_of(want)), "%s: %.*s", name, SPAN_ARG(written));
+    cr_assert_eq(head_read(written, &arena, &read), ERR_OK, "%s", name);
+    cr_assert_eq(listed.count, read.count, "%s", name);
+    for (size_t i = 0; i < read.count; i++) { /* spans of the very bytes */
+        cr_expect_eq(listed.items[i].name.data, read.items[i].name.data, "%s", name);
+        cr_expect_eq(listed.items[i].name.len, read.items[i].name.len, "%s", name);
+        cr_expect_eq(listed.items[i].value.data, read.items[i].value.data, "%s", name);
+        cr_expect_eq(listed.items[i].value.len, read.items[i].value.len, "%s", name);
+        cr_expect(headers_has(&listed, read.items[i].name), "%s: it is found by its name", name);
+    }
+}
+
 /* The lines as text again, "\n" between them. */
 static struct span text_of(const struct headers *headers)
 {
@@ -62,6 +84,10 @@ Test(head, what_is_written)
          "Cache-Control: private=\"A\"\r\nCache-Control: private=\"B\"\r\n"},
         {"fields that no-cache names are stored (5.2.2.4)", "Cache-Control: no-cache=\"A\"\nA: 1",
          "Cache-Control: no-cache=\"A\"\r\nA: 1\r\n"},
+        {"behind other arguments (5.2.2.7)", "Cache-Control: max-age=1, x=2, Private =\"a\"\nA: 1\nB: 2",
+         "Cache-Control: max-age=1, x=2, Private =\"a\"\r\nB: 2\r\n"},
+        {"another directive that ends so is none", "Cache-Control: not-private=A\nA: 1",
+         "Cache-Control: not-private=A\r\nA: 1\r\n"},
         {"in a targeted field too (RFC 9213 2.1)", "CDN-Cache-Control: max-age=1, private=\"a\";x=1\nA: 1",
          "CDN-Cache-Control: max-age=1, private=\"a\";x=1\r\n"},
         {"a directive in another's argument is none", "Cache-Control: x=\"private=A\"\nA: 1",
@@ -73,7 +99,24 @@ Test(head, what_is_written)
         head_write(&headers, &out);
         cr_expect(span_equal(buf_span(&out), span_of(cases[i].want)), "%s: %.*s", cases[i].name,
                   SPAN_ARG(buf_span(&out)));
+        expect_listed(cases[i].name, &headers, cases[i].want);
     }
+}
+
+Test(head, no_room_for_what_is_written)
+{
+    struct headers headers = headers_from(&arena, "A: 1\nB: 2");
+    struct headers listed = {.count = 77};
+    struct arena small;
+    char memory[11];
+    struct buf short_out;
+
+    arena_init(&small, 8);
+    cr_expect_not(head_write_listed(&headers, &out, NULL, &small, &listed), "no memory for the list");
+    arena_finish(&small);
+    buf_init_in(&short_out, memory, sizeof memory); /* of 12 bytes */
+    cr_expect_not(head_write_listed(&headers, &short_out, NULL, &arena, &listed), "no room for the lines");
+    cr_expect_eq(listed.count, 77, "then the list is as it was");
 }
 
 /* RFC 9111 §5.2.2.4, §5.2.2.7: what is kept from others is for the one who asked. */
@@ -100,9 +143,14 @@ Test(head, qualified_fields_of_a_304)
     }
     struct headers response =
         headers_from(&arena, "CDN-Cache-Control: private=\"A\", no-cache=\"B\"\nA: 1\nB: 2\nC: 3");
+    struct headers written;
+    struct buf stored;
+    buf_init(&stored, 1024);
     buf_clear(&out);
-    head_write_private(&response, &out);
+    cr_assert(head_write_listed(&response, &stored, &out, &arena, &written));
     cr_expect(span_equal(buf_span(&out), SPAN("A: 1\r\n")));
+    cr_expect(span_equal(text_of(&written), SPAN("CDN-Cache-Control: private=\"A\", no-cache=\"B\"\nB: 2\nC: 3")));
+    buf_finish(&stored);
 }
 
 Test(head, what_is_read)

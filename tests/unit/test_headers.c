@@ -62,6 +62,26 @@ Test(headers, a_name_that_shares_its_bit_with_another_is_told_from_it)
     arena_finish(&arena);
 }
 
+/* As these two do, of which a browser sends one, and larder writes the other. */
+Test(headers, a_name_with_a_first_letter_that_none_has_is_not_looked_for)
+{
+    const struct span sent = SPAN_INIT("Accept"), written = SPAN_INIT("X-Forwarded-For");
+    struct arena arena;
+    struct headers headers;
+
+    cr_assert_eq(header_name_bit(sent), header_name_bit(written));
+    arena_init(&arena, 1024 * 1024);
+    headers_init(&headers, &arena);
+    cr_expect_not(headers_may_have(&headers, SPAN("")), "an empty list has nothing");
+    cr_assert(headers_add(&headers, sent, SPAN("*/*")));
+    cr_expect(headers_may_have(&headers, SPAN("aCCEPT")));
+    cr_expect_not(headers_may_have(&headers, written));
+    cr_assert(headers_add(&headers, SPAN("x-a"), SPAN("")));
+    cr_expect(headers_may_have(&headers, written), "it must be looked for now");
+    cr_expect_not(headers_has(&headers, written));
+    arena_finish(&arena);
+}
+
 /* What it costs when they do is a scan; that they do not is what the factor was chosen for. */
 static void expect_own_bits(const char *const *wanted, size_t wanted_count, const char *const *usual,
                             size_t usual_count)
@@ -77,25 +97,30 @@ static void expect_own_bits(const char *const *wanted, size_t wanted_count, cons
 
 Test(headers, names_that_are_looked_for_share_no_bit_with_usual_ones)
 {
-    static const char *const of_requests[] = {"Host",
-                                              "Expect",
-                                              "CDN-Loop",
-                                              "Upgrade",
-                                              "Range",
-                                              "If-Range",
-                                              "If-Match",
-                                              "If-None-Match",
-                                              "If-Modified-Since",
-                                              "If-Unmodified-Since",
-                                              "Connection",
-                                              "Cache-Control",
-                                              "Pragma",
-                                              "Authorization",
-                                              "Cookie",
-                                              "Via",
-                                              "Max-Forwards",
-                                              "Transfer-Encoding",
-                                              "Content-Length"};
+    static const char *const hop_by_hop[] = {"Keep-Alive",          "Proxy-Connection",   "Proxy-Authentication-Info",
+                                             "Proxy-Authorization", "Proxy-Authenticate", "TE"};
+    static const char *const of_requests[] = {
+        "Host",
+        "Expect",
+        "CDN-Loop",
+        "Upgrade",
+        "Range",
+        "If-Range",
+        "If-Match",
+        "If-None-Match",
+        "If-Modified-Since",
+        "If-Unmodified-Since",
+        "Connection",
+        "Cache-Control",
+        "Pragma",
+        "Authorization",
+        "Cookie",
+        "Via",
+        "Max-Forwards",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Forwarded",
+    };
     static const char *const from_browsers[] = {"sec-ch-ua",
                                                 "sec-ch-ua-mobile",
                                                 "sec-ch-ua-platform",
@@ -124,25 +149,28 @@ Test(headers, names_that_are_looked_for_share_no_bit_with_usual_ones)
                                                 "X-Forwarded-Proto",
                                                 "X-Forwarded-Host",
                                                 "X-Real-IP"};
-    static const char *const of_responses[] = {"ETag",
-                                               "Last-Modified",
-                                               "Date",
-                                               "Age",
-                                               "Via",
-                                               "Vary",
-                                               "Set-Cookie",
-                                               "Content-Type",
-                                               "Content-Range",
-                                               "Content-Length",
-                                               "Transfer-Encoding",
-                                               "Connection",
-                                               "Cache-Control",
-                                               "Expires",
-                                               "Pragma",
-                                               "No-Vary-Search",
-                                               "Surrogate-Key",
-                                               "Cache-Tag",
-                                               "xkey"};
+    static const char *const of_responses[] = {
+        "ETag",
+        "Last-Modified",
+        "Date",
+        "Age",
+        "Via",
+        "Vary",
+        "Set-Cookie",
+        "Content-Type",
+        "Content-Range",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Connection",
+        "Cache-Control",
+        "Expires",
+        "Pragma",
+        "No-Vary-Search",
+        "Surrogate-Key",
+        "Cache-Tag",
+        "xkey",
+        "Upgrade",
+    };
     static const char *const from_servers[] = {"Server",
                                                "Date",
                                                "Content-Type",
@@ -165,6 +193,8 @@ Test(headers, names_that_are_looked_for_share_no_bit_with_usual_ones)
                                                "Age",
                                                "Cache-Status"};
 
+    expect_own_bits(hop_by_hop, ARRAY_LEN(hop_by_hop), from_browsers, ARRAY_LEN(from_browsers));
+    expect_own_bits(hop_by_hop, ARRAY_LEN(hop_by_hop), from_servers, ARRAY_LEN(from_servers));
     expect_own_bits(of_requests, ARRAY_LEN(of_requests), from_browsers, ARRAY_LEN(from_browsers));
     expect_own_bits(of_responses, ARRAY_LEN(of_responses), from_servers, ARRAY_LEN(from_servers));
 }
@@ -229,6 +259,13 @@ Test(headers, combine_joins_lines_rfc9110_5_3)
         cr_expect(headers_combine(&headers, SPAN("A"), &arena, &value, &present));
         cr_expect_eq(present, cases[i].want != NULL, "%s", cases[i].text);
         cr_expect(span_equal(value, span_of(cases[i].want)), "%s", cases[i].text);
+
+        size_t others = headers.count - headers_count_of(&headers, SPAN("A"));
+        cr_expect(headers_take(&headers, SPAN("A"), &arena, &value, &present));
+        cr_expect_eq(present, cases[i].want != NULL, "%s", cases[i].text);
+        cr_expect(span_equal(value, span_of(cases[i].want)), "%s", cases[i].text);
+        cr_expect_not(headers_has(&headers, SPAN("A")), "%s", cases[i].text);
+        cr_expect_eq(headers.count, others, "%s", cases[i].text);
     }
     arena_finish(&arena);
 }

@@ -71,6 +71,41 @@ Test(loop_room, what_is_planned_is_watched_without_memory)
     cr_expect_eq(uv_loop_close(&loop), 0);
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 0; fd < COUNT; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+    }
+    return count;
+}
+
+Test(loop_room, what_cannot_be_made_leaves_no_descriptor_open)
+{
+    uv_loop_t loop;
+    struct rlimit limit;
+    unsigned failures = 0;
+    int error = -1;
+
+    cr_assert_eq(uv_loop_init(&loop), 0); /* what libuv opens once a process is open after that */
+    cr_assert_eq(uv_loop_close(&loop), 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    unsigned before = open_descriptors();
+    for (limit.rlim_cur = before; error != 0 && limit.rlim_cur < COUNT; limit.rlim_cur++) {
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        error = loop_init(&loop, 0);
+        if (error != 0) {
+            failures++;
+            cr_expect_eq(error, UV_EMFILE);
+            cr_assert_eq(open_descriptors(), before, "%u descriptors may be open", (unsigned)limit.rlim_cur);
+        }
+    }
+    cr_assert_eq(error, 0);
+    cr_expect_geq(failures, 4, "for the loop, for signals and for what wakes it");
+    cr_expect_eq(uv_loop_close(&loop), 0);
+}
+
 Test(loop_room, more_than_may_be_open_is_no_failure)
 {
     struct rlimit limit;

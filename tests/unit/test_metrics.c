@@ -89,6 +89,28 @@ Test(metrics, sites_of_one_name_are_one_over_workers_and_configurations)
     cr_expect(sums.requests == 21 && sums.hits == 21 && sums.in_flight == 0);
 }
 
+Test(metrics, refusals_of_workers_that_ended_stay)
+{
+    struct config config = {0};
+    struct metrics_shard *one = shard_of(&config);
+    struct metrics_shard *other = shard_of(&config);
+    struct metrics_sums sums;
+
+    metrics_count_refusal(NULL, REFUSAL_RATE);
+    metrics_count_refusal(one, REFUSAL_CONNECTIONS);
+    metrics_count_refusal(one, REFUSAL_RATE);
+    metrics_count_refusal(other, REFUSAL_CONNECTIONS);
+    metrics_count_accept_pause(NULL);
+    metrics_count_accept_pause(one);
+    metrics_count_accept_pause(other);
+    metrics_retire(metrics, one);
+    metrics_sum(metrics, &sums);
+    cr_expect(sums.refusals[REFUSAL_CONNECTIONS] == 2 && sums.refusals[REFUSAL_RATE] == 1);
+    cr_expect(sums.refusals[REFUSAL_CLIENT_CONNECTIONS] == 0 && sums.requests == 0);
+    cr_expect_eq(sums.accept_pauses, 2);
+    metrics_retire(metrics, other);
+}
+
 static bool count_sites(void *arg, const struct metrics_site_sums *sums) /* metrics_site_fn */
 {
     (*(size_t *)arg)++;

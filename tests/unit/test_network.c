@@ -35,6 +35,17 @@ Test(network, has)
     }
 }
 
+Test(network, one_of_several_has)
+{
+    struct network networks[2];
+
+    cr_assert(network_parse(SPAN("10.0.0.0/8"), &networks[0]) && network_parse(SPAN("unix"), &networks[1]));
+    cr_expect(networks_have(networks, 2, "10.1.2.3"));
+    cr_expect(networks_have(networks, 2, "unix"));
+    cr_expect_not(networks_have(networks, 2, "11.1.2.3"));
+    cr_expect_not(networks_have(networks, 0, "10.1.2.3"));
+}
+
 Test(network, what_is_none)
 {
     static const char *const texts[] = {

@@ -94,28 +94,52 @@ Test(origin, connects_and_reuses_the_youngest, .init = setup)
     finish();
 }
 
-Test(origin, an_idle_one_is_lent_at_once, .init = setup)
+Test(origin, an_idle_one_is_lent_before_the_loop_waits, .init = setup)
 {
-    struct origin_request request = {.done = on_done};
-
     begin("127.0.0.1");
     fixture.config.server.max_origin_connections = 1;
-    cr_expect_null(origin_lend(origin, &request), "none is there");
     struct ask *first = ask_and_get(0);
     struct origin_conn *conn = first->conn;
-    cr_expect_null(origin_lend(origin, &request), "it is in use");
     origin_release(conn);
-    request.fresh = true;
-    cr_expect_null(origin_lend(origin, &request), "fresh means a new one");
-    request.fresh = false;
-    cr_assert_eq(origin_lend(origin, &request), conn);
+    struct ask *second = ask(1);
+    struct ask *waits = ask(2);
+    cr_expect_eq(waits->request.state, ORIGIN_REQUEST_WAITING, "there is one slot");
+    (void)uv_run(&fixture.worker.loop, UV_RUN_NOWAIT);
+    cr_assert_eq(second->conn, conn);
     cr_expect(conn->reused);
-    cr_expect_null(origin_lend(origin, &request), "there are no more slots");
-    struct ask *waits = ask(1);
+    cr_expect_not(waits->done);
     origin_release(conn);
     fixture_run_until(&fixture, &waits->done);
     cr_expect_eq(waits->conn, conn);
     origin_release(waits->conn);
+    finish();
+}
+
+static void ask_again(struct conn *conn, struct span bytes) /* conn_events.on_read */
+{
+    (void)conn;
+    (void)bytes;
+    (void)ask(2);
+}
+
+/* RFC 9112 §9.3: whatever comes on a kept connection before a request is no answer to it. */
+Test(origin, what_the_loop_was_told_of_idle_ones_counts, .init = setup)
+{
+    static const struct conn_events events = {.on_read = ask_again};
+
+    begin("127.0.0.1");
+    struct ask *first = ask_and_get(0);
+    struct ask *second = ask_and_get(1);
+    first->conn->conn.events = &events;
+    conn_read_start(&first->conn->conn);
+    origin_release(second->conn);
+    (void)uv_run(&fixture.worker.loop, UV_RUN_NOWAIT); /* both are being polled for */
+    fixture_say(&fixture.peers[0], "x");
+    fixture_say(&fixture.peers[1], "HTTP/1.1 408 Request Timeout\r\n\r\n");
+    fixture_run_until(&fixture, &asks[2].done); /* asked in the turn that has the other's bytes, too */
+    cr_expect_not(asks[2].conn->reused);
+    origin_discard(first->conn);
+    origin_discard(asks[2].conn);
     finish();
 }
 
@@ -325,15 +349,27 @@ Test(origin, a_name_whose_addresses_swallow_packets_is_soon_looked_up_again, .in
     finish();
 }
 
+static void cancel_ready(uv_check_t *check) /* uv_check_cb: before those that were started earlier */
+{
+    if (asks[0].request.state == ORIGIN_REQUEST_READY) {
+        origin_cancel(&asks[0].request);
+        *(bool *)check->data = true;
+    }
+}
+
 Test(origin, one_that_was_kept_unused_may_be_dead_too, .init = setup)
 {
+    bool canceled = false;
+    uv_check_t check;
+
     begin("127.0.0.1");
+    cr_assert_eq(uv_check_init(&fixture.worker.loop, &check), 0);
+    check.data = &canceled;
+    cr_assert_eq(uv_check_start(&check, cancel_ready), 0);
     struct ask *first = ask(0);
-    while (first->request.state != ORIGIN_REQUEST_READY) {
-        cr_assert_not(first->done);
-        (void)uv_run(&fixture.worker.loop, UV_RUN_NOWAIT); /* runs no timers behind what it polls */
-    }
-    origin_cancel(&first->request);
+    fixture_run_until(&fixture, &canceled);
+    cr_assert_not(first->done);
+    uv_close((uv_handle_t *)&check, NULL);
     struct ask *second = ask_and_get(1);
     cr_expect_eq(fixture.peer_count, 1u);
     cr_expect(second->conn->reused);

@@ -30,6 +30,9 @@ Test(reclaim, the_dead_are_deleted_and_the_rows_forgotten)
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none either"), ERR_OK);
+    rest();
+    cr_expect_eq(objects(), MANY + 1, "it can yet be said what was purged");
+    expect_effect("/many/0", false, PURGED_HARD, "and is");
     cr_assert(cache_write(cache));
     cr_expect_gt(objects(), MANY / 2, "at a pace");
     for (unsigned i = 0; i < 50 && objects() > 1; i++) {
@@ -53,6 +56,7 @@ Test(reclaim, soft_rows_stay_while_they_name_something)
     cr_assert_eq(purge(PURGE_TAG, PURGE_SOFT, "none"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_SOFT, "one"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none either"), ERR_OK);
+    rest();
     for (unsigned i = 0; i < 10; i++) {
         write_some();
     }
@@ -82,6 +86,7 @@ Test(reclaim, a_head_too_long_for_the_walk)
     cr_assert_eq(purge(PURGE_URL, PURGE_HARD, "http://test.example/a"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none"), ERR_OK);
     expect_effect("/a", false, PURGED_HARD, "at once");
+    rest();
     for (unsigned i = 0; i < 10; i++) {
         write_some();
     }
@@ -99,6 +104,7 @@ Test(reclaim, rows_outlive_the_fetches_they_concern)
     cache_fill_sent(leader.fill);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "one"), ERR_OK);
     cr_assert_eq(purge(PURGE_TAG, PURGE_HARD, "none"), ERR_OK);
+    rest();
     for (unsigned i = 0; i < 10; i++) {
         write_some();
     }

@@ -7,7 +7,7 @@
 
 enum { CHECKSUM_BYTES = 8 };
 
-static const struct lifetime_override no_override = {.ttl_s = -1, .default_ttl_s = -1};
+static const struct lifetime_override no_override = {.ttl_s = -1, .default_ttl_s = -1, .max_heuristic_s = INT64_MAX};
 
 static struct arena arena;
 static struct buf encoded;

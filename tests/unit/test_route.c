@@ -102,7 +102,7 @@ Test(route, the_asterisk_belongs_to_sites_of_every_path)
 
 /* --- rules ------------------------------------------------------------------------------------------------------ */
 
-static const char rules[] = "[cache]\nprofile = \"rfc\"\nmax_stale = \"90s\"\n"
+static const char rules[] = "[cache]\nprofile = \"rfc\"\nmax_stale = \"90s\"\nmax_heuristic = \"80s\"\n"
                             "[[site]]\norigin = \"http://a\"\n"
                             "[[site.rule]]\nname = \"missing\"\nstatuses = [404, 410]\nttl = 1\nstale_if_error = 11\n"
                             "[[site.rule]]\nname = \"images\"\ncontent_type = \"image/*\"\nttl = 2\n"
@@ -157,6 +157,7 @@ Test(route, the_first_rule_that_gives_a_setting_counts)
         cr_expect_eq(policy.default_ttl_s, 44, "%s: other settings come from other rules", cases[i].name);
         cr_expect_eq(policy.profile, PROFILE_RFC, "%s", cases[i].name);
         cr_expect_eq(policy.max_stale_s, 90, "%s", cases[i].name);
+        cr_expect_eq(policy.max_heuristic_s, 80, "%s", cases[i].name);
     }
     config_destroy(config);
 }

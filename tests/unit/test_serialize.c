@@ -12,7 +12,9 @@ Test(serialize, a_whole_message)
 
     buf_init(&out, 1000);
     write_request_line(&out, SPAN("GET"), SPAN("/a?b"));
+    size_t before = out.len;
     write_fields(&out, &headers);
+    cr_expect_eq(out.len - before, fields_bytes(&headers));
     write_field(&out, SPAN("C"), SPAN("d"));
     write_date_field(&out, SPAN("Date"), 784111777);
     write_end(&out);

@@ -60,6 +60,7 @@ static void write_text(uint64_t body_id, uint64_t number, uint64_t first, size_t
         text[i] = (char)(letter + (char)(i % 23));
     }
     cr_assert_eq(bodies_write(bodies, &run, (struct span){text, len}), 0);
+    cr_assert_eq(bodies_sync(bodies), 0);
 }
 
 static enum err read_run(struct body_run run, size_t *out_count)
@@ -107,6 +108,41 @@ Test(store_bodies, what_is_written_is_read)
         }
     }
     cr_expect_eq(at, len);
+}
+
+Test(store_bodies, what_is_written_in_one_batch_is_read_as_what_it_was)
+{
+    static char text[70 * BODIES_PAYLOAD_BYTES];
+    const struct body_run runs[] = {run_of(1, 0, 40, 16), run_of(2, 0, 56, 70), run_of(3, 0, 200, 1),
+                                    run_of(1, 16, 126, 2)};
+    size_t count;
+
+    memset(text, 'x', sizeof(text));
+    for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
+        size_t len = (size_t)runs[i].extent.count * BODIES_PAYLOAD_BYTES - i;
+        cr_assert_eq(bodies_write(bodies, &runs[i], (struct span){text, len}), 0);
+    }
+    cr_assert_eq(bodies_sync(bodies), 0);
+    for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
+        for (uint64_t at = 0; at < runs[i].extent.count; at++) {
+            size_t len = BODIES_PAYLOAD_BYTES - (at + 1 == runs[i].extent.count ? i : 0);
+            struct body_run block = run_of(runs[i].body_id, runs[i].number + at, runs[i].extent.first + at, 1);
+            cr_assert_eq(read_run(block, &count), ERR_OK, "run %zu, block %zu", i, (size_t)at);
+            cr_expect(span_equal(pieces[0], (struct span){text, len}));
+        }
+    }
+}
+
+Test(store_bodies, what_is_given_up_does_not_reach_the_next_batch)
+{
+    struct body_run run = run_of(1, 0, 7, 1);
+    size_t count;
+
+    cr_assert_eq(bodies_write(bodies, &run, span_of("given up")), 0);
+    bodies_abort(bodies);
+    write_text(2, 0, 8, 5, 'a');
+    cr_expect_eq(read_run(run, &count), ERR_DAMAGED);
+    cr_expect_eq(read_run(run_of(2, 0, 8, 1), &count), ERR_OK);
 }
 
 Test(store_bodies, a_block_of_something_else_is_never_handed_out)
@@ -215,6 +251,7 @@ Test(store_bodies, its_length_can_be_changed_while_it_is_open)
     cr_assert_eq(bodies_resize(bodies, 2 * BLOCKS), 0);
     cr_expect_geq(disk_bytes(), (uint64_t)2 * BLOCKS * BODIES_BLOCK_BYTES, "reserved");
     cr_assert_eq(bodies_write(bodies, &run, span_of("behind the old end")), 0);
+    cr_assert_eq(bodies_sync(bodies), 0);
     cr_expect_eq(bodies_read(bodies, &run, BODIES_WAIT, buffer, pieces, &count), ERR_OK);
     cr_assert_eq(bodies_resize(bodies, BLOCKS / 2), 0);
     cr_expect_leq(disk_bytes(), (uint64_t)(BLOCKS / 2 + 1) * BODIES_BLOCK_BYTES);

@@ -24,14 +24,6 @@ static void setup(void)
 
 TestSuite(store_border, .init = setup, .fini = fixture_end, .timeout = 170);
 
-static enum support_outcome check(unsigned number)
-{
-    unsigned version;
-
-    arena_reset(&arena);
-    return support_check(reader, store, number, NULL, &arena, &version);
-}
-
 /* Stores `bytes` of objects of one length, and looks at the files after every batch. Returns the next number. */
 static unsigned flood(unsigned first, size_t body_len, uint64_t bytes)
 {

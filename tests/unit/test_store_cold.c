@@ -1,6 +1,7 @@
 /* test_store_cold.c: look-ups whose pages are not in memory. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -123,6 +124,34 @@ Test(store_cold, what_is_not_there_is_asked_about_too)
         cr_expect_not(is_cold(store, reader, number), "object %u", number);
     }
     store_reader_destroy(reader);
+    store_close(store);
+}
+
+/* Pages that this process and its children had to wait for. */
+static long waits(void)
+{
+    struct rusage self;
+    struct rusage children;
+
+    cr_assert_eq(getrusage(RUSAGE_SELF, &self), 0);
+    cr_assert_eq(getrusage(RUSAGE_CHILDREN, &children), 0);
+    return self.ru_majflt + children.ru_majflt;
+}
+
+/* After an unclean stop, of which nobody has left a note: a child goes there first. */
+Test(store_cold, an_open_waits_for_the_disk_once_a_level_and_not_for_each_page)
+{
+    enum { MOST = 4 }; /* nine, when each page was read as it was met */
+    char marker[SUPPORT_PATH_BYTES + 16];
+
+    (void)snprintf(marker, sizeof(marker), "%s/marker", dir);
+    cr_assert_eq(unlink(marker), 0);
+    store_close(support_open(dir, SIZE)); /* what the program itself has to read is in memory then */
+    cr_assert_eq(unlink(marker), 0);
+    forget_pages();
+    long before = waits();
+    struct store *store = support_open(dir, SIZE);
+    cr_expect_leq(waits() - before, MOST, "%ld", waits() - before);
     store_close(store);
 }
 

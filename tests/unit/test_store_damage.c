@@ -139,15 +139,20 @@ static void expect_good_end(pid_t child, unsigned variation)
     cr_expect_eq(WEXITSTATUS(status), END_GOOD, "variation %u: %d", variation, WEXITSTATUS(status));
 }
 
-/* The process found the damage while it used the store. */
-static bool was_noticed(void)
+static bool is_in_marker(const char *word)
 {
     size_t len;
     unsigned char *marker = file_read(marker_path, &len);
-    bool damaged = len > 7 && memcmp(marker, "damaged", 7) == 0;
+    bool is = len > strlen(word) && memcmp(marker, word, strlen(word)) == 0;
 
     free(marker);
-    return damaged;
+    return is;
+}
+
+/* The process found the damage while it used the store. */
+static bool was_noticed(void)
+{
+    return is_in_marker("damaged");
 }
 
 static void damage_in_many_ways(unsigned variations, uint64_t seed, bool live)
@@ -305,14 +310,40 @@ Test(store_damage, kills_take_nothing_and_cost_little)
     store_close(store);
 }
 
+/* The marker as a crash in the store leaves it, `before` others before it. */
+static void note_crash_now(unsigned before)
+{
+    char line[64];
+
+    int len = snprintf(line, sizeof(line), "crashed %u %011lld\n", before, (long long)time(NULL));
+    file_write(marker_path, 0, line, (size_t)len);
+}
+
+/* Whatever it was, it was not the store: it is kept, however often that happens. */
+Test(store_damage, crashes_outside_the_store_keep_it)
+{
+    struct store *store = NULL;
+
+    fill();
+    for (unsigned i = 0; i < 3; i++) {
+        (void)status_of_a_child_that(i == 2, i == 1 ? SIGABRT : SIGSEGV);
+        cr_expect(is_in_marker("running"), "%u", i);
+    }
+    cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
+    cr_expect_eq(note.len, 0, "%.*s", SPAN_ARG(buf_span(&note)));
+    struct store_reader *reader = store_reader_create(store);
+    unsigned version;
+    cr_expect_eq(support_check(reader, store, 1, NULL, &arena, &version), SUPPORT_GOOD);
+    store_reader_destroy(reader);
+    store_close(store);
+}
+
 Test(store_damage, two_crashes_soon_after_the_start_set_it_aside)
 {
     struct store *store = NULL;
 
     fill();
-    for (unsigned i = 0; i < 2; i++) {
-        (void)status_of_a_child_that(false, SIGABRT);
-    }
+    note_crash_now(1);
     cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
     buf_add_byte(&note, 0);
     cr_expect_not_null(strstr(note.data, "two crashes"), "%s", note.data);
@@ -323,26 +354,26 @@ Test(store_damage, two_crashes_soon_after_the_start_set_it_aside)
     store_close(store);
 }
 
-Test(store_damage, crashes_long_after_the_start_keep_it)
+/* What is stored is kept with this marker of a crash, and nothing is said. */
+static void expect_kept_after(const char marker[static 22])
 {
     struct store *store = NULL;
 
     fill();
-    file_write(marker_path, 0, "crashed 1 00000000100\n", 22);
+    file_write(marker_path, 0, marker, 22);
     cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
     cr_expect_eq(note.len, 0);
     store_close(store);
 }
 
+Test(store_damage, crashes_long_after_the_start_keep_it)
+{
+    expect_kept_after("crashed 1 00000000100\n");
+}
+
 Test(store_damage, a_marker_that_makes_no_sense_is_an_unclean_stop)
 {
-    struct store *store = NULL;
-
-    fill();
-    file_write(marker_path, 0, "\0\0\0\0 x y\n..............", 22);
-    cr_assert_eq(support_try_open(dir, SIZE, &store, &note), ERR_OK);
-    cr_expect_eq(note.len, 0);
-    store_close(store);
+    expect_kept_after("\0\0\0\0 x y\n..............");
 }
 
 /* ---- a smaller limit ---- */

@@ -14,14 +14,6 @@ static void setup(void)
 
 TestSuite(store_evict, .init = setup, .fini = fixture_end, .timeout = 100);
 
-static enum support_outcome check(unsigned number)
-{
-    unsigned version;
-
-    arena_reset(&arena);
-    return support_check(reader, store, number, NULL, &arena, &version);
-}
-
 static uint64_t file_bytes(void)
 {
     struct stat status;

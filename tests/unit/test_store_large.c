@@ -38,14 +38,6 @@ static unsigned put_run(unsigned first, size_t body_len)
     return ARRAY_LEN(objects);
 }
 
-static enum support_outcome check(unsigned number)
-{
-    unsigned version;
-
-    arena_reset(&arena);
-    return support_check(reader, store, number, NULL, &arena, &version);
-}
-
 static uint64_t size_of(const char *name)
 {
     char path[SUPPORT_PATH_BYTES + 32];
@@ -302,6 +294,27 @@ static size_t on_read(void *arg, const struct span *runs, size_t count) /* store
     }
     reading->bytes += used;
     return used;
+}
+
+/* Of what was read before, all but the last block is given without a copy: it comes in the same call. */
+Test(store_large, what_is_warm_comes_at_once)
+{
+    struct stored stored;
+    struct store_cold cold;
+    size_t used;
+
+    put(0, 100 * 1000);
+    cr_assert_eq(support_find(reader, store, 0, NULL, &arena, &stored), STORE_FOUND);
+    uint64_t total = (uint64_t)stored.record.key_len + stored.record.head_len + stored.record.body_len;
+    uint64_t start = total - stored.record.body_len + stored.body_start.len;
+    cr_assert_neq(total % STORE_PIECE_BYTES, 0);
+    for (unsigned i = 0; i < 2; i++) { /* read, and then known to be whole */
+        struct reading reading = {0};
+        cr_assert_eq(store_read_now(reader, stored.record.body_id, start, SIZE_MAX, on_read, &reading, &used, &cold),
+                     ERR_OK);
+        cr_expect_eq(reading.bytes, total - start, "read %u", i);
+    }
+    store_unpin(store, stored.record.body_id);
 }
 
 Test(store_large, what_is_cold_is_said_to_be_and_can_be_warmed)

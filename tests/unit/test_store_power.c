@@ -86,6 +86,22 @@ static ssize_t logged_pwrite(int fd, const void *bytes, size_t len, off_t offset
     return syscall(SYS_pwrite64, fd, bytes, len, offset);
 }
 
+/* As one write: a page of it survives as a whole, or not. */
+static ssize_t logged_pwritev(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    static char bytes[256 * PAGE];
+    size_t len = 0;
+
+    for (int i = 0; i < count; i++) {
+        REQUIRE(parts[i].iov_len <= sizeof(bytes) - len);
+        memcpy(bytes + len, parts[i].iov_base, parts[i].iov_len);
+        len += parts[i].iov_len;
+    }
+    REQUIRE(len > 0);
+    log_write(fd, bytes, len, offset);
+    return syscall(SYS_pwritev, fd, parts, count, offset, 0);
+}
+
 static ssize_t logged_writev(int fd, const struct iovec *parts, int count)
 {
     off_t offset = lseek(fd, 0, SEEK_CUR);
@@ -134,6 +150,7 @@ static int logged_fallocate(int fd, off_t offset, off_t len)
 /* Under the names that LMDB (without large file support) and the store (with it) call. */
 ssize_t caught_pwrite(int fd, const void *bytes, size_t len, off_t offset) __asm__("pwrite");
 ssize_t caught_pwrite64(int fd, const void *bytes, size_t len, off_t offset) __asm__("pwrite64");
+ssize_t caught_pwritev(int fd, const struct iovec *parts, int count, off_t offset) __asm__("pwritev64");
 ssize_t caught_writev(int fd, const struct iovec *parts, int count) __asm__("writev");
 int caught_fdatasync(int fd) __asm__("fdatasync");
 int caught_ftruncate(int fd, off_t bytes) __asm__("ftruncate64");
@@ -147,6 +164,11 @@ ssize_t caught_pwrite(int fd, const void *bytes, size_t len, off_t offset)
 ssize_t caught_pwrite64(int fd, const void *bytes, size_t len, off_t offset)
 {
     return logged_pwrite(fd, bytes, len, offset);
+}
+
+ssize_t caught_pwritev(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    return logged_pwritev(fd, parts, count, offset);
 }
 
 ssize_t caught_writev(int fd, const struct iovec *parts, int count)

@@ -97,6 +97,7 @@ static void expect_cancelled(struct store *store)
     store_cancel_check(store);
     cr_expect_eq(support_put(store, &object, NULL, NULL), ERR_IO);
     cr_expect_not(store_failed(store));
+    cr_expect_not(store_disk_refuses(store));
     cr_expect_not(store_pages_checked(store));
     expect_served(store);
 }

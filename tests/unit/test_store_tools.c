@@ -252,16 +252,21 @@ Test(store_tools, compacting_keeps_everything)
     put(1000, 1, NULL, 1000);
 }
 
-Test(store_tools, holding_keeps_others_out)
+Test(store_tools, rest_lasts_until_somebody_opens_it)
 {
-    int hold = -1;
+    struct store_rest rest;
 
-    cr_expect_eq(store_hold(dir, &hold, &note), ERR_IN_USE, "it is ours already");
-    cr_expect_eq(store_hold("/nowhere", &hold, &note), ERR_NOT_FOUND);
+    cr_expect_eq(store_rest_begin(dir, &rest), ERR_IN_USE, "it is ours");
+    cr_expect_eq(store_rest_begin("/nowhere", &rest), ERR_NOT_FOUND);
     store_reader_destroy(reader);
     store_close(store);
-    cr_assert_eq(store_hold(dir, &hold, &note), ERR_OK);
-    cr_expect_eq(support_try_open(dir, SIZE, &store, &note), ERR_IN_USE);
-    store_release(hold);
+    cr_assert_eq(store_rest_begin(dir, &rest), ERR_OK);
+    cr_expect(store_rest_lasts(dir, &rest));
+    open_store(SIZE); /* nobody is kept out */
+    cr_expect(!store_rest_lasts(dir, &rest));
+    store_reader_destroy(reader);
+    store_close(store);
+    cr_expect(!store_rest_lasts(dir, &rest), "whoever was there has left again");
+    cr_expect_eq(store_rest_begin(dir, &rest), ERR_OK);
     open_store(SIZE);
 }

@@ -1,5 +1,9 @@
 /* test_transfer.c: stored responses out of one store and into another: what arrives, what is left out, how old it is.
  */
+#include <errno.h>
+#include <limits.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "cache/freshness.h"
@@ -68,9 +72,12 @@ Test(transfer, many_batches)
 
 /* ---- what is left out ---- */
 
-Test(transfer, globs_leave_out)
+Test(transfer, patterns_leave_out)
 {
-    struct span exclude[] = {SPAN_INIT("http://test.example/objects/1*"), SPAN_INIT("*/3")};
+    struct export_pattern exclude[] = {{.text = SPAN_INIT("http://test.example/objects/1*")},
+                                       {.text = SPAN_INIT("*/3")},
+                                       {.text = SPAN_INIT("/objects/?1")},
+                                       {.text = SPAN_INIT("/1*")}};
     struct export_options options = {.exclude = exclude, .exclude_count = ARRAY_LEN(exclude)};
     struct import_result result;
     unsigned version;
@@ -81,6 +88,10 @@ Test(transfer, globs_leave_out)
     }
     struct export_result exported = export_with(options, &file);
     cr_expect_eq(exported.excluded, 4, "1, 3, 10, 11");
+    cr_expect_eq(exclude[0].matches, 3);
+    cr_expect_eq(exclude[1].matches, 1);
+    cr_expect_eq(exclude[2].matches, 1, "of the path: and 11 only");
+    cr_expect_eq(exclude[3].matches, 0, "of the whole path");
     cr_expect_eq(exported.responses, 8);
     cr_assert_eq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
     cr_expect_eq(check(1, NULL, &version), SUPPORT_ABSENT);
@@ -357,6 +368,38 @@ Test(transfer, sizes_are_found_again)
         store_close(store);
         support_dir_remove(dir);
     }
+}
+
+static unsigned syncs_left = UINT_MAX; /* then the disk refuses */
+
+/* In place of libc's. */
+int fdatasync(int fd)
+{
+    if (syncs_left == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    syncs_left--;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+Test(transfer, a_full_disk_ends_it_and_only_what_is_stored_counts)
+{
+    enum { COUNT = 20, LENGTH = 1000000 };
+    struct import_result result;
+    struct buf file;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        put(from, i, 1, NULL, LENGTH);
+    }
+    (void)export_with((struct export_options){0}, &file);
+    syncs_left = 2;
+    cr_expect_neq(import_at(buf_span(&file), 0, NOW_MS, &result), ERR_OK);
+    cr_expect_gt(result.responses, 0);
+    cr_expect_lt(result.responses, COUNT);
+    cr_expect_eq(result.responses, count_in_to());
+    cr_expect_eq(result.body_bytes, result.responses * LENGTH);
+    buf_finish(&file);
 }
 
 /* ---- purges ---- */

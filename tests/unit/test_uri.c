@@ -273,6 +273,37 @@ Test(uri, the_host_of_a_normalised_authority)
     }
 }
 
+Test(uri, matches_patterns)
+{
+    static const struct {
+        const char *url, *pattern;
+        bool matches;
+    } cases[] = {
+        {"http://h/p/a", "/p/*", true},
+        {"http://h/p/a", "/p/?", true},
+        {"http://h/p/a", "/p", false},
+        {"http://h/q/p/a", "/p/*", false},
+        {"http://p/q", "/p/*", false},
+        {"http://p/q", "//p/*", false},
+        {"http://h/p/a?u=http://h/p", "/p/a?u=*", true},
+        {"http://h/", "/", true},
+        {"http://h/p/a", "http://h/p/*", true},
+        {"http://h/p/a", "http://*/p/*", true},
+        {"http://h/p/a", "*/p/*", true},
+        {"http://h/p/a", "h/p/*", false},
+        {"http://h/p/a", "", false},
+        {":///p/a", "/p/*", true},
+        {"p/a", "/*", false},
+        {"", "/*", false},
+        {"http:", "/*", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_expect_eq(uri_matches_pattern(span_of(cases[i].url), span_of(cases[i].pattern)), cases[i].matches, "%s %s",
+                     cases[i].url, cases[i].pattern);
+    }
+}
+
 Test(uri, parses_absolute_urls)
 {
     static const struct {

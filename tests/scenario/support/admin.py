@@ -22,6 +22,14 @@ class Admin(Client):
         lines = self.get("/metrics").expect(200).body.decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
+    def ends(self):
+        """{end: requests that ended so}, of all sites, without those of which there is none."""
+        counts = {}
+        for name, count in self.metrics().items():
+            if (found := re.search(r'^larder_requests_ended_total\{.*end="([^"]+)"', name)) and count > 0:
+                counts[found[1]] = counts.get(found[1], 0) + count
+        return counts
+
 
 def admin_addresses(proxy):
     """Where the administration listens besides the socket: [(host, port)]."""

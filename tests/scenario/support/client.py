@@ -153,6 +153,15 @@ class Client:
         assert self.reader.at_end(), f"more bytes: {bytes(self.reader.data[:300])!r}"
         self.close()
 
+    def send_refused(self, raw, *statuses):
+        """Sends the bytes; the answer has one of these statuses, and says that the connection closes, which it does."""
+        self.send_raw(raw)
+        response = self.read_response()
+        assert response.status in statuses, f"{response!r}\nto {raw[:300]!r}"
+        assert "close" in response.headers.members("Connection"), response
+        self.expect_closed()
+        return response
+
     def message_ended(self, response):
         connection = response.headers.members("Connection")
         kept = "keep-alive" in connection if response.version == "1.0" else "close" not in connection

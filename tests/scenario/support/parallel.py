@@ -2,6 +2,8 @@
 
 import threading
 
+from .client import Client
+from .say import NO_STORE
 from .wire import TIMEOUT
 
 
@@ -26,3 +28,13 @@ def in_parallel(function, arguments, timeout=3 * TIMEOUT):
     if problems:
         raise problems[0]
     return results
+
+
+def occupied(origin, proxy):
+    """One request is at the origin, and stays there until the gate opens: the gate, and whose request it is."""
+    gate = origin.gate()
+    origin.expect("GET /slow").reply(200, NO_STORE, b"slow", hold=gate)
+    client = Client(proxy)
+    client.send("GET", "/slow")
+    gate.wait_reached()
+    return gate, client

@@ -31,6 +31,20 @@ def run_larder(*arguments, timeout=TIMEOUT, cwd=None):
     return done.returncode, done.stdout, done.stderr
 
 
+CAP_SYS_RESOURCE = 24
+
+
+def bound_to_limits(command):
+    """The same for a process that has the limits it is given: one with this capability would take whatever it wants."""
+    words = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    may_raise = int(words[1], 16) >> CAP_SYS_RESOURCE & 1
+    return ["setpriv", "--bounding-set=-sys_resource", *command] if may_raise else command
+
+
+def with_descriptors(limit, command):
+    return bound_to_limits(["prlimit", f"--nofile={limit}:{limit}", *command])
+
+
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -205,6 +219,13 @@ class Proxy:
         """Waits until so many lines have it; the last of them."""
         wait_until(lambda: len(self.logged(text)) >= count, f"{text!r} in the log", timeout)
         return self.logged(text)[-1]
+
+    def listening_fd(self):
+        """The last of its descriptors that is a listening TCP socket."""
+        table = [line.split() for line in Path(f"/proc/{self.pid}/net/tcp").read_text(encoding="ascii").splitlines()]
+        listening = {f"socket:[{words[9]}]" for words in table if words[3] == "0A"}
+        descriptors = Path(f"/proc/{self.pid}/fd")
+        return max(int(name) for name in os.listdir(descriptors) if os.readlink(descriptors / name) in listening)
 
     def status(self, name):
         """A line of /proc/PID/status, in bytes where it is in kB."""

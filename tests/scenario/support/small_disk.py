@@ -1,4 +1,4 @@
-"""A file system of its own that is so small: for what a full disk does."""
+"""File systems of a test's own: one that is small, for what a full disk does, and one that cannot be written to."""
 
 import contextlib
 import os
@@ -16,6 +16,18 @@ def mounted(place, mib):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", place], capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@contextlib.contextmanager
+def read_only(place):
+    """`place` while nothing in it can be written, whoever asks."""
+    if subprocess.run(["mount", "--bind", place, place], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
         yield place
     finally:
         subprocess.run(["umount", place], check=True)
