@@ -135,6 +135,7 @@ static void retire(struct crew *crew)
 void crew_retire(struct crew *former, struct crew *crew)
 {
     sockets_take_over(&crew->sockets);
+    former->replaced = true;
     retire(former);
 }
 

@@ -21,7 +21,9 @@ struct crew {
     unsigned worker_count;
     unsigned made;    /* workers that worker_init made */
     unsigned started; /* workers whose thread was started */
+    unsigned retired; /* workers that let others answer what is asked from now on */
     unsigned ended;   /* workers whose loop is over */
+    bool replaced;    /* another crew has its place */
     bool stopping;    /* it was told to end within shutdown_timeout */
     unsigned turn;    /* of the workers, to get an idle connection */
 };
@@ -36,7 +38,8 @@ struct crew *crew_create(struct config *config, unsigned worker_count, const str
  * runs must be told to stop. */
 MUST_CHECK enum err crew_start(struct crew *crew, const struct worker_shared *shared, struct buf *out_error);
 
-/* The crew has taken the former one's place. */
+/* The crew has taken the former one's place: from when all workers of that have posted their retired_message, nothing
+ * is begun with its configuration. */
 void crew_retire(struct crew *former, struct crew *crew);
 
 /* Another process has the listening sockets: what is idle is handed over, the rest finishes. */

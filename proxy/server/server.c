@@ -356,8 +356,9 @@ static void on_signal(uv_signal_t *handle, int number) /* uv_signal_cb */
         log_warn("an upgrade is under way, signal ignored signal=SIGHUP");
     } else if (number == SIGHUP) {
         notify_reloading(&server->notify);
-        bool accepted = server_reload(server);
-        notify_ready(&server->notify, accepted ? "serving" : "serving; the last reload was refused");
+        if (!server_reload(server)) {
+            notify_ready(&server->notify, "serving; the last reload was refused");
+        }
     } else if (number == SIGUSR1) {
         log_info("opening the access log anew");
         for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {

@@ -1,7 +1,8 @@
 /* server_crews.c: the crews of the process: the one that serves, and former ones that finish what they began (crew.h).
  *
  * Happy path: the first is started with the process. SIGHUP: the configuration is read anew, a crew of it starts on the
- *             same sockets and takes the place of the one that serves, which ends when it has finished.
+ *             same sockets and takes the place of the one that serves. When that begins nothing any more, the reload
+ *             is said to be done; when it has finished, it ends.
  * Failures:   - the new configuration is refused, or its crew cannot start: the log says why, the former one goes on.
  *             - too many former ones have not finished yet: the oldest gets shutdown_timeout, the reload is refused.
  * Threads:    the main thread. Workers tell it of their end, and of connections for another crew, by messages. */
@@ -12,6 +13,7 @@
 #include "proxy/server/reload.h"
 #include "proxy/server/server_internal.h"
 
+static void on_worker_retired(struct message *message);
 static void on_worker_ended(struct message *message);
 static void on_handover(struct message *message);
 
@@ -25,6 +27,7 @@ enum err server_start_crew(struct server *server, struct crew *crew)
                                    .facts = server->facts,
                                    .descriptors = process_planned_descriptors(crew->config, server->worker_count),
                                    .server = &server->mailbox,
+                                   .on_retired = on_worker_retired,
                                    .on_ended = on_worker_ended,
                                    .on_handover = on_handover};
 
@@ -81,7 +84,6 @@ static void replace_crew(struct server *server, struct crew *crew)
     site_modes_adopt(server->modes, crew->config);
     admin_use(server->admin, crew->config, crew->origin_sets);
     log_set_level(crew->config->server.log_level);
-    log_info("configuration reloaded sites=%zu", crew->config->site_count);
 }
 
 bool server_reload(struct server *server)
@@ -131,17 +133,36 @@ void server_remove_ended_crews(struct server *server)
     }
 }
 
+static struct crew *crew_of(struct server *server, const struct worker *worker)
+{
+    struct crew *crew = server->crews;
+
+    while (worker < crew->workers || worker >= crew->workers + crew->made) {
+        crew = crew->next;
+    }
+    return crew;
+}
+
+static void on_worker_retired(struct message *message) /* message.run */
+{
+    struct worker *worker = CONTAINER_OF(message, struct worker, retired_message);
+    struct server *server = CONTAINER_OF(worker->shared.server, struct server, mailbox);
+    struct crew *crew = crew_of(server, worker);
+
+    crew->retired++;
+    if (crew->replaced && crew->retired == crew->made && !server->stopping) {
+        log_info("configuration reloaded sites=%zu", server->crews->config->site_count);
+        notify_ready(&server->notify, "serving");
+    }
+}
+
 static void on_worker_ended(struct message *message) /* message.run */
 {
     struct worker *worker = CONTAINER_OF(message, struct worker, ended_message);
     struct server *server = CONTAINER_OF(worker->shared.server, struct server, mailbox);
 
     worker->watched.over = true;
-    for (struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
-        if (worker >= crew->workers && worker < crew->workers + crew->made) {
-            crew->ended++;
-        }
-    }
+    crew_of(server, worker)->ended++;
     server_remove_ended_crews(server);
 }
 

@@ -67,7 +67,8 @@ MUST_CHECK enum err server_start_crew(struct server *server, struct crew *crew);
 /* Logs the addresses that the crew has bound; those that it has from a former one were said already. */
 void server_announce(const struct crew *crew);
 
-/* SIGHUP. False: the former configuration goes on, and the log says why. */
+/* SIGHUP. True: when nothing is begun any more with the former configuration, the log and the service manager are told.
+ * False: the former one goes on, and the log says why. */
 bool server_reload(struct server *server);
 
 /* Destroys crews that have ended; when that was the last of a server that stops, ends the loop. */

@@ -56,6 +56,7 @@ enum err worker_init(struct worker *worker, unsigned number, const struct config
         .stop_message = {.run = on_stop},
         .abort_message = {.run = on_abort},
         .reopen_message = {.run = on_reopen},
+        .retired_message = {.run = shared->on_retired},
         .ended_message = {.run = shared->on_ended},
         .access_log = {.fd = -1},
     };
@@ -356,6 +357,7 @@ static void on_retire(struct message *message) /* message.run */
         close_entrance(worker);
         cache_reader_retire(worker->cache_reader);
         clients_retire(worker);
+        mailbox_post(worker->shared.server, &worker->retired_message);
         worker_check_stopped(worker);
     }
 }

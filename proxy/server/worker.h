@@ -57,6 +57,7 @@ struct worker_shared {
     struct facts *facts;
     unsigned descriptors;                         /* so many at a time are expected in the process */
     struct mailbox *server;                       /* the main thread's */
+    void (*on_retired)(struct message *message);  /* there, with a worker's retired_message */
     void (*on_ended)(struct message *message);    /* there, with a worker's ended_message: its loop is over */
     void (*on_handover)(struct message *message); /* there, with a handover's message: it needs another worker */
 };
@@ -78,7 +79,8 @@ struct worker {
     struct message abort_message;  /* … shut down now */
     struct message reopen_message; /* … open the access log anew */
     struct watched watched;        /* does the loop turn? */
-    struct message ended_message;  /* posted to the main thread when the loop is over */
+    struct message retired_message; /* posted to the main thread: whatever is asked from now on, others answer */
+    struct message ended_message;   /* … the loop is over */
     uv_timer_t shutdown_timer;
     struct listener *listeners;
     size_t listener_count;
@@ -117,7 +119,8 @@ MUST_CHECK enum err worker_start(struct worker *worker);
  * asked nothing. */
 void worker_serve(struct worker *worker);
 
-/* Any thread. Stops accepting, hands idle connections over, and ends when its exchanges have. */
+/* Any thread. Stops accepting, hands idle connections over (and posts retired_message then), and ends when its
+ * exchanges have. */
 void worker_retire(struct worker *worker);
 
 /* Any thread. Stops accepting, closes idle connections, lets exchanges finish within shutdown_timeout, then closes what

@@ -70,6 +70,20 @@ def test_a_kept_connection_speaks_for_whom_the_new_list_says(larder, origin):
     assert origin.count("/a") == 2
 
 
+def test_what_is_asked_behind_a_reload_is_answered_by_the_new_configuration(origin, larder):
+    """Also on connections that were kept, of every worker: the log says it is done when it is."""
+    origin.on("GET *", always(200, NO_STORE, b"x"))
+    names = "one", "two"
+    proxy = larder(config=site(origin, rule(names[0])))
+    reloaded = Reloaded(proxy)
+    clients = [Client(proxy) for _ in range(8)]
+    for turn in range(1, 21):
+        reloaded.accept(site(origin, rule(names[turn % 2])))
+        for client in clients:
+            client.get("/").expect(200, cache=f"detail={names[turn % 2]}")
+    assert all(client.connections == 1 for client in clients), "they were kept"
+
+
 def test_no_request_is_lost_over_twenty_reloads(origins, larder):
     """Kept and new connections under load, while rules and origin change: every answer comes, and from one configuration."""
     pair = {"a": origins(), "b": origins()}

@@ -138,21 +138,32 @@ static long waits(void)
     return self.ru_majflt + children.ru_majflt;
 }
 
-/* After an unclean stop, of which nobody has left a note: a child goes there first. */
-Test(store_cold, an_open_waits_for_the_disk_once_a_level_and_not_for_each_page)
+/* How often an open waits after an unclean stop, of which nobody has left a note: a child goes there first. */
+static long waits_of_an_open(void)
 {
-    enum { MOST = 4 }; /* nine, when each page was read as it was met */
     char marker[SUPPORT_PATH_BYTES + 16];
 
     (void)snprintf(marker, sizeof(marker), "%s/marker", dir);
     cr_assert_eq(unlink(marker), 0);
-    store_close(support_open(dir, SIZE)); /* what the program itself has to read is in memory then */
-    cr_assert_eq(unlink(marker), 0);
     forget_pages();
     long before = waits();
     struct store *store = support_open(dir, SIZE);
-    cr_expect_leq(waits() - before, MOST, "%ld", waits() - before);
+    long count = waits() - before;
     store_close(store);
+    return count;
+}
+
+/* The least of some: a machine that is short of memory takes the program's own pages, which only adds to them. */
+Test(store_cold, an_open_waits_for_the_disk_once_a_level_and_not_for_each_page)
+{
+    enum { MOST = 4, OPENS = 10 }; /* nine waits, when each page was read as it was met */
+    long least = waits_of_an_open();
+
+    for (unsigned i = 1; i < OPENS && least > MOST; i++) {
+        long count = waits_of_an_open();
+        least = count < least ? count : least;
+    }
+    cr_expect_leq(least, MOST, "%ld", least);
 }
 
 /* In an empty store, of several variants, of one that has failed. */
