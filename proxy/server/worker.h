@@ -73,12 +73,12 @@ struct worker {
     bool started; /* the thread runs, or ran */
     uv_loop_t loop;
     struct mailbox mailbox;
-    struct message serve_message;  /* posted by the main thread: accept */
-    struct message retire_message; /* … another has taken its place */
-    struct message stop_message;   /* … shut down in order */
-    struct message abort_message;  /* … shut down now */
-    struct message reopen_message; /* … open the access log anew */
-    struct watched watched;        /* does the loop turn? */
+    struct message serve_message;   /* posted by the main thread: accept */
+    struct message retire_message;  /* … another has taken its place */
+    struct message stop_message;    /* … shut down in order */
+    struct message abort_message;   /* … shut down now */
+    struct message reopen_message;  /* … open the access log anew */
+    struct watched watched;         /* does the loop turn? */
     struct message retired_message; /* posted to the main thread: whatever is asked from now on, others answer */
     struct message ended_message;   /* … the loop is over */
     uv_timer_t shutdown_timer;
