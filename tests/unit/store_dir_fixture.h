@@ -7,6 +7,8 @@
 
 #include "store_support.h"
 
+enum { SUPPORT_NAME_BYTES = 256 }; /* of a file in a directory */
+
 extern char dir[SUPPORT_PATH_BYTES];
 extern char data_path[SUPPORT_PATH_BYTES + 16]; /* LMDB's file in it */
 extern struct arena arena;
@@ -14,5 +16,8 @@ extern struct buf note; /* of an open, 4 KiB */
 
 void dir_begin(void);
 void dir_end(void);
+
+/* How many of LMDB's files opens have set aside there, and the name of one. */
+unsigned set_aside_count(char out_name[SUPPORT_NAME_BYTES]);
 
 #endif
