@@ -1,8 +1,10 @@
 """The real larder as a process."""
 
+import contextlib
 import ctypes
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -46,6 +48,7 @@ def with_descriptors(limit, command):
 
 
 PR_SET_CHILD_SUBREAPER = 36
+UPGRADED = "upgraded: "
 
 
 class Adopted:
@@ -110,7 +113,10 @@ class Proxy:
         self.env = {**os.environ, **SANITIZERS, **(env or {})}
         self.pass_fds = ()  # descriptors that it inherits
         self.process = None
-        self.lines = []  # of standard error, over all starts
+        self.said = None  # the pipe that standard error comes by
+        self.taking = threading.Lock()  # of what follows
+        self.taken = []  # lines of it, over all starts
+        self.begun_line = b""
         self.addresses = []  # as logged: "127.0.0.1:43211", "unix:/path"
         self.reader = None
         self.clients = []
@@ -121,21 +127,46 @@ class Proxy:
     def start(self):
         assert self.process is None
         self.addresses = []
-        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                         cwd=self.directory, env=self.env, pass_fds=self.pass_fds)
-        self.reader = threading.Thread(target=self.read_stderr, args=(self.process,), daemon=True)
+        os.set_blocking(self.process.stderr.fileno(), False)
+        self.said = self.process.stderr
+        self.reader = threading.Thread(target=self.read_stderr, args=(self.said,), daemon=True)
         self.reader.start()
         want = sum(1 for argument in self.command if argument == "--listen") or 1
         wait_until(lambda: len(self.addresses) >= want or self.process.poll() is not None, "larder to listen")
         assert len(self.addresses) >= want, f"larder ended with {self.process.returncode}:\n{self.stderr}"
         return self
 
-    def read_stderr(self, process):
-        for line in process.stderr:
-            match = re.search(r"\blistening\b.*\baddress=(\S+)", line)
-            if match:
-                self.addresses.append(match.group(1).strip('"'))
-            self.lines.append(line)
+    def read_stderr(self, said):
+        """Takes it as it comes, so that nobody waits for room in the pipe, until nobody writes to it any more."""
+        poll = select.poll()
+        poll.register(said, select.POLLIN)
+        while self.take_said(said):
+            poll.poll()
+        with self.taking:
+            if self.said is said:
+                self.said = None
+            said.close()
+
+    def take_said(self, said):
+        """What is in the pipe now; False at its end."""
+        with self.taking:
+            while True:
+                try:
+                    piece = b"" if said.closed else os.read(said.fileno(), 65536)
+                except BlockingIOError:
+                    return True
+                *whole, self.begun_line = (self.begun_line + piece).split(b"\n")
+                if not piece and self.begun_line:
+                    whole, self.begun_line = [self.begun_line], b""
+                for line in (line.decode(errors="replace") + "\n" for line in whole):
+                    match = re.search(r"\blistening\b.*\baddress=(\S+)", line)
+                    if match:
+                        self.addresses.append(match.group(1).strip('"'))
+                    self.taken.append(line)
+                if not piece:
+                    return False
 
     def stop(self):
         """SIGTERM; the exit must be clean, and no sanitizer may have complained."""
@@ -160,13 +191,16 @@ class Proxy:
 
     def upgrade(self, timeout=TIMEOUT):
         """SIGUSR2: another process takes the place of this one, which ends as if it had been stopped."""
+        count = len(self.logged(UPGRADED)) + 1
+        self.process.send_signal(signal.SIGUSR2)
+        return self.await_upgrade(count, timeout)
+
+    def await_upgrade(self, count, timeout=TIMEOUT):
+        """Waits until so many times another process has taken the place of one; the one whose place was taken last."""
         Adopted.expect()
-        before = len(self.lines)
+        line = self.wait_logged(UPGRADED, count, timeout)
         former = self.process
-        former.send_signal(signal.SIGUSR2)
-        said = r"upgraded: .* pid=(\d+)"
-        wait_until(lambda: re.search(said, "".join(self.lines[before:])), "the new process to serve", timeout)
-        self.process = Adopted(int(re.search(said, "".join(self.lines[before:])).group(1)))
+        self.process = Adopted(int(re.search(r"\bpid=(\d+)", line)[1]))
         return former
 
     def kill9(self):
@@ -208,6 +242,14 @@ class Proxy:
         return self.process.pid
 
     @property
+    def lines(self):
+        """Those of standard error, of all starts: whatever was written before anybody asks, read by the thread or not."""
+        said = self.said
+        if said is not None:
+            self.take_said(said)
+        return self.taken
+
+    @property
     def stderr(self):
         return "".join(self.lines)
 
@@ -226,6 +268,14 @@ class Proxy:
         listening = {f"socket:[{words[9]}]" for words in table if words[3] == "0A"}
         descriptors = Path(f"/proc/{self.pid}/fd")
         return max(int(name) for name in os.listdir(descriptors) if os.readlink(descriptors / name) in listening)
+
+    def is_asleep(self):
+        """Every thread waits: whatever larder has read by now it has acted on, as far as it can."""
+        states = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                states.append((task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0])
+        return set(states) <= {"S"}
 
     def status(self, name):
         """A line of /proc/PID/status, in bytes where it is in kB."""
