@@ -1,8 +1,11 @@
 """A raw HTTP/1 client that checks what it gets."""
 
 import contextlib
+import fcntl
 import re
 import socket
+import sys
+import termios
 
 from .wire import TIMEOUT, Body, Closed, Malformed, Reader, body_of, encode_chunk, encode_fields, read_fields, wait_until
 
@@ -35,6 +38,13 @@ def unread(local_port, remote_port):
                 if int(words[1].split(":")[1], 16) == local_port and int(words[2].split(":")[1], 16) == remote_port:
                     return int(words[4].split(":")[1], 16) if words[9] != "0" else None
     return None
+
+
+def unsent(sock):
+    """Bytes that the other side's kernel has not acknowledged."""
+    count = bytearray(4)
+    fcntl.ioctl(sock, termios.TIOCOUTQ, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 class Response:
@@ -169,9 +179,11 @@ class Client:
             self.ending = True
 
     def wait_taken(self):
-        """Waits until larder has read everything that was sent: its socket exists and holds nothing unread."""
+        """Waits until larder has read everything that was sent, and has done with it what can be done: all has arrived, its socket
+        exists and holds nothing unread, and no thread is at work."""
         port = self.sock.getsockname()[1]
-        wait_until(lambda: unread(self.sock.getpeername()[1], port) == 0, "larder to read the request")
+        wait_until(lambda: unsent(self.sock) == 0 and unread(self.sock.getpeername()[1], port) == 0 and self.proxy.is_asleep(),
+                   "larder to read the request")
         return self
 
     # --- requests ---------------------------------------------------------------------------------------------------------------
