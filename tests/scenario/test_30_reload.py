@@ -50,6 +50,12 @@ def fds_of(proxy):
     return len(os.listdir(f"/proc/{proxy.pid}/fd"))
 
 
+def files_of(proxy):
+    """What its descriptors are."""
+    directory = f"/proc/{proxy.pid}/fd"
+    return [os.readlink(f"{directory}/{name}") for name in os.listdir(directory)]
+
+
 def threads_of(proxy):
     return proxy.status("Threads")
 
@@ -327,15 +333,22 @@ def test_stopping_ends_former_workers_too(origins, larder):
     one = origins()
     gate = one.gate()
     one.expect("GET /x").reply(200, NO_STORE, b"x", hold=gate)
-    proxy = larder(config=site(one))
+    one.expect("GET /tunnel").handle(lambda exchange: (exchange.send(SWITCHES), exchange.reader.at_end(), exchange.close()))
+    proxy = larder(config=site(one).replace("workers = 2", "workers = 1"))
     client = Client(proxy).send_raw(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
     gate.wait_reached()
+    tunnel = Client(proxy)
+    tunnel.get("/tunnel", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101)
     reloaded = Reloaded(proxy)
     reloaded.accept(site(one))
     reloaded.signal(signal.SIGTERM, "stopping")
+    tunnel.expect_closed()  # the former worker has been told: a tunnel has no end of its own to wait for
     gate.open()
     client.read_response().expect(200, body=b"x", headers={"Connection": "close"})
     assert proxy.process.wait(20) == 0
+
+
+SWITCHES = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 def test_an_error_with_quotes_is_one_value(origin, larder, tmp_path):
@@ -357,7 +370,7 @@ def test_the_access_log_is_opened_anew(origin, larder):
     moved = proxy.directory / "access.log.1"
     proxy.log_path.rename(moved)
     reloaded.signal(signal.SIGUSR1, "opening the access log anew")
-    wait_until(proxy.log_path.exists, "a new access log")
+    wait_until(lambda: proxy.log_path.exists() and str(moved) not in files_of(proxy), "every worker to have left the former file")
     Client(proxy).get("/after").expect(200)
 
     def targets(path):
