@@ -2,12 +2,12 @@
 
 import json
 import signal
-import socket
 
 import pytest
 from support.admin import Admin, admin_addresses
 from support.browser import PHONE, WIDE, Browser
 from support.client import HOST, Client
+from support.ports import reserved_port
 from support.wire import wait_until
 
 TOKEN = "0123456789abcdef"
@@ -120,6 +120,7 @@ def test_what_the_origin_was_asked_for(browser, proxy, origin):
     client = Client(proxy)
     for name in ("a", "b", "b"):
         client.get(f"/static/{name}").expect(200)
+    wait_until(lambda: Admin(proxy).status()["requests"]["total"] == 3, "all to be counted")
     show(browser, proxy)
     browser.wait_text("#report tbody", "set-cookie")
     row = browser.run("return [...document.querySelector('#report tbody tr').cells].map((cell) => cell.textContent)")
@@ -230,17 +231,16 @@ def test_the_token_is_asked_for_and_kept(browser, larder, origin):
 
 
 def test_it_says_that_larder_is_gone_and_comes_back(browser, larder, origin):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    proxy = larder(origin, config=f'[admin]\nlisten = "127.0.0.1:{port}"\n')
-    client = Client(proxy)
-    origin.expect("GET /a").reply(200, FRESH, b"hello")
-    client.get("/a").expect(200)
-    show(browser, proxy)
-    browser.wait_text("#requests-total", "1, 0 with 5xx")
-    proxy.stop()
-    browser.wait_text("#state", "larder does not answer")
-    proxy.start()
+    with reserved_port() as port:
+        proxy = larder(origin, config=f'[admin]\nlisten = "127.0.0.1:{port}"\n')
+        client = Client(proxy)
+        origin.expect("GET /a").reply(200, FRESH, b"hello")
+        client.get("/a").expect(200)
+        show(browser, proxy)
+        browser.wait_text("#requests-total", "1, 0 with 5xx")
+        proxy.stop()
+        browser.wait_text("#state", "larder does not answer")
+        proxy.start()
     browser.wait_text("#state", "live")
     browser.wait_text("#requests-total", "0, 0 with 5xx")
 

@@ -11,9 +11,10 @@ import termios
 import time
 
 import pytest
+from support.admin import Admin
 from support.proxy import LARDER, run_larder
 from support.say import fresh
-from support.wire import TIMEOUT
+from support.wire import TIMEOUT, wait_until
 
 ESCAPES = re.compile(rb"\x1b(\[[0-9;?]*[a-zA-Z]|[()][A-Z0-9]|[=>])|[\x0e\x0f]")
 
@@ -29,9 +30,10 @@ class Terminal:
         os.close(other)
         self.written = b""
 
-    def read_until(self, text):
+    def read_until(self, *texts):
+        """Until all of them were written; what is on the screen comes in several pieces."""
         deadline = time.monotonic() + TIMEOUT
-        while text not in ESCAPES.sub(b"", self.written):
+        while not all(text in ESCAPES.sub(b"", self.written) for text in texts):
             assert time.monotonic() < deadline, ESCAPES.sub(b"", self.written)
             if select.select([self.fd], [], [], 0.2)[0]:
                 self.written += os.read(self.fd, 65536)
@@ -53,16 +55,16 @@ def terminal(proxy, origin, client):
     origin.expect("GET /a").reply(200, fresh(), b"hello")
     for _ in range(3):
         client.get("/a").expect(200)
+    wait_until(lambda: Admin(proxy).status()["requests"]["total"] == 3, "all to be counted")
     shown = Terminal(proxy)
     yield shown
     shown.close()
 
 
 def test_what_it_shows(terminal, origin):
-    shown = terminal.read_until(origin.url.encode())
-    assert re.search(r"larder [\d.]+, up", shown) and "q quit, p pause, s sort by rate" in shown
+    shown = terminal.read_until(origin.url.encode(), b"in service", b"q quit, p pause, s sort by rate")
+    assert re.search(r"larder [\d.]+, up", shown)
     assert "since the start 66.7 %" in shown and "hit fresh" in shown and "uri-miss" in shown and "default" in shown
-    assert "in service" in shown
 
 
 def test_it_goes_on(terminal, client, origin):
