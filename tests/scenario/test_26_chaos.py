@@ -8,6 +8,7 @@ the exit status also tells of leaks.
 import contextlib
 import os
 import random
+import signal
 import threading
 import time
 import traceback
@@ -23,8 +24,8 @@ workers = 2
 client_head = "1s"
 client_body = "1s"
 client_write = "2s"
-origin_first_byte = "1s"
-origin_between_bytes = "1s"
+origin_first_byte = "PATIENCE"
+origin_between_bytes = "PATIENCE"
 [cache]
 size = "64MiB"
 max_object_size = "4MiB"
@@ -201,7 +202,7 @@ def test_chaos(origin, larder, request):
     answers = Origin(seed)
     origin.on("POST *", lambda exchange: answers.answer(exchange))
     origin.on("* *", answers.answer)
-    proxy = larder(origin, config=CONFIG)
+    proxy = larder(origin, config=CONFIG.replace("PATIENCE", "1s"))
     answers.calm = True
     Client(proxy).get("/0")
     answers.calm = False
@@ -223,6 +224,9 @@ def test_chaos(origin, larder, request):
     proxy.close_clients()
     origin.drop_connections()
     wait_until(lambda: len(os.listdir(f"/proc/{proxy.pid}/fd")) <= quiet, "all descriptors to be closed")
+    (proxy.directory / "larder.toml").write_text(CONFIG.replace("PATIENCE", "20s"), encoding="utf-8")  # nobody stalls on purpose now
+    proxy.process.send_signal(signal.SIGHUP)
+    proxy.wait_logged("configuration reloaded")
     for _ in range(2):
         visit_all(proxy)
     proxy.restart()

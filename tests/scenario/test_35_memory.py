@@ -164,10 +164,13 @@ def test_what_lack_of_memory_kept_from_being_stored(origin, larder, tmp_path):
     memory.fail(0)
     ask(proxy, "GET", "/large/calm", LARGE)
     calls, _ = memory.well()
+    admin = Admin(proxy)
     for at in range(1, calls + 1):
         memory.fail(at)
         ask(proxy, "GET", f"/large/{at}", LARGE)
         memory.well()
+        if at % 32 == 0:  # nor a disk that is behind
+            wait_until(lambda: admin.metrics()["larder_store_queue_bytes"] == 0, "the disk to have done all")
     proxy.stop()
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     said = {line["store_reason"] for line in lines if "store_reason" in line}
