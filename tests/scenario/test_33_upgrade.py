@@ -14,7 +14,8 @@ import pytest
 from support.admin import Admin
 from support.client import Client
 from support.parallel import in_parallel
-from support.proxy import Proxy, bound_to_limits
+from support.ports import reserved_port
+from support.proxy import Adopted, Proxy, bound_to_limits
 from support.say import always
 from support.wire import Truncated, wait_until
 
@@ -286,22 +287,20 @@ def test_relative_paths_go_over(origin, larder, monkeypatch):
 def test_listeners_that_are_written_otherwise_go_over(origin, larder, monkeypatch):
     """A socket is known by what it is bound to, not by how the file names it: at an upgrade, and at a reload."""
     origin.on("GET *", always(200, FRESH, BODY))
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as spare:
-        port = spare.getsockname()[1]
-
-    def written(ip, directory):
+    def written(ip, port, directory):
         return config(origin, f'[admin]\nsocket = "{directory}admin.sock"', f'listen = ["[{ip}]:{port}", "unix:{directory}larder.sock"]')
 
-    proxy = larder(config=written("::1", ""), listen=())
-    monkeypatch.chdir(proxy.directory)
-    file = proxy.directory / "larder.toml"
-    for ip, directory in (("0:0::0001", "./"), ("::1", f"{proxy.directory}/")):
-        file.write_text(written(ip, directory), encoding="utf-8")
-        assert proxy.upgrade().wait(30) == 0
-        Client(proxy, address="larder.sock").get("/a").expect(200, body=BODY)
-        Client(proxy, address=("::1", port)).get("/a").expect(200, body=BODY)
-        Admin(proxy, "admin.sock").status()
-    file.write_text(written("0::1", ""), encoding="utf-8")
+    with reserved_port("::1") as port:
+        proxy = larder(config=written("::1", port, ""), listen=())
+        monkeypatch.chdir(proxy.directory)
+        file = proxy.directory / "larder.toml"
+        for ip, directory in (("0:0::0001", "./"), ("::1", f"{proxy.directory}/")):
+            file.write_text(written(ip, port, directory), encoding="utf-8")
+            assert proxy.upgrade().wait(30) == 0
+            Client(proxy, address="larder.sock").get("/a").expect(200, body=BODY)
+            Client(proxy, address=("::1", port)).get("/a").expect(200, body=BODY)
+            Admin(proxy, "admin.sock").status()
+        file.write_text(written("0::1", port, ""), encoding="utf-8")
     proxy.process.send_signal(signal.SIGHUP)
     proxy.wait_logged("configuration reloaded")
     Client(proxy, address="larder.sock").get("/a").expect(200, body=BODY)
@@ -392,14 +391,20 @@ IDLE = DEAF.replace("channel.shutdown(socket.SHUT_RD)\n", "")
 
 def test_a_second_upgrade_during_the_first_is_ignored(origin, larder):
     origin.on("GET *", always(200, FRESH, BODY))
-    proxy = larder(config=config(origin))
-    former = proxy.process
-    former.send_signal(signal.SIGSTOP)  # both come before it does anything
-    former.send_signal(signal.SIGUSR2)
-    former.send_signal(signal.SIGCONT)
-    assert proxy.upgrade().wait(30) == 0
+    proxy = larder(config=config(origin), program_copy=True)
+    good = proxy.program.rename(proxy.program.with_name("good"))
+    proxy.program.write_text(f'#!/bin/sh\nuntil [ -e go ]; do sleep 0.01; done\nexec "{good}" "$@"\n', encoding="utf-8")
+    proxy.program.chmod(0o755)
+    proxy.process.send_signal(signal.SIGUSR2)
+    proxy.wait_logged("upgrading: ")
+    proxy.process.send_signal(signal.SIGUSR2)
+    proxy.wait_logged("an upgrade is under way already")
+    Adopted.expect()
+    (proxy.directory / "go").touch()
+    former = proxy.await_upgrade(1)
+    assert former.wait(30) == 0
     Client(proxy).get("/a").expect(200, body=BODY)
-    assert len(re.findall("upgraded: ", proxy.stderr)) == 1
+    assert len(proxy.logged("upgraded: ")) == len(proxy.logged("upgrading: ")) == 1
 
 
 def test_a_former_process_that_hangs_is_ended(origin, larder):
@@ -407,7 +412,7 @@ def test_a_former_process_that_hangs_is_ended(origin, larder):
     body = b"x" * (16 << 20)
     origin.on("GET /large", always(200, {"Cache-Control": "no-store"}, body))
     origin.on("GET *", always(200, FRESH, BODY))
-    proxy = larder(config=config(origin, server='shutdown_timeout = "1s"'))
+    proxy = larder(config=config(origin, server='shutdown_timeout = "4s"'))  # until then the former one is made to hang
     slow = Client(proxy)
     download = slow.begin("GET", "/large").expect(200)
     former = proxy.upgrade()
@@ -427,7 +432,7 @@ def test_a_former_process_that_hangs_ends_although_the_new_one_is_gone(origin, t
     """It waits for whoever reads what it says, for ever, and nobody is left to end it."""
     gate = origin.gate()
     origin.expect("GET /slow").reply(200, {}, BODY, hold=gate)
-    proxy = Proxy(tmp_path / "larder", config=config(origin, server='shutdown_timeout = "2s"'))
+    proxy = Proxy(tmp_path / "larder", config=config(origin, server='shutdown_timeout = "4s"'))  # as above
     reading, writing = os.pipe()
     former = subprocess.Popen(proxy.command, stderr=writing, cwd=proxy.directory, env=proxy.env)
     with open(reading, encoding="utf-8") as lines:
