@@ -150,7 +150,9 @@ static void on_worker_retired(struct message *message) /* message.run */
     struct crew *crew = crew_of(server, worker);
 
     crew->retired++;
-    if (crew->replaced && crew->retired == crew->made && !server->stopping) {
+    if (server->successor.state == SUCCESSOR_SERVES) {
+        server_check_left(server);
+    } else if (crew->replaced && crew->retired == crew->made && !server->stopping) {
         log_info("configuration reloaded sites=%zu", server->crews->config->site_count);
         notify_ready(&server->notify, "serving");
     }

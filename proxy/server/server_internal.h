@@ -80,6 +80,10 @@ void server_remove_ended_crews(struct server *server);
 void server_upgrade(struct server *server);
 bool server_is_upgrading(const struct server *server);
 
+/* The successor serves, and a worker has retired: where that was the last, the log is told that nothing is begun here
+ * any more. */
+void server_check_left(struct server *server);
+
 /* Everything runs: takes the place of the predecessor. */
 void server_succeed(struct server *server);
 

@@ -4,9 +4,9 @@
  *             configuration while we serve. When it lacks only the store we tell it the modes that were ordered, and
  *             take no such order any more; we write what is queued and let the store go: for the few milliseconds until
  *             it serves we go on without one, and both accept from the same sockets. Then we accept nothing more, give
- *             it our idle connections, and finish what runs within shutdown_timeout. Bodies that we are still sending
- *             from the store it leaves where they are; what our last requests invalidate we tell it.
- * Failures:   - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
+ *             it our idle connections, say that it is done, and finish what runs within shutdown_timeout. Bodies that
+ * we are still sending from the store it leaves where they are; what our last requests invalidate we tell it. Failures:
+ * - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
  *             - it has changed the store before it failed: we go on without storing; the next upgrade or restart mends
  *               that.
  *             - we are told to stop before it serves: it is killed.
@@ -153,7 +153,6 @@ static void on_serves(struct successor *successor)
     struct server *server = server_of(successor);
     const struct config *config = server->crews->config;
 
-    log_info("upgraded: the new larder serves, this one finishes what it began pid=%d", successor_pid(successor));
     notify_main_pid(&server->notify, successor_pid(successor));
     server->heir = (struct cache_successor){.removed = on_removed, .purged = on_purged};
     cache_set_successor(server->cache, &server->heir);
@@ -165,6 +164,17 @@ static void on_serves(struct successor *successor)
     REQUIRE(uv_timer_start(&server->leave_timer, on_leave_timer, config->server.shutdown_timeout_ms, 0) == 0);
     process_end_in(config->server.shutdown_timeout_ms + OWN_GRACE_MS);
     server_remove_ended_crews(server);
+}
+
+void server_check_left(struct server *server)
+{
+    for (const struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
+        if (crew->retired < crew->made && !crew->stopping) {
+            return;
+        }
+    }
+    log_info("upgraded: the new larder serves, this one finishes what it began pid=%d",
+             successor_pid(&server->successor));
 }
 
 static void on_failed(struct successor *successor, const char *why)

@@ -82,6 +82,23 @@ def test_stored_responses_are_hits_for_the_new_process(origin, larder):
     Admin(proxy).status()
 
 
+def test_what_is_asked_behind_an_upgrade_is_answered_by_the_new_process(origin, larder):
+    """Also on connections that were kept, of every worker: the log says it is done when it is."""
+    origin.on("GET *", always(200, FRESH, BODY))
+    proxy = larder(config=config(origin))
+    clients = [Client(proxy) for _ in range(8)]
+    wait_stored(clients[0], "/a")
+    for client in clients:
+        client.get("/a").expect(200, cache="hit")
+    for _ in range(5):
+        former = proxy.upgrade()
+        for client in clients:
+            client.get("/a").expect(200, body=BODY, cache="hit")
+        assert former.wait(30) == 0
+    assert origin.count() == 1
+    assert all(client.connections == 1 for client in clients), "they were kept"
+
+
 def test_a_kept_connection_goes_over(origin, larder):
     """The client does not notice: the same connection is served by the new process when the former one has ended."""
     origin.on("GET *", always(200, FRESH, BODY))
