@@ -10,7 +10,7 @@
 #include "http/check.h"
 #include "proxy/server/worker.h"
 
-enum { LOOP_TIMEOUT_MS = 10000, PEERS_MAX = 32 };
+enum { LOOP_TIMEOUT_MS = 10000, PEERS_MAX = 32, AN_HOUR_MS = 3600 * 1000 };
 
 /* One accepted connection of the server. */
 struct peer {
@@ -78,10 +78,10 @@ static inline void on_peer_connection(uv_stream_t *stream, int status)
 static inline void fixture_init(struct loop_fixture *fixture)
 {
     memset(fixture, 0, sizeof *fixture);
-    fixture->config.server.origin_connect_timeout_ms = 2000;
-    fixture->config.server.origin_queue_timeout_ms = 2000;
-    fixture->config.server.origin_idle_timeout_ms = 5000;
-    fixture->config.server.resolve_ttl_ms = 60000;
+    fixture->config.server.origin_connect_timeout_ms = AN_HOUR_MS; /* what a test is about it sets itself */
+    fixture->config.server.origin_queue_timeout_ms = AN_HOUR_MS;
+    fixture->config.server.origin_idle_timeout_ms = AN_HOUR_MS;
+    fixture->config.server.resolve_ttl_ms = AN_HOUR_MS;
     fixture->config.server.max_origin_connections = 4;
     fixture->config.server.max_idle_origin_connections = 4;
     fixture->config.server.max_origin_queue = 4;
@@ -130,6 +130,17 @@ static inline void fixture_run_until(struct loop_fixture *fixture, const bool *f
     fixture->ticks = 0;
     cr_assert_eq(uv_timer_start(&fixture->tick, on_fixture_tick, 1, 1), 0);
     while (!*flag) {
+        (void)uv_run(&fixture->worker.loop, UV_RUN_ONCE);
+    }
+    uv_timer_stop(&fixture->tick);
+}
+
+/* Runs the loop until the server has accepted so many: who connects knows of the connection before it does. */
+static inline void fixture_run_until_peers(struct loop_fixture *fixture, size_t count)
+{
+    fixture->ticks = 0;
+    cr_assert_eq(uv_timer_start(&fixture->tick, on_fixture_tick, 1, 1), 0);
+    while (fixture->peer_count < count) {
         (void)uv_run(&fixture->worker.loop, UV_RUN_ONCE);
     }
     uv_timer_stop(&fixture->tick);

@@ -47,9 +47,7 @@ static void setup(void)
         requests[i].done = on_done;
         origin_acquire(origin, &requests[i]);
         fixture_run_until(&fixture, &got[i]);
-        while (fixture.peer_count <= i) {
-            (void)uv_run(&fixture.worker.loop, UV_RUN_ONCE);
-        }
+        fixture_run_until_peers(&fixture, i + 1);
     }
 }
 
@@ -70,7 +68,7 @@ static void finish(void)
 
 static void wait_for(const struct peer *peer, const char *text)
 {
-    for (int i = 0; i < 200 && peer->len < strlen(text); i++) {
+    for (int i = 0; i < LOOP_TIMEOUT_MS && peer->len < strlen(text); i++) {
         fixture_run_for(&fixture, 1);
     }
     cr_expect_eq(peer->len, strlen(text));
@@ -89,7 +87,7 @@ Test(tunnel, bytes_and_ends_pass_both_ways, .init = setup)
     struct peer *server = &fixture.peers[1];
     uv_shutdown_t shutdowns[2];
 
-    start("early c ", "early o ", 5000);
+    start("early c ", "early o ", AN_HOUR_MS);
     fixture_say(client, "from the client");
     fixture_say(server, "from the origin");
     wait_for(server, "early c from the client");
@@ -118,7 +116,7 @@ Test(tunnel, nothing_moves_for_the_idle_time, .init = setup)
 
 Test(tunnel, a_reset_ends_it, .init = setup)
 {
-    start("", "", 5000);
+    start("", "", AN_HOUR_MS);
     cr_assert_eq(uv_tcp_close_reset(&fixture.peers[1].tcp, NULL), 0);
     fixture.peers[1].open = false;
     fixture_run_until(&fixture, &over);
@@ -127,7 +125,7 @@ Test(tunnel, a_reset_ends_it, .init = setup)
 
 Test(tunnel, aborted_it_says_nothing, .init = setup)
 {
-    start("x", "", 5000);
+    start("x", "", AN_HOUR_MS);
     tunnel_abort(tunnel);
     origin_discard(conns[0]);
     fixture_run_until(&fixture, &fixture.peers[0].ended);
@@ -159,7 +157,7 @@ Test(tunnel, a_slow_reader_holds_the_writer_back_and_gets_every_byte, .init = se
     uv_buf_t buf = uv_buf_init(bulk, BULK);
     uv_write_t request;
 
-    start("", "", 5000);
+    start("", "", AN_HOUR_MS);
     uv_read_stop((uv_stream_t *)&client->tcp);
     cr_assert_eq(uv_write(&request, (uv_stream_t *)&server->tcp, &buf, 1, on_bulk_written), 0);
     fixture_run_for(&fixture, 50);
@@ -168,7 +166,7 @@ Test(tunnel, a_slow_reader_holds_the_writer_back_and_gets_every_byte, .init = se
     cr_expect_leq(uv_stream_get_write_queue_size(&conns[0]->conn.socket.stream), WORKER_READ_BUFFER_BYTES,
                   "one buffer is queued at most");
     cr_assert_eq(uv_read_start((uv_stream_t *)&client->tcp, on_peer_alloc, on_bulk_read), 0);
-    for (int i = 0; i < 2000 && bulk_seen < BULK; i++) {
+    for (int i = 0; i < LOOP_TIMEOUT_MS && bulk_seen < BULK; i++) {
         fixture_run_for(&fixture, 1);
     }
     cr_expect_eq(bulk_seen, (size_t)BULK);
@@ -193,12 +191,12 @@ Test(tunnel, what_is_on_its_way_when_it_starts_goes_first, .init = setup)
     conns[0]->conn.events = conns[1]->conn.events = &no_events;
     cr_assert_eq(conn_write(&conns[1]->conn, &bulk, 1), ERR_OK);
     conn_read_start(&conns[0]->conn); /* as it was while its request was awaited */
-    start("", "", 5000);
+    start("", "", AN_HOUR_MS);
     fixture_say(client, "behind it");
     fixture_run_for(&fixture, 50);
     cr_expect_not(over);
     cr_assert_eq(uv_read_start((uv_stream_t *)&server->tcp, on_peer_alloc, on_bulk_read), 0);
-    for (int i = 0; i < 2000 && bulk_seen < BULK + strlen("behind it"); i++) {
+    for (int i = 0; i < LOOP_TIMEOUT_MS && bulk_seen < BULK + strlen("behind it"); i++) {
         fixture_run_for(&fixture, 1);
     }
     cr_expect_eq(bulk_seen, BULK + strlen("behind it"));
