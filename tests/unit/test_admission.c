@@ -54,7 +54,7 @@ static void teardown(void)
     support_dir_remove(dir);
 }
 
-TestSuite(admission, .init = setup, .fini = teardown, .timeout = 100);
+TestSuite(admission, .init = setup, .fini = teardown);
 
 /* ---- through the cache ---- */
 

@@ -4,7 +4,7 @@
 
 #include "transfer_fixture.h"
 
-TestSuite(archive, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(archive, .init = setup, .fini = teardown);
 
 /* An import of what was cut off, or altered, at any place: what is stored is right, and it says that it was not whole.
  */

@@ -2,7 +2,7 @@
  * broken off. */
 #include "cache_fixture.h"
 
-TestSuite(cache, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(cache, .init = setup, .fini = teardown);
 
 /* ---- publication ---- */
 

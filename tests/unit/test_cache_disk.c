@@ -1,7 +1,7 @@
 /* test_cache_disk.c: what a failing disk costs, and the ends. */
 #include "cache_fixture.h"
 
-TestSuite(cache_disk, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(cache_disk, .init = setup, .fini = teardown);
 
 /* ---- a disk that fails ---- */
 

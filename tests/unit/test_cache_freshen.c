@@ -1,7 +1,7 @@
 /* test_cache_freshen.c: the origin confirms what is stored, by a 304 (RFC 9111 §4.3.4) or by the same body again. */
 #include "cache_fixture.h"
 
-TestSuite(cache_freshen, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(cache_freshen, .init = setup, .fini = teardown);
 
 /* When the disk gets what is stored. */
 enum commit {

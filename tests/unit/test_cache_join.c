@@ -1,7 +1,7 @@
 /* test_cache_join.c: one fetch a key: who leads it, who follows, and who goes alone. */
 #include "cache_fixture.h"
 
-TestSuite(cache_join, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(cache_join, .init = setup, .fini = teardown);
 
 Test(cache_join, one_leads_others_follow_or_go_alone)
 {

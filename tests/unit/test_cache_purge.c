@@ -1,7 +1,7 @@
 /* test_cache_purge.c: purges as clients meet them: of what is stored, on its way, being confirmed or in memory. */
 #include "purge_fixture.h"
 
-TestSuite(cache_purge, .init = setup_purged, .fini = teardown, .timeout = 60);
+TestSuite(cache_purge, .init = setup_purged, .fini = teardown);
 
 Test(cache_purge, what_is_stored_and_what_is_on_its_way_to_the_disk)
 {

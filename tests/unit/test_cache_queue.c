@@ -1,7 +1,7 @@
 /* test_cache_queue.c: what waits for the disk, in memory and bounded; who holds it. */
 #include "cache_fixture.h"
 
-TestSuite(cache_queue, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(cache_queue, .init = setup, .fini = teardown);
 
 /* ---- memory and the queue ---- */
 

@@ -4,7 +4,7 @@
 
 #include "flight_fixture.h"
 
-TestSuite(flight, .init = flight_begin, .fini = flight_end, .timeout = 60);
+TestSuite(flight, .init = flight_begin, .fini = flight_end);
 
 static void set_head(void)
 {

@@ -50,7 +50,7 @@ static void teardown(void)
     support_dir_remove(dir);
 }
 
-TestSuite(model_parts, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(model_parts, .init = setup, .fini = teardown);
 
 static bool still_fails(const void *scenario)
 {

@@ -6,7 +6,7 @@
 #include "cache/head.h"
 #include "purge_fixture.h"
 
-TestSuite(purge_journal, .init = setup_purged, .fini = teardown, .timeout = 60);
+TestSuite(purge_journal, .init = setup_purged, .fini = teardown);
 
 Test(purge_journal, in_force_after_a_restart)
 {

@@ -2,7 +2,7 @@
  */
 #include "purge_fixture.h"
 
-TestSuite(purge_queue, .init = setup_purged, .fini = teardown, .timeout = 60);
+TestSuite(purge_queue, .init = setup_purged, .fini = teardown);
 
 enum { MANY = 1200 }; /* more jobs than a batch takes */
 

@@ -1,7 +1,7 @@
 /* test_reclaim.c: what purges made dead is deleted behind them, and purges that name nothing are forgotten. */
 #include "purge_fixture.h"
 
-TestSuite(reclaim, .init = setup_purged, .fini = teardown, .timeout = 60);
+TestSuite(reclaim, .init = setup_purged, .fini = teardown);
 
 enum { MANY = 600 };
 

@@ -11,7 +11,7 @@ static void setup(void)
     fixture_begin(SIZE);
 }
 
-TestSuite(store, .init = setup, .fini = fixture_end, .timeout = 60);
+TestSuite(store, .init = setup, .fini = fixture_end);
 
 static void expect_version(unsigned number, const char *variant, unsigned version, const char *name)
 {

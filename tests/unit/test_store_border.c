@@ -22,7 +22,7 @@ static void setup(void)
     fixture_begin(SIZE);
 }
 
-TestSuite(store_border, .init = setup, .fini = fixture_end, .timeout = 170);
+TestSuite(store_border, .init = setup, .fini = fixture_end);
 
 /* Stores `bytes` of objects of one length, and looks at the files after every batch. Returns the next number. */
 static unsigned flood(unsigned first, size_t body_len, uint64_t bytes)

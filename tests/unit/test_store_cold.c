@@ -32,7 +32,7 @@ static void setup(void)
     store_close(store);
 }
 
-TestSuite(store_cold, .init = setup, .fini = dir_end, .timeout = 60);
+TestSuite(store_cold, .init = setup, .fini = dir_end);
 
 /* As after a restart of the machine. */
 static void forget_pages(void)

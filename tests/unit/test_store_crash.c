@@ -9,7 +9,7 @@
 
 enum { SIZE = 32 * 1024 * 1024, PAGE = 4096 };
 
-TestSuite(store_crash, .init = dir_begin, .fini = dir_end, .timeout = 100);
+TestSuite(store_crash, .init = dir_begin, .fini = dir_end);
 
 /* ---- damaged, foreign, taken ---- */
 

@@ -22,7 +22,7 @@ static void setup(void)
     (void)snprintf(marker_path, sizeof(marker_path), "%s/marker", dir);
 }
 
-TestSuite(store_damage, .init = setup, .fini = dir_end, .timeout = 170);
+TestSuite(store_damage, .init = setup, .fini = dir_end);
 
 static struct support_object object_of(unsigned number)
 {

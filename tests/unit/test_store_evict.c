@@ -12,7 +12,7 @@ static void setup(void)
     fixture_begin(SIZE);
 }
 
-TestSuite(store_evict, .init = setup, .fini = fixture_end, .timeout = 100);
+TestSuite(store_evict, .init = setup, .fini = fixture_end);
 
 static uint64_t file_bytes(void)
 {

@@ -8,7 +8,7 @@
 
 enum { SIZE = 32 * 1024 * 1024, PAGE = 4096, KEPT_PATH_BYTES = SUPPORT_PATH_BYTES + SUPPORT_NAME_BYTES };
 
-TestSuite(store_kept, .init = dir_begin, .fini = dir_end, .timeout = 100);
+TestSuite(store_kept, .init = dir_begin, .fini = dir_end);
 
 /* The bytes of the files that an open may change, but for LMDB's locks. */
 struct snapshot {

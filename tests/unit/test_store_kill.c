@@ -11,7 +11,7 @@
 
 enum { PAGE = 4096, BLOCK = 4096 };
 
-TestSuite(store_kill, .init = dir_begin, .fini = dir_end, .timeout = 100);
+TestSuite(store_kill, .init = dir_begin, .fini = dir_end);
 
 enum {
     NUMBERS = 120,

@@ -17,7 +17,7 @@ static void setup(void)
     fixture_begin(SIZE);
 }
 
-TestSuite(store_large, .init = setup, .fini = fixture_end, .timeout = 100);
+TestSuite(store_large, .init = setup, .fini = fixture_end);
 
 static void put(unsigned number, size_t body_len)
 {

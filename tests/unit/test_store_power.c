@@ -380,7 +380,7 @@ static void teardown(void)
     support_dir_remove(dir);
 }
 
-TestSuite(store_power, .init = setup, .fini = teardown, .timeout = 170);
+TestSuite(store_power, .init = setup, .fini = teardown);
 
 static void setup_border(void)
 {
@@ -395,7 +395,7 @@ static void setup_border(void)
     cr_assert_gt(cuts, 2, "the border moves");
 }
 
-TestSuite(store_power_border, .init = setup_border, .fini = teardown, .timeout = 170);
+TestSuite(store_power_border, .init = setup_border, .fini = teardown);
 
 /* Returns how many objects were there. */
 static unsigned look_at_cut(const struct cut *cut, uint64_t *random, unsigned numbers)

@@ -10,7 +10,7 @@
 
 enum { SIZE = 16 * 1024 * 1024, OBJECTS = 8 };
 
-TestSuite(store_readonly, .init = dir_begin, .fini = dir_end, .timeout = 60);
+TestSuite(store_readonly, .init = dir_begin, .fini = dir_end);
 
 static void put_all(struct store *store)
 {

@@ -15,7 +15,7 @@ static void setup(void)
     fixture_begin(SIZE);
 }
 
-TestSuite(store_refusal, .init = setup, .fini = fixture_end, .timeout = 60);
+TestSuite(store_refusal, .init = setup, .fini = fixture_end);
 
 static int sync_fails_with; /* errno; 0: it does not */
 

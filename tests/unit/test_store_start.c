@@ -31,7 +31,7 @@ static void setup(void)
     store_close(store);
 }
 
-TestSuite(store_start, .init = setup, .fini = dir_end, .timeout = 60);
+TestSuite(store_start, .init = setup, .fini = dir_end);
 
 static void use_and_die(void)
 {

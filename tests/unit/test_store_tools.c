@@ -13,7 +13,7 @@ static void setup(void)
     fixture_begin(SIZE);
 }
 
-TestSuite(store_tools, .init = setup, .fini = fixture_end, .timeout = 60);
+TestSuite(store_tools, .init = setup, .fini = fixture_end);
 
 static void put(unsigned number, unsigned version, const char *variant, size_t body_len)
 {

@@ -27,7 +27,7 @@ static void teardown(void)
     support_dir_remove(dir);
 }
 
-TestSuite(stored_flight, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(stored_flight, .init = setup, .fini = teardown);
 
 /* Takes the next piece to write; its length, 0 if there is none. */
 static size_t next_write(uint64_t want_offset)

@@ -10,7 +10,7 @@
 #include "cache/purge.h"
 #include "transfer_fixture.h"
 
-TestSuite(transfer, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(transfer, .init = setup, .fini = teardown);
 
 Test(transfer, everything_arrives_byte_for_byte)
 {
