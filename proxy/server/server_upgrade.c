@@ -5,8 +5,9 @@
  *             take no such order any more; we write what is queued and let the store go: for the few milliseconds until
  *             it serves we go on without one, and both accept from the same sockets. Then we accept nothing more, give
  *             it our idle connections, say that it is done, and finish what runs within shutdown_timeout. Bodies that
- * we are still sending from the store it leaves where they are; what our last requests invalidate we tell it. Failures:
- * - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
+ *             we are still sending from the store it leaves where they are; what our last requests invalidate we tell
+ *             it.
+ * Failures:   - it cannot start, or is not ready in time: we take the store back and go on, and the log says so.
  *             - it has changed the store before it failed: we go on without storing; the next upgrade or restart mends
  *               that.
  *             - we are told to stop before it serves: it is killed.
