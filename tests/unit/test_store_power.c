@@ -113,6 +113,7 @@ static ssize_t logged_writev(int fd, const struct iovec *parts, int count)
     return syscall(SYS_writev, fd, parts, count);
 }
 
+/* To be in the log is all: what a power cut leaves is made from that. */
 static int logged_fdatasync(int fd)
 {
     int file = file_of(fd);
@@ -121,7 +122,7 @@ static int logged_fdatasync(int fd)
         REQUIRE(entry_count < ENTRIES_MAX);
         entries[entry_count++] = (struct entry){.file = file, .sync = true};
     }
-    return (int)syscall(SYS_fdatasync, fd);
+    return 0;
 }
 
 static void log_resize(int fd, off_t bytes)
