@@ -229,18 +229,23 @@ bool admin_ask(const struct config *config, const char *target, struct span body
 /* What is read of it so far. */
 struct intake {
     int fd;
+    const volatile sig_atomic_t *interrupted;
     struct buf in;
     struct arena arena;
     struct http_response response;
     struct body_decoder decoder;
 };
 
-/* Reads more. 1: there was; 0: the end, or silence; -1: a signal. */
+/* Reads more. 1: there was; 0: the end, or silence; -1: a signal that wants the end. A read that may not last for ever
+ * is also broken off where the process was stopped and goes on (Ctrl-Z, fg): that wants nothing. */
 static int read_more(struct intake *intake)
 {
     char *place = buf_reserve(&intake->in, PIECE_BYTES);
-    ssize_t count = place != NULL ? read(intake->fd, place, PIECE_BYTES) : 0;
+    ssize_t count = 0;
 
+    do {
+        count = place != NULL ? read(intake->fd, place, PIECE_BYTES) : 0;
+    } while (count < 0 && errno == EINTR && *intake->interrupted == 0);
     intake->in.len += count > 0 ? (size_t)count : 0;
     return count > 0 ? 1 : count < 0 && errno == EINTR ? -1 : 0;
 }
@@ -310,7 +315,7 @@ static enum admin_stream_end take_stream(struct intake *intake, struct admin_tak
 enum admin_stream_end admin_ask_stream(const struct config *config, const char *target, struct admin_take *take,
                                        struct admin_answer *out_refusal, struct buf *out_error)
 {
-    struct intake intake = {.fd = -1};
+    struct intake intake = {.fd = -1, .interrupted = take->interrupted};
     struct address address;
     enum admin_stream_end end;
 

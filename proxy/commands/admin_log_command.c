@@ -189,7 +189,7 @@ static bool follow(const struct config *config, const char *target, struct print
 bool admin_command_log(const struct config *config, const struct options *options, struct buf *out, struct buf *error)
 {
     const struct sigaction interrupt = {.sa_handler = on_interrupt}; /* without SA_RESTART: a read ends */
-    struct printer printer = {.take = {take}, .json = options->json};
+    struct printer printer = {.take = {take, &interrupted}, .json = options->json};
     char memory[TARGET_BYTES];
     struct buf target;
 

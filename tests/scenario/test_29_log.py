@@ -5,6 +5,7 @@ import queue
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from support.admin import Admin
@@ -71,6 +72,19 @@ def test_lines_as_they_come(proxy, origin, client, follow):
     first, second = following.entry(), following.entry()
     assert first["target"] == "/a" and first["outcome"] == "uri-miss" and first["store_reason"] == "stored" and first["status"] == 200
     assert second["outcome"] == "hit" and second["reason"] == "fresh" and second["host"] == HOST
+    assert following.interrupt() == 0
+
+
+def test_who_stopped_it_for_a_while_goes_on_with_it(proxy, origin, client, follow):
+    """Ctrl-Z, and fg."""
+    following = follow(proxy, "--json")
+    stat = Path(f"/proc/{following.process.pid}/stat")
+    for number, state in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "S")):
+        following.process.send_signal(number)
+        wait_until(lambda state=state: stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == state, f"it to be in state {state}")
+    origin.expect("GET /a").reply(200, fresh(), b"hello")
+    client.get("/a").expect(200)
+    assert following.entry()["target"] == "/a"
     assert following.interrupt() == 0
 
 
