@@ -329,6 +329,7 @@ def test_answers_are_as_described(proxy):
             assert isinstance(value, kinds[schema["type"]]) or (value is None and schema.get("nullable")), place
 
     Client(proxy).request("TRACE", "/").expect(501)
+    wait_until(lambda: Admin(proxy).status()["requests"]["total"] == 1, "it to be counted")
     Admin(proxy).post("/v1/mode", b'{"site": "default", "mode": "record"}', {"Content-Type": "application/json"}).expect(200)
     check(schemas["Status"], Admin(proxy).status(), "status")
     for name, path in (("Sites", "/v1/sites"), ("History", "/v1/history"), ("Modes", "/v1/modes")):
