@@ -207,7 +207,8 @@ class Origin:
         self.counts = Counter()
         self.stopping = False
         self.idle_timeout = None
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
 
     @property
     def url(self):
@@ -272,6 +273,7 @@ class Origin:
         self.open_gates()
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
+        self.acceptor.join(TIMEOUT)  # else it may accept on what another origin's listener has the number of by then
         self.listener.close()
         self.drop_connections()
 
