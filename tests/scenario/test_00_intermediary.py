@@ -5,7 +5,7 @@ import re
 import socket
 
 import pytest
-from support.client import Client, unread
+from support.client import Client, wait_read
 from support.say import NO_STORE
 from support.wire import encode_fields, wait_until
 
@@ -249,7 +249,7 @@ def test_an_upgrade_that_the_client_does_not_take_at_once(origin, larder, tmp_pa
         for _ in range(80):
             exchange.send_head(103, {"Link": f"</{'x' * 5000}>; rel=preload"})
         exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome")
-        wait_until(lambda: unread(exchange.sock.getpeername()[1], exchange.sock.getsockname()[1]) == 0, "larder to read it")
+        wait_read(exchange.sock)
         gate.wait()
         if not stays:
             exchange.reset()

@@ -1,8 +1,9 @@
 """Concurrent requests for one key: one fetch at the origin, streamed to everybody as it comes.
 
-A request counts as waiting once larder has read it (client.wait_taken): nothing here depends on how fast anything is.
+A request counts as waiting once larder has read it and is at rest (client.wait_taken): nothing here depends on how fast anything is.
 """
 
+import itertools
 import threading
 import time
 
@@ -172,9 +173,10 @@ def test_what_may_not_be_shared_does_not_queue(origin, larder):
     gate = origin.gate()
     together = threading.Barrier(count)
     private = {"Cache-Control": "private"}
+    numbers = itertools.count(1)
 
     def first_herd(exchange):
-        number = origin.count("/a")
+        number = next(numbers)
         if number == 1:
             gate.wait()
         else:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from support.admin import Admin
-from support.client import Client, unread
+from support.client import Client, wait_read
 from support.say import NO_STORE, fresh
 from support.wire import TIMEOUT, wait_until
 
@@ -208,7 +208,7 @@ def hints(connection, *more):
         connection.send_head(103, LINK)
     for status in more:
         connection.send_head(status)
-    wait_until(lambda: unread(connection.sock.getpeername()[1], connection.sock.getsockname()[1]) == 0, "larder to read it")
+    wait_read(connection.sock)
 
 
 def given_up(origin):

@@ -47,6 +47,12 @@ def unsent(sock):
     return int.from_bytes(count, sys.byteorder)
 
 
+def wait_read(sock):
+    """Waits until the other side, a process on this machine, has read everything that this TCP socket sent."""
+    here, there = sock.getsockname()[1], sock.getpeername()[1]
+    wait_until(lambda: unsent(sock) == 0 and unread(there, here) == 0, "larder to read it")
+
+
 class Response:
     """One response: status, reason, version, fields, the 1xx before it, and its body, read at once or by pieces."""
 
@@ -181,9 +187,8 @@ class Client:
     def wait_taken(self):
         """Waits until larder has read everything that was sent, and has done with it what can be done: all has arrived, its socket
         exists and holds nothing unread, and no thread is at work."""
-        port = self.sock.getsockname()[1]
-        wait_until(lambda: unsent(self.sock) == 0 and unread(self.sock.getpeername()[1], port) == 0 and self.proxy.is_asleep(),
-                   "larder to read the request")
+        wait_read(self.sock)
+        wait_until(self.proxy.is_asleep, "larder to act on the request")
         return self
 
     # --- requests ---------------------------------------------------------------------------------------------------------------
