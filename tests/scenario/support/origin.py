@@ -15,6 +15,14 @@ REASONS = {100: "Continue", 101: "Switching Protocols", 103: "Early Hints", 200:
            503: "Service Unavailable", 504: "Gateway Timeout"}
 
 
+AT_ONCE_BYTES = 16 * 1024  # a small response, or what comes of it before a gate, goes out as one
+
+
+def encode_head(status, headers=None, reason=None, version="1.1"):
+    text = REASONS.get(status, "Whatever") if reason is None else reason
+    return f"HTTP/{version} {status} {text}\r\n".encode("latin-1") + encode_fields(headers or {}) + b"\r\n"
+
+
 class Gate:
     """Holds an answer back until the test opens it."""
 
@@ -79,7 +87,8 @@ class Exchange:
         return self.request.body
 
     def send(self, data):
-        self.sock.sendall(data)
+        if data:
+            self.sock.sendall(data)
 
     def close(self):
         self.keep = False
@@ -91,8 +100,7 @@ class Exchange:
         self.keep = False
 
     def send_head(self, status, headers=None, reason=None, version="1.1"):
-        text = REASONS.get(status, "Whatever") if reason is None else reason
-        self.send(f"HTTP/{version} {status} {text}\r\n".encode("latin-1") + encode_fields(headers or {}) + b"\r\n")
+        self.send(encode_head(status, headers, reason, version))
 
     def reply(self, status=200, headers=None, body=b"", framing="length", trailers=None, interim=(), close=False, version="1.1", reason=None):
         """A whole response. `body`: bytes, or a list of bytes and Gates. framing: length, chunked, close. `interim`: [(103, headers)]."""
@@ -112,16 +120,22 @@ class Exchange:
             self.keep = False
         for code, extra in interim:
             self.send_head(code, extra)
-        self.send_head(status, fields, reason, version)
         if bodiless:
-            return
+            pieces, framing = [], "none"
+        waiting = encode_head(status, fields, reason, version)
         for piece in pieces:
             if isinstance(piece, Gate):
+                self.send(waiting)
+                waiting = b""
                 piece.wait()
-            else:
-                self.send(encode_chunk(piece) if framing == "chunked" else piece)
+                continue
+            waiting += encode_chunk(piece) if framing == "chunked" else piece
+            if len(waiting) > AT_ONCE_BYTES:
+                self.send(waiting)
+                waiting = b""
         if framing == "chunked":
-            self.send(b"0\r\n" + encode_fields(trailers or {}) + b"\r\n")
+            waiting += b"0\r\n" + encode_fields(trailers or {}) + b"\r\n"
+        self.send(waiting)
 
 
 class Expectation:
