@@ -273,9 +273,11 @@ def test_stale_is_bounded(origin, larder):
     client.get("/a").expect(502)
 
 
-def test_a_slow_origin_and_permission_to_be_stale(origin, larder):
-    client = Client(larder(origin, config='[server.timeouts]\norigin_first_byte = "200ms"\n'))
-    store(origin, client, {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "60", "ETag": '"v1"'})
+def test_a_slow_origin_and_permission_to_be_stale(origin, larder, tmp_path):
+    patient = larder(origin, cache_dir=tmp_path / "cache")
+    store(origin, Client(patient), {"Cache-Control": "max-age=60, stale-if-error=600", "Age": "60", "ETag": '"v1"'})
+    patient.stop()
+    client = Client(larder(origin, cache_dir=tmp_path / "cache", config='[server.timeouts]\norigin_first_byte = "200ms"\n'))
     gate = origin.gate()
     origin.on("GET /a", lambda exchange: gate.wait())
     client.get("/a").expect(200, body=b"hello", cache="detail=stale-if-error")

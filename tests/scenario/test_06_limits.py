@@ -167,7 +167,7 @@ def test_client_body_timeout(origin, larder):
 
 
 def test_client_idle_timeout(origin, larder):
-    client = timeouts(larder, origin, client_idle="300ms")
+    client = timeouts(larder, origin, client_idle="1s")
     origin.expect("GET /a").reply(200, NO_STORE)
     client.get("/a").expect(200)
     client.expect_closed()
@@ -251,8 +251,9 @@ def test_origin_first_byte_timeout(origin, larder):
     origin.expect("GET /a").reply(200, fresh(), b"late", hold=gate)
     client.get("/a").expect(504, cache="detail=origin-timeout")
     gate.open()
-    origin.expect("GET /a").reply(200, fresh(), b"good")
-    client.get("/a").expect(200, body=b"good")
+    origin.on("GET /a", always(200, fresh(), b"good"))
+    wait_until(lambda: client.get("/a").status == 200, "the origin to be in time")
+    client.get("/a").expect(200, body=b"good", cache="hit")
 
 
 def test_origin_between_bytes_timeout(origin, larder):
@@ -271,9 +272,12 @@ def test_origin_between_bytes_timeout(origin, larder):
 def test_informational_responses_do_not_stop_the_clock_for_ever(origin, larder):
     client = timeouts(larder, origin, origin_first_byte="300ms")
     gate = origin.gate()
-    origin.expect("GET /a").handle(lambda exchange: (exchange.send_head(103, {"Link": "</a>"}), gate.wait(), exchange.close()))
-    response = client.get("/a")
-    assert response.status == 504 and [status for status, _ in response.informational] == [103], response
+    origin.on("GET /a", lambda exchange: (exchange.send_head(103, {"Link": "</a>"}), gate.wait(), exchange.close()))
+
+    def hinted():
+        return [status for status, _ in client.get("/a").expect(504).informational] == [103]
+
+    wait_until(hinted, "the origin to say something in time")
 
 
 def test_a_tunnel_that_is_idle_ends(origin, larder):

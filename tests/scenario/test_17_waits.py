@@ -138,7 +138,7 @@ def test_a_client_that_reads_nothing_while_nobody_takes_its_body(origin, larder)
 
 def test_an_upload_that_stalls_behind_a_slow_reader(origin, larder):
     """The client takes what the origin has said so far, and then neither says more."""
-    proxy = larder(origin, config="[server.timeouts]\nclient_body = \"2s\"\norigin_between_bytes = \"2s\"\n"
+    proxy = larder(origin, config="[server.timeouts]\nclient_body = \"4s\"\norigin_between_bytes = \"4s\"\n"
                                   "[server.limits]\nstream_buffer = \"64MiB\"\n")
     client = Client(proxy)
     gate = origin.gate()
@@ -171,7 +171,7 @@ def test_an_upload_that_stalls_while_its_answer_waits(origin, larder, tmp_path):
     """The client takes nothing of an answer that it may leave lying for an hour: its body is due all the same."""
     log = tmp_path / "access"
     proxy = larder(origin, flags=["--access-log", log],
-                   config="[server.timeouts]\nclient_body = \"300ms\"\nclient_write = \"1h\"\norigin_between_bytes = \"1h\"\n"
+                   config="[server.timeouts]\nclient_body = \"2s\"\nclient_write = \"1h\"\norigin_between_bytes = \"1h\"\n"
                           "[server.limits]\nstream_buffer = \"64MiB\"\n")
     client = Client(proxy)
     gate = origin.gate()

@@ -25,7 +25,7 @@ class Health:
 
     def requests(self):
         """Those that are not checks."""
-        return self.origin.count() - self.origin.count("/health")
+        return sum(request.path != "/health" for request in list(self.origin.requests))
 
 
 def test_an_unhealthy_origin_is_not_asked_until_it_is_well(origins, larder):
@@ -54,8 +54,9 @@ def test_what_a_check_asks(origins, larder):
     start = time.monotonic()
     proxy = larder(config=config(origin, check='host = "up.test"').replace("20ms", "200ms"), flags=["--workers", "8"])
     origin.wait_count(3, "/health")
+    count = origin.count("/health")
     passed = time.monotonic() - start
-    assert origin.count("/health") <= 2 + passed / 0.2, "as many as one worker makes"
+    assert count <= 2 + passed / 0.2, "as many as one worker makes"
     request = origin.requests[0]
     assert request.target == "/health" and request.header("Host") == "up.test"
     assert request.header("Connection") == "close" and request.header("User-Agent") == "larder"
@@ -81,7 +82,7 @@ def test_all_unhealthy_is_503_at_once_or_stale(origins, larder):
     stuck, gate = threading.Event(), origin.gate()
     origin.on("GET /health", lambda exchange: (stuck.is_set() and gate.wait(), exchange.reply(200, NO_STORE)))
     origin.on("GET /stored", always(200, stale(ETag='"1"'), b"old"))
-    proxy = larder(config=config(origin, check='timeout = "50ms"', server='[server.timeouts]\norigin_first_byte = "1h"\n'))
+    proxy = larder(config=config(origin, check='timeout = "1s"', server='[server.timeouts]\norigin_first_byte = "1h"\n'))
     proxy.before_stop.append(origin.open_gates)
     client = Client(proxy)
     client.get("/stored").expect(200, body=b"old")
