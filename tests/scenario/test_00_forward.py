@@ -374,14 +374,12 @@ def test_the_strict_reader_is_strict():
 
 
 def test_idle_connections_do_not_delay_the_end(origin, larder):
-    proxy = larder(origin)
+    proxy = larder(origin, config='[server]\nshutdown_timeout = "10m"\n')
     clients = [Client(proxy).connect() for _ in range(3)]
     origin.expect("GET /a").reply(200, NO_STORE, b"x")
     clients[0].get("/a").expect(200)
-    before = time.monotonic()
     proxy.process.terminate()
     assert proxy.process.wait(TIMEOUT) == 0
-    assert time.monotonic() - before < 5
 
 
 def test_sigterm_lets_running_responses_end(origin, larder):
