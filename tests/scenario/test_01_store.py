@@ -1,6 +1,6 @@
 """What is stored, and what a stored response is used for."""
 
-import re
+import time
 
 import pytest
 from support.client import Client
@@ -15,34 +15,43 @@ def visit_twice(client, status=200):
     return client.get("/a").expect(status)
 
 
+def is_since(begun, age, now):
+    """It was so old at some moment since `begun`, and has aged with the clock, which is not seen at the same instant everywhere."""
+    assert age <= int(now) <= age + time.monotonic() - begun + 1
+
+
 # --- hits ---------------------------------------------------------------------------------------------------------------------------
 
 def test_first_visit_is_stored_and_the_second_is_a_hit(origin, client):
     origin.expect("GET /a").reply(200, fresh(60, ETag='"v1"', X_Name="value"), b"hello")
+    begun = time.monotonic()
     client.get("/a").expect(200, body=b"hello", cache="fwd=uri-miss; fwd-status=200; stored; ttl; detail=stored; !hit; !collapsed",
                             headers={"Age": None})
-    client.get("/a").expect(200, body=b"hello", cache="hit; ttl; detail=fresh; !fwd; !stored",
-                            headers={"ETag": '"v1"', "X-Name": "value", "Cache-Control": "max-age=60", "Age": re.compile(r"^[01]$"),
-                                     "Content-Length": "5"})
+    hit = client.get("/a").expect(200, body=b"hello", cache="hit; ttl; detail=fresh; !fwd; !stored", headers={
+        "ETag": '"v1"', "X-Name": "value", "Cache-Control": "max-age=60", "Content-Length": "5"})
+    is_since(begun, 0, hit.header("Age"))
 
 
 def test_ttl_counts_down_from_what_the_origin_said(origin, client):
     origin.expect("GET /a").reply(200, fresh(60, Age="20"), b"x")
+    begun = time.monotonic()
     client.get("/a").expect(200)
-    assert 35 <= int(client.get("/a").cache["ttl"]) <= 40
+    is_since(begun, 20, 60 - int(client.get("/a").cache["ttl"]))
 
 
 def test_age_on_a_miss_and_on_a_hit(origin, client):
     origin.expect("GET /a").reply(200, fresh(60, Age="30"), b"x")
+    begun = time.monotonic()
     client.get("/a").expect(200, headers={"Age": "30"})
-    assert 30 <= int(client.get("/a").expect(200, cache="hit").header("Age")) <= 35
+    is_since(begun, 30, client.get("/a").expect(200, cache="hit").header("Age"))
 
 
 def test_age_counts_the_time_in_an_upstream_cache(origin, client):
     """RFC 9111 §4.2.3: apparent age from Date counts where it is more than Age says."""
+    begun = time.monotonic()
     origin.expect("GET /a").reply(200, fresh(3600, Date=date(-100)), b"x")
     client.get("/a").expect(200)
-    assert 100 <= int(client.get("/a").expect(200, cache="hit").header("Age")) <= 110
+    is_since(begun, 100, client.get("/a").expect(200, cache="hit").header("Age"))
 
 
 def test_date_and_expires_are_sent_as_stored(origin, client):
