@@ -1,5 +1,6 @@
 """The command line and the configuration: what is refused, and what each setting does."""
 
+import fcntl
 import os
 import re
 import socket
@@ -215,10 +216,19 @@ def test_flags_override_the_file(origin, larder):
     Client(proxy).get("/a").expect(200)
 
 
-def test_origin_alone_is_enough(origin, tmp_path):
+@pytest.fixture
+def default_port():
+    """No other run of these tests has it: those of the sanitizers' builds go on at once."""
+    with open(__file__, encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield 8080
+
+
+def test_origin_alone_is_enough(origin, default_port, tmp_path):
     """`larder serve --origin URL`: listens on its default address and makes its cache where it stands."""
+    address = ("127.0.0.1", default_port)
     try:
-        socket.create_server(("127.0.0.1", 8080)).close()
+        socket.create_server(address).close()
     except OSError:
         pytest.skip("port 8080 is in use here")
     process = subprocess.Popen([LARDER, "serve", "--origin", origin.url], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, **SANITIZERS})
@@ -228,7 +238,7 @@ def test_origin_alone_is_enough(origin, tmp_path):
 
         def connects():
             try:
-                return socket.create_connection(("127.0.0.1", 8080), timeout=1)
+                return socket.create_connection(address, timeout=1)
             except OSError:
                 return None
 
