@@ -157,6 +157,7 @@ def test_stopping_does_not_wait_for_tunnels(origin, larder):
     client.get("/ws", {"Connection": "Upgrade", "Upgrade": "websocket"}).expect(101, cache="fwd=request; detail=upgrade")
     proxy.process.send_signal(signal.SIGTERM)
     assert proxy.process.wait(TIMEOUT) == 0
+    proxy.stop()  # it has said all
     assert not proxy.logged("shutdown_timeout is over")
 
 
@@ -175,6 +176,7 @@ def test_stopping_does_not_wait_for_the_rest_of_a_body(larder):
     client.send_raw(b"x" * 50)
     client.close()
     assert proxy.process.wait(TIMEOUT) == 0
+    proxy.stop()  # it has said all
     assert not proxy.logged("shutdown_timeout is over")
 
 
