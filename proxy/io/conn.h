@@ -36,7 +36,7 @@ struct conn_events {
     void (*on_end)(struct conn *conn, enum err error);
     /* The write begun with conn_write is done. */
     void (*on_written)(struct conn *conn, enum err error);
-    /* The time set with conn_set_timer is over. */
+    /* The time set with conn_set_timer is over, and what had come until then was told. */
     void (*on_timer)(struct conn *conn);
 };
 
@@ -56,6 +56,7 @@ struct conn {
     bool reading;
     bool ended;       /* on_end was delivered */
     bool half_closed; /* no more writes but the one in flight */
+    bool overdue;     /* the deadline is over, which is told in the loop's next turn */
     uint8_t open_handles;
     void (*closed)(struct conn *conn);
 };

@@ -1,6 +1,7 @@
 """Limits and timeouts, on both sides."""
 
 import re
+import signal
 import socket
 
 import pytest
@@ -190,6 +191,32 @@ def test_a_running_request_is_not_idle(origin, larder, tmp_path):
     idle.expect_closed()
     gate.open()
     client.read_response().expect(200)
+
+
+@pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+def test_what_came_while_larder_stood_still_came_in_time(origin, larder, tmp_path):
+    """A machine that pauses for longer than any timeout: the answer is there, as are the client's next request and the rest of another."""
+    clock = Clock(tmp_path / "clock")
+    config = '[server.timeouts]\nclient_idle = "5s"\nclient_head = "5s"\norigin_first_byte = "5s"\n'
+    proxy = larder(origin, config=config, env=clock.env)
+    asks, begins, idle = Client(proxy), Client(proxy), Client(proxy)
+    origin.on("GET /b", always(200, NO_STORE))
+    idle.get("/b").expect(200)
+    begins.send_raw(b"GET /b HTTP/1.1\r\nHost: lar").wait_taken()
+    gate = origin.gate()
+    answer = origin.expect("GET /a").reply(200, NO_STORE, b"x", hold=gate)
+    asks.send("GET", "/a")
+    gate.wait_reached()
+    proxy.pause()
+    gate.open()
+    answer.wait_answered()
+    begins.send_raw(b"der.test\r\n\r\n")
+    idle.send("GET", "/b")
+    clock.let_pass(ms=10_000)
+    proxy.process.send_signal(signal.SIGCONT)
+    asks.read_response().expect(200, body=b"x")
+    for client in (begins, idle):
+        client.read_response().expect(200)
 
 
 def expect_endless(origin, headers):

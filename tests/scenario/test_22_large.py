@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import zlib
-from pathlib import Path
 
 import pytest
 from support.client import Client
@@ -109,8 +108,7 @@ def test_a_small_request_does_not_wait_for_the_end_of_a_large_body(origin, larde
     for _ in range(8):  # it is stored, and the sockets find out how much they can hold
         large.get("/large").expect(200, body=body)
     small.get("/small").expect(200)
-    os.kill(proxy.pid, signal.SIGSTOP)
-    wait_until(lambda: all(" T " in task.read_text() for task in Path(f"/proc/{proxy.pid}/task").glob("*/stat")), "every thread to stop")
+    proxy.pause()
     large.send("GET", "/large")
     small.send("GET", "/small")
     os.kill(proxy.pid, signal.SIGCONT)

@@ -189,6 +189,12 @@ class Proxy:
         self.check_reports()
         assert code == 0, f"larder ended with {code}:\n{self.stderr}"
 
+    def pause(self):
+        """SIGSTOP, until SIGCONT; returns when every thread stands."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        wait_until(lambda: all(" T " in task.read_text(encoding="utf-8") for task in tasks.glob("*/stat")), "every thread to stop")
+
     def upgrade(self, timeout=TIMEOUT):
         """SIGUSR2: another process takes the place of this one, which ends as if it had been stopped."""
         count = len(self.logged(UPGRADED)) + 1
