@@ -182,7 +182,7 @@ def test_idle_connections_are_given_up_in_time(origin, larder):
 
 def test_the_number_of_connections_is_bounded(origin, larder):
     """The others wait for their turn and get their answers."""
-    proxy = larder(origin, config="[server.limits]\norigin_connections = 2\n", flags=["--workers", "1"])
+    proxy = larder(origin, config="[server.limits]\norigin_connections = 2\n[server.timeouts]\norigin_queue = \"1h\"\n", flags=["--workers", "1"])
     lock, running, most = threading.Lock(), [0], [0]
 
     def answer(exchange):
