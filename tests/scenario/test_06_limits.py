@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from support.client import Client
-from support.clock import SHIM, Clock
+from support.clock import Clock
 from support.say import NO_STORE, always, fresh
 from support.wire import TIMEOUT, Malformed, wait_until
 
@@ -174,7 +174,7 @@ def test_client_idle_timeout(origin, larder):
     client.expect_closed()
 
 
-@pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+@pytest.mark.plain_only
 def test_a_running_request_is_not_idle(origin, larder, tmp_path):
     clock = Clock(tmp_path / "clock")
     config = '[server.timeouts]\nclient_idle = "5s"\nclient_head = "5s"\norigin_first_byte = "1h"\n'
@@ -193,7 +193,7 @@ def test_a_running_request_is_not_idle(origin, larder, tmp_path):
     client.read_response().expect(200)
 
 
-@pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+@pytest.mark.plain_only
 def test_what_came_while_larder_stood_still_came_in_time(origin, larder, tmp_path):
     """A machine that pauses for longer than any timeout: the answer is there, as are the client's next request and the rest of another."""
     clock = Clock(tmp_path / "clock")

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from support.client import Client
-from support.clock import SHIM, Clock
+from support.clock import Clock
 from support.say import NO_STORE, always, fresh
 from support.wire import TIMEOUT, wait_until
 
@@ -68,7 +68,7 @@ def test_all_kept_connections_are_dead(origin, proxy):
         client.get(f"/again/{number}").expect(200)
 
 
-@pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+@pytest.mark.plain_only
 def test_what_the_origin_worked_on_is_not_repeated(origin, larder, tmp_path):
     """It closes later than an end that was on its way when the request was sent: it has seen the request (border: unit test repeat)."""
     clock = Clock(tmp_path / "clock")

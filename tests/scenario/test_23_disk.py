@@ -8,13 +8,13 @@ import struct
 import pytest
 from support.admin import Admin
 from support.client import Client
-from support.faults import SHIM, Faults
+from support.faults import Faults
 from support.proxy import Proxy, run_larder
 from support.say import always, fresh, stale
 from support.small_disk import mounted, needs_root
 from support.wire import wait_until
 
-pytestmark = pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+pytestmark = pytest.mark.plain_only
 
 REFUSES = "the disk refuses writes"
 TAKES = "the disk takes writes again"

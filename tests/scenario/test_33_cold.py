@@ -5,10 +5,10 @@ import os
 import pytest
 from support.admin import Admin
 from support.client import Client
-from support.faults import SHIM, Faults
+from support.faults import Faults
 from support.say import fresh
 
-pytestmark = pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+pytestmark = pytest.mark.plain_only
 
 COLD = "larder_store_cold_look_ups_total"
 

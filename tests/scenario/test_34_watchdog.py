@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from support.admin import Admin
 from support.client import Client
-from support.clock import SHIM as CLOCK_SHIM
 from support.clock import Clock
 from support.proxy import Proxy
 from support.say import always
@@ -91,7 +90,7 @@ def test_a_worker_that_goes_on_in_time_costs_nothing(origin, larder):
     Client(proxy).get("/").expect(200)
 
 
-@pytest.mark.skipif(not CLOCK_SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+@pytest.mark.plain_only
 def test_a_process_that_was_stopped_has_no_worker_that_hangs(origin, larder, tmp_path):
     """While it is stopped time is all that passes: far more here than the watchdog waits."""
     origin.on("GET *", always(200, {}, b"x"))

@@ -12,10 +12,11 @@ import struct
 import pytest
 from support.admin import Admin
 from support.client import Client
-from support.proxy import LARDER
+from support.shims import preloaded
 from support.wire import Closed, Truncated, wait_until
 
-SHIM = LARDER.parent / "tests" / "fault" / "libmemory_shim.so"
+pytestmark = pytest.mark.plain_only  # a sanitizer brings an allocator of its own
+
 STRIDE = 12  # of the usual run
 
 SMALL = b"small " * 100
@@ -90,10 +91,8 @@ def live(proxy, number):
 
 
 def begin(origin, larder, tmp_path):
-    if not SHIM.exists():
-        pytest.skip("sanitizers bring an allocator of their own")
     memory = Memory(tmp_path / "control")
-    env = {"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")}
+    env = {**preloaded("memory"), "MEMORY_CONTROL": str(tmp_path / "control")}
     return memory, larder(origin, flags=["--workers", "1"], env=env)
 
 
@@ -153,11 +152,9 @@ def test_no_memory_for_what_comes_during_a_request(origin, larder, tmp_path):
 
 def test_what_lack_of_memory_kept_from_being_stored(origin, larder, tmp_path):
     """The log says that it was that: not a race, and not the disk. Each allocation of a response that is stored, once."""
-    if not SHIM.exists():
-        pytest.skip("sanitizers bring an allocator of their own")
     memory, log = Memory(tmp_path / "control"), tmp_path / "access.log"
     proxy = larder(origin, flags=["--workers", "1", "--access-log", log],
-                   env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
+                   env={**preloaded("memory"), "MEMORY_CONTROL": str(tmp_path / "control")})
     origin.on("GET /*", answer)
     for number in range(3):
         ask(proxy, "GET", f"/large/warm-{number}", LARGE)
@@ -180,11 +177,9 @@ def test_what_lack_of_memory_kept_from_being_stored(origin, larder, tmp_path):
 @pytest.mark.parametrize("path", ["/v1/status", "/metrics", "/v1/report"])
 def test_the_administration_survives_it(larder, tmp_path, origin, path):
     """Its thread is the server's own; a connection that cannot be taken now is taken later."""
-    if not SHIM.exists():
-        pytest.skip("sanitizers bring an allocator of their own")
     memory = Memory(tmp_path / "control")
     origin.on("GET *", answer)
-    proxy = larder(origin, flags=["--workers", "1"], env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
+    proxy = larder(origin, flags=["--workers", "1"], env={**preloaded("memory"), "MEMORY_CONTROL": str(tmp_path / "control")})
     ask(proxy, "GET", "/small/1", SMALL)
     Admin(proxy).get(path).expect(200)
     memory.fail(0)
@@ -224,11 +219,9 @@ headers = ["Content-Type: text/html"]
 @pytest.mark.parametrize("count", [1, 40])
 def test_a_configuration_that_cannot_be_read_now_is_refused(origin, larder, tmp_path, count):
     """SIGHUP while memory is short, from the first allocation to the last, which makes the loops of the new workers."""
-    if not SHIM.exists():
-        pytest.skip("sanitizers bring an allocator of their own")
     memory = Memory(tmp_path / "control")
     origin.on("GET *", answer)
-    proxy = larder(config=CONFIG.format(origin=origin.url), env={"LD_PRELOAD": str(SHIM), "MEMORY_CONTROL": str(tmp_path / "control")})
+    proxy = larder(config=CONFIG.format(origin=origin.url), env={**preloaded("memory"), "MEMORY_CONTROL": str(tmp_path / "control")})
     said = re.compile("configuration reloaded|the new configuration is refused|the new configuration cannot be used")
 
     def reload():

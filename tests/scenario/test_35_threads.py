@@ -8,11 +8,12 @@ import struct
 import pytest
 from support.client import Client
 from support.parallel import in_parallel
-from support.proxy import LARDER
 from support.say import NO_STORE, always
+from support.shims import preloaded
 from support.wire import TIMEOUT, wait_until
 
-SHIM = LARDER.parent / "tests" / "fault" / "libthread_shim.so"
+pytestmark = pytest.mark.plain_only
+
 CONFIG = '[server]\nworkers = 2\n[cache]\nsize = "64MiB"\n[[site]]\norigin = "{url}"\n'
 
 
@@ -41,14 +42,12 @@ class Threads:
 
 @pytest.fixture
 def threads(tmp_path):
-    if not SHIM.exists():
-        pytest.skip("not in the sanitizers' builds")
     return Threads(tmp_path / "threads")
 
 
 @pytest.fixture
 def proxy(threads, larder, origin, tmp_path):
-    return larder(config=CONFIG.format(url=origin.url), env={"LD_PRELOAD": str(SHIM), "THREAD_CONTROL": str(tmp_path / "threads")})
+    return larder(config=CONFIG.format(url=origin.url), env={**preloaded("thread"), "THREAD_CONTROL": str(tmp_path / "threads")})
 
 
 @pytest.mark.parametrize("at", [1, 2])

@@ -5,11 +5,11 @@ import time
 import pytest
 from support.admin import Admin
 from support.client import Client
-from support.clock import SHIM, Clock
+from support.clock import Clock
 from support.say import date
 from support.wire import wait_until
 
-pytestmark = pytest.mark.skipif(not SHIM.exists(), reason="the shim cannot be loaded in front of a sanitizer")
+pytestmark = pytest.mark.plain_only
 
 DAY = 86400
 

@@ -3,9 +3,7 @@
 import mmap
 import struct
 
-from .proxy import LARDER
-
-SHIM = LARDER.parent / "tests" / "fault" / "libclock_shim.so"
+from .shims import preloaded
 
 
 class Clock:
@@ -13,7 +11,7 @@ class Clock:
 
     def __init__(self, file):
         file.write_bytes(bytes(mmap.PAGESIZE))
-        self.env = {"CLOCK_CONTROL": str(file), "LD_PRELOAD": str(SHIM)}
+        self.env = {"CLOCK_CONTROL": str(file), **preloaded("clock")}
         with file.open("r+b") as stream:
             self.page = mmap.mmap(stream.fileno(), mmap.PAGESIZE)
         self.offset_s = 0

@@ -3,9 +3,7 @@
 import mmap
 import struct
 
-from .proxy import LARDER
-
-SHIM = LARDER.parent / "tests" / "fault" / "libfault_shim.so"
+from .shims import preloaded
 
 PAGE = 4096
 CALLS, AT, CODE, LASTING, FAILED, COLD, MEMORY, DIRECTORY = 0, 8, 16, 20, 24, 32, 40, 48  # offsets of struct fault_control
@@ -16,7 +14,7 @@ class Faults:
 
     def __init__(self, file, directory):
         file.write_bytes(bytes(PAGE))
-        self.env = {"FAULT_CONTROL": str(file), "LD_PRELOAD": str(SHIM)}
+        self.env = {"FAULT_CONTROL": str(file), **preloaded("fault")}
         with open(file, "r+b") as stream:
             self.page = mmap.mmap(stream.fileno(), PAGE)
         text = str(directory).encode()
