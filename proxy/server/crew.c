@@ -177,6 +177,11 @@ void crew_take_connection(struct crew *crew, struct handover *handover)
     worker_take_connection(&crew->workers[crew->turn++ % crew->made], handover);
 }
 
+bool crew_has_retired(const struct crew *crew)
+{
+    return crew->retired == crew->made;
+}
+
 bool crew_is_over(const struct crew *crew)
 {
     return crew->ended == crew->started;

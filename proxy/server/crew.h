@@ -38,8 +38,7 @@ struct crew *crew_create(struct config *config, unsigned worker_count, const str
  * runs must be told to stop. */
 MUST_CHECK enum err crew_start(struct crew *crew, const struct worker_shared *shared, struct buf *out_error);
 
-/* The crew has taken the former one's place: from when all workers of that have posted their retired_message, nothing
- * is begun with its configuration. */
+/* The crew has taken the former one's place. */
 void crew_retire(struct crew *former, struct crew *crew);
 
 /* Another process has the listening sockets: what is idle is handed over, the rest finishes. */
@@ -53,6 +52,9 @@ void crew_reopen_log(struct crew *crew);
 
 /* An idle connection of a former crew; not after crew_stop. */
 void crew_take_connection(struct crew *crew, struct handover *handover);
+
+/* All its workers have posted their retired_message: it begins nothing any more. */
+bool crew_has_retired(const struct crew *crew);
 
 /* Nothing of it runs, and nothing will come. */
 bool crew_is_over(const struct crew *crew);

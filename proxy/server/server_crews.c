@@ -152,7 +152,7 @@ static void on_worker_retired(struct message *message) /* message.run */
     crew->retired++;
     if (server->successor.state == SUCCESSOR_SERVES) {
         server_check_left(server);
-    } else if (crew->replaced && crew->retired == crew->made && !server->stopping) {
+    } else if (crew->replaced && crew_has_retired(crew) && !server->stopping) {
         log_info("configuration reloaded sites=%zu", server->crews->config->site_count);
         notify_ready(&server->notify, "serving");
     }

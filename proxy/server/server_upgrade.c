@@ -170,7 +170,7 @@ static void on_serves(struct successor *successor)
 void server_check_left(struct server *server)
 {
     for (const struct crew *crew = server->crews; crew != NULL; crew = crew->next) {
-        if (crew->retired < crew->made && !crew->stopping) {
+        if (!crew_has_retired(crew) && !crew->stopping) {
             return;
         }
     }
