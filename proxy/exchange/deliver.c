@@ -176,8 +176,8 @@ static enum progress send_from_store(struct exchange *ex, const struct stored_ru
         return await_disk(ex, run->body_id, &cold);
     }
     if (error != ERR_OK) {
-        log_error("stored body unreadable error=%s body=%llu offset=%llu", err_name(error),
-                  (unsigned long long)run->body_id, (unsigned long long)ex->offset);
+        log_error("stored body unreadable error=%s key=%s body=%llu offset=%llu", err_name(error),
+                  log_quoted(ex->key.text).text, (unsigned long long)run->body_id, (unsigned long long)ex->offset);
         ex->error = error;
         return PROGRESS_UNREADABLE;
     }

@@ -205,6 +205,7 @@ def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, 
         client.get("/1").expect(200, body=whole, cache="fwd=miss; stored; detail=unreadable")
         client.get("/1").expect(200, body=whole, cache="hit")
     assert proxy.stderr.count("stored body unreadable") == 1
+    assert 'key="GET http://larder.test/1"' in proxy.stderr
 
 
 def test_a_hit_that_cannot_be_read_and_no_origin_to_ask(origin, larder):
