@@ -113,9 +113,16 @@ def run_wrk(directory, port, scenario, requests, seconds):
     file.write_bytes(b"".join(requests))
     command = [find("wrk"), "-t1", f"-c{scenario.connections}", f"-d{seconds}s", "--timeout", "20s", "-s", HERE / "load.lua"]
     command += [f"http://127.0.0.1:{port}/", "--", file, scenario.pick, str(scenario.pause_ms)]
+    before_s = children_cpu_s()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 120)
     require(done.returncode == 0 and done.stdout.endswith("}\n"), f"wrk failed: {done.stdout}{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return {**json.loads(done.stdout.splitlines()[-1]), "cpu_us": (children_cpu_s() - before_s) * 1e6}
+
+
+def children_cpu_s():
+    """Of those that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def origin_requests(origin):
@@ -144,8 +151,15 @@ def check_load(scenario, load, asked, client):
             client.expect(path, BROWSER, 200, scenario.body, "hit")
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    cost_us: float  # the server's CPU time for a request (or unit)
+    client_us: float  # and the client's
+    rate: float  # requests a second
+    hit: float  # the share of requests that the origin did not get
+
+
 def measure(scenario, server_name, origin, directory, seconds):
-    """CPU time in µs of one request (or unit), requests a second, and the share of requests that the origin did not get."""
     with SERVERS[server_name](directory, origin.port, scenario.setup) as server:
         client = Client(server.port, server_name != "floor")
         requests = fill_and_check(scenario, client)
@@ -158,7 +172,7 @@ def measure(scenario, server_name, origin, directory, seconds):
         check_load(scenario, load, asked, client)
         client.close()
     count = load["bytes"] / scenario.unit if scenario.unit else load["requests"]
-    return cpu_us / count, load["requests"] / load["us"] * 1e6, 1 - asked / max(load["requests"], 1)
+    return Measured(cpu_us / count, load["cpu_us"] / count, load["requests"] / load["us"] * 1e6, 1 - asked / max(load["requests"], 1))
 
 
 def takes_part(name, server):
