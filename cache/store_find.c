@@ -184,8 +184,7 @@ static enum look look_at(struct store_reader *reader, const struct key *key, con
     return LOOK_FOUND;
 }
 
-/* Did a piece of one of its bodies fail lately? */
-static bool record_damaged(struct store *store, const struct record *record)
+bool store_record_damaged(struct store *store, const struct record *record)
 {
     bool damaged = store_body_damaged(store, record->body_id);
 
@@ -213,7 +212,7 @@ bool find_read_record(struct store_reader *reader, const struct key *key, uint64
         store_note_damage(store, key->hash, object_id);
         return false;
     }
-    if (record_damaged(store, out_record)) {
+    if (store_record_damaged(store, out_record)) {
         store_note_damage(store, key->hash, object_id);
         return false;
     }

@@ -332,7 +332,8 @@ bool find_read_record(struct store_reader *reader, const struct key *key, uint64
 
 /* The object is removed by the next store_apply. 0: the index row itself. */
 void store_note_damage(struct store *store, struct key_hash hash, uint64_t object_id);
-bool store_body_damaged(struct store *store, uint64_t body_id); /* a piece of it failed lately */
+bool store_body_damaged(struct store *store, uint64_t body_id);              /* a piece of it failed lately */
+bool store_record_damaged(struct store *store, const struct record *record); /* or of one of its bodies */
 
 /* Where the blocks lie of pieces `stream_piece` and following of a body, as far as they lie in one run, `max_pieces` at
  * most (store_extents.c). MDB_NOTFOUND; MDB_CORRUPTED: a row fails its check. */

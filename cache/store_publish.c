@@ -207,8 +207,8 @@ static int join(struct batch *batch, const struct store_op *op, struct record *r
     int code = find_replaced(batch, op, &old, &found);
 
     *joined = JOINED_NEW;
-    if (code != 0 || !found) {
-        return code;
+    if (code != 0 || !found || store_record_damaged(batch->store, &old)) {
+        return code; /* what cannot be read is worth less than a part that can */
     }
     if (!record_is_partial(&old)) {
         *joined = JOINED_DROPPED; /* it came while the slice was being fetched */

@@ -199,7 +199,10 @@ def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, 
     if fields:
         span = f"bytes {want.start}-{want.stop - 1}/{len(whole)}"
         origin.expect("GET /1", fields).reply(206, {**FRESH, "Content-Range": span}, whole[want])
-        client.get("/1", fields).expect(206, body=whole[want], cache="fwd=miss; detail=unreadable")
+        client.get("/1", fields).expect(206, body=whole[want], cache="fwd=miss; stored; detail=unreadable")
+        client.close()
+        proxy.restart()
+        Client(proxy).get("/1", fields).expect(206, body=whole[want], cache="hit")
     else:
         origin.expect("GET /1").reply(200, FRESH, whole)
         client.get("/1").expect(200, body=whole, cache="fwd=miss; stored; detail=unreadable")
