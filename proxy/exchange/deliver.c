@@ -10,7 +10,8 @@
  *   it got for the whole.
  *   Where that happens before anything of the response was sent, REPLY says so instead, and what was stored and cannot
  *   be read is fetched. So the head waits for the first bytes of the store, and what a look-up has read of the body
- *   goes out with those that follow it.
+ *   goes out with those that follow it. Of several ranges a quarter of a megabyte in all is read ahead, for the text
+ *   in front of the first one goes out with the head.
  * - Several clients get a body that is not stored, and this one is too slow for the others: the same, with its own
  * name.
  * - The client is gone: LOG. */
@@ -149,6 +150,14 @@ static enum progress await_disk(struct exchange *ex, uint64_t body_id, const str
     return PROGRESS_WAIT;
 }
 
+static enum progress not_read(struct exchange *ex, const struct stored_run *run, enum err error)
+{
+    log_error("stored body unreadable error=%s key=%s body=%llu offset=%llu", err_name(error),
+              log_quoted(ex->key.text).text, (unsigned long long)run->body_id, (unsigned long long)run->offset);
+    ex->error = error;
+    return PROGRESS_UNREADABLE;
+}
+
 /* Sends `before`, which lies at ex->offset of the representation, and what follows it there: from the store. What was
  * read into memory a moment ago is read in any case: where memory is short it may be gone again, and this client would
  * wait for ever. */
@@ -175,13 +184,7 @@ static enum progress send_from_store(struct exchange *ex, const struct stored_ru
     if (error == ERR_COLD) {
         return await_disk(ex, run->body_id, &cold);
     }
-    if (error != ERR_OK) {
-        log_error("stored body unreadable error=%s key=%s body=%llu offset=%llu", err_name(error),
-                  log_quoted(ex->key.text).text, (unsigned long long)run->body_id, (unsigned long long)ex->offset);
-        ex->error = error;
-        return PROGRESS_UNREADABLE;
-    }
-    return context.progress;
+    return error == ERR_OK ? context.progress : not_read(ex, run, error);
 }
 
 /* The same from a flight's memory, or from the store what has left it. */
@@ -279,6 +282,91 @@ static enum progress send_stored(struct exchange *ex)
     return send_from_store(ex, &run, before);
 }
 
+/* ---- several ranges: looked at before the head goes out ---- */
+
+static size_t on_looked_at(void *arg, const struct span *runs, size_t count) /* store_read_fn */
+{
+    size_t bytes = 0;
+
+    (void)arg;
+    for (size_t i = 0; i < count; i++) {
+        bytes += runs[i].len;
+    }
+    return bytes;
+}
+
+/* Where a part's first bytes lie that are in the store only. False: they do not. */
+static bool part_in_store(const struct exchange *ex, const struct part *part, struct stored_run *out_run)
+{
+    const struct stored *stored = &ex->cached.stored;
+    uint64_t first = part->first > stored->body_start.len ? part->first : stored->body_start.len;
+
+    if (part->text.len > 0 || ex->source != SOURCE_STORED || ex->cached.flight != NULL) {
+        return false;
+    }
+    if (ex->cached.partial != NULL) {
+        return partial_run(ex->cached.partial, part->first, out_run) && out_run->flight == NULL;
+    }
+    *out_run = (struct stored_run){.body_id = stored->record.body_id,
+                                   .offset = (uint64_t)stored->record.key_len + stored->record.head_len + first,
+                                   .bytes = part->end > first ? part->end - first : 0};
+    return out_run->bytes > 0;
+}
+
+/* Can the first `bytes` of the run be read? */
+static enum progress look_at(struct exchange *ex, struct stored_run run, uint64_t bytes)
+{
+    struct store_reader *reader = cache_reader_store(ex->worker->cache_reader);
+    bool warm = ex->warm;
+    struct store_cold cold;
+    size_t used;
+
+    ex->warm = false;
+    for (; bytes > 0; bytes -= used, run.offset += used) {
+        size_t max_bytes = (size_t)bytes;
+        enum err error =
+            warm ? store_read(reader, run.body_id, run.offset, max_bytes, on_looked_at, NULL, &used)
+                 : store_read_now(reader, run.body_id, run.offset, max_bytes, on_looked_at, NULL, &used, &cold);
+        if (error == ERR_COLD) {
+            return await_disk(ex, run.body_id, &cold);
+        }
+        if (error != ERR_OK) {
+            return not_read(ex, &run, error);
+        }
+    }
+    return PROGRESS_MORE;
+}
+
+/* READ_BYTES in all, so that others get their turn. */
+static enum progress look_ahead(struct exchange *ex)
+{
+    uint64_t left = READ_BYTES;
+
+    if (ex->cold != NULL) {
+        return PROGRESS_WAIT; /* something else woke us */
+    }
+    for (; ex->ahead < ex->part_count && left > 0; ex->ahead++) {
+        const struct part *part = &ex->parts[ex->ahead];
+        struct stored_run run;
+
+        if (!part_in_store(ex, part, &run)) {
+            continue;
+        }
+        uint64_t bytes = part->end - part->first;
+        bytes = bytes < run.bytes ? bytes : run.bytes;
+        bytes = bytes < left ? bytes : left;
+        enum progress progress = look_at(ex, run, bytes);
+        if (progress != PROGRESS_MORE || ex->warm) { /* no thread could wait for it: then it is read again, here */
+            return progress;
+        }
+        left -= bytes;
+    }
+    ex->ahead = ex->part_count;
+    return PROGRESS_MORE;
+}
+
+/* ---- all ---- */
+
 /* Sends from the part that is next. */
 static enum progress send_some(struct exchange *ex)
 {
@@ -286,6 +374,9 @@ static enum progress send_some(struct exchange *ex)
 
     if (ex->part == ex->part_count) {
         return PROGRESS_END;
+    }
+    if (ex->part_count > 1 && ex->ahead < ex->part_count) {
+        return look_ahead(ex);
     }
     part = &ex->parts[ex->part];
     if (ex->offset == part->end) {

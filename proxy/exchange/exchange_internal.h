@@ -122,6 +122,7 @@ struct exchange {
     struct part *parts; /* what is sent of it, in this order */
     size_t part_count;
     size_t part;     /* being sent */
+    size_t ahead;    /* so many of several parts were looked at before the head goes out (deliver.c) */
     uint64_t offset; /* next byte of the representation, or of the part's text */
     struct tunnel *tunnel;
     struct purge_wait *purging; /* a PURGE that is not durable yet */

@@ -93,6 +93,7 @@ static bool make_multipart(struct exchange *ex, struct stream_head *head, const 
     part->end = part->text.len;
     part++;
     ex->part_count = (size_t)(part - ex->parts);
+    ex->ahead = 0;
     struct headers *headers = respond_change(ex, head);
     return headers != NULL && headers_set(headers, SPAN("Content-Type"), type);
 }

@@ -211,6 +211,26 @@ def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, 
     assert 'key="GET http://larder.test/1"' in proxy.stderr
 
 
+@pytest.mark.parametrize("warm", [True, False], ids=["in memory", "on the disk"])
+@pytest.mark.parametrize("at", [100_500, 309_000], ids=["first", "second"])
+def test_several_ranges_of_which_one_cannot_be_read_are_fetched(origin, larder, at, warm):
+    """Noticed before the text that goes before the first of them."""
+    proxy = larder(origin, flags=["--cache-size", SIZE])
+    whole = body_of(1, 500_000)
+    fill(origin, Client(proxy), [1], len(whole))
+    proxy.stop()
+    damage(proxy.cache_dir, whole[at:at + 64])
+    if not warm:
+        forget_pages(proxy.cache_dir)
+    proxy.start()
+    client = Client(proxy)
+    origin.expect("GET /1").reply(200, FRESH, whole)
+    several = client.get("/1", {"Range": "bytes=100000-119999,300000-319999"})
+    several.expect(206, cache="fwd=miss; stored; detail=unreadable")
+    assert whole[100_000:120_000] in several.body and whole[300_000:320_000] in several.body
+    assert proxy.stderr.count("stored body unreadable") == 1
+
+
 def test_a_hit_that_cannot_be_read_and_no_origin_to_ask(origin, larder):
     """An answer that says so, on a connection that stays: there is none, it may not be asked, or it fails."""
     proxy = larder(origin, flags=["--cache-size", SIZE])
