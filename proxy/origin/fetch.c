@@ -194,7 +194,7 @@ static void on_end(struct conn *conn, enum err error)
 {
     struct fetch *fetch = conn->owner;
 
-    if (!fetch_replay(fetch)) {
+    if (!fetch_replay(fetch, error)) {
         fetch_take_end(fetch, error);
     }
 }

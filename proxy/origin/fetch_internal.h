@@ -137,9 +137,9 @@ void fetch_ask(struct fetch *fetch);
 /* fetch_origin.c: asks the same origin again, on a connection of its own. */
 void fetch_again(struct fetch *fetch);
 
-/* fetch_origin.c: the connection ended before the origin said anything. True: that was on its way when the request was
- * sent, which goes out once more. */
-bool fetch_replay(struct fetch *fetch);
+/* fetch_origin.c: the connection ended (`error` as on_end has it) before the origin said anything. True: that was on
+ * its way when the request was sent, which goes out once more. */
+bool fetch_replay(struct fetch *fetch, enum err error);
 
 /* fetch_origin.c: the wait for a head is over, if there was one. */
 void fetch_note_wait(struct fetch *fetch);

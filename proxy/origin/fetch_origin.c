@@ -9,6 +9,7 @@
 #include "proxy/config/site_mode.h"
 #include "proxy/exchange/decide.h"
 #include "proxy/io/log.h"
+#include "proxy/io/unheard.h"
 #include "proxy/origin/fetch_internal.h"
 #include "proxy/origin/repeat.h"
 #include "proxy/server/worker.h"
@@ -119,11 +120,20 @@ void fetch_again(struct fetch *fetch)
     origin_acquire(fetch->pool->origins[fetch->choice.index], &fetch->acquire);
 }
 
-bool fetch_replay(struct fetch *fetch)
+/* When it ended, since it was asked. An end in order is the last that was heard of the other side, which may be long
+ * ago where this thread, or the machine, stood still. (A reset leaves no such trace.) */
+static uint64_t ended_after_ms(const struct fetch *fetch, enum err error)
 {
-    const struct repeat_end end = {.kept = fetch->conn->reused,
-                                   .responded = fetch->responded,
-                                   .after_ms = uv_now(&fetch->worker->loop) - fetch->asked_ms};
+    uint64_t noticed_ms = uv_now(&fetch->worker->loop) - fetch->asked_ms;
+    uint64_t unheard_ms = error == ERR_OK ? conn_unheard_ms(&fetch->conn->conn) : 0;
+
+    return noticed_ms > unheard_ms ? noticed_ms - unheard_ms : 0;
+}
+
+bool fetch_replay(struct fetch *fetch, enum err error)
+{
+    const struct repeat_end end = {
+        .kept = fetch->conn->reused, .responded = fetch->responded, .after_ms = ended_after_ms(fetch, error)};
 
     if (fetch->state != FETCH_HEAD || !repeat_is_permitted(&fetch->request, &end) || !may_retry(fetch)) {
         return false;

@@ -20,7 +20,7 @@ enum { REPEAT_CROSSING_MS = 1000 };
 struct repeat_end {
     bool kept;         /* the connection had been idle before; else it was made for this request */
     bool responded;    /* a byte of the answer came */
-    uint64_t after_ms; /* since the request was begun to be sent */
+    uint64_t after_ms; /* when it did, since the request was begun to be sent; when that was noticed, if nobody knows */
 };
 
 /* May the origin get it twice? Idempotent, and without a body (RFC 9110 §9.2.2, RFC 9112 §9.3.1). */

@@ -1,7 +1,9 @@
 """Several origins of one site: who is asked, who is taken out and comes back, what is sent again, and what waits in line."""
 
+import signal
 import socket
 import threading
+import time
 
 import pytest
 from support.admin import Admin
@@ -198,6 +200,31 @@ def test_no_more_retries_than_the_budget(origins, larder, refused):
     assert set(statuses) == {200, 502}
     failed = statuses.count(502)
     assert 30 - 22 <= failed <= 20, "half meet the dead one; ten in ten seconds are sent again"
+
+
+@pytest.mark.parametrize("closes_at_once", [True, False])
+def test_the_end_of_a_kept_connection_while_larder_stands_still(origin, larder, closes_at_once):
+    """What counts is when it came: an origin that worked for so long has seen the request."""
+    proxy = larder(origin)
+    client = Client(proxy)
+    origin.expect("GET /a").reply(200, NO_STORE)
+    client.get("/a").expect(200)
+
+    def end(exchange):
+        proxy.pause()
+        if closes_at_once:
+            exchange.sock.shutdown(socket.SHUT_WR)
+        time.sleep(1.1)  # by the kernel's clock, which no test moves
+        exchange.close()
+        proxy.process.send_signal(signal.SIGCONT)
+
+    origin.expect("GET /b").handle(end)
+    if closes_at_once:
+        origin.expect("GET /b").reply(200, NO_STORE, b"again")
+        client.get("/b").expect(200, body=b"again")
+    else:
+        client.get("/b").expect(502, cache="detail=origin-failed")
+        assert origin.count("/b") == 1
 
 
 def test_no_retries_where_none_are_wanted(origins, larder, refused):
