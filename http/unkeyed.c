@@ -59,6 +59,20 @@ bool unkeyed_is_twin(struct span name, struct span other)
     return name.len == other.len && begins_as_variable(name, other) && !span_equal_nocase(name, other);
 }
 
+bool unkeyed_with_hyphens(struct span name, struct arena *arena, struct span *out_name)
+{
+    char *text = arena_alloc_text(arena, name.len);
+
+    if (text == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < name.len; i++) {
+        text[i] = name.data[i] == '_' ? '-' : name.data[i];
+    }
+    *out_name = (struct span){text, name.len};
+    return true;
+}
+
 static bool is_in(struct span name, const struct span *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -6,6 +6,7 @@
 #ifndef HTTP_UNKEYED_H
 #define HTTP_UNKEYED_H
 
+#include "http/arena.h"
 #include "http/check.h"
 #include "http/message.h"
 
@@ -17,6 +18,9 @@ MUST_CHECK bool unkeyed_is_one(struct span name, enum method method);
 /* Are these two names that an application takes for one, because it sees fields as environment variables (RFC 3875
  * §4.1.18): the same but for `_` and `-`? */
 MUST_CHECK bool unkeyed_is_twin(struct span name, struct span other);
+
+/* The name that an application takes `name` for: with `-` for each `_`. False at the arena's limit. */
+MUST_CHECK bool unkeyed_with_hyphens(struct span name, struct arena *arena, struct span *out_name);
 
 /* Does the request have one (that was let through)? */
 MUST_CHECK bool unkeyed_has(const struct http_request *request);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "http/token.h"
+#include "http/unkeyed.h"
 #include "http/uri.h"
 #include "proxy/config/config_schema.h"
 
@@ -125,10 +126,18 @@ bool config_member_field_name(struct span text, struct arena *arena, struct span
     return is_token(text) && arena_copy(arena, text, out_text);
 }
 
-/* These are removed, or written anew, before rules are looked at. */
+/* These are removed, or written anew, before rules are looked at. Applications that see fields as environment variables
+ * take one with `_` for them (http/unkeyed.h): whoever passed that on would let every client say what only a trusted
+ * proxy may. */
 bool config_member_passed_field(struct span text, struct arena *arena, struct span *out_text)
 {
-    return !forwarded_is_one(text) && config_member_field_name(text, arena, out_text);
+    struct span taken_for;
+
+    if (!unkeyed_with_hyphens(text, arena, &taken_for)) {
+        return false;
+    }
+    return !forwarded_is_one(taken_for) && config_member_field_name(taken_for, arena, &taken_for) &&
+           config_member_field_name(text, arena, out_text);
 }
 
 bool config_member_forwarded_field(struct span text, struct arena *arena, struct span *out_text)

@@ -220,7 +220,7 @@ static const struct config_key rule_keys[] = {
     {"pass_request_fields", config_set_list, LIST(struct rule, pass_request_fields, pass_request_field_count),
      GIVES(gives_passed_fields), .member = config_member_passed_field,
      .expected = "names of request fields, such as \"X-Original-URL\", but none that says for whom a proxy asks "
-                 "(X-Forwarded-*, X-Real-IP, Forwarded: server.trust_forwarded)"},
+                 "(X-Forwarded-*, X-Real-IP, Forwarded: server.trust_forwarded), nor that with _ for -"},
     {"rate_limit", config_set_rate, RULE_FIELD(rate.interval_us), GIVES(gives_rate)},
     {"rate_burst", config_set_count, RULE_FIELD(rate.burst), .min = 1, .max = 1000000},
     {"trace", config_set_bool, RULE_FIELD(trace), GIVES(gives_trace)},

@@ -141,7 +141,17 @@ Test(config, numbers_and_words)
          SITE "[[site.rule]]\npass_request_fields = [\"X-Host\", \"x-forwarded-PORT\"]\n",
          "larder.toml:4:34: site[1].rule[1].pass_request_fields[2]: expected names of request fields, such as "
          "\"X-Original-URL\", but none that says for whom a proxy asks (X-Forwarded-*, X-Real-IP, Forwarded: "
-         "server.trust_forwarded), found \"x-forwarded-PORT\""},
+         "server.trust_forwarded), nor that with _ for -, found \"x-forwarded-PORT\""},
+        {"a field that applications take for one of these",
+         SITE "[[site.rule]]\npass_request_fields = [\"Accept_Language\", \"X_Forwarded_For\"]\n",
+         "larder.toml:4:43: site[1].rule[1].pass_request_fields[2]: expected names of request fields, such as "
+         "\"X-Original-URL\", but none that says for whom a proxy asks (X-Forwarded-*, X-Real-IP, Forwarded: "
+         "server.trust_forwarded), nor that with _ for -, found \"X_Forwarded_For\""},
+        {"a field that applications take for the framing's",
+         SITE "[[site.rule]]\npass_request_fields = \"Transfer_Encoding\"\n",
+         "larder.toml:4:23: site[1].rule[1].pass_request_fields: expected names of request fields, such as "
+         "\"X-Original-URL\", but none that says for whom a proxy asks (X-Forwarded-*, X-Real-IP, Forwarded: "
+         "server.trust_forwarded), nor that with _ for -, found \"Transfer_Encoding\""},
         {"a date for a truth value", "[server]\ntrust_forwarded = 2024-01-01\n",
          "larder.toml:2:19: server.trust_forwarded: expected true, false, an address such as \"127.0.0.1\" or \"::1\", "
          "a network "
