@@ -175,15 +175,23 @@ void buf_add_hex(struct buf *buf, uint64_t value)
     buf_add(buf, (struct span){digits + start, sizeof digits - start});
 }
 
+/* Straight behind the content where that has room, as nearly always; else again where it has. */
 void buf_format(struct buf *buf, const char *format, ...)
 {
     va_list arguments;
-    int len;
-    char *to;
+    size_t left = buf->data == NULL ? 0 : buf->capacity - buf->len + 1; /* one more for the zero */
+    char *to = buf->data == NULL ? NULL : buf->data + buf->len;
 
+    if (buf->failed) {
+        return;
+    }
     va_start(arguments, format);
-    len = vsnprintf(NULL, 0, format, arguments);
+    int len = vsnprintf(to, left, format, arguments);
     va_end(arguments);
+    if (len >= 0 && (size_t)len < left) {
+        buf->len += (size_t)len;
+        return;
+    }
     to = len < 0 ? NULL : room(buf, (size_t)len);
     if (to == NULL) {
         buf->failed = true;
@@ -224,7 +232,7 @@ void buf_add_json_string(struct buf *buf, struct span text)
 {
     buf_add_byte(buf, '"');
     while (text.len > 0) {
-        size_t run = 0;
+        size_t run = span_plain_len(text);
 
         while (run < text.len) {
             unsigned char byte = (unsigned char)text.data[run];

@@ -7,6 +7,7 @@
 
 enum {
     DAY_S = 86400,
+    MS_PER_S = 1000,
     CENTURY_WINDOW_YEARS = 50,
 };
 
@@ -111,6 +112,16 @@ void date_format_rfc3339(int64_t time_s, char out_text[DATE_RFC3339_LEN])
     write_digits(out_text + 11, 2, civil.hour);
     write_digits(out_text + 14, 2, civil.minute);
     write_digits(out_text + 17, 2, civil.second);
+}
+
+void date_format_rfc3339_ms(int64_t time_ms, char out_text[DATE_RFC3339_MS_LEN])
+{
+    int64_t time_s = floor_div(time_ms, MS_PER_S);
+
+    date_format_rfc3339(time_s, out_text);
+    out_text[DATE_RFC3339_LEN - 1] = '.';
+    write_digits(out_text + DATE_RFC3339_LEN, 3, (uint64_t)(time_ms - time_s * MS_PER_S));
+    out_text[DATE_RFC3339_MS_LEN - 1] = 'Z';
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT" */

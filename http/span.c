@@ -27,6 +27,37 @@ bool span_equal_nocase_bytes(struct span a, struct span b)
     return true;
 }
 
+/* Eight bytes at once: all that are not plain have a value below a space, the highest bit, or one of three values. */
+static bool all_plain(uint64_t bytes)
+{
+    const uint64_t ones = UINT64_MAX / 0xff;
+    const uint64_t high = ones << 7;
+    const uint64_t quote = bytes ^ (ones * '"');
+    const uint64_t backslash = bytes ^ (ones * '\\');
+    const uint64_t delete = bytes ^ (ones * 0x7f);
+
+    return (((bytes - ones * ' ') | (quote - ones) | (backslash - ones) | (delete - ones) | bytes) & high) == 0;
+}
+
+size_t span_plain_len(struct span text)
+{
+    size_t at = 0;
+
+    while (text.len - at >= sizeof(uint64_t)) {
+        uint64_t bytes;
+        memcpy(&bytes, text.data + at, sizeof bytes);
+        if (!all_plain(bytes)) {
+            break; /* or one that is plain stands behind one that is not */
+        }
+        at += sizeof bytes;
+    }
+    while (at < text.len && text.data[at] >= ' ' && text.data[at] != '"' && text.data[at] != '\\' &&
+           text.data[at] != 0x7f) {
+        at++;
+    }
+    return at;
+}
+
 bool span_split(struct span *rest, char separator, struct span *out_head)
 {
     size_t at;

@@ -59,6 +59,9 @@ static inline size_t span_find(struct span text, char byte)
     return found == NULL ? SIZE_MAX : (size_t)(found - text.data);
 }
 
+/* How many bytes at the start are printable ASCII and neither quote nor backslash: what no quoted text escapes. */
+size_t span_plain_len(struct span text);
+
 /* `text` without its first `count` bytes; nothing is left of a shorter one. */
 static inline struct span span_skip(struct span text, size_t count)
 {

@@ -39,12 +39,12 @@ static const char *level_name(enum log_level level)
 static size_t write_stamp(char *line, size_t room)
 {
     struct timespec now = {0};
-    char seconds[DATE_RFC3339_LEN];
 
+    REQUIRE(room > DATE_RFC3339_MS_LEN);
     clock_gettime(CLOCK_REALTIME, &now);
-    date_format_rfc3339(now.tv_sec, seconds);
-    int len = snprintf(line, room, "%.19s.%03ldZ ", seconds, now.tv_nsec / 1000000);
-    return len < 0 ? 0 : (size_t)len;
+    date_format_rfc3339_ms((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, line);
+    line[DATE_RFC3339_MS_LEN] = ' ';
+    return DATE_RFC3339_MS_LEN + 1;
 }
 
 void log_line(enum log_level level, const char *format, ...)

@@ -19,6 +19,7 @@ FEW, MANY = 500, 10500
 TOLERANCE = 0.03
 CASES = {  # path, fields besides a browser's, status, bytes, whether each asks for another object
     "hit, 1 KB": ("/1k/assets/style-1", {}, 200, KIB, False),
+    "hit, 1 KB, with an access log": ("/1k/assets/style-1", {}, 200, KIB, False),
     "304": ("/1k/assets/style-1", {"If-None-Match": "@ETAG@"}, 304, 0, False),
     "hit, 10 KB": ("/10k/assets/style-1", {}, 200, 10 * KIB, False),
     "miss and store, 1 KB": ("/1k/assets/other-", {}, 200, KIB, True),
@@ -34,7 +35,8 @@ def count(directory, origin, case, requests):
     port, out, settings = free_port(), directory / "callgrind.out", directory / "larder.toml"
     settings.write_text('[server]\nfacts = "0"\n')  # which paths are remembered, and for how long, is a matter of chance
     command = [find("valgrind"), "--tool=callgrind", f"--callgrind-out-file={out}", directory.parent / "binary", "serve", "--workers", "1"]
-    command += ["--profile", "rfc", "--access-log", "off", "--log-level", "warn", "--cache-size", "256MiB", "--cache-dir", directory / "cache"]
+    command += ["--access-log", directory / "access.log" if "access log" in case else "off"]
+    command += ["--profile", "rfc", "--log-level", "warn", "--cache-size", "256MiB", "--cache-dir", directory / "cache"]
     command += ["--config", settings, "--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin.port}"]
     server = Server("larder", command, port, directory / "log")
     with server.wait_ready(timeout_s=60):

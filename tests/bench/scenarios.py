@@ -45,6 +45,7 @@ class Scenario:
 SCENARIOS = {
     "hit": Scenario("small hit, 1 KB", "1k", KIB, SMALL_OBJECTS, "hit"),
     "304": Scenario("304 to If-None-Match", "1k", 0, SMALL_OBJECTS, "hit", conditional=True, servers=tuple(s for s in EVERYONE if s != "haproxy")),
+    "hitlog": Scenario("small hit, with an access log", "1k", KIB, SMALL_OBJECTS, "hit", setup=Setup(access_log=True), servers=("larder", "nginx")),
     "hit10k": Scenario("10 KB hit", "10k", 10 * KIB, 2000, "hit"),
     "hit1m": Scenario("1 MB hit, per MB", "1m", MIB, 20, "hit", unit=MIB),
     "hit64m": Scenario("64 MB hit, per MB", "64m", 64 * MIB, 2, "hit", unit=MIB, connections=8),

@@ -17,6 +17,7 @@ class Setup:
 
     cache_mib: int = 4096
     workers: int = 1
+    access_log: bool = False  # a line a request, to a file
 
 
 def write_configuration(directory, template, values, root=""):
@@ -46,7 +47,8 @@ def start_origin(directory):
 def start_larder(directory, origin_port, setup):
     directory.mkdir()
     port = free_port()
-    flags = f"--workers {setup.workers} --profile rfc --access-log off --log-level warn --cache-size {setup.cache_mib}MiB".split()
+    flags = f"--workers {setup.workers} --profile rfc --log-level warn --cache-size {setup.cache_mib}MiB".split()
+    flags += ["--access-log", directory / "access.log" if setup.access_log else "off"]
     flags += ["--listen", f"127.0.0.1:{port}", "--origin", f"http://127.0.0.1:{origin_port}", "--cache-dir", directory / "cache"]
     return Server("larder", [directory.parent / "binary", "serve", *flags], port, directory / "log")
 
@@ -54,7 +56,8 @@ def start_larder(directory, origin_port, setup):
 def start_nginx(directory, origin_port, setup):
     for i in range(16):  # its directories, as in any cache that is not new
         (directory / "cache" / f"{i:x}").mkdir(parents=True)
-    values = {"ORIGIN": origin_port, "SIZE": f"{setup.cache_mib}m", "WORKERS": setup.workers}
+    log = f"{directory}/access.log combined buffer=64k flush=1s" if setup.access_log else "off"
+    values = {"ORIGIN": origin_port, "SIZE": f"{setup.cache_mib}m", "WORKERS": setup.workers, "LOG": log}
     return start_configured("nginx", directory, "nginx.conf", **values)
 
 

@@ -73,6 +73,24 @@ Test(buf, a_buffer_without_room_fails_at_once)
     buf_finish(NULL);
 }
 
+Test(buf, formatted_text_that_does_not_fit_grows_the_buffer)
+{
+    struct buf buf;
+
+    buf_init(&buf, 1500);
+    for (int i = 0; i < 100; i++) {
+        size_t before = buf.len;
+        buf_format(&buf, "%d: %s,", i, "ten bytes.");
+        cr_assert(!buf.failed);
+        cr_assert_eq(buf.data[before], i < 10 ? '0' + i : '0' + i / 10);
+    }
+    cr_expect_eq(buf.len, 10 * 14 + 90 * 15U);
+    cr_expect(memcmp(buf.data + buf.len - 15, "99: ten bytes.,", 15) == 0);
+    buf_format(&buf, "%*d", 2000, 1); /* beyond the limit */
+    cr_expect(buf.failed);
+    buf_finish(&buf);
+}
+
 Test(buf, reserve_keeps_content_and_consume_drops_the_front)
 {
     struct buf buf;

@@ -138,6 +138,28 @@ Test(date, writes_imf_fixdate_and_clamps)
     }
 }
 
+Test(date, writes_rfc3339_with_milliseconds)
+{
+    static const struct {
+        int64_t time_ms;
+        const char *want;
+    } cases[] = {
+        {784111777123, "1994-11-06T08:49:37.123Z"},
+        {784111777007, "1994-11-06T08:49:37.007Z"},
+        {0, "1970-01-01T00:00:00.000Z"},
+        {-1, "1969-12-31T23:59:59.999Z"},
+        {-1000, "1969-12-31T23:59:59.000Z"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[DATE_RFC3339_MS_LEN];
+
+        date_format_rfc3339_ms(cases[i].time_ms, text);
+        cr_expect(memcmp(text, cases[i].want, sizeof text) == 0, "got %.*s, want %s", DATE_RFC3339_MS_LEN, text,
+                  cases[i].want);
+    }
+}
+
 Test(date, writes_rfc3339_and_clamps)
 {
     static const struct {

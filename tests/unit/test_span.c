@@ -70,6 +70,25 @@ Test(span, skip_and_take_stop_at_the_end)
     cr_expect(span_equal(span_take(SPAN("abc"), 4), SPAN("abc")));
 }
 
+Test(span, plain_text_ends_before_what_is_escaped)
+{
+    char text[20];
+
+    for (size_t len = 0; len <= sizeof text; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                bool plain = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+                memset(text, byte % 2 == 0 ? ' ' : '~', sizeof text);
+                text[at] = (char)byte;
+                size_t got = span_plain_len((struct span){text, len});
+                cr_assert_eq(got, plain ? len : at, "%zu of %zu, byte %u at %zu", got, len, byte, at);
+            }
+        }
+    }
+    cr_expect_eq(span_plain_len((struct span){NULL, 0}), 0);
+    cr_expect_eq(span_plain_len(SPAN("abcdefgh\x01\x01\x80\"")), 8);
+}
+
 Test(span, trims_spaces_and_tabs_only)
 {
     cr_expect(span_equal(span_trim(SPAN(" \t a b\t ")), SPAN("a b")));
