@@ -13,7 +13,8 @@
  * - What a cache must not answer goes from LOOKUP to PASS, and has a fetch of its own.
  * - No site, a bad request, an origin that fails with nothing stored that may be used: REPLY.
  * - An origin that is slow, and a rule that knows what to do: SERVE of what is stale; the fetch goes on behind.
- * - What is stored turns out to be unreadable before anything of it was sent: JOIN, as if it were not stored.
+ * - What is stored turns out to be unreadable before anything of it was sent: JOIN, as if it were not stored; offline,
+ *   where a recording may be as good, LOOKUP.
  * - An origin that breaks off: the client's connection ends within the response, so that it notices.
  * - The client is gone: LOG; the fetch lives on if others follow it or it is being stored.
  *
@@ -58,8 +59,8 @@ static const struct {
     [STEP_RESPOND] = {"respond", respond_from_flight, TO(STEP_DELIVER) | TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_REPLY] = {"reply", respond_ourselves, TO(STEP_DELIVER) | TO(STEP_LOG)},
     [STEP_DELIVER] = {"deliver", deliver,
-                      TO(STEP_DELIVER) | TO(STEP_MISSING) | TO(STEP_JOIN) | TO(STEP_SENDING) | TO(STEP_REPLY) |
-                          TO(STEP_LOG)},
+                      TO(STEP_DELIVER) | TO(STEP_LOOKUP) | TO(STEP_MISSING) | TO(STEP_JOIN) | TO(STEP_SENDING) |
+                          TO(STEP_REPLY) | TO(STEP_LOG)},
     [STEP_SENDING] = {"sending", step_sending, TO(STEP_LOG)},
     [STEP_TUNNEL] = {"tunnel", step_tunnel, TO(STEP_LOG)},
     [STEP_LOG] = {"log", step_log, 0},

@@ -171,5 +171,8 @@ enum step exchange_unreadable(struct exchange *ex)
     ex->look_ups++;
     ex->outcome = OUTCOME_MISS;
     exchange_because(ex, REASON_UNREADABLE, NULL);
+    if (ex->policy.mode == MODE_OFFLINE && ex->look_ups < EXCHANGE_MAX_LOOK_UPS) {
+        return STEP_LOOKUP; /* there may be the other of the stored response and the recording */
+    }
     return exchange_decide_fetch(ex);
 }

@@ -1,12 +1,14 @@
 """How a site is run: offline, from what is stored alone; recording, for offline; switched while larder runs."""
 
 import json
+import random
 import signal
 
 import pytest
 from support import why
 from support.admin import Admin
 from support.client import HOST, Client
+from support.damage import damage
 from support.proxy import run_larder
 from support.say import always
 from support.wire import wait_until
@@ -200,6 +202,33 @@ def test_the_newer_of_the_two_is_served(larder, origin):
     client.get("/a").expect(200, body=b"newest")
     order(proxy, "offline")
     client.get("/a").expect(200, body=b"newest", cache="hit; detail=fresh")
+
+
+@pytest.mark.parametrize("first, second, found", [
+    ("max-age=60", "private", "hit; detail=offline"),  # what was recorded last cannot be read
+    ("private", "max-age=60", "hit; detail=replayed"),  # what was stored last
+])
+def test_the_other_of_the_two_is_served_where_one_cannot_be_read(larder, origin, first, second, found):
+    proxy = larder(origin, config='[[site]]\nmode = "record"\n')
+    bodies = [random.Random(seed).randbytes(100_000) for seed in (1, 2)]
+    client = Client(proxy)
+    for cache_control, body in zip((first, second), bodies):
+        origin.expect("GET /a").reply(200, {"Cache-Control": cache_control, "Age": "60"}, body)
+        client.get("/a").expect(200, body=body)
+    client.close()
+    proxy.stop()
+    damage(proxy.cache_dir, bodies[1][50_000:50_064])
+    proxy.start()
+    order(proxy, "offline")
+    client = Client(proxy)
+    for _ in range(2):
+        client.get("/a", {"Range": "bytes=50000-50099"}).expect(206, body=bodies[0][50_000:50_100], cache=found)
+    client.close()
+    proxy.stop()
+    damage(proxy.cache_dir, bodies[0][50_000:50_064])
+    proxy.start()
+    order(proxy, "offline")
+    offline_miss(Client(proxy).get("/a", {"Range": "bytes=50000-50099"}))
 
 
 def test_vary_selects_recordings(larder, origin):
