@@ -40,7 +40,6 @@
 
 enum {
     MAX_TABLES = 16,
-    SPARE_READERS = 8,           /* LMDB reader slots beyond the store_readers */
     BYTES_AN_OBJECT = 32 * 1024, /* for the size of the tables; wrong guesses cost hit ratio only */
     MIN_OBJECTS = 4096,
     MAX_OBJECTS = 16 * 1024 * 1024,
@@ -434,7 +433,7 @@ static int open_env(struct store *store, const struct store_options *options)
         code = mdb_env_set_maxdbs(store->env, MAX_TABLES);
     }
     if (code == 0) {
-        code = mdb_env_set_maxreaders(store->env, options->max_readers + SPARE_READERS);
+        code = mdb_env_set_maxreaders(store->env, STORE_READER_SLOTS);
     }
     if (code == 0) {
         code = mdb_env_set_mapsize(store->env, store->map_pages * store->page_bytes);

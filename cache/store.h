@@ -52,7 +52,6 @@ struct store_options {
                               store_open; LMDB's is written anew for that, up to 4 GiB; a larger one is removed */
     uint64_t memory_bytes; /* that the page cache can have; a store much smaller is not asked whether it is in memory */
     unsigned max_variants; /* of one key, at least 1; the oldest is dropped beyond (and where a row fills a page) */
-    unsigned max_readers;  /* store_reader objects at one time */
     bool keep;             /* what is there is not given up: a file that would be set aside or removed is an error, and
                               nothing is changed. All of LMDB's own pages are looked at first */
 };

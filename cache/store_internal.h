@@ -73,6 +73,10 @@ enum table {
 
 enum {
     BATCH_MAX_BYTES = 8 * 1024 * 1024,
+    /* In LMDB's table of readers, 64 bytes each. Who opens the store first, be it a tool that only looks at it, decides
+     * for all who open it until nobody has it open: so all say the same, and enough for the most workers that there may
+     * be, those of former configurations included. */
+    STORE_READER_SLOTS = 4096,
     DAMAGE_MAX = 16,             /* remembered until the next store_apply */
     RECLAIM_SLICE_PIECES = 2048, /* deleted a batch when no space is wanted */
     EVICT_MAX_OBJECTS = 1024,    /* evicted a batch at most: bounds the pages it changes */

@@ -98,6 +98,9 @@ static void on_probe(void *arg) /* guarded_fn */
         code = mdb_env_set_mapsize(env, probe->map_bytes);
     }
     if (code == 0) {
+        code = mdb_env_set_maxreaders(env, STORE_READER_SLOTS);
+    }
+    if (code == 0) {
         code = mdb_env_open(env, probe->dir, STORE_ENV_FLAGS, 0600);
     }
     if (code == 0) {

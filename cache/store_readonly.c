@@ -124,6 +124,9 @@ static void on_open(void *arg) /* guarded_fn */
         call->code = mdb_env_set_maxdbs(store->env, MAX_TABLES);
     }
     if (call->code == 0) {
+        call->code = mdb_env_set_maxreaders(store->env, STORE_READER_SLOTS);
+    }
+    if (call->code == 0) {
         call->code = mdb_env_set_mapsize(store->env, store->map_pages * store->page_bytes);
     }
     if (call->code == 0) {

@@ -94,7 +94,6 @@ struct store *store_context_own(struct store_context *context, bool make)
     struct store_options options = {.dir = context->dir,
                                     .size_bytes = size_bytes > 0 ? size_bytes : context->config->cache.size_bytes,
                                     .max_variants = (unsigned)context->config->cache.max_variants,
-                                    .max_readers = 4,
                                     .keep = true};
     struct store *store = NULL;
     enum err error = ERR_NOT_FOUND;

@@ -25,7 +25,6 @@
 enum {
     EXIT_STOPPED = 0,
     EXIT_CANNOT_START = 2,
-    SPARE_READERS = 4, /* of the store, beyond one a worker */
 };
 
 static const int watched_signals[SERVER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -243,7 +242,6 @@ static enum err open_cache(struct server *server, const struct config *config)
                 .size_bytes = config->cache.size_bytes,
                 .memory_bytes = memory_bytes,
                 .max_variants = (unsigned)config->cache.max_variants,
-                .max_readers = server->worker_count * (SERVER_FORMER_CREWS_MAX + 2) + SPARE_READERS,
             },
         .write_queue_bytes = config->cache.write_queue_bytes,
         .window_bytes = config->server.stream_buffer_bytes,

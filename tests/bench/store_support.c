@@ -57,7 +57,6 @@ struct store *bench_open(const char *dir, uint64_t size_bytes, uint64_t memory_b
     struct store_options options = {.dir = dir,
                                     .size_bytes = size_bytes,
                                     .max_variants = 8,
-                                    .max_readers = 4,
                                     .memory_bytes = memory_bytes == BENCH_MEMORY ? machine_bytes : memory_bytes};
     struct store *store = NULL;
     struct buf note;

@@ -11,7 +11,7 @@ from support.client import HOST, Client
 from support.proxy import LARDER, run_larder
 from support.say import date, fresh
 from support.small_disk import needs_root, read_only
-from support.store_commands import BODIES, URL, both, fill, listed, make_newer, ok, raw, read_files, spoil_bodies, tool
+from support.store_commands import BODIES, URL, both, fill, held, listed, make_newer, ok, raw, read_files, spoil_bodies, tool
 from support.wire import wait_until
 
 
@@ -328,3 +328,15 @@ def test_partial_responses(origin, proxy, client, tmp_path):
     report = json.loads(ok(proxy, "check", "--json"))
     assert report["good"] and report["responses"] == 1 and report["body_bytes"] == 1000
     assert json.loads(ok(proxy, "stat", "--json"))["partial"] == 1
+
+
+@pytest.mark.plain_only
+def test_a_tool_that_was_there_first_leaves_room_for_every_worker(filled):
+    """LMDB's table of readers is as large as who opens the store first makes it."""
+    filled.stop()
+    with held("check", "--cache-dir", filled.cache_dir) as (tool_process, _):
+        maps = Path(f"/proc/{tool_process.pid}/maps")
+        wait_until(lambda: "lock.mdb" in maps.read_text(encoding="utf-8"), "the tool to have the store open")
+        filled.command += ["--workers", "150"]
+        filled.start()
+        assert not filled.logged("the store cannot be read")

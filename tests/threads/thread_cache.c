@@ -226,7 +226,7 @@ static void *run_disk(void *arg)
 static void open_cache(const char *dir)
 {
     struct cache_options options = {
-        .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4, .max_readers = WORKERS},
+        .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4},
         .write_queue_bytes = QUEUE,
         .window_bytes = WINDOW,
         .hot_bytes = 256 * 1024,

@@ -161,7 +161,7 @@ int main(int argc, char **argv)
 {
     char dir[SUPPORT_PATH_BYTES];
     struct cache_options options = {
-        .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4, .max_readers = WORKERS + 2},
+        .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4},
         .write_queue_bytes = 1024 * 1024,
         .window_bytes = 128 * 1024,
         .hot_bytes = 1024 * 1024,

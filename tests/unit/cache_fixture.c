@@ -19,7 +19,7 @@ static void on_wake(struct party *party)
 void open_cache(uint64_t store_bytes, size_t queue_bytes)
 {
     struct cache_options options = {
-        .store = {.dir = dir, .size_bytes = store_bytes, .max_variants = 4, .max_readers = 4},
+        .store = {.dir = dir, .size_bytes = store_bytes, .max_variants = 4},
         .write_queue_bytes = queue_bytes,
         .window_bytes = WINDOW,
         .stream_memory_bytes = stream_memory,

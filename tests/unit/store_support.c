@@ -72,7 +72,7 @@ uint64_t support_disk_bytes(const char *dir)
 
 enum err support_try_open(const char *dir, uint64_t size_bytes, struct store **out_store, struct buf *note)
 {
-    struct store_options options = {.dir = dir, .size_bytes = size_bytes, .max_variants = 4, .max_readers = 8};
+    struct store_options options = {.dir = dir, .size_bytes = size_bytes, .max_variants = 4};
 
     return store_open(&options, out_store, note);
 }

@@ -16,7 +16,7 @@ static struct cache_reader *reader;
 static void open_cache(void)
 {
     struct cache_options options = {
-        .store = {.dir = dir, .size_bytes = STORE_MIN_SIZE_BYTES, .max_variants = 4, .max_readers = 4},
+        .store = {.dir = dir, .size_bytes = STORE_MIN_SIZE_BYTES, .max_variants = 4},
         .write_queue_bytes = 4 * 1024 * 1024,
         .window_bytes = 1024 * 1024,
         .hit_for_miss_ms = HIT_FOR_MISS_MS,

@@ -21,7 +21,7 @@ static struct arena arena;
 static void setup(void)
 {
     struct cache_options options = {
-        .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4, .max_readers = 4},
+        .store = {.dir = dir, .size_bytes = STORE_SIZE, .max_variants = 4},
         .write_queue_bytes = 16 * 1024 * 1024,
         .window_bytes = 128 * 1024,
         .hit_for_miss_ms = 0,
