@@ -4,8 +4,6 @@
  * record_encode would. So most checks are: would we have written that? */
 #include <stdlib.h>
 #include <string.h>
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
 
 #include "cache/archive.h"
 #include "cache/archive_format.h"
@@ -15,6 +13,7 @@
 #include "cache/store.h"
 #include "cache/vary.h"
 #include "http/directives.h"
+#include "http/xxh3.h"
 
 enum {
     ARENA_BYTES = 8 * 1024 * 1024, /* a head as fields */

@@ -1,9 +1,8 @@
 /* archive_write.c: writing an export. See archive.h. */
-#include <xxhash.h>
-
 #include "cache/archive.h"
 #include "cache/archive_format.h"
 #include "cache/little_endian.h"
+#include "http/xxh3.h"
 
 enum { SLACK_BYTES = 64 };
 

@@ -9,12 +9,10 @@
  *   a fill with more than a segment goes on without being stored.
  * - Broken off, too large, invalidated, no memory: what was written is dropped; clients that follow go on from memory.
  */
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
-
 #include <string.h>
 
 #include "cache/cache_internal.h"
+#include "http/xxh3.h"
 
 static void leave_table(struct fill *fill, uint64_t alone_until_ms);
 static void note_alone(struct entry *entry, uint64_t alone_until_ms);

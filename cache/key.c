@@ -4,8 +4,7 @@
  * same key exactly if http/uri gave them the same normal form: "/a" and "/a?" differ, host names in capitals do not. */
 #include "cache/key.h"
 
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
+#include "http/xxh3.h"
 
 enum { MAX_BYTES = 256 * 1024 };
 

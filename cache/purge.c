@@ -5,9 +5,9 @@
 #include "cache/purge.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #include "cache/little_endian.h"
+#include "http/xxh3.h"
 
 enum {
     ROW_VERSION = 1,

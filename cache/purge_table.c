@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
+
+#include "http/xxh3.h"
 
 bool purge_is_pattern(enum purge_kind kind, struct span name)
 {

@@ -23,9 +23,9 @@
 #include "cache/record.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #include "cache/little_endian.h"
+#include "http/xxh3.h"
 
 enum {
     RECORD_VERSION = 2,

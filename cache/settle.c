@@ -3,9 +3,9 @@
  * A settled response hangs on the entry of its key; whoever looks up finds it there before the store. The disk thread's
  * commit makes it the store's, and settled_forget ends it. What was invalidated or purged meanwhile is not settled. */
 #include <string.h>
-#include <xxhash.h>
 
 #include "cache/cache_internal.h"
+#include "http/xxh3.h"
 
 enum { JUDGE_MEMORY_BYTES = 1024 * 1024 };
 

@@ -2,8 +2,7 @@
  *
  *  block       0  payload                     4072  u32 bytes of it in use     4076  12 zero bytes
  *           4088  u64 XXH3-64 of all before, seeded */
-#define _GNU_SOURCE             /* preadv2 */
-#define XXH_STATIC_LINKING_ONLY /* XXH3_state_t as a variable */
+#define _GNU_SOURCE /* preadv2 */
 #include "cache/store_bodies.h"
 
 #include <errno.h>
@@ -15,9 +14,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "cache/store_gather.h"
+#include "http/xxh3.h"
 
 enum {
     STAT_BLOCK_BYTES = 512,        /* of st_blocks */

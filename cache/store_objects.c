@@ -7,10 +7,9 @@
 
 #include <errno.h>
 #include <string.h>
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
 
 #include "cache/store_internal.h"
+#include "http/xxh3.h"
 
 enum {
     STEP_ROWS = 32,

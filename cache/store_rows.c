@@ -4,9 +4,9 @@
  * so everything goes through memcpy. Every row ends in, or begins with, a check seeded with what it belongs to: a row
  * that is found under another key fails it as a damaged one does. */
 #include <string.h>
-#include <xxhash.h>
 
 #include "cache/store_internal.h"
+#include "http/xxh3.h"
 
 uint64_t piece_key(uint64_t body_id, uint64_t number)
 {

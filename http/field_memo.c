@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
+
+#include "http/xxh3.h"
 
 struct slot {
     uint64_t seen;         /* hash of the block that came last */

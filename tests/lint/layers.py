@@ -30,7 +30,7 @@ FOREIGN = {
     r"expat\.h": r"proxy/commands/warm_urls\.c",
     r"zlib\.h": r"proxy/commands/gunzip\.c",
     r"llhttp\.h": r"http/parser\.c",
-    r"xxhash\.h": r"(http|cache)/.*",
+    r"xxhash\.h|xxh_x86dispatch\.h": r"http/xxh3\.h",
     r"toml\+\+/.*|toml\.hpp": r"proxy/config/config_toml\.cpp",
     r"pthread\.h|threads\.h": r"proxy/.*|cache/.*\.[ch]",
     r"sys/socket\.h|netinet/.*|netdb\.h|sys/un\.h|sys/epoll\.h": r"proxy/.*",
