@@ -176,6 +176,32 @@ bool store_failed(const struct store *store)
     return atomic_load_explicit(&store->failed, memory_order_relaxed);
 }
 
+static bool has_no_name(int fd)
+{
+    struct stat status;
+
+    return fd >= 0 && fstat(fd, &status) == 0 && status.st_nlink == 0;
+}
+
+bool store_look_for_files(struct store *store)
+{
+    mdb_filehandle_t fd = -1;
+
+    if (!store_failed(store) && !store_is_away(store)) {
+        (void)mdb_env_get_fd(store->env, &fd); /* fails only without an environment */
+        atomic_store_explicit(&store->deleted,
+                              has_no_name(fd) || has_no_name(store->lock_fd) ||
+                                  has_no_name(bodies_descriptor(store->bodies)),
+                              memory_order_relaxed);
+    }
+    return store_is_deleted(store);
+}
+
+bool store_is_deleted(const struct store *store)
+{
+    return atomic_load_explicit(&store->deleted, memory_order_relaxed);
+}
+
 uint64_t store_new_body_id(struct store *store)
 {
     return atomic_fetch_add_explicit(&store->next_body_id, 1, memory_order_relaxed);

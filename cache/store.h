@@ -79,6 +79,11 @@ bool store_failed(const struct store *store);     /* any thread */
 
 const char *store_failure(const struct store *store); /* why, in a few words; where it has failed. Any thread */
 
+/* On the thread that writes: has somebody deleted a file of it? It goes on as before, but nothing of it will be found
+ * once it is closed. Some calls of the kernel, for which nothing waits. */
+bool store_look_for_files(struct store *store);
+bool store_is_deleted(const struct store *store); /* what that said last; any thread */
+
 /* Why the last store_apply was refused, as the system says it. NULL: it was not. Any thread. */
 const char *store_refusal(const struct store *store);
 

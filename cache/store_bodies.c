@@ -190,6 +190,11 @@ void bodies_close(struct bodies *bodies)
     free(bodies);
 }
 
+int bodies_descriptor(const struct bodies *bodies)
+{
+    return bodies == NULL ? -1 : bodies->fd;
+}
+
 /* ---- writing ---- */
 
 /* What was checked there is being replaced. */

@@ -57,6 +57,8 @@ MUST_CHECK enum err bodies_open_readonly(const char *path, uint64_t secret, stru
 
 void bodies_close(struct bodies *bodies); /* accepts NULL */
 
+int bodies_descriptor(const struct bodies *bodies); /* the file's; -1 for NULL */
+
 /* Writes `bytes`, which fill the run's blocks but for the rest of the last, by the next bodies_sync at the latest: they
  * stay as they are until that, or bodies_abort. An error may be that of an earlier call. */
 MUST_CHECK int bodies_write(struct bodies *bodies, const struct body_run *run, struct span bytes);

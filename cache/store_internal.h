@@ -209,7 +209,8 @@ struct store {
     _Atomic uint64_t commits;
     _Atomic uint64_t commit_errors;
     _Atomic uint64_t faults;
-    atomic_int refusal; /* code of the last store_apply, 0 where it was not refused */
+    atomic_bool deleted; /* store_look_for_files */
+    atomic_int refusal;  /* code of the last store_apply, 0 where it was not refused */
     uint64_t set_aside_bytes;
     _Atomic uint64_t bytes_written;
     _Atomic uint64_t used_blocks;

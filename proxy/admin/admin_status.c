@@ -46,10 +46,10 @@ static json_t *store_status(const struct admin *admin)
 
     store_stats_of(store, &stats);
     uint64_t used_bytes = stats.used_bytes + stats.body_used_bytes;
-    return json_pack("{ss sb so so so so so so so so}", "dir", config->cache.dir, "failed", store_failed(store),
-                     "limit_bytes", number(config->cache.size_bytes), "used_bytes", number(used_bytes), "objects",
-                     number(stats.objects), "evictions", number(stats.evictions), "commits", number(stats.commits),
-                     "commit_errors", number(stats.commit_errors), "queued_bytes",
+    return json_pack("{ss sb sb so so so so so so so so}", "dir", config->cache.dir, "failed", store_failed(store),
+                     "deleted", store_is_deleted(store), "limit_bytes", number(config->cache.size_bytes), "used_bytes",
+                     number(used_bytes), "objects", number(stats.objects), "evictions", number(stats.evictions),
+                     "commits", number(stats.commits), "commit_errors", number(stats.commit_errors), "queued_bytes",
                      number(cache_queued_bytes(admin->scope.cache)), "queue_limit_bytes",
                      number(config->cache.write_queue_bytes));
 }

@@ -221,6 +221,8 @@ static void write_store(const struct metrics_gauges *gauges, struct buf *out)
                 store_refusal(cache_store(gauges->cache)) != NULL);
     write_plain(out, "larder_store_unchecked", "gauge", "1 until its pages were looked at: nothing is stored.",
                 !store_pages_checked(cache_store(gauges->cache)));
+    write_plain(out, "larder_store_deleted", "gauge", "1 when its files were deleted under larder.",
+                store_is_deleted(cache_store(gauges->cache)));
     write_plain(out, "larder_store_faults_total", "counter", "Faults while the store's file was read.", stats.faults);
     write_plain(out, "larder_store_set_aside_bytes", "gauge", "Of an unusable file that a start found; may be deleted.",
                 stats.set_aside_bytes);

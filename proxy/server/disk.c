@@ -153,12 +153,24 @@ static void write_batch(struct disk *disk)
     }
 }
 
+/* Nobody who writes into a deleted file hears of it. */
+static void look_for_files(struct disk *disk)
+{
+    if (!disk->deleted && store_look_for_files(cache_store(disk->cache))) {
+        log_error(
+            "files of the store were deleted under larder: it goes on with them, but a restart will not find what "
+            "they hold, and their room is free only then");
+        disk->deleted = true;
+    }
+}
+
 /* Until the cache's writes are stopped, and all that was queued then is written. */
 static void write_queued(struct disk *disk)
 {
     struct timespec until = time_in(WORK_MS);
 
     while (cache_wait(disk->cache, WAIT_FOR_WORK, &until)) {
+        look_for_files(disk);
         until = time_in(BATCH_MS);
         (void)cache_wait(disk->cache, WAIT_FOR_BATCH, &until); /* stopped or not: what is queued is written */
         write_batch(disk);

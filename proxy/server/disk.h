@@ -26,6 +26,7 @@ struct disk {
     /* the thread's own */
     bool refused; /* the last commit failed */
     bool failed;  /* the store had failed when it was last looked at */
+    bool deleted; /* it was said that files of it are */
 };
 
 /* ERR_NO_MEMORY: no thread can be had, and `disk` is as one zeroed. */

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import struct
 
@@ -40,6 +41,25 @@ def metric(proxy, name):
 def ask(client, numbers):
     for number in numbers:
         client.get(f"/{number}").expect(200, body=body_of(f"/{number}"))
+
+
+@pytest.mark.parametrize("name", ["data.mdb", "bodies", "lock"])
+def test_files_that_are_deleted_under_a_larder_that_runs(origin, larder, name):
+    """Said once; what they hold is served all the same."""
+    serve(origin)
+    proxy = larder(origin, flags=["--cache-size", "128MiB"])  # with a body file
+    client = Client(proxy)
+    ask(client, range(3))
+    assert metric(proxy, "deleted") == 0
+    (proxy.cache_dir / name).unlink()
+    proxy.wait_logged("files of the store were deleted")
+    assert metric(proxy, "deleted") == 1
+    assert json.loads(Admin(proxy).get("/v1/status").expect(200).body)["store"]["deleted"] is True
+    client.get("/1").expect(200, body=body_of("/1"), cache="hit")
+    for number in range(3, 6):
+        ask(client, [number])
+        wait_until(lambda: metric(proxy, "queue_bytes") == 0, "the disk to have done all")
+    assert len(proxy.logged("were deleted")) == 1
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)

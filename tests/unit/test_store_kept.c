@@ -65,8 +65,7 @@ static void make_store_with_bodies(void)
 
 static enum err open_keeping(struct store **out_store)
 {
-    const struct store_options options = {
-        .dir = dir, .size_bytes = WITH_BODIES, .max_variants = 4, .keep = true};
+    const struct store_options options = {.dir = dir, .size_bytes = WITH_BODIES, .max_variants = 4, .keep = true};
 
     buf_clear(&note);
     return store_open(&options, out_store, &note);
