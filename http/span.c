@@ -123,25 +123,50 @@ char ascii_lower(char byte)
     return (char)lower[(unsigned char)byte];
 }
 
+/* Where a star that stands before `glob` may end, from `from` on: at the next byte that can be the first of what
+ * follows it. SIZE_MAX: nowhere. */
+static size_t next_start(struct span text, size_t from, struct span glob)
+{
+    if (glob.len == 0) {
+        return text.len;
+    }
+    if (glob.data[0] == '?' || glob.data[0] == '*') {
+        return from;
+    }
+    size_t found = span_find(span_skip(text, from), glob.data[0]);
+    return found == SIZE_MAX ? SIZE_MAX : from + found;
+}
+
 bool span_matches_glob(struct span text, struct span glob)
 {
     size_t t = 0, g = 0;
     size_t star = SIZE_MAX; /* the last `*` seen: only that one is ever retried, earlier ones need not be */
     size_t star_text = 0;   /* where the text behind that star's run begins */
 
+    if (text.len > 0 && glob.len > 0) { /* "*.css": most that do not match differ in their last byte */
+        char last = glob.data[glob.len - 1];
+        if (last != '*' && last != '?' && last != text.data[text.len - 1]) {
+            return false;
+        }
+    }
     while (t < text.len) {
         if (g < glob.len && glob.data[g] == '*') {
             star = g++;
-            star_text = t;
+            star_text = next_start(text, t, span_skip(glob, g));
         } else if (g < glob.len && (glob.data[g] == '?' || glob.data[g] == text.data[t])) {
             g++;
             t++;
+            continue;
         } else if (star != SIZE_MAX) {
-            g = star + 1;
-            t = ++star_text; /* the star takes one byte more */
+            g = star + 1; /* the star takes more */
+            star_text = next_start(text, star_text + 1, span_skip(glob, g));
         } else {
             return false;
         }
+        if (star_text == SIZE_MAX) {
+            return false;
+        }
+        t = star_text;
     }
     while (g < glob.len && glob.data[g] == '*') {
         g++;

@@ -315,6 +315,13 @@ static void apply_fields(const struct rule *rule, struct http_request *request)
     }
 }
 
+static bool changes_request(const struct rule *rule)
+{
+    return (rule->gives_query || rule->gives_vary || rule->gives_language || rule->gives_passed_fields ||
+            rule->gives_request_fields) &&
+           !needs_response(rule);
+}
+
 bool route_rewrite_request(const struct site *site, struct http_request *request, struct arena *arena)
 {
     const struct rule *query = NULL;
@@ -325,7 +332,7 @@ bool route_rewrite_request(const struct site *site, struct http_request *request
 
     for (size_t i = 0; i < site->rule_count; i++) {
         const struct rule *rule = &site->rules[i];
-        if (needs_response(rule) || !request_fits(rule, request)) {
+        if (!changes_request(rule) || !request_fits(rule, request)) {
             continue;
         }
         query = query == NULL && rule->gives_query ? rule : query;

@@ -195,6 +195,43 @@ Test(span, matches_globs)
     }
 }
 
+/* What a glob means, word for word. */
+static bool means(struct span text, struct span glob)
+{
+    if (glob.len == 0) {
+        return text.len == 0;
+    }
+    if (glob.data[0] == '*') {
+        return means(text, span_skip(glob, 1)) || (text.len > 0 && means(span_skip(text, 1), glob));
+    }
+    return text.len > 0 && (glob.data[0] == '?' || glob.data[0] == text.data[0]) &&
+           means(span_skip(text, 1), span_skip(glob, 1));
+}
+
+/* The number in base `letters.len`, a letter for each digit. */
+static struct span word_of(unsigned number, struct span letters, char out[8])
+{
+    size_t len = 0;
+
+    for (; number > 0; number /= (unsigned)letters.len + 1) {
+        out[len++] = letters.data[number % (letters.len + 1) % letters.len];
+    }
+    return (struct span){out, len};
+}
+
+Test(span, globs_match_what_they_mean)
+{
+    char text_bytes[8], glob_bytes[8];
+
+    for (unsigned text_number = 0; text_number < 729; text_number++) {
+        struct span text = word_of(text_number, SPAN("ab"), text_bytes);
+        for (unsigned glob_number = 0; glob_number < 3125; glob_number++) {
+            struct span glob = word_of(glob_number, SPAN("ab*?"), glob_bytes);
+            cr_assert_eq(span_matches_glob(text, glob), means(text, glob), "%.*s %.*s", SPAN_ARG(text), SPAN_ARG(glob));
+        }
+    }
+}
+
 Test(span, many_stars_do_not_explode)
 {
     static char text[20000];
