@@ -33,8 +33,8 @@ void hot_destroy(struct hot *hot);                     /* nothing may be held an
 struct hot_response *hot_find(struct hot *hot, const struct key *key, const struct headers *request, uint32_t version,
                               struct arena *arena);
 
-/* Is there anything under the key? */
-bool hot_has(struct hot *hot, const struct key *key);
+/* Is there anything under the key? Then its memory is on its way to the processor when this has returned. */
+bool hot_expect(struct hot *hot, const struct key *key);
 
 /* Something was found in the store under this key: is it the second time lately? Lately: as long as about as many other
  * keys as there is room for entries were not asked about. */

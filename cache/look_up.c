@@ -338,7 +338,8 @@ bool cache_holds_good(struct cache_reader *reader, const struct key *key)
 
 bool cache_find_is_cold(struct cache_reader *reader, const struct key *key)
 {
-    return (reader->hot == NULL || !hot_has(reader->hot, key)) && store_find_is_cold(reader->store_reader, key->hash);
+    return (reader->hot == NULL || !hot_expect(reader->hot, key)) &&
+           store_find_is_cold(reader->store_reader, key->hash);
 }
 
 bool cached_copy(struct cache *cache, const struct cached *cached, struct arena *arena, struct cached *out_copy)

@@ -97,6 +97,23 @@ Test(hot, a_change_under_the_key_ends_it)
     cr_expect_eq(hot_bytes(hot), 0, "it is not kept for a version that never comes back");
 }
 
+Test(hot, whether_there_is_anything_is_known_by_the_key_alone)
+{
+    struct key keys[] = {key_for(1), key_for(2)};
+    struct stored stored = stored_with("A: b\r\n", BODY);
+
+    cr_expect_not(hot_expect(hot, &keys[0]));
+    hot_add(hot, &keys[0], &stored, 3);
+    cr_expect(hot_expect(hot, &keys[0]));
+    cr_expect_not(hot_expect(hot, &keys[1]));
+    stored.body_start.len = 0;
+    stored.record.body_len = 0;
+    hot_add(hot, &keys[1], &stored, 3);
+    cr_expect(hot_expect(hot, &keys[1]), "of one that is short no more than its memory is looked at");
+    cr_expect_not(finds(&keys[1], 4));
+    cr_expect_not(hot_expect(hot, &keys[1]), "it has left");
+}
+
 Test(hot, a_response_that_is_held_outlives_its_place)
 {
     struct key key = key_for(1);
