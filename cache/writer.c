@@ -50,11 +50,14 @@ static void push(struct queue *queue, struct job *job)
     job_list_append(job->kind == JOB_PURGE ? &queue->purges : &queue->jobs, job);
     queue->bytes += job->bytes;
     queue->urgent += job_is_urgent(job) ? 1 : 0;
-    if (queue->bytes >= queue->wake_bytes || queue->urgent > 0) { /* once: waking costs more than most jobs */
-        queue->wake_bytes = SIZE_MAX;
-        pthread_cond_signal(&queue->changed);
+    bool wakes = queue->bytes >= queue->wake_bytes || queue->urgent > 0;
+    if (wakes) {
+        queue->wake_bytes = SIZE_MAX; /* once: waking costs more than most jobs */
     }
     pthread_mutex_unlock(&queue->mutex);
+    if (wakes) { /* outside: or the disk thread would run into the mutex, sleep, and have to be woken once more */
+        pthread_cond_signal(&queue->changed);
+    }
 }
 
 bool queue_push(struct queue *queue, const struct job *job)

@@ -4,9 +4,18 @@
  * then for a batch's worth of it or BATCH_MS, and lets the cache write in one commit. When the cache's writes are
  * stopped it writes what is queued, and waits to be told what that was for: a pause, or the end.
  *
+ * Scheduling: SCHED_BATCH, which takes nothing from its share of the processors, but it interrupts no other thread when
+ * it is woken. It is woken by workers, in the midst of a request, and the kernel would run it in their place for up to
+ * some milliseconds: while 100 MB/s were stored on two busy cores that befell the worker 24 to 33 times a second, and
+ * now at most once. Of the 99th percentile of hits meanwhile (0.90 ms; 0.55 for a server beside it that stores nothing)
+ * it took 0.23 ms. Not a lower priority: it brought nothing more, workers wait for mutexes that this thread holds, and
+ * it must write as much as they fetch.
+ *
  * Failures: the cache's own affair: it tells the fetches concerned, and goes on without storing. */
+#define _GNU_SOURCE /* SCHED_BATCH */
 #include "proxy/server/disk.h"
 
+#include <sched.h>
 #include <time.h>
 
 #include "http/check.h"
@@ -22,6 +31,7 @@ enum {
 static void finish(struct disk *disk);
 static void tell(struct disk *disk, enum disk_wish wish);
 static void *run(void *arg);
+static void interrupt_nobody(void);
 static void check_pages(struct disk *disk);
 static void write_batch(struct disk *disk);
 static struct timespec time_in(long delay_ms);
@@ -182,11 +192,23 @@ static void *run(void *arg) /* start routine of pthread_create */
 {
     struct disk *disk = arg;
 
+    interrupt_nobody();
     do {
         check_pages(disk);
         write_queued(disk);
     } while (park(disk));
     return NULL;
+}
+
+/* Where larder runs under another policy, an operator has chosen it. Where the system refuses (a filter of system
+ * calls), this thread remains as it was. */
+static void interrupt_nobody(void)
+{
+    struct sched_param none = {0};
+
+    if (sched_getscheduler(0) == SCHED_OTHER) { /* 0: this thread */
+        (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    }
 }
 
 static struct timespec time_in(long delay_ms)

@@ -1,9 +1,10 @@
-"""Threads that cannot be started while larder runs: it goes on as it was, and loses no request."""
+"""How threads are run; those that cannot be started while larder runs: it goes on as it was, and loses no request."""
 
 import mmap
 import os
 import signal
 import struct
+from pathlib import Path
 
 import pytest
 from support.client import Client
@@ -105,3 +106,13 @@ def test_an_upgrade_asks_the_former_process_for_no_thread(origin, proxy, threads
     assert threads.failed() == 0
     origin.expect("GET /a").reply(200, NO_STORE, b"new")
     Client(proxy).get("/a").expect(200, body=b"new")
+
+
+def test_the_thread_that_writes_the_store_interrupts_no_other(proxy):
+    """When it is woken: it has the policy for that, and the others have not."""
+
+    def policies():
+        return [os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{proxy.pid}/task").iterdir()]
+
+    wait_until(lambda: policies().count(os.SCHED_BATCH) == 1, "one thread to be SCHED_BATCH")
+    assert set(policies()) == {os.SCHED_OTHER, os.SCHED_BATCH}
