@@ -16,6 +16,7 @@
 #include "http/forwarded.h"
 #include "http/span.h"
 #include "proxy/client/rate_limit.h"
+#include "proxy/config/host_index.h"
 #include "proxy/config/network.h"
 #include "proxy/origin/balance.h"
 
@@ -256,6 +257,7 @@ struct config {
 
     struct site *sites;
     size_t site_count;
+    struct host_index hosts; /* the sites by their hosts: route.h */
 
     struct test *tests;
     size_t test_count;

@@ -408,5 +408,11 @@ bool config_read_sites(struct config_reader *reader, const char *flag_origin)
         }
         config->site_count++;
     }
-    return (flag_origin == NULL || apply_origin(reader, flag_origin)) && check_sites_have_origins(reader, tables);
+    if (flag_origin != NULL && !apply_origin(reader, flag_origin)) {
+        return false;
+    }
+    if (!host_index_make(&config->hosts, config->sites, config->site_count, &config->arena)) {
+        return config_fail_memory(reader, &(struct config_place){.name = "site"});
+    }
+    return check_sites_have_origins(reader, tables);
 }

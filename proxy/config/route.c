@@ -12,53 +12,9 @@ enum {
     HOLD_BACK_MS = 100,         /* unless a rule says otherwise */
 };
 
-/* How well a site's host list fits: 0 not at all, 1 because it has none, more by wildcard, most by name. */
-static size_t host_rank(const struct site *site, struct span host)
-{
-    size_t best = site->host_count == 0 ? 1 : 0;
-
-    for (size_t i = 0; i < site->host_count; i++) {
-        struct span pattern = site->hosts[i];
-        if (span_equal_nocase(pattern, host)) {
-            return SIZE_MAX;
-        }
-        /* "*.example.com" stands for one label or more in front of ".example.com". */
-        if (span_starts_with(pattern, SPAN("*.")) && host.len > pattern.len - 1 &&
-            span_equal_nocase(span_skip(host, host.len - (pattern.len - 1)), span_skip(pattern, 1)) &&
-            pattern.len > best) {
-            best = pattern.len;
-        }
-    }
-    return best;
-}
-
-/* Whole segments: "/a" is a prefix of "/a" and "/a/b", not of "/ab". "/" is one of everything, `*` included. */
-static bool path_fits(struct span prefix, struct span path)
-{
-    if (prefix.len <= 1) {
-        return true;
-    }
-    return span_starts_with(path, prefix) && (path.len == prefix.len || path.data[prefix.len] == '/');
-}
-
 const struct site *route_find(const struct config *config, const struct uri *uri)
 {
-    const struct site *best = NULL;
-    size_t best_rank = 0;
-    struct span host = uri_host_of(uri->authority);
-
-    for (size_t i = 0; i < config->site_count; i++) {
-        const struct site *site = &config->sites[i];
-        size_t rank = host_rank(site, host);
-        if (rank == 0 || !path_fits(site->path_prefix, uri->path)) {
-            continue;
-        }
-        if (best == NULL || rank > best_rank || (rank == best_rank && site->path_prefix.len > best->path_prefix.len)) {
-            best = site;
-            best_rank = rank;
-        }
-    }
-    return best;
+    return host_index_find(&config->hosts, uri_host_of(uri->authority), uri->path);
 }
 
 /* Is the shorter one, without its first byte, the end of the other? Of two wildcards: is one within the other? */
@@ -69,20 +25,23 @@ static bool share_end(struct span a, struct span b)
     return span_equal_nocase(span_skip(a, a.len - len), span_skip(b, b.len - len));
 }
 
+static bool is_wildcard(struct span host)
+{
+    return span_starts_with(host, SPAN("*."));
+}
+
 static bool site_has_host(const struct site *site, struct span host)
 {
-    bool wildcard = span_starts_with(host, SPAN("*."));
-
-    if (!wildcard || site->host_count == 0) {
-        return host_rank(site, host) > 0;
-    }
     for (size_t i = 0; i < site->host_count; i++) {
         struct span own = site->hosts[i];
-        if ((own.len >= host.len || span_starts_with(own, SPAN("*."))) && share_end(own, host)) {
+        /* "*.example.com" stands for one label or more in front of ".example.com". */
+        bool within = (is_wildcard(own) && own.len <= host.len) || (is_wildcard(host) && own.len >= host.len) ||
+                      (is_wildcard(own) && is_wildcard(host));
+        if (span_equal_nocase(own, host) || (within && share_end(own, host))) {
             return true;
         }
     }
-    return false;
+    return site->host_count == 0;
 }
 
 bool route_has_host(const struct config *config, struct span host)

@@ -77,6 +77,46 @@ Test(route, sites)
     config_destroy(config);
 }
 
+Test(route, each_of_many_sites_is_found)
+{
+    enum { SITES = 300 };
+    struct buf text;
+
+    buf_init(&text, 1 << 20);
+    for (int i = SITES; i > 0; i--) { /* not in the order in which they are looked for */
+        buf_format(&text,
+                   "[[site]]\norigin = \"http://exact-%d\"\nhosts = [\"h%d.example.org\", \"H%d.Example.NET\"]\n"
+                   "[[site]]\norigin = \"http://deep-%d\"\nhosts = \"h%d.example.org\"\npath = \"/deep\"\n"
+                   "[[site]]\norigin = \"http://wild-%d\"\nhosts = \"*.h%d.example.org\"\n",
+                   i, i, i, i, i, i, i);
+    }
+    buf_add_byte(&text, '\0');
+    struct config *config = load(text.data);
+
+    for (int i = 1; i <= SITES; i++) {
+        static const struct {
+            const char *url, *want;
+        } cases[] = {
+            {"http://h%d.example.org/", "exact-%d"},      {"http://h%d.example.net/", "exact-%d"},
+            {"http://h%d.example.org/deep/a", "deep-%d"}, {"http://a.h%d.example.org/deep/a", "wild-%d"},
+            {"http://a.b.h%d.example.org/", "wild-%d"},
+        };
+        for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+            char url[64], want[64];
+            (void)snprintf(url, sizeof url, cases[k].url, i);
+            (void)snprintf(want, sizeof want, cases[k].want, i);
+            struct http_request request = test_request(&arena, url, "");
+            const struct site *site = route_find(config, &request.uri);
+            cr_assert_not_null(site, "%s", url);
+            cr_assert_str_eq(site->origins[0].host, want, "%s: %s", url, site->origins[0].host);
+        }
+    }
+    struct http_request other = test_request(&arena, "http://h301.example.org/", "");
+    cr_expect_null(route_find(config, &other.uri));
+    config_destroy(config);
+    buf_finish(&text);
+}
+
 Test(route, no_site)
 {
     struct config *config = load("[[site]]\norigin = \"http://a\"\nhosts = \"a.b\"\npath = \"/x\"\n");
