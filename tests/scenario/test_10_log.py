@@ -60,7 +60,7 @@ def test_a_line_for_each_outcome(origin, logged):
 def test_the_readme_explains_every_key_and_every_end():
     source = (ROOT / "proxy/observe/access_format.c").read_text(encoding="utf-8")
     table = (ROOT / "README.md").read_text(encoding="utf-8").partition("#### The access log")[2].partition("**What the store")[0]
-    keys = re.findall(r'add_(?:text|number|key|time)\(out, "(\w+)"', source)
+    keys = re.findall(r'KEY\("(\w+)"\)', source) + re.findall(r'\\"(\w+)\\":', source)  # by the macro, and in a text
     reasons = (ROOT / "proxy/observe/access_log.h").read_text(encoding="utf-8").partition("#define END_REASONS")[2].partition("enum")[0]
     ends = re.findall(r'X\(\w+, "([\w-]+)"\)', reasons)
     assert len(keys) > 25 and len(ends) > 5, "the sources are written otherwise by now"
