@@ -448,7 +448,7 @@ Test(store, the_secret_stays)
 
 Test(store, readers_are_bounded)
 {
-    struct store_reader *readers[64];
+    static struct store_reader *readers[5000];
     size_t count = 0;
 
     for (; count < ARRAY_LEN(readers); count++) {
@@ -457,7 +457,7 @@ Test(store, readers_are_bounded)
             break;
         }
     }
-    cr_expect_geq(count, 7, "those that were asked for");
+    cr_expect_geq(count, 256 * 8, "as many workers as there may be, some times over");
     cr_expect_lt(count, ARRAY_LEN(readers), "not without limit");
     for (size_t i = 0; i < count; i++) {
         store_reader_destroy(readers[i]);
