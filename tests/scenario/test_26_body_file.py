@@ -180,13 +180,8 @@ def test_a_disk_too_small_for_the_size_is_said_at_the_start(origin, larder, tmp_
         proxy.stop()
 
 
-@pytest.mark.parametrize("warm", [True, False], ids=["in memory", "on the disk"])
-@pytest.mark.parametrize("fields, at, want", [
-    ({}, 6_000, slice(None)),  # behind what a look-up reads
-    ({"Range": "bytes=300000-300999"}, 300_500, slice(300_000, 301_000)),
-], ids=["whole", "range"])
-def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, warm):
-    """RFC 9111 §4: it is as if it were not stored; nothing of it was sent, so nobody notices but the log."""
+def damaged_at(origin, larder, at, warm):
+    """A larder that has stored half a megabyte under /1, of which a piece cannot be read; and what was stored."""
     proxy = larder(origin, flags=["--cache-size", SIZE])
     whole = body_of(1, 500_000)
     fill(origin, Client(proxy), [1], len(whole))
@@ -195,6 +190,17 @@ def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, 
     if not warm:
         forget_pages(proxy.cache_dir)
     proxy.start()
+    return proxy, whole
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["in memory", "on the disk"])
+@pytest.mark.parametrize("fields, at, want", [
+    ({}, 6_000, slice(None)),  # behind what a look-up reads
+    ({"Range": "bytes=300000-300999"}, 300_500, slice(300_000, 301_000)),
+], ids=["whole", "range"])
+def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, warm):
+    """RFC 9111 §4: it is as if it were not stored; nothing of it was sent, so nobody notices but the log."""
+    proxy, whole = damaged_at(origin, larder, at, warm)
     client = Client(proxy)
     if fields:
         span = f"bytes {want.start}-{want.stop - 1}/{len(whole)}"
@@ -215,14 +221,7 @@ def test_a_hit_that_cannot_be_read_is_fetched(origin, larder, fields, at, want, 
 @pytest.mark.parametrize("at", [100_500, 309_000], ids=["first", "second"])
 def test_several_ranges_of_which_one_cannot_be_read_are_fetched(origin, larder, at, warm):
     """Noticed before the text that goes before the first of them."""
-    proxy = larder(origin, flags=["--cache-size", SIZE])
-    whole = body_of(1, 500_000)
-    fill(origin, Client(proxy), [1], len(whole))
-    proxy.stop()
-    damage(proxy.cache_dir, whole[at:at + 64])
-    if not warm:
-        forget_pages(proxy.cache_dir)
-    proxy.start()
+    proxy, whole = damaged_at(origin, larder, at, warm)
     client = Client(proxy)
     origin.expect("GET /1").reply(200, FRESH, whole)
     several = client.get("/1", {"Range": "bytes=100000-119999,300000-319999"})
