@@ -35,8 +35,7 @@ static bool site_has_host(const struct site *site, struct span host)
     for (size_t i = 0; i < site->host_count; i++) {
         struct span own = site->hosts[i];
         /* "*.example.com" stands for one label or more in front of ".example.com". */
-        bool within = (is_wildcard(own) && own.len <= host.len) || (is_wildcard(host) && own.len >= host.len) ||
-                      (is_wildcard(own) && is_wildcard(host));
+        bool within = (is_wildcard(own) && own.len <= host.len) || (is_wildcard(host) && host.len <= own.len);
         if (span_equal_nocase(own, host) || (within && share_end(own, host))) {
             return true;
         }
